@@ -1,0 +1,129 @@
+// The instruction set: every operation on tensors that training needs, in one page per theme.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/batch.h"
+#include "core/rng.h"
+#include "core/tensor.h"
+
+namespace lodestone {
+
+enum class Op : uint8_t { none, transpose };
+enum class Pooling : uint8_t { cls, mean, last_token };
+
+/// Which elements are dropped: keyed by text, position and element, never by rank or chunk. p == 0 drops nothing.
+struct Dropout {
+  double p = 0;
+  Key key;   // already derived with step, layer and place
+};
+
+/// Step of AdamW with bias correction and decoupled decay (Loshchilov & Hutter). t counts from 1.
+struct AdamWStep {
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, gradient_scale = 1;
+  int64_t t = 1;
+};
+
+/// Shapes use the alphabet of core/README.md. `=` sets, `+=` adds into. Activations x, y ... are of the compute dtype
+/// (f64, f32 or bf16), all equal in one call; parameters other than a product's weight, statistics (mean, rstd, lse,
+/// norms) and gradients of parameters are f64 when the activations are f64, and f32 otherwise. Sums run in that dtype.
+/// Every call checks shapes and dtypes and throws Error (internal) naming the operation. Calls return when done (CPU)
+/// or are enqueued in order (devices). None allocates after it has seen its shapes once.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "cpu: oneDNN 2.6.3, bf16 products native, avx512" - for the start-up table and logs.
+  virtual std::string description() const = 0;
+  virtual int threads() const = 0;
+  /// Rows of a product are rounded up to this multiple, so that few shapes exist.
+  virtual int64_t row_bucket() const = 0;
+
+  // ---- products -----------------------------------------------------------------------------------------------
+  /// y = x weight^T + bias.   x [S,K], weight [M,K], bias [M] or empty, y [S,M].
+  /// x and weight are f64, f32 or bf16 alike; y the same, or f32 for bf16 inputs.
+  virtual void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) = 0;
+  /// c = alpha op(a) op(b) + beta c.   op(a) [M,K], op(b) [K,N], c [M,N]; a and b alike; c the same, or f32 for bf16.
+  virtual void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) = 0;
+  /// sums += column sums of x.   x [S,M], sums [M].
+  virtual void column_sums(ConstTensor x, Tensor sums) = 0;
+
+  // ---- embeddings ---------------------------------------------------------------------------------------------
+  /// y = word[id] + position[t] + type[0].   word [V,H], position [P,H], type [.,H], y [S,H].
+  virtual void embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) = 0;
+  /// d_word[id] += dy, d_position[t] += dy, d_type[0] += dy. Rows are added in a fixed order.
+  virtual void embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) = 0;
+
+  // ---- normalisation and dropout ------------------------------------------------------------------------------
+  /// y = (x - mean) rstd gamma + beta per row.   x, y [S,H]; gamma, beta [H]; mean, rstd [S].
+  virtual void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) = 0;
+  /// dx = dL/dx, d_gamma +=, d_beta +=. dx may be dy.
+  virtual void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd,
+                                   Tensor dx, Tensor d_gamma, Tensor d_beta) = 0;
+  /// y = mask(x) / (1 - p'), see dropout_bits(); its own transpose, so backward is the same call. y may be x.
+  virtual void dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropout, Tensor y) = 0;
+  /// sum = residual + dropout(branch); y = layer_norm(sum), in one pass. All [S,H]. sum may be branch.
+  virtual void residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
+                                           ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y,
+                                           Tensor mean, Tensor rstd) = 0;
+  /// d_residual = dL/dsum; d_branch = dropout(d_residual); d_gamma +=, d_beta +=. d_residual may be dy.
+  virtual void residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout,
+                                            ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor d_residual,
+                                            Tensor d_branch, Tensor d_gamma, Tensor d_beta) = 0;
+
+  // ---- activations --------------------------------------------------------------------------------------------
+  /// y = x Phi(x), the exact (erf) GELU. Same shapes.
+  virtual void gelu_forward(ConstTensor x, Tensor y) = 0;
+  /// dx = dy (Phi(x) + x phi(x)). dx may be dy.
+  virtual void gelu_backward(ConstTensor x, ConstTensor dy, Tensor dx) = 0;
+  /// y = tanh(x); dx = dy (1 - y^2). For dense heads.
+  virtual void tanh_forward(ConstTensor x, Tensor y) = 0;
+  virtual void tanh_backward(ConstTensor y, ConstTensor dy, Tensor dx) = 0;
+
+  // ---- attention ----------------------------------------------------------------------------------------------
+  /// ctx = dropout(softmax(q k^T / sqrt(D))) v per text and head.   qkv [S,3H] (q, k, v side by side, head-major inside),
+  /// ctx [S,H], lse [S,A] = log of the softmax denominator, for backward. D = H / heads.
+  virtual void attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) = 0;
+  /// d_qkv = dL/dqkv; probabilities are recomputed from qkv and lse.
+  virtual void attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
+                                  int64_t heads, Dropout dropout, Tensor d_qkv) = 0;
+
+  // ---- sentence vectors ---------------------------------------------------------------------------------------
+  /// y[b] = first, mean or last token of text b.   x [S,H] in the compute dtype, y [B,H] f32 (f64 for f64).
+  virtual void pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) = 0;
+  /// dx = dL/dx (every row of dx is set).
+  virtual void pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling pooling, Tensor dx) = 0;
+  /// y = x / max(|x|, 1e-12) per row over the first y.dim(1) columns of x.   x [B,E], y [B,d] with d <= E, norms [B].
+  virtual void l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) = 0;
+  /// dx[:, :d] += dL/dx.   dy, y [B,d]; norms [B]; dx [B,E].
+  virtual void l2_normalize_backward(ConstTensor dy, ConstTensor y, ConstTensor norms, Tensor dx) = 0;
+
+  // ---- losses -------------------------------------------------------------------------------------------------
+  /// lse[i] = log sum_j exp(scale x[i,j]).   x [B,N], lse [B]. Stable.
+  virtual void log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) = 0;
+  /// x[i,j] = weight exp(scale x[i,j] - lse[i]), in place: the softmax part of a cross-entropy gradient.
+  virtual void softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) = 0;
+
+  // ---- whole vectors ------------------------------------------------------------------------------------------
+  /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first.
+  virtual void adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
+  /// Sum of squares in double, in a fixed order for a given length. x f32 or f64.
+  virtual double sum_squares(ConstTensor x) = 0;
+  /// y = x converted to y's dtype (f64, f32, bf16 in any combination).
+  virtual void cast(ConstTensor x, Tensor y) = 0;
+  /// y += alpha x. Same dtype (f64, f32, bf16).
+  virtual void axpy(double alpha, ConstTensor x, Tensor y) = 0;
+  virtual void fill_zero(Tensor x) = 0;
+  virtual void copy(ConstTensor x, Tensor y) = 0;
+};
+
+struct BackendOptions {
+  std::string kind = "cpu";   // "cpu", or "reference": the plain-loop specification in f64 and f32
+  int threads = 1;
+};
+
+/// Throws Error (usage) naming the kinds that this build has.
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
+
+}  // namespace lodestone

@@ -1,0 +1,64 @@
+// ParamStore: all parameters as one vector, cut into named views; gradients and moments share its layout.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/exec.h"
+
+namespace lodestone {
+
+enum class Decay : uint8_t { no, yes };
+
+struct Param {
+  std::string name;     // Hugging Face name without the "bert." prefix, e.g. "encoder.layer.0.attention.self.query.weight"
+  Shape shape;
+  Slice slice;          // its elements in the flat vector
+  Decay decay = Decay::yes;
+};
+
+/// The layout: names, shapes and places. Built once by the encoder in the order of its forward pass.
+class ParamLayout {
+ public:
+  /// Appends a parameter directly behind the last one (so query, key and value weights added in a row are one [3H,H] view).
+  const Param& add(std::string name, Shape shape, Decay decay);
+  const std::vector<Param>& params() const { return params_; }
+  /// Throws Error (internal) on an unknown name.
+  const Param& find(std::string_view name) const;
+  bool contains(std::string_view name) const;
+  int64_t count() const { return count_; }
+  /// Maximal runs of equal decay, in order: one optimizer call each.
+  struct Run { Slice slice; Decay decay; };
+  std::vector<Run> decay_runs() const;
+
+ private:
+  std::vector<Param> params_;
+  int64_t count_ = 0;
+};
+
+/// Master parameters in the wide dtype, and for bf16 a rounded copy that products read.
+class ParamStore {
+ public:
+  ParamStore(ParamLayout layout, DType compute);
+
+  const ParamLayout& layout() const { return layout_; }
+  DType compute_dtype() const { return compute_; }
+  DType wide_dtype() const { return compute_ == DType::f64 ? DType::f64 : DType::f32; }
+  Tensor masters() const { return masters_view_; }           // [n]
+  Tensor master(const Param& p) const { return masters_view_.slice(p.slice).reshape(p.shape); }
+  /// What products read: the masters themselves, or their bf16 copy as of the last refresh().
+  ConstTensor compute(const Param& p) const { return compute_view_.slice(p.slice).reshape(p.shape); }
+  ConstTensor compute(Slice slice, Shape shape) const { return compute_view_.slice(slice).reshape(shape); }
+  /// Rounds the masters into the bf16 copy. Call after every change of the masters. Nothing to do for f32 and f64.
+  void refresh(Backend& backend);
+
+ private:
+  ParamLayout layout_;
+  DType compute_;
+  Buffer masters_, rounded_;
+  Tensor masters_view_, compute_view_;
+};
+
+}  // namespace lodestone

@@ -1,0 +1,34 @@
+// Loss: sentence vectors in, this rank's share of the global mean and the exact gradient out.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/exec.h"
+
+namespace lodestone {
+
+/// A loss owns its exchange between ranks. Normalisation rule: the loss is divided by the *global* count, so that the sum over
+/// ranks of the returned shares is the global mean, and the sum over ranks of parameter gradients is its gradient.
+class Loss {
+ public:
+  virtual ~Loss() = default;
+  /// emb [texts,E] un-normalised, wide dtype, ordered as Pairs says; d_emb [texts,E] = weight * gradient for this rank's
+  /// rows (set, not added). Returns weight * this rank's share of the global mean. Every rank of `group` calls it.
+  virtual double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) = 0;
+};
+
+struct LossConfig {
+  std::string name = "info_nce";
+  double temperature = 0.05;            // divides the cosine
+  bool in_batch_negatives = true;       // false: only the passages of a query's own group
+  bool cross_rank_negatives = true;     // passages of all ranks are candidates
+  std::vector<int64_t> matryoshka_dims; // empty: the whole vector only
+};
+
+/// Throws Error (usage, "config") on an unknown name or impossible values; `embedding` is E.
+std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding);
+
+}  // namespace lodestone
