@@ -20,7 +20,7 @@ class Arena {
   /// Throws Error (resource) naming the need and the limit when the reservation is used up.
   Tensor tensor(DType dtype, Shape shape);
   template <class T>
-  std::span<T> array(int64_t n) { return tensor(dtype_of<T>, {n}).host<T>(); }
+  std::span<T> array(int64_t n) { return tensor(dtype_of<T>, {n}).template host<T>(); }
 
   /// Everything taken after this call is released when the returned object dies.
   class Scope {

@@ -1,0 +1,48 @@
+#include "core/params.h"
+
+#include <algorithm>
+
+namespace lodestone {
+
+const Param& ParamLayout::add(std::string name, Shape shape, Decay decay) {
+  LODE_CHECK(!contains(name), "parameter ", name, " is declared twice");
+  const Slice slice{count_, count_ + shape.count()};
+  count_ = slice.end;
+  params_.push_back({std::move(name), shape, slice, decay});
+  return params_.back();
+}
+
+bool ParamLayout::contains(std::string_view name) const {
+  return std::any_of(params_.begin(), params_.end(), [&](const Param& p) { return p.name == name; });
+}
+
+const Param& ParamLayout::find(std::string_view name) const {
+  const auto it = std::find_if(params_.begin(), params_.end(), [&](const Param& p) { return p.name == name; });
+  LODE_CHECK(it != params_.end(), "no parameter is called ", name);
+  return *it;
+}
+
+std::vector<ParamLayout::Run> ParamLayout::decay_runs() const {
+  std::vector<Run> runs;
+  for (const Param& p : params_) {
+    if (!runs.empty() && runs.back().decay == p.decay)
+      runs.back().slice.end = p.slice.end;
+    else
+      runs.push_back({p.slice, p.decay});
+  }
+  return runs;
+}
+
+ParamStore::ParamStore(ParamLayout layout, DType compute) : layout_(std::move(layout)), compute_(compute) {
+  const auto n = static_cast<size_t>(layout_.count());
+  masters_ = Buffer(n * size_of(wide_dtype()));
+  masters_view_ = masters_.tensor(wide_dtype(), {layout_.count()});
+  if (compute_ == DType::bf16) rounded_ = Buffer(n * size_of(DType::bf16));
+  compute_view_ = compute_ == DType::bf16 ? rounded_.tensor(DType::bf16, {layout_.count()}) : masters_view_;
+}
+
+void ParamStore::refresh(Backend& backend) {
+  if (compute_ == DType::bf16) backend.cast(masters_view_, compute_view_);
+}
+
+}  // namespace lodestone
