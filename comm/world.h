@@ -1,0 +1,39 @@
+// World: MPI's lifetime, who this rank is and where it runs, and the communicator of all ranks.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+
+namespace lodestone {
+
+/// One per process, made in main(). Started by mpirun or srun it is a rank of many, started alone the only one.
+class World {
+ public:
+  /// Starts MPI (funneled: all calls from the thread that made the World).
+  World(int& argc, char**& argv);
+  /// Ends MPI. When an exception is under way, use abort() first: the other ranks are waiting.
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  int local_rank() const { return local_rank_; }   // among the ranks of this host
+  int local_size() const { return local_size_; }
+  const std::string& host() const { return host_; }
+  /// Host-memory communicator over all ranks: MpiComm, or SelfComm when size() is 1.
+  Communicator& comm() { return *comm_; }
+  /// "Open MPI 4.1.4"
+  static std::string library_version();
+  /// Ends every rank of the job with this exit code. Does not return.
+  [[noreturn]] static void abort(int exit_code);
+
+ private:
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  std::string host_;
+  std::unique_ptr<Communicator> comm_;
+};
+
+}  // namespace lodestone
