@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,7 +9,7 @@ namespace lodestone {
 
 /// One part of a step: a homogeneous global batch.
 struct Part {
-  int32_t source = 0;
+  int32_t source = 0;           // index into Plan::sources()
   double weight = 1;
   std::vector<int64_t> rows;    // [N] positions k inside the source's rows, ordered by global index; no row twice
   int64_t epoch = 0;            // of the source
@@ -21,9 +20,23 @@ struct StepPlan {
   std::vector<Part> parts;      // gradient accumulation: several, each weight 1 / parts
 };
 
+/// A source of the plan is one source of the corpus, or several small ones merged: its rows are its members' rows, one
+/// member after the other.
+struct PlanMember {
+  int32_t source = 0;           // index into the sources the plan was made from
+  int64_t first = 0;            // position of its first row in the merged source
+};
+
 struct PlanSource {
   std::string name;
   int64_t rows = 0;
+  std::vector<PlanMember> members{};    // filled by resolve_sources()
+};
+
+/// What happens to sources with fewer rows than a global batch.
+enum class SmallSources : uint8_t {
+  refuse,   // Error (usage) naming them
+  merge,    // they become one source "other" (joined by a source of that name); refused if that is still too small
 };
 
 struct PlanConfig {
@@ -32,24 +45,48 @@ struct PlanConfig {
   int64_t steps = 0;
   uint64_t seed = 0;
   double alpha = 1.0;           // p_i = n_i^alpha / sum_j n_j^alpha
+  SmallSources small_sources = SmallSources::refuse;
+  std::string task = "retrieval";
+};
+
+/// The sources a plan draws from: those given, with the small ones refused or merged. Throws Error (usage).
+std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& sources);
+
+/// Steps in which `epochs` times the batches of all sources are drawn (a source's last, partial batch does not count),
+/// rounded up. config.steps is not read. Throws Error (usage).
+int64_t steps_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs);
+
+/// A row by the names the corpus knows: Corpus::row_of(source, k) is its global id.
+struct SourceRow {
+  int32_t source = 0;
+  int64_t k = 0;
 };
 
 /// Homogeneous multinomial plan: each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the
-/// source per epoch; an epoch's remainder is dropped. Sources smaller than a batch are refused (Error, usage) by name.
+/// source per epoch; an epoch's remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed,
+/// "rows", source name, epoch). The constructor draws all steps (8 bytes each); calls are then O(batch).
 class Plan {
  public:
-  Plan(const PlanConfig& config, std::vector<PlanSource> sources);
+  /// Throws Error (usage): no sources, sources smaller than a batch, impossible values.
+  Plan(PlanConfig config, const std::vector<PlanSource>& sources);
+
+  /// step in [0, config().steps).
   StepPlan at(int64_t step) const;
-  const PlanConfig& config() const;
-  const std::vector<PlanSource>& sources() const;
+  /// The same, one part: part in [0, config().accumulate). Reuses the memory of `out`.
+  void part(int64_t step, int64_t part, Part& out) const;
+
+  const PlanConfig& config() const { return config_; }
+  const std::vector<PlanSource>& sources() const { return sources_; }
   double probability(int32_t source) const;
+  /// The row at position k of a source of this plan. O(log members).
+  SourceRow locate(int32_t source, int64_t k) const;
 
  private:
   PlanConfig config_;
   std::vector<PlanSource> sources_;
-  std::vector<double> cumulative_;
+  std::vector<double> probability_, cumulative_;
   std::vector<int32_t> drawn_;          // [steps * accumulate] source of each part
-  std::vector<int64_t> position_;       // [steps * accumulate] earlier draws of the same source
+  std::vector<int32_t> position_;       // [steps * accumulate] earlier draws of the same source
 };
 
 /// Rows [begin, end) of a global batch of N that rank r of W holds: contiguous parts that differ by at most one row.

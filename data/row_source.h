@@ -1,0 +1,42 @@
+// Where collating reads rows from: the little of Corpus that it needs.
+#pragma once
+
+#include "data/corpus.h"
+#include "data/plan.h"
+
+namespace lodestone {
+
+/// Rows numbered 0 .. rows()-1. Not thread-safe: one thread makes all calls.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  virtual int64_t rows() const = 0;
+  virtual const std::vector<CorpusSource>& sources() const = 0;
+  virtual const std::vector<std::string>& prompts() const = 0;
+  /// Global id of the k-th row of a source.
+  virtual int64_t row_of(int32_t source, int64_t k) const = 0;
+  /// `out`'s views are valid until the next call. Throws Error (data).
+  virtual void read(int64_t row, PackedRow& out) const = 0;
+};
+
+class CorpusRows final : public RowSource {
+ public:
+  explicit CorpusRows(const Corpus& corpus) : corpus_(corpus) {}
+  int64_t rows() const override { return corpus_.rows(); }
+  const std::vector<CorpusSource>& sources() const override { return corpus_.sources(); }
+  const std::vector<std::string>& prompts() const override { return corpus_.prompts(); }
+  int64_t row_of(int32_t source, int64_t k) const override { return corpus_.row_of(source, k); }
+  void read(int64_t row, PackedRow& out) const override { corpus_.read(row, out); }
+
+ private:
+  const Corpus& corpus_;
+};
+
+/// The sources of a corpus as a plan takes them.
+inline std::vector<PlanSource> plan_sources(const std::vector<CorpusSource>& sources) {
+  std::vector<PlanSource> result;
+  for (const CorpusSource& source : sources) result.push_back({source.name, source.rows});
+  return result;
+}
+
+}  // namespace lodestone
