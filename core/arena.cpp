@@ -27,8 +27,12 @@ Arena::Arena(size_t reserve_bytes) : reserved_(reserve_bytes) {
 
 Arena::~Arena() { munmap(base_, reserved_); }
 
+size_t Arena::taken_bytes(DType dtype, const Shape& shape) {
+  return (static_cast<size_t>(shape.count()) * size_of(dtype) + alignment - 1) / alignment * alignment;
+}
+
 Tensor Arena::tensor(DType dtype, Shape shape) {
-  const size_t bytes = (static_cast<size_t>(shape.count()) * size_of(dtype) + alignment - 1) / alignment * alignment;
+  const size_t bytes = taken_bytes(dtype, shape);
   if (bytes > reserved_ - used_)
     throw Error(ExitCode::resource, "F14",
                 cat("step memory is used up: ", (used_ + bytes) >> 20, " MiB needed, ", reserved_ >> 20, " MiB reserved"),

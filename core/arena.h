@@ -19,6 +19,8 @@ class Arena {
   /// Uninitialised elements, 64-byte aligned, valid until the innermost open scope ends.
   /// Throws Error (resource) naming the need and the limit when the reservation is used up.
   Tensor tensor(DType dtype, Shape shape);
+  /// What tensor(dtype, shape) takes, with its alignment.
+  static size_t taken_bytes(DType dtype, const Shape& shape);
   template <class T>
   std::span<T> array(int64_t n) { return tensor(dtype_of<T>, {n}).template host<T>(); }
 

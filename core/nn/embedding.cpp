@@ -1,0 +1,40 @@
+#include "core/nn/embedding.h"
+
+namespace lodestone {
+
+namespace {
+
+void check_tokens(const TokenBatch& tokens, int64_t vocab, int64_t positions) {
+  for (int64_t b = 0; b < tokens.texts(); ++b)
+    LODE_CHECK(tokens.length(b) >= 1 && tokens.length(b) <= positions, "text ", b, " of a batch has ", tokens.length(b),
+               " tokens; the model takes 1 to ", positions);
+  for (const int32_t id : tokens.ids) LODE_CHECK(id >= 0 && id < vocab, "token id ", id, " is outside the vocabulary of ", vocab);
+}
+
+}  // namespace
+
+Embedding::Saved Embedding::take(Exec& ex, int64_t rows) const {
+  const Activation sum = take_rows(ex, ex.compute, rows, hidden_, Padding::any);
+  return {sum, ex.arena.tensor(ex.wide(), {rows}), ex.arena.tensor(ex.wide(), {rows})};
+}
+
+void Embedding::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& y) const {
+  check_tokens(tokens, word_.count() / hidden_, position_.count() / hidden_);
+  const Tensor masters = params.masters(), sum = saved.sum.real();
+  ex.backend.embed_forward(tokens, table(masters, word_), table(masters, position_), table(masters, type_), sum);
+  ex.backend.layer_norm_forward(sum, masters.slice(norm_.gamma), masters.slice(norm_.beta), norm_.eps, y.real(), saved.mean, saved.rstd);
+  const Dropout dropout = dropout_at(ex, tokens, p_, 0, Place::embedding);
+  if (dropout.p > 0) ex.backend.dropout(tokens, y.real(), dropout, y.real());
+}
+
+void Embedding::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy,
+                         Tensor grads) const {
+  const Tensor d = dy.real();
+  const Dropout dropout = dropout_at(ex, tokens, p_, 0, Place::embedding);
+  if (dropout.p > 0) ex.backend.dropout(tokens, d, dropout, d);
+  ex.backend.layer_norm_backward(d, saved.sum.real(), params.masters().slice(norm_.gamma), saved.mean, saved.rstd, d,
+                                 grads.slice(norm_.gamma), grads.slice(norm_.beta));
+  ex.backend.embed_backward(tokens, d, table(grads, word_), table(grads, position_), table(grads, type_));
+}
+
+}  // namespace lodestone

@@ -1,0 +1,103 @@
+#include "core/nn/encoder.h"
+
+#include <memory>
+#include <type_traits>
+
+#include "core/nn/layout.h"
+
+namespace lodestone {
+
+namespace {
+
+/// n value-initialised objects in the arena; nobody destroys them.
+template <class T>
+std::span<T> arena_objects(Arena& arena, int64_t n) {
+  static_assert(std::is_trivially_destructible_v<T>);
+  const Tensor bytes = arena.tensor(DType::u8, {n * static_cast<int64_t>(sizeof(T))});
+  T* first = reinterpret_cast<T*>(bytes.bytes());
+  std::uninitialized_value_construct_n(first, n);
+  return {first, static_cast<size_t>(n)};
+}
+
+std::vector<Block> make_blocks(const EncoderConfig& config, const ParamLayout& layout) {
+  std::vector<Block> blocks;
+  for (int64_t l = 0; l < config.layers; ++l) blocks.push_back(make_block(config, layout, l));
+  return blocks;
+}
+
+}  // namespace
+
+Encoder::Encoder(EmbedderConfig config, const ParamStore& params, Checkpointing checkpointing)
+    : config_(std::move(config)), params_(params), checkpointing_(checkpointing),
+      embedding_(make_embedding(config_.encoder, params.layout())), blocks_(make_blocks(config_.encoder, params.layout())),
+      head_(make_head(config_, params.layout())) {}
+
+void Encoder::forward(Exec& ex, const TokenBatch& tokens, Tensor emb) const {
+  if (tokens.texts() == 0) return;
+  const auto scope = ex.arena.scope();
+  const int64_t rows = tokens.tokens(), H = config_.encoder.hidden;
+  Activation x = take_rows(ex, ex.compute, rows, H, Padding::zero), y = take_rows(ex, ex.compute, rows, H, Padding::zero);
+  {
+    const auto inner = ex.arena.scope();
+    embedding_.forward(ex, params_, tokens, embedding_.take(ex, rows), x);
+  }
+  for (const Block& block : blocks_) {
+    const auto inner = ex.arena.scope();
+    block.forward(ex, params_, tokens, x, block.take(ex, rows, Keep::nothing), y);
+    std::swap(x, y);
+  }
+  head_.forward(ex, params_, tokens, x, head_.take(ex, tokens.texts()), emb);
+}
+
+EncoderSaved* Encoder::forward_saved(Exec& ex, const TokenBatch& tokens, Tensor emb) const {
+  const int64_t rows = tokens.tokens(), H = config_.encoder.hidden, L = config_.encoder.layers;
+  EncoderSaved& saved = arena_objects<EncoderSaved>(ex.arena, 1)[0];
+  if (tokens.texts() == 0) return &saved;
+  saved.head = head_.take(ex, tokens.texts());
+  saved.embedding = embedding_.take(ex, rows);
+  saved.inputs = arena_objects<Activation>(ex.arena, L + 1);
+  for (Activation& x : saved.inputs) x = take_rows(ex, ex.compute, rows, H, Padding::zero);
+  if (checkpointing_ == Checkpointing::none) {
+    saved.blocks = arena_objects<BlockSaved>(ex.arena, L);
+    for (size_t l = 0; l < blocks_.size(); ++l) saved.blocks[l] = blocks_[l].take(ex, rows, Keep::all);
+  }
+
+  embedding_.forward(ex, params_, tokens, saved.embedding, saved.inputs[0]);
+  for (size_t l = 0; l < blocks_.size(); ++l) {
+    const auto scope = ex.arena.scope();
+    const BlockSaved state = saved.blocks.empty() ? blocks_[l].take(ex, rows, Keep::nothing) : saved.blocks[l];
+    blocks_[l].forward(ex, params_, tokens, saved.inputs[l], state, saved.inputs[l + 1]);
+  }
+  head_.forward(ex, params_, tokens, saved.inputs.back(), saved.head, emb);
+  return &saved;
+}
+
+void Encoder::backward(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, ConstTensor d_emb, Tensor grads,
+                       const std::function<void(Slice)>& ready) const {
+  const bool any = tokens.texts() > 0;
+  const auto done = [&](Slice slice) {
+    if (ready && slice.count() > 0) ready(slice);
+  };
+  const auto scope = ex.arena.scope();
+  const int64_t rows = tokens.tokens(), H = config_.encoder.hidden;
+  const Activation d = take_rows(ex, ex.compute, rows, H, Padding::zero);   // dL/d output of the current block
+
+  if (any) head_.backward(ex, params_, tokens, saved->head, d_emb, d, grads);
+  done(head_.slice());
+  for (size_t l = blocks_.size(); l-- > 0;) {
+    const auto inner = ex.arena.scope();
+    if (any && saved->blocks.empty()) {
+      const BlockSaved again = blocks_[l].take(ex, rows, Keep::all);
+      const Activation y = take_rows(ex, ex.compute, rows, H, Padding::zero);
+      blocks_[l].forward(ex, params_, tokens, saved->inputs[l], again, y);
+      blocks_[l].backward(ex, params_, tokens, saved->inputs[l], again, d, grads);
+    } else if (any) {
+      blocks_[l].backward(ex, params_, tokens, saved->inputs[l], saved->blocks[l], d, grads);
+    }
+    done(blocks_[l].slice());
+  }
+  if (any) embedding_.backward(ex, params_, tokens, saved->embedding, d, grads);
+  done(embedding_.slice());
+}
+
+}  // namespace lodestone

@@ -1,0 +1,18 @@
+// How an encoder's layers are cut from the flat parameter vector by name.
+#pragma once
+
+#include <vector>
+
+#include "core/nn/block.h"
+#include "core/nn/config.h"
+#include "core/nn/embedding.h"
+#include "core/nn/head.h"
+
+namespace lodestone {
+
+/// Layers that read their parameters at the places `layout` names. Throws Error (internal) when a name is missing.
+Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout);
+Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t layer);
+Head make_head(const EmbedderConfig& config, const ParamLayout& layout);
+
+}  // namespace lodestone

@@ -1,0 +1,29 @@
+#include "core/nn/linear.h"
+
+namespace lodestone {
+
+namespace {
+
+/// bf16 products read the rounded weights; f32 and f64 products (the head of a bf16 model among them) read the masters.
+ConstTensor weight_for(const ParamStore& params, DType dtype, Slice slice, Shape shape) {
+  if (dtype == params.compute_dtype()) return params.compute(slice, shape);
+  return params.masters().slice(slice).reshape(shape);
+}
+
+}  // namespace
+
+void Linear::forward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& y) const {
+  const ConstTensor weight = weight_for(params, x.padded.dtype(), weight_, {out_, in_});
+  const ConstTensor bias = bias_.count() == 0 ? ConstTensor{} : ConstTensor(params.masters().slice(bias_));
+  ex.backend.linear(x.padded, weight, bias, y.padded);
+}
+
+void Linear::backward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& dy, Into into, const Activation& dx,
+                      Tensor grads) const {
+  const ConstTensor weight = weight_for(params, x.padded.dtype(), weight_, {out_, in_});
+  ex.backend.gemm(Op::none, dy.padded, Op::none, weight, 1.0, into == Into::add ? 1.0 : 0.0, dx.padded);
+  ex.backend.gemm(Op::transpose, dy.padded, Op::none, x.padded, 1.0, 1.0, grads.slice(weight_).reshape({out_, in_}));
+  if (bias_.count() != 0) ex.backend.column_sums(dy.real(), grads.slice(bias_));
+}
+
+}  // namespace lodestone
