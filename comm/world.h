@@ -5,15 +5,17 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/watchdog.h"
 
 namespace lodestone {
 
 /// One per process, made in main(). Started by mpirun or srun it is a rank of many, started alone the only one.
 class World {
  public:
-  /// Starts MPI (funneled: all calls from the thread that made the World).
+  /// Starts MPI (funneled: all calls from the thread that made the World), unless it is running already; MPI errors return.
+  /// Started alone, MPI is not touched at all. Throws Error (usage) when srun started copies that do not know of each other.
   World(int& argc, char**& argv);
-  /// Ends MPI. When an exception is under way, use abort() first: the other ranks are waiting.
+  /// Ends MPI if it started it. When an exception is under way, use abort() first: the other ranks are waiting.
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -25,6 +27,8 @@ class World {
   const std::string& host() const { return host_; }
   /// Host-memory communicator over all ranks: MpiComm, or SelfComm when size() is 1.
   Communicator& comm() { return *comm_; }
+  /// Watches every wait of comm() and of its splits. Its limit is 600 s until set_limit().
+  Watchdog& watchdog() { return *watchdog_; }
   /// "Open MPI 4.1.4"
   static std::string library_version();
   /// Ends every rank of the job with this exit code. Does not return.
@@ -32,7 +36,9 @@ class World {
 
  private:
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  bool owns_mpi_ = false;
   std::string host_;
+  std::unique_ptr<Watchdog> watchdog_;   // outlives comm_
   std::unique_ptr<Communicator> comm_;
 };
 

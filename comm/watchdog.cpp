@@ -1,0 +1,71 @@
+#include "comm/watchdog.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+
+namespace lodestone {
+
+Watchdog::Watchdog(double limit_s, std::string who) : limit_s_(limit_s), who_(std::move(who)) {
+  // Signals go to the threads that handle them, so this one is born with all of them blocked.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void Watchdog::set_limit(double limit_s) {
+  {
+    const std::lock_guard lock(mutex_);
+    limit_s_ = limit_s;
+  }
+  changed_.notify_one();
+}
+
+Watchdog::Phase::Phase(Watchdog* dog, Operation operation) : dog_(dog), outer_(dog ? dog->replace(operation) : Operation{}) {}
+
+Watchdog::Phase::~Phase() {
+  if (dog_ != nullptr) dog_->replace(outer_);
+}
+
+Watchdog::Operation Watchdog::replace(Operation operation) {
+  const std::lock_guard lock(mutex_);
+  since_ = Clock::now();
+  return std::exchange(now_, operation);
+}
+
+// Looks several times per limit instead of being woken by every phase: entering a phase stays cheap.
+void Watchdog::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const double waited_s = std::chrono::duration<double>(Clock::now() - since_).count();
+    if (now_.operation != nullptr && waited_s > limit_s_) expire(now_, waited_s);
+    changed_.wait_for(lock, std::chrono::duration<double>(std::clamp(limit_s_ / 20, 0.005, 0.5)));
+  }
+}
+
+void Watchdog::expire(const Operation& operation, double waited_s) const {
+  std::string line = cat("error: F06 ", operation.operation);
+  if (operation.bytes >= 0) line += cat(" of ", operation.bytes, " bytes");
+  if (operation.number >= 0) line += cat(" (collective ", operation.number, ")");
+  line += cat(" has not ended after ", static_cast<int64_t>(waited_s + 0.5), " s: another rank hangs or is unreachable; ", who_,
+              "; do: look at the ranks that print nothing; start the same command again to go on from the last checkpoint\n");
+  const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  _exit(written < 0 ? static_cast<int>(ExitCode::internal) : static_cast<int>(ExitCode::communication));
+}
+
+}  // namespace lodestone

@@ -1,0 +1,65 @@
+// Watchdog: ends this process, naming the operation, when waiting for other ranks takes too long.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace lodestone {
+
+/// A thread that calls nothing of MPI. While a Phase lives, the operation it names must end within the limit; otherwise the
+/// thread prints one line in the error form and ends the process with code 7 (communication), upon which mpirun or srun
+/// ends the other ranks. MPI itself never notices a stopped rank or a cut link.
+class Watchdog {
+ public:
+  /// What is being waited for. `operation` is a string literal; bytes and number are left out of the message when negative.
+  struct Operation {
+    const char* operation = nullptr;
+    int64_t bytes = -1;
+    int64_t number = -1;   // the how-manieth collective of its communicator
+  };
+
+  /// who: "rank=1 host=node3", printed with the error.
+  Watchdog(double limit_s, std::string who);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  /// Applies from now on, also to the operation under way.
+  void set_limit(double limit_s);
+
+  /// Restores what was watched before when it dies. Belongs to the thread that made it; phases nest.
+  class Phase {
+   public:
+    Phase(Watchdog* dog, Operation operation);
+    ~Phase();
+    Phase(const Phase&) = delete;
+    Phase& operator=(const Phase&) = delete;
+
+   private:
+    Watchdog* dog_;
+    Operation outer_;
+  };
+  [[nodiscard]] Phase watch(Operation operation) { return Phase(this, operation); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Operation replace(Operation operation);
+  void run();
+  [[noreturn]] void expire(const Operation& operation, double waited_s) const;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Operation now_;
+  Clock::time_point since_{};
+  double limit_s_;
+  bool stopping_ = false;
+  const std::string who_;
+  std::thread thread_;
+};
+
+}  // namespace lodestone
