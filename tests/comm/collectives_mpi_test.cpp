@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "mpi_world.h"
+#include "tests/support/mpi_world.h"
 
 namespace lodestone {
 namespace {

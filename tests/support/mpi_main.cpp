@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "mpi_world.h"
+#include "tests/support/mpi_world.h"
 
 namespace lodestone::test {
 
