@@ -1,0 +1,103 @@
+#include "comm/grad_sync.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/wait.h"
+
+namespace lodestone {
+
+GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options options)
+    : watchdog_(options.watchdog), count_(count), dtype_(dtype) {
+  LODE_CHECK(dtype == DType::f32 || dtype == DType::f64, "gradients are reduced in f32 or f64, not ", name_of(dtype));
+  piece_ = options.piece_bytes / static_cast<int64_t>(size_of(dtype));
+  LODE_CHECK(piece_ >= 1, "a piece of ", options.piece_bytes, " bytes holds no gradient");
+  if (comm.size() == 1) return;
+
+  comm_ = comm.split(0);   // of its own: pieces start at times that differ between ranks
+  const auto piece_bytes = static_cast<size_t>(piece_) * size_of(dtype);
+  if (options.route != Route::communicator) reducer_ = make_shared_reducer(*comm_, piece_bytes);
+  if (reducer_ != nullptr) {
+    route_name_ = "shared memory";
+  } else if (options.route == Route::shared_memory) {
+    throw Error(ExitCode::resource, "shared-memory", "the ranks share no memory: they are on several hosts, or /dev/shm is too small",
+                "let the route be chosen automatically, or enlarge /dev/shm");
+  } else {
+    reducer_ = make_comm_reducer(*comm_);
+    route_name_ = "communicator";
+  }
+  for (int64_t end = count; end > 0;) {
+    const int64_t begin = (end - 1) / piece_ * piece_;
+    trace_.push_back({{begin, end}});
+    end = begin;
+  }
+  waiting_.reserve(256);
+}
+
+double GradSync::now_s() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_time_).count(); }
+
+void GradSync::begin(Tensor grads) {
+  LODE_CHECK(grads.count() == count_ && grads.dtype() == dtype_, "gradient sum: ", grads.shape(), " ", name_of(grads.dtype()),
+             ", made for ", count_, " of ", name_of(dtype_));
+  LODE_CHECK(!begun_, "gradient sum: begun twice");
+  grads_ = grads.reshape({count_});
+  begun_ = true;
+  final_from_ = count_;
+  waiting_.clear();
+  started_ = done_ = 0;
+  begin_time_ = std::chrono::steady_clock::now();
+  if (reducer_ != nullptr) completed_before_ = reducer_->advance();
+}
+
+void GradSync::ready(Slice slice) {
+  LODE_CHECK(begun_ && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= count_, "gradient sum: range [", slice.begin,
+             ",", slice.end, ") of ", count_, begun_ ? "" : " before begin()");
+  if (reducer_ == nullptr) return;
+  waiting_.push_back(slice);
+  for (size_t i = 0; i < waiting_.size();) {
+    if (waiting_[i].end < final_from_) {
+      ++i;
+      continue;
+    }
+    final_from_ = std::min(final_from_, waiting_[i].begin);
+    waiting_[i] = waiting_.back();
+    waiting_.pop_back();
+    i = 0;   // an earlier one may touch it now
+  }
+  pump();
+}
+
+bool GradSync::pump() {
+  while (true) {
+    const auto done = static_cast<size_t>(reducer_->advance() - completed_before_);
+    if (done > done_) {
+      const double t = now_s();
+      for (; done_ < done; ++done_) trace_[done_].done_s = t;
+    }
+    if (started_ == trace_.size() || trace_[started_].slice.begin < final_from_) break;
+    if (!reducer_->start(grads_.slice(trace_[started_].slice))) break;
+    trace_[started_++].started_s = now_s();
+  }
+  return done_ == trace_.size();
+}
+
+Slice GradSync::finish(Tensor grads) {
+  if (!begun_) begin(grads);
+  LODE_CHECK(grads.bytes() == grads_.bytes(), "gradient sum: finished with other memory than it began with");
+  begun_ = false;
+  final_from_ = 0;
+  if (reducer_ == nullptr || pump()) return {0, count_};
+  const auto phase = Watchdog::Phase(watchdog_, {"gradient all-reduce", static_cast<int64_t>(grads.size_bytes())});
+  Patience patience;
+  size_t moved = started_ + done_;
+  while (!pump()) {
+    if (started_ + done_ == moved) patience.pause();
+    else patience = Patience();
+    moved = started_ + done_;
+  }
+  return {0, count_};
+}
+
+double GradSync::norm(Backend& backend, ConstTensor grads) { return std::sqrt(backend.sum_squares(grads)); }
+
+}  // namespace lodestone

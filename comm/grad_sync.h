@@ -1,0 +1,79 @@
+// GradSync: sums the gradient over ranks, starting inside backward, in pieces.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "comm/piece_reducer.h"
+#include "comm/watchdog.h"
+#include "core/backend.h"
+
+namespace lodestone {
+
+/// One step: begin(grads); backward calls the hook with ranges that are final; finish(grads) returns when all of grads is the
+/// sum over ranks. Pieces lie on a fixed grid and start from the end of the vector to its front, the order in which backward
+/// finishes them, each as soon as everything from its begin to the end is final. Pieces and their order therefore do not
+/// depend on which ranges the hook was given or when: a rank whose backward never called it takes part all the same.
+/// Between begin and finish no verb of another communicator may wait on one rank only; the sums themselves use their own.
+/// A world of one does nothing. The result has the same bits on all ranks, and in every run with the same number of ranks.
+class GradSync {
+ public:
+  enum class Route : uint8_t { automatic, shared_memory, communicator };
+  struct Options {
+    int64_t piece_bytes = int64_t{1} << 19;
+    Route route = Route::automatic;    // shared memory where all ranks are on one host, otherwise the communicator
+    Watchdog* watchdog = nullptr;      // watches finish(); must outlive this
+  };
+  /// One piece of the last step, in seconds since begin().
+  struct PieceTime {
+    Slice slice;
+    double started_s = 0, done_s = 0;
+  };
+
+  /// Collective. count elements of f32 or f64. Throws Error (resource) when shared memory is asked for and cannot be had.
+  GradSync(Communicator& comm, int64_t count, DType dtype, Options options);
+  GradSync(Communicator& comm, int64_t count, DType dtype) : GradSync(comm, count, dtype, Options{}) {}
+
+  /// From now on ranges of grads [count] may be declared final. grads must stay where it is until finish().
+  void begin(Tensor grads);
+  /// Nothing later in this step adds to this range. Starts what can be started; never waits.
+  void ready(Slice slice);
+  /// ready() in the form that backward takes. Valid as long as this object.
+  std::function<void(Slice)> hook() {
+    return [this](Slice slice) { ready(slice); };
+  }
+  /// Declares the rest final and waits: grads is then the sum over ranks. Returns the range that this rank updates: all of it.
+  /// Without begin() it does the whole sum.
+  Slice finish(Tensor grads);
+  /// Euclidean norm of the summed gradient, equal on all ranks.
+  static double norm(Backend& backend, ConstTensor grads);
+
+  /// "shared memory", "communicator", or "none" in a world of one.
+  const char* route_name() const { return route_name_; }
+  /// Pieces of the last step in the order of their starts; empty in a world of one.
+  std::span<const PieceTime> trace() const { return trace_; }
+
+ private:
+  double now_s() const;
+  /// Moves data and starts pieces until neither is possible without waiting. Returns whether all pieces are complete.
+  bool pump();
+
+  std::unique_ptr<Communicator> comm_;
+  std::unique_ptr<PieceReducer> reducer_;
+  Watchdog* watchdog_;
+  const char* route_name_ = "none";
+  int64_t count_, piece_ = 0;        // elements
+  DType dtype_;
+  std::vector<PieceTime> trace_;     // one per piece; its slices are the grid
+  std::vector<Slice> waiting_;       // final ranges that do not yet touch final_from_
+
+  Tensor grads_;
+  bool begun_ = false;
+  int64_t final_from_ = 0;           // [final_from_, count) is final
+  size_t started_ = 0, done_ = 0;
+  int64_t completed_before_ = 0;     // what the reducer had completed at begin()
+  std::chrono::steady_clock::time_point begin_time_{};
+};
+
+}  // namespace lodestone

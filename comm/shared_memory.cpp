@@ -1,0 +1,66 @@
+#include "comm/shared_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "core/handle.h"
+
+namespace lodestone {
+
+namespace {
+
+void close_file(int fd) { close(fd); }
+using File = Handle<int, close_file, -1>;
+
+/// A name that no other job, and no other host, has.
+std::string unique_name() {
+  std::random_device random;
+  return cat("/lodestone-", getpid(), "-", random(), random());
+}
+
+std::byte* map(const File& file, size_t bytes) {
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
+}
+
+}  // namespace
+
+std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segment_bytes) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t segment = (segment_bytes + page - 1) / page * page;
+  const size_t bytes = segment * static_cast<size_t>(comm.size());
+
+  // Rank 0 creates the file; the others can open it only if they see the same /dev/shm, that is, the same host.
+  std::string name;
+  File file;
+  if (comm.rank() == 0) {
+    name = unique_name();
+    file = File(shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600));
+    if (!file || ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) name.clear();
+  }
+  broadcast(comm, name, 0);
+  if (comm.rank() != 0 && !name.empty()) file = File(shm_open(name.c_str(), O_RDWR, 0));
+
+  // Taking the memory now turns a full /dev/shm into a refusal here instead of a crash at first use.
+  std::byte* base = nullptr;
+  if (file && !name.empty() &&
+      posix_fallocate(file.get(), static_cast<off_t>(segment * static_cast<size_t>(comm.rank())), static_cast<off_t>(segment)) == 0)
+    base = map(file, bytes);
+
+  int64_t mapped = base != nullptr ? 1 : 0;
+  all_reduce(comm, std::span<int64_t>(&mapped, 1), Reduce::min);
+  if (comm.rank() == 0 && file) shm_unlink(name.c_str());
+  if (mapped == 0) {
+    if (base != nullptr) munmap(base, bytes);
+    return nullptr;
+  }
+  return std::unique_ptr<SharedMemory>(new SharedMemory(base, segment, comm.size()));
+}
+
+SharedMemory::~SharedMemory() { munmap(base_, segment_bytes_ * static_cast<size_t>(ranks_)); }
+
+}  // namespace lodestone

@@ -1,0 +1,154 @@
+// Pieces through a ring of slots in shared memory.
+//
+// Piece k uses slot k % slots of every rank. Rank r owns share r of each piece (the W shares are contiguous). Three stages,
+// each of which a rank enters when counters of the others allow it:
+//   publish  copy the shares of others from the gradient into r's slot        needs: all ranks have collected piece k - slots
+//   reduce   add share r of all slots, in rank order, to r's gradient; put the sum into r's slot    needs: all published k
+//   collect  copy the sums of the other shares from their owners' slots       needs: all reduced k
+// The ring stays in the cache; main memory sees each gradient about twice, as with gradients that lie in the window themselves.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <new>
+#include <span>
+#include <vector>
+
+#include "comm/piece_reducer.h"
+#include "comm/shared_memory.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr size_t slots = 4;
+constexpr size_t line = 64;
+
+/// Pieces that one rank has passed through each stage; written by that rank, read by all. Each on its own cache line.
+struct Counters {
+  alignas(line) std::atomic<int64_t> published{0};
+  alignas(line) std::atomic<int64_t> reduced{0};
+  alignas(line) std::atomic<int64_t> collected{0};
+};
+static_assert(std::atomic<int64_t>::is_always_lock_free);
+
+/// target = sum over ranks of sources, in rank order; copy = target.
+template <class T>
+void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target, T* copy) {
+  constexpr size_t block = 512;   // fits the first-level cache
+  std::array<T, block> sum;
+  for (size_t begin = 0; begin < n; begin += block) {
+    const size_t m = std::min(block, n - begin);
+    std::memcpy(sum.data(), sources[0] + begin * sizeof(T), m * sizeof(T));
+    for (size_t q = 1; q < sources.size(); ++q) {
+      const T* const term = reinterpret_cast<const T*>(sources[q]) + begin;
+      for (size_t i = 0; i < m; ++i) sum[i] += term[i];
+    }
+    std::memcpy(target + begin, sum.data(), m * sizeof(T));
+    std::memcpy(copy + begin, sum.data(), m * sizeof(T));
+  }
+}
+
+class SharedReducer final : public PieceReducer {
+ public:
+  SharedReducer(Communicator& comm, std::unique_ptr<SharedMemory> memory, size_t piece_bytes)
+      : memory_(std::move(memory)), piece_bytes_(piece_bytes), rank_(static_cast<size_t>(comm.rank())),
+        ranks_(static_cast<size_t>(comm.size())), sources_(ranks_) {
+    new (memory_->segment(comm.rank())) Counters;
+    comm.barrier();
+  }
+
+  static size_t segment_bytes(size_t piece_bytes) { return sizeof(Counters) + slots * piece_bytes; }
+
+  bool start(Tensor piece) override {
+    LODE_CHECK(piece.size_bytes() <= piece_bytes_ && (piece.dtype() == DType::f32 || piece.dtype() == DType::f64),
+               "shared reduce: a piece ", piece.shape(), " ", name_of(piece.dtype()), ", room for ", piece_bytes_, " bytes");
+    if (published_ - collected_ == static_cast<int64_t>(slots)) return false;
+    if (!all_at(&Counters::collected, published_ + 1 - static_cast<int64_t>(slots))) return false;
+    piece_of(published_) = piece;
+    for (size_t q = 0; q < ranks_; ++q)
+      if (q != rank_) copy_share(piece, q, slot(rank_, published_), To::slot);
+    mine().published.store(++published_, std::memory_order_release);
+    return true;
+  }
+
+  int64_t advance() override {
+    bool moved = true;
+    while (moved) {
+      moved = false;
+      if (collected_ < reduced_ && all_at(&Counters::reduced, collected_ + 1)) {
+        const Tensor piece = piece_of(collected_);
+        for (size_t q = 0; q < ranks_; ++q)
+          if (q != rank_) copy_share(piece, q, slot(q, collected_), To::gradient);
+        mine().collected.store(++collected_, std::memory_order_release);
+        moved = true;
+      }
+      if (reduced_ < published_ && all_at(&Counters::published, reduced_ + 1)) {
+        const Tensor piece = piece_of(reduced_);
+        if (piece.dtype() == DType::f32) reduce_share<float>(piece);
+        else reduce_share<double>(piece);
+        mine().reduced.store(++reduced_, std::memory_order_release);
+        moved = true;
+      }
+    }
+    return collected_;
+  }
+
+ private:
+  enum class To : uint8_t { slot, gradient };
+
+  Counters& counters(size_t rank) const { return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank)))); }
+  Counters& mine() const { return counters(rank_); }
+  Tensor& piece_of(int64_t k) { return pieces_[static_cast<size_t>(k) % slots]; }
+  std::byte* slot(size_t rank, int64_t k) const {
+    return memory_->segment(static_cast<int>(rank)) + sizeof(Counters) + static_cast<size_t>(k) % slots * piece_bytes_;
+  }
+
+  bool all_at(std::atomic<int64_t> Counters::* stage, int64_t pieces) const {
+    for (size_t q = 0; q < ranks_; ++q)
+      if ((counters(q).*stage).load(std::memory_order_acquire) < pieces) return false;
+    return true;
+  }
+
+  /// Bytes of share q of a piece: cut at cache lines, so that no two ranks write the same line of a slot.
+  Slice share(Tensor piece, size_t q) const {
+    const size_t lines = (piece.size_bytes() + line - 1) / line;
+    const auto cut = [&](size_t at) { return static_cast<int64_t>(std::min(lines * at / ranks_ * line, piece.size_bytes())); };
+    return {cut(q), cut(q + 1)};
+  }
+
+  void copy_share(Tensor piece, size_t q, std::byte* slot_begin, To to) const {
+    const Slice s = share(piece, q);
+    std::byte* const in_slot = slot_begin + s.begin;
+    std::byte* const in_gradient = piece.bytes() + s.begin;
+    if (to == To::slot) std::memcpy(in_slot, in_gradient, static_cast<size_t>(s.count()));
+    else std::memcpy(in_gradient, in_slot, static_cast<size_t>(s.count()));
+  }
+
+  template <class T>
+  void reduce_share(Tensor piece) {
+    const Slice s = share(piece, rank_);
+    for (size_t q = 0; q < ranks_; ++q)
+      sources_[q] = (q == rank_ ? piece.bytes() : slot(q, reduced_)) + s.begin;
+    T* const target = reinterpret_cast<T*>(piece.bytes() + s.begin);
+    T* const copy = reinterpret_cast<T*>(slot(rank_, reduced_) + s.begin);
+    add_in_order<T>(sources_, static_cast<size_t>(s.count()) / sizeof(T), target, copy);
+  }
+
+  std::unique_ptr<SharedMemory> memory_;
+  size_t piece_bytes_, rank_, ranks_;
+  std::array<Tensor, slots> pieces_;
+  std::vector<const std::byte*> sources_;   // of the share being added, in rank order
+  int64_t published_ = 0, reduced_ = 0, collected_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& comm, size_t piece_bytes) {
+  const size_t rounded = (piece_bytes + line - 1) / line * line;
+  std::unique_ptr<SharedMemory> memory = SharedMemory::make(comm, SharedReducer::segment_bytes(rounded));
+  if (memory == nullptr) return nullptr;
+  return std::make_unique<SharedReducer>(comm, std::move(memory), rounded);
+}
+
+}  // namespace lodestone
