@@ -15,8 +15,8 @@ enum class Candidates : uint8_t {
 /// The specification, on plain arrays and one process. With s = cosine over the first d components, and j over candidates:
 ///   loss = 1/N sum_i ( log sum_j exp(s(q_i, p_j) / temperature) - s(q_i, p_{i G}) / temperature )
 struct InfoNceInput {
-  std::span<const double> queries;    // [N,E]
-  std::span<const double> passages;   // [N*G,E], query-major, the positive first
+  std::span<const double> queries = {};   // [N,E]
+  std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
   int64_t embedding = 0;              // E
   int64_t dimensions = 0;             // d <= E
   int64_t group = 1;                  // G

@@ -25,7 +25,7 @@ struct LossConfig {
   double temperature = 0.05;            // divides the cosine
   bool in_batch_negatives = true;       // false: only the passages of a query's own group
   bool cross_rank_negatives = true;     // passages of all ranks are candidates
-  std::vector<int64_t> matryoshka_dims; // empty: the whole vector only
+  std::vector<int64_t> matryoshka_dims = {};  // empty: the whole vector only
 };
 
 /// Throws Error (usage, "config") on an unknown name or impossible values; `embedding` is E.

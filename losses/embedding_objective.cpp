@@ -1,0 +1,90 @@
+#include "losses/embedding_objective.h"
+
+namespace lodestone {
+
+namespace {
+
+Tensor rows_of(Tensor x, Slice places) { return x.rows(places.begin, places.end); }
+
+/// y[order[k]] = x[k]: from sorted order back to the batch's.   x, y [B,E].
+void restore_order(Exec& ex, std::span<const int64_t> order, ConstTensor x, Tensor y) {
+  for (int64_t k = 0; k < x.dim(0); ++k) {
+    const int64_t text = order[static_cast<size_t>(k)];
+    ex.backend.copy(x.rows(k, k + 1), y.rows(text, text + 1));
+  }
+}
+
+/// y[k] = x[order[k]]: its inverse.
+void sort_rows(Exec& ex, std::span<const int64_t> order, ConstTensor x, Tensor y) {
+  for (int64_t k = 0; k < x.dim(0); ++k) {
+    const int64_t text = order[static_cast<size_t>(k)];
+    ex.backend.copy(x.rows(text, text + 1), y.rows(k, k + 1));
+  }
+}
+
+}  // namespace
+
+EmbeddingObjective::EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group, const EmbeddingObjectiveOptions& options)
+    : encoder_(encoder), loss_(loss), group_(group), options_(options) {}
+
+int64_t EmbeddingObjective::first_kept(const Exec& ex) const {
+  int64_t first = chunks_.count();
+  for (size_t kept_bytes = 0; first > 0; --first) {
+    const TokenBatch tokens = chunks_.tokens(first - 1);
+    kept_bytes += encoder_.saved_bytes(ex, tokens.tokens(), tokens.texts());
+    if (kept_bytes > options_.keep_activations_bytes && first < chunks_.count()) break;
+  }
+  return first;
+}
+
+double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) {
+  const auto scope = ex.arena.scope();
+  chunks_.assign(batch.tokens(), options_.chunk_tokens);
+  const int64_t texts = batch.tokens().texts(), width = encoder_.config().embedding(), count = chunks_.count();
+  const int64_t kept = first_kept(ex);
+  const Shape matrix{texts, width};
+  const Tensor emb = ex.arena.tensor(ex.wide(), matrix), sorted = ex.arena.tensor(ex.wide(), matrix);
+
+  saved_.clear();
+  for (int64_t c = 0; c < count; ++c) {
+    if (c < kept) {
+      const auto chunk_scope = ex.arena.scope();
+      encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
+    } else {
+      saved_.push_back(encoder_.forward_saved(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c))));
+    }
+  }
+  restore_order(ex, chunks_.order(), sorted, emb);
+
+  const Tensor d_emb = ex.arena.tensor(ex.wide(), matrix);
+  const double share = loss_.evaluate(ex, group_, emb, batch.pairs(), weight, d_emb);
+  const Tensor d_sorted = sorted;
+  sort_rows(ex, chunks_.order(), d_emb, d_sorted);
+
+  const GradHook not_yet;
+  for (int64_t c = 0; c < count; ++c) {
+    const auto chunk_scope = ex.arena.scope();
+    const TokenBatch tokens = chunks_.tokens(c);
+    const Slice places = chunks_.places(c);
+    EncoderSaved* saved = c < kept ? encoder_.forward_saved(ex, tokens, rows_of(emb, places)) : saved_[static_cast<size_t>(c - kept)];
+    encoder_.backward(ex, tokens, saved, rows_of(d_sorted, places), grads, c + 1 == count ? ready : not_yet);
+  }
+  if (count == 0) encoder_.backward(ex, batch.tokens(), nullptr, d_sorted, grads, ready);  // no text here: reports its slices all the same
+  return share;
+}
+
+double EmbeddingObjective::evaluate(Exec ex, const Batch& batch) {
+  const auto scope = ex.arena.scope();
+  const TokenBatch tokens{batch.ids, batch.offsets, {}};  // without keys nothing is dropped
+  chunks_.assign(tokens, options_.chunk_tokens);
+  const Shape matrix{tokens.texts(), encoder_.config().embedding()};
+  const Tensor emb = ex.arena.tensor(ex.wide(), matrix), sorted = ex.arena.tensor(ex.wide(), matrix);
+  for (int64_t c = 0; c < chunks_.count(); ++c) {
+    const auto chunk_scope = ex.arena.scope();
+    encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
+  }
+  restore_order(ex, chunks_.order(), sorted, emb);
+  return loss_.evaluate(ex, group_, emb, batch.pairs(), 1, sorted);
+}
+
+}  // namespace lodestone

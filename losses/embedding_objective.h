@@ -1,0 +1,39 @@
+// EmbeddingObjective: encoder and loss, with any batch size in bounded memory (GradCache).
+#pragma once
+
+#include "core/length_chunks.h"
+#include "core/nn/encoder.h"
+#include "losses/loss.h"
+#include "losses/objective.h"
+
+namespace lodestone {
+
+struct EmbeddingObjectiveOptions {
+  int64_t chunk_tokens = 1024;                        // budget of one encoder call; a longer text is a chunk of its own
+  size_t keep_activations_bytes = size_t{512} << 20;  // chunks whose activations fit are not computed twice
+};
+
+/// A batch is cut into chunks by length. A first pass embeds every chunk and keeps the activations of the last ones; the loss turns
+/// embeddings into their gradient; a second pass computes the other chunks again, with the same dropout masks, and runs every
+/// chunk backward (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). The result does not
+/// depend on chunk_tokens or keep_activations_bytes beyond rounding.
+class EmbeddingObjective final : public Objective {
+ public:
+  /// All three must outlive the objective. `group` holds the ranks that share a global batch.
+  EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group, const EmbeddingObjectiveOptions& options);
+  double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
+  double evaluate(Exec ex, const Batch& batch) override;
+
+ private:
+  /// First of the chunks at the end of the order whose activations together fit in keep_activations_bytes; the last always.
+  int64_t first_kept(const Exec& ex) const;
+
+  const Encoder& encoder_;
+  Loss& loss_;
+  Communicator& group_;
+  EmbeddingObjectiveOptions options_;
+  LengthChunks chunks_;
+  std::vector<EncoderSaved*> saved_;  // of the kept chunks, while accumulate() runs
+};
+
+}  // namespace lodestone

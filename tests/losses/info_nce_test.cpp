@@ -1,0 +1,143 @@
+// InfoNCE and Matryoshka on tensors, one rank: equal to the pure function whatever the tiling, exact gradients, refused settings.
+#include "losses/info_nce.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+
+#include "losses/matryoshka.h"
+#include "tests/losses/golden_pairs.h"
+
+namespace lodestone::test {
+namespace {
+
+std::vector<double> random_rows(int64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<double> x(static_cast<size_t>(count));
+  for (double& v : x) v = normal(random);
+  return x;
+}
+
+/// One rank that holds the whole batch, in f64 on the reference backend.
+class InfoNceTest : public ::testing::Test {
+ protected:
+  double evaluate(Loss& loss, int64_t n, int64_t group, int64_t width, std::vector<double>& emb, double weight = 1) {
+    const std::vector<int64_t> rank_queries{n};
+    Pairs pairs;
+    pairs.queries = pairs.global_queries = n;
+    pairs.group = group;
+    pairs.rank_queries = rank_queries;
+    const Shape shape{n * (1 + group), width};
+    d_emb_.assign(emb.size(), 7.0);   // evaluate sets, it does not add
+    return loss.evaluate(ex_, *comm_, view(std::span(emb)).reshape(shape), pairs, weight, view(std::span(d_emb_)).reshape(shape));
+  }
+  /// The pure function on the same vectors: its value, and its gradient in `expected_`.
+  double expect(InfoNceInput in, int64_t n, const std::vector<double>& emb) {
+    const size_t cut = static_cast<size_t>(n * in.embedding);
+    expected_.assign(emb.size(), 0);
+    in.queries = std::span(emb).first(cut);
+    in.passages = std::span(emb).subspan(cut);
+    return info_nce(in, std::span(expected_).first(cut), std::span(expected_).subspan(cut));
+  }
+
+  std::unique_ptr<Backend> backend_ = make_backend({.kind = "reference"});
+  std::unique_ptr<Communicator> comm_ = make_self_comm();
+  Arena arena_;
+  Exec ex_{*backend_, arena_, Key{}, DType::f64};
+  std::vector<double> d_emb_, expected_;
+};
+
+TEST_F(InfoNceTest, TensorFormEqualsThePureFunctionForEveryCandidateSetAndTiling) {
+  const int64_t n = 150, group = 3, width = 9;   // 150 rows are three tiles when a tile is as small as it may be
+  std::vector<double> emb = random_rows(n * (1 + group) * width, 1);
+  for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
+    for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
+      InfoNce loss({.temperature = 0.1, .candidates = candidates, .tile_elements = tile_elements});
+      const double value = evaluate(loss, n, group, width, emb);
+      const double expected = expect(
+          {.embedding = width, .dimensions = width, .group = group, .temperature = 0.1, .candidates = candidates}, n, emb);
+      EXPECT_NEAR(value, expected, 1e-13 * expected);
+      for (size_t i = 0; i < emb.size(); ++i) ASSERT_NEAR(d_emb_[i], expected_[i], 1e-14) << "element " << i;
+    }
+  }
+}
+
+TEST_F(InfoNceTest, WeightScalesValueAndGradient) {
+  std::vector<double> emb = random_rows(4 * 3 * 5, 2);
+  InfoNce loss({.temperature = 0.1});
+  const double once = evaluate(loss, 4, 2, 5, emb);
+  const std::vector<double> d_once = d_emb_;
+  EXPECT_NEAR(evaluate(loss, 4, 2, 5, emb, 0.25), once / 4, 1e-15);
+  for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_emb_[i], d_once[i] / 4, 1e-15);
+}
+
+TEST_F(InfoNceTest, MatryoshkaIsTheAverageOverPrefixesOfTheRawVector) {
+  std::vector<double> emb(golden_queries.begin(), golden_queries.end());
+  emb.insert(emb.end(), golden_passages.begin(), golden_passages.end());
+  const auto loss = make_loss({.temperature = 0.5, .matryoshka_dims = {2, 3}}, 3);
+  EXPECT_NEAR(evaluate(*loss, 2, 2, 3, emb), 0.9049300713, 5e-11);
+}
+
+TEST_F(InfoNceTest, MatryoshkaGradientIsZeroBeyondTheLargestDimensionAndExactBelow) {
+  const int64_t n = 5, group = 2, width = 7;
+  std::vector<double> emb = random_rows(n * (1 + group) * width, 3);
+  const auto loss = make_loss({.temperature = 0.2, .matryoshka_dims = {2, 5}}, width);
+  evaluate(*loss, n, group, width, emb);
+  std::vector<double> average(emb.size());
+  for (const int64_t d : {2, 5}) {
+    expect({.embedding = width, .dimensions = d, .group = group, .temperature = 0.2}, n, emb);
+    for (size_t i = 0; i < emb.size(); ++i) average[i] += expected_[i] / 2;
+  }
+  for (size_t i = 0; i < emb.size(); ++i) {
+    EXPECT_NEAR(d_emb_[i], average[i], 1e-14);
+    if (static_cast<int64_t>(i) % width >= 5) {
+      EXPECT_EQ(d_emb_[i], 0);
+    }
+  }
+}
+
+TEST_F(InfoNceTest, SinglePrecisionFollowsDoubleAtASmallTemperature) {
+  const int64_t n = 40, group = 2, width = 16, texts = n * (1 + group);
+  std::vector<double> emb = random_rows(texts * width, 4);
+  const double expected = expect({.embedding = width, .dimensions = width, .group = group, .temperature = 0.01}, n, emb);
+  const std::vector<int64_t> rank_queries{n};
+  Pairs pairs;
+  pairs.queries = pairs.global_queries = n;
+  pairs.group = group;
+  pairs.rank_queries = rank_queries;
+  std::vector<float> narrow(emb.begin(), emb.end()), d_narrow(emb.size());
+  Exec ex{*backend_, arena_, Key{}, DType::f32};
+  InfoNce loss({.temperature = 0.01});
+  const double value = loss.evaluate(ex, *comm_, view(std::span(narrow)).reshape({texts, width}), pairs, 1,
+                                     view(std::span(d_narrow)).reshape({texts, width}));
+  // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
+  EXPECT_NEAR(value, expected, 1e-5 * expected);
+  for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_narrow[i], expected_[i], 2e-5);
+}
+
+TEST(MakeLoss, RefusesImpossibleSettingsNamingTheKey) {
+  const auto where = [](const LossConfig& config) {
+    try {
+      make_loss(config, 16);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::usage);
+      EXPECT_FALSE(error.remedy().empty());
+      return error.where();
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(where({}), "accepted");
+  EXPECT_EQ(where({.matryoshka_dims = {4, 16}}), "accepted");
+  EXPECT_EQ(where({.name = "info_nec"}), "key=loss.name");
+  EXPECT_EQ(where({.temperature = 0}), "key=loss.temperature");
+  EXPECT_EQ(where({.temperature = std::nan("")}), "key=loss.temperature");
+  EXPECT_EQ(where({.matryoshka_dims = {8, 4}}), "key=loss.matryoshka_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {4, 4}}), "key=loss.matryoshka_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {0, 4}}), "key=loss.matryoshka_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {4, 17}}), "key=loss.matryoshka_dims");
+}
+
+}  // namespace
+}  // namespace lodestone::test

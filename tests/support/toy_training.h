@@ -1,0 +1,102 @@
+// A tiny real embedder with its optimizer, and global batches of random texts: what the tests of objectives train.
+#pragma once
+
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/nn/encoder.h"
+#include "core/optim/adamw.h"
+#include "data/plan.h"
+#include "losses/embedding_objective.h"
+
+namespace lodestone::test {
+
+inline EmbedderConfig toy_config() {
+  EmbedderConfig config;
+  config.encoder = {.vocab = 50, .hidden = 16, .layers = 2, .heads = 2, .feed_forward = 24, .positions = 32, .types = 2};
+  config.encoder.initializer_range = 0.3;   // large enough that texts differ
+  config.head = HeadConfig{.out_features = 12};
+  return config;
+}
+
+/// This rank's part of global batch `step`: N queries with G passages each, lengths 2 to 12. Text contents depend on the global
+/// row and step only; a positive shares most tokens with its query.
+inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int world) {
+  Batch batch;
+  batch.group = group;
+  batch.global_queries = n;
+  for (int r = 0; r < world; ++r) batch.rank_queries.push_back(rank_rows(n, r, world).end - rank_rows(n, r, world).begin);
+  const RankRows mine = rank_rows(n, rank, world);
+  batch.first_query = mine.begin;
+  batch.queries = mine.end - mine.begin;
+  const auto content = [&](int64_t row) {
+    std::mt19937 random(static_cast<uint32_t>(1000 * step + row));
+    std::vector<int32_t> ids(2 + random() % 10);
+    for (int32_t& id : ids) id = static_cast<int32_t>(5 + random() % 45);
+    return ids;
+  };
+  const auto append = [&](const std::vector<int32_t>& ids, int64_t row, Role role, int64_t k) {
+    batch.ids.insert(batch.ids.end(), ids.begin(), ids.end());
+    batch.offsets.push_back(static_cast<int64_t>(batch.ids.size()));
+    batch.keys.push_back(text_key(static_cast<uint64_t>(row), role, static_cast<uint64_t>(k), static_cast<uint64_t>(row)));
+  };
+  for (int64_t i = mine.begin; i < mine.end; ++i) append(content(i), i, Role::query, 0);
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    std::vector<int32_t> positive = content(i);
+    positive.push_back(3);
+    append(positive, i, Role::positive, 0);
+    for (int64_t k = 1; k < group; ++k) append(content(500 + i * group + k), i, Role::negative, k);
+  }
+  batch.query_hash.resize(static_cast<size_t>(batch.queries));
+  batch.passage_hash.resize(static_cast<size_t>(batch.queries * group));
+  return batch;
+}
+
+/// Everything one training run owns on one rank.
+struct ToyRun {
+  ToyRun(DType compute, Communicator& comm, std::unique_ptr<Loss> with_loss, const EmbeddingObjectiveOptions& options,
+         Checkpointing checkpointing = Checkpointing::none)
+      : backend(make_backend({.kind = "reference"})), params(embedder_layout(toy_config()), compute),
+        encoder(toy_config(), params, checkpointing), loss(std::move(with_loss)), objective(encoder, *loss, comm, options), comm(comm),
+        optimizer({}, params.layout(), params.wide_dtype()),
+        gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
+        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})), ex{*backend, arena, Key{}, compute} {
+    initialize_parameters(toy_config(), params, 11);
+    params.refresh(*backend);
+  }
+
+  /// Gradient of one step summed over ranks, in grads; returns the global loss.
+  double gradient(int64_t step, const Batch& batch) {
+    backend->fill_zero(grads);
+    double value = objective.accumulate(ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))), batch, 1, grads, {});
+    comm.all_reduce(grads, grads, Reduce::sum).wait();
+    all_reduce(comm, std::span(&value, 1), Reduce::sum);
+    return value;
+  }
+  double train_step(int64_t step, const Batch& batch, double lr) {
+    const double value = gradient(step, batch);
+    optimizer.step(ex, lr, 1, grads, params);
+    return value;
+  }
+  std::vector<double> as_doubles(ConstTensor x) {
+    std::vector<double> out(static_cast<size_t>(x.count()));
+    backend->cast(x, view(std::span(out)));
+    return out;
+  }
+
+  std::unique_ptr<Backend> backend;
+  Arena arena;
+  ParamStore params;
+  Encoder encoder;
+  std::unique_ptr<Loss> loss;
+  EmbeddingObjective objective;
+  Communicator& comm;
+  AdamW optimizer;
+  Buffer gradient_memory;
+  Tensor grads;
+  Exec ex;
+};
+
+}  // namespace lodestone::test
