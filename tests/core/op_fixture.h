@@ -1,0 +1,66 @@
+// Small random operands for tests of operations, and the central-difference check of their backward forms.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace lodestone::test {
+
+/// n numbers, uniform in [-spread, spread), a function of the seed.
+inline std::vector<double> random_values(int64_t n, uint64_t seed, double spread = 1.0) {
+  std::vector<double> out(static_cast<size_t>(n));
+  const Key key = Key(seed).with("test values");
+  for (size_t i = 0; i < out.size(); ++i) out[i] = spread * (2 * key.uniform(i) - 1);
+  return out;
+}
+
+inline Tensor matrix(std::vector<double>& values, int64_t rows, int64_t columns) {
+  return view(std::span<double>(values)).reshape({rows, columns});
+}
+
+/// Texts of the given lengths with ids below `vocab` and distinct keys.
+struct Texts {
+  std::vector<int32_t> ids;
+  std::vector<int64_t> offsets{0};
+  std::vector<uint64_t> keys;
+  explicit Texts(const std::vector<int64_t>& lengths, int32_t vocab = 7) {
+    for (const int64_t n : lengths) {
+      for (int64_t t = 0; t < n; ++t) ids.push_back(static_cast<int32_t>(Key(5).bits(ids.size()) % static_cast<uint64_t>(vocab)));
+      offsets.push_back(static_cast<int64_t>(ids.size()));
+      keys.push_back(text_key(17 + keys.size(), Role::query, 0, keys.size()));
+    }
+  }
+  TokenBatch batch() const { return {ids, offsets, keys}; }
+  int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+};
+
+/// Compares `gradient` with central differences of `loss`, a smooth function of `values` of size and curvature about 1.
+/// Step h = 1e-5: truncation h^2 |f'''| / 6 is about 1e-11 times the third derivative, rounding 2^-52 |f| / h about 1e-10
+/// for |f| up to a few units; 2e-8 leaves room for third derivatives and sums of a few hundred.
+inline void expect_gradient(const char* what, std::vector<double>& values, const std::vector<double>& gradient,
+                            const std::function<double()>& loss) {
+  ASSERT_EQ(values.size(), gradient.size()) << what;
+  const double h = 1e-5;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double kept = values[i];
+    values[i] = kept + h;
+    const double above = loss();
+    values[i] = kept - h;
+    const double below = loss();
+    values[i] = kept;
+    EXPECT_NEAR(gradient[i], (above - below) / (2 * h), 2e-8 * (1 + std::abs(gradient[i]))) << what << " element " << i;
+  }
+}
+
+inline double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+}  // namespace lodestone::test
