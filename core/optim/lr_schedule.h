@@ -12,7 +12,7 @@ enum class WarmupShape : uint8_t { linear, log };
 struct LrScheduleConfig {
   double lr = 5e-5;                              // the peak
   Decline decline = Decline::linear;
-  std::optional<int64_t> warmup_steps;           // overrides the ratio
+  std::optional<int64_t> warmup_steps = std::nullopt;   // overrides the ratio
   double warmup_ratio = 0;                       // warm-up steps = ceil(ratio * total steps)
   WarmupShape warmup_shape = WarmupShape::linear;
 };

@@ -6,7 +6,7 @@
 namespace lodestone {
 
 /// One thread, sums in the order of the loops. bf16 is understood by cast, copy, axpy and fill_zero only.
-class ReferenceBackend final : public Backend {
+class ReferenceBackend : public Backend {
  public:
   std::string description() const override { return "reference: plain loops, f64 and f32"; }
   int threads() const override { return 1; }

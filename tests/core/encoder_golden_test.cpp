@@ -1,0 +1,84 @@
+// Parity with PyTorch: embeddings and gradients of a tiny BERT against values that transformers computed in f64.
+// The file and how to make it again: tests/parity/make_encoder_golden.py.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/support/safetensors.h"
+#include "tests/support/tiny_model.h"
+
+namespace lodestone::test {
+namespace {
+
+struct Case {
+  const char* name;
+  Pooling pooling;
+  std::optional<HeadConfig> head;
+};
+const Case cases[] = {
+    {"mean", Pooling::mean, {}},
+    {"cls", Pooling::cls, {}},
+    {"last_token", Pooling::last_token, {}},
+    {"mean_dense", Pooling::mean, HeadConfig{7, true, false}},
+    {"cls_tanh", Pooling::cls, HeadConfig{7, true, true}},
+};
+
+EmbedderConfig golden_config(const Golden& golden, const Case& c) {
+  const auto json = nlohmann::json::parse(golden.metadata.at("config"));
+  EmbedderConfig config;
+  config.encoder = {.vocab = json["vocab_size"], .hidden = json["hidden_size"], .layers = json["num_hidden_layers"],
+                    .heads = json["num_attention_heads"], .feed_forward = json["intermediate_size"],
+                    .positions = json["max_position_embeddings"], .types = json["type_vocab_size"]};
+  config.pooling = c.pooling;
+  config.head = c.head;
+  return config;
+}
+
+Texts golden_texts(const Golden& golden) {
+  Texts texts;
+  for (const double id : golden.at("ids")) texts.ids.push_back(static_cast<int32_t>(id));
+  for (const int64_t length : nlohmann::json::parse(golden.metadata.at("lengths"))) texts.offsets.push_back(texts.offsets.back() + length);
+  return texts;
+}
+
+/// Per tensor: |g - reference| <= tolerance max(|reference|, 1e-4 |whole reference|). The floor is for gradients that are zero in
+/// theory (key biases, tables' unused rows).
+void expect_parity(const std::string& backend, DType compute, double tolerance) {
+  const Golden golden = read_golden(LODE_TEST_DATA "/golden/encoder.safetensors");
+  const Texts texts = golden_texts(golden);
+  for (const Case& c : cases) {
+    const std::string prefix = std::string(c.name) + "/";
+    Model model(golden_config(golden, c), compute, backend);
+    for (const Param& p : model.params.layout().params()) {
+      std::vector<double> weight = golden.at("weight/" + p.name);
+      model.backend->cast(view(std::span(weight)).reshape(p.shape), model.params.master(p));
+    }
+    model.params.refresh(*model.backend);
+
+    const std::vector<double>& d_emb = golden.at(prefix + "d_embeddings");
+    const Buffer grads(static_cast<size_t>(model.params.layout().count()) * size_of(model.ex.wide()));
+    const Tensor flat = grads.tensor(model.ex.wide(), {model.params.layout().count()});
+    const std::vector<double> emb = model.add_gradient(texts, d_emb, flat);
+    EXPECT_LT(relative_error(emb, golden.at(prefix + "embeddings")), tolerance) << c.name;
+
+    double whole = 0;
+    for (const Param& p : model.params.layout().params()) {
+      const auto& g = golden.at(prefix + "gradient/" + p.name);
+      whole += dot(g, g);
+    }
+    for (const Param& p : model.params.layout().params()) {
+      const auto& reference = golden.at(prefix + "gradient/" + p.name);
+      const std::vector<double> ours = model.to_double(flat.slice(p.slice));
+      double difference = 0;
+      for (size_t i = 0; i < ours.size(); ++i) difference += (ours[i] - reference[i]) * (ours[i] - reference[i]);
+      EXPECT_LE(std::sqrt(difference), tolerance * std::max(std::sqrt(dot(reference, reference)), 1e-4 * std::sqrt(whole)))
+          << c.name << " " << p.name;
+    }
+  }
+}
+
+TEST(EncoderGolden, ReferenceInF64EqualsPyTorch) { expect_parity("reference", DType::f64, 1e-9); }
+TEST(EncoderGolden, ReferenceInF32EqualsPyTorch) { expect_parity("reference", DType::f32, 1e-4); }
+
+}  // namespace
+}  // namespace lodestone::test
