@@ -73,18 +73,26 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
   return share;
 }
 
-double EmbeddingObjective::evaluate(Exec ex, const Batch& batch) {
-  const auto scope = ex.arena.scope();
+Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
   const TokenBatch tokens{batch.ids, batch.offsets, {}};  // without keys nothing is dropped
   chunks_.assign(tokens, options_.chunk_tokens);
-  const Shape matrix{tokens.texts(), encoder_.config().embedding()};
-  const Tensor emb = ex.arena.tensor(ex.wide(), matrix), sorted = ex.arena.tensor(ex.wide(), matrix);
+  const Shape matrix{tokens.texts(), embedding()};
+  const Tensor emb = ex.arena.tensor(ex.wide(), matrix);
+  const auto scope = ex.arena.scope();
+  const Tensor sorted = ex.arena.tensor(ex.wide(), matrix);
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto chunk_scope = ex.arena.scope();
     encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
   }
   restore_order(ex, chunks_.order(), sorted, emb);
-  return loss_.evaluate(ex, group_, emb, batch.pairs(), 1, sorted);
+  return emb;
+}
+
+double EmbeddingObjective::evaluate(Exec ex, const Batch& batch) {
+  const auto scope = ex.arena.scope();
+  const Tensor emb = embed(ex, batch.tokens());
+  const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape());
+  return loss_.evaluate(ex, group_, emb, batch.pairs(), 1, unused);
 }
 
 }  // namespace lodestone

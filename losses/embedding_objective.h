@@ -24,6 +24,10 @@ class EmbeddingObjective final : public Objective {
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
 
+  /// Sentence vectors [B,E] of texts in their order, un-normalised, without dropout. Lives in ex.arena until the caller's scope ends.
+  Tensor embed(Exec& ex, const TokenBatch& tokens);
+  int64_t embedding() const { return encoder_.config().embedding(); }
+
  private:
   /// First of the chunks at the end of the order whose activations together fit in keep_activations_bytes; the last always.
   int64_t first_kept(const Exec& ex) const;

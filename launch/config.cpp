@@ -1,0 +1,169 @@
+#include "launch/config.h"
+
+namespace lodestone {
+
+namespace {
+
+/// Reads a choice into an enum whose values are listed in the order of `names`.
+template <class Enum, size_t n>
+void read_enum(Section& s, const std::string& key, const std::string_view (&names)[n], Enum& value) {
+  auto index = static_cast<size_t>(value);
+  s.read_choice(key, names, index);
+  value = static_cast<Enum>(index);
+}
+
+void at_least(const Section& s, const std::string& key, double value, double smallest) {
+  if (value < smallest) s.refuse(key, cat(value, " is too small"), cat("use ", smallest, " or more"));
+}
+
+ModelConfig read_model(Section s) {
+  ModelConfig c;
+  s.read("folder", c.folder);
+  s.read("config", c.config);
+  s.read("vocab", c.vocab);
+  static constexpr std::string_view poolings[] = {"auto", "cls", "mean", "last_token"};
+  size_t pooling = 0;
+  s.read_choice("pooling", poolings, pooling);
+  if (pooling > 0) c.pooling = static_cast<Pooling>(pooling - 1);
+  s.read("dropout", c.dropout);
+  s.read("head", c.head);
+  bool checkpointing = false;
+  s.read("gradient_checkpointing", checkpointing);
+  c.checkpointing = checkpointing ? Checkpointing::per_block : Checkpointing::none;
+  s.finish();
+  if (c.folder.empty() == c.config.empty())
+    s.refuse("folder", c.folder.empty() ? "no model is given" : "both a folder and a config are given",
+             "give model.folder, or model.config and model.vocab for random weights");
+  if (!c.config.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
+  if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
+  at_least(s, "head", static_cast<double>(c.head), 0);
+  return c;
+}
+
+DataConfig read_data(Section s) {
+  DataConfig c;
+  s.read("train", c.train);
+  s.read("heldout", c.heldout);
+  s.read("query_max_len", c.query_max_len);
+  s.read("passage_max_len", c.passage_max_len);
+  s.read("train_group_size", c.train_group_size);
+  s.read("query_prompt", c.query_prompt);
+  s.read("passage_prompt", c.passage_prompt);
+  s.read("alpha", c.alpha);
+  static constexpr std::string_view policies[] = {"refuse", "merge"};
+  read_enum(s, "small_sources", policies, c.small_sources);
+  s.finish();
+  if (c.train.empty()) s.refuse("train", "no training corpus is given", "give data.train: a folder written by `lodestone pack`");
+  at_least(s, "query_max_len", static_cast<double>(c.query_max_len), 3);
+  at_least(s, "passage_max_len", static_cast<double>(c.passage_max_len), 3);
+  at_least(s, "train_group_size", static_cast<double>(c.train_group_size), 1);
+  at_least(s, "alpha", c.alpha, 0);
+  return c;
+}
+
+TrainConfig read_train(Section s) {
+  TrainConfig c;
+  s.read("output_dir", c.output_dir);
+  s.read("global_batch", c.global_batch);
+  s.read("gradient_accumulation_steps", c.gradient_accumulation_steps);
+  s.read("steps", c.steps);
+  s.read("num_train_epochs", c.num_train_epochs);
+  s.read("seed", c.seed);
+  static constexpr std::string_view precisions[] = {"bf16", "f32", "f64"};
+  static constexpr DType dtypes[] = {DType::bf16, DType::f32, DType::f64};
+  size_t precision = 0;
+  s.read_choice("precision", precisions, precision);
+  c.precision = dtypes[precision];
+  std::string threads = "auto";
+  s.read("threads", threads);
+  s.read("chunk_tokens", c.chunk_tokens);
+  s.read("keep_activations_mb", c.keep_activations_mb);
+  s.read("logging_steps", c.logging_steps);
+  s.read("save_steps", c.save_steps);
+  s.read("save_total_limit", c.save_total_limit);
+  s.read("eval_steps", c.eval_steps);
+  s.read("eval_rows", c.eval_rows);
+  s.read("timeout_s", c.timeout_s);
+  s.finish();
+  if (threads != "auto") {
+    if (threads.empty() || threads.size() > 4 || threads.find_first_not_of("0123456789") != std::string::npos || threads[0] == '0')
+      s.refuse("threads", cat("'", threads, "' is neither auto nor a number of threads"), "use auto or, for example, 2");
+    c.threads = std::stoll(threads);
+  }
+  if (c.output_dir.empty()) s.refuse("output_dir", "no folder is given for the run", "give train.output_dir");
+  if ((c.steps > 0) == (c.num_train_epochs > 0))
+    s.refuse("steps", c.steps > 0 ? "both steps and num_train_epochs are given" : "the length of the run is not given",
+             "give train.steps or train.num_train_epochs");
+  at_least(s, "steps", static_cast<double>(c.steps), 0);
+  at_least(s, "num_train_epochs", c.num_train_epochs, 0);
+  at_least(s, "global_batch", static_cast<double>(c.global_batch), 2);
+  at_least(s, "gradient_accumulation_steps", static_cast<double>(c.gradient_accumulation_steps), 1);
+  at_least(s, "seed", static_cast<double>(c.seed), 0);
+  at_least(s, "chunk_tokens", static_cast<double>(c.chunk_tokens), 1);
+  at_least(s, "keep_activations_mb", static_cast<double>(c.keep_activations_mb), 0);
+  at_least(s, "logging_steps", static_cast<double>(c.logging_steps), 1);
+  at_least(s, "save_steps", static_cast<double>(c.save_steps), 0);
+  at_least(s, "save_total_limit", static_cast<double>(c.save_total_limit), 1);
+  at_least(s, "eval_steps", static_cast<double>(c.eval_steps), 0);
+  at_least(s, "eval_rows", static_cast<double>(c.eval_rows), 1);
+  at_least(s, "timeout_s", static_cast<double>(c.timeout_s), 1);
+  return c;
+}
+
+OptimConfig read_optim(Section s) {
+  OptimConfig c;
+  s.read("learning_rate", c.learning_rate);
+  s.read("weight_decay", c.weight_decay);
+  s.read("adam_beta1", c.adam_beta1);
+  s.read("adam_beta2", c.adam_beta2);
+  s.read("adam_epsilon", c.adam_epsilon);
+  s.read("max_grad_norm", c.max_grad_norm);
+  static constexpr std::string_view shapes[] = {"constant", "linear", "cosine"};
+  read_enum(s, "lr_scheduler_type", shapes, c.lr_scheduler_type);
+  s.read("warmup_ratio", c.warmup_ratio);
+  s.read("warmup_steps", c.warmup_steps);
+  static constexpr std::string_view warmups[] = {"linear", "log"};
+  read_enum(s, "warmup_shape", warmups, c.warmup_shape);
+  s.finish();
+  if (!(c.learning_rate > 0)) s.refuse("learning_rate", cat(c.learning_rate, " is not positive"), "for example 5e-5");
+  at_least(s, "weight_decay", c.weight_decay, 0);
+  at_least(s, "max_grad_norm", c.max_grad_norm, 0);
+  if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");
+  if (!(c.adam_beta2 >= 0 && c.adam_beta2 < 1)) s.refuse("adam_beta2", cat(c.adam_beta2, " is not in [0, 1)"), "for example 0.999");
+  if (!(c.adam_epsilon > 0)) s.refuse("adam_epsilon", cat(c.adam_epsilon, " is not positive"), "for example 1e-8");
+  if (!(c.warmup_ratio >= 0 && c.warmup_ratio <= 1)) s.refuse("warmup_ratio", cat(c.warmup_ratio, " is not in [0, 1]"), "for example 0.1");
+  return c;
+}
+
+LossConfig read_loss(Section s) {
+  LossConfig c;
+  s.read("name", c.name);
+  s.read("temperature", c.temperature);
+  s.read("use_inbatch_neg", c.in_batch_negatives);
+  s.read("negatives_cross_device", c.cross_rank_negatives);
+  s.read("mrl_dims", c.matryoshka_dims);
+  s.finish();
+  if (!(c.temperature > 0)) s.refuse("temperature", cat(c.temperature, " is not positive"), "for example 0.05");
+  return c;
+}
+
+}  // namespace
+
+RunConfig read_run_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides) {
+  const ConfigNode root = load_config(files, overrides);
+  Section s(root);
+  RunConfig c;
+  c.model = read_model(s.section("model"));
+  c.data = read_data(s.section("data"));
+  c.train = read_train(s.section("train"));
+  c.optim = read_optim(s.section("optim"));
+  c.loss = read_loss(s.section("loss"));
+  s.finish();
+  if (!c.loss.in_batch_negatives && c.data.train_group_size < 2)
+    throw Error(ExitCode::usage, "config", "loss.use_inbatch_neg: without in-batch negatives a query has no negative at all",
+                "set data.train_group_size to 2 or more");
+  c.resolved = s.resolved();
+  return c;
+}
+
+}  // namespace lodestone

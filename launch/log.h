@@ -1,0 +1,66 @@
+// What a run says: lines for people on the terminal, records for programs in metrics.jsonl, the root cause in status.json.
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/error.h"
+
+namespace lodestone {
+
+/// "error: CODE what; file=.. row=.. rank=R host=H; do: remedy", in one line, control characters escaped.
+std::string error_line(const Error& error, int rank, const std::string& host);
+
+/// Replaces control characters, so that no file name or text can forge lines or drive a terminal.
+std::string printable(std::string_view text);
+
+/// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal (F52).
+class MetricsFile {
+ public:
+  MetricsFile() = default;
+  /// Opens for appending; with keep_steps >= 0 drops records of steps >= keep_steps first (a resumed run writes them again).
+  MetricsFile(const std::filesystem::path& dir, int64_t keep_steps);
+  ~MetricsFile();
+  MetricsFile(MetricsFile&& other) noexcept;
+  MetricsFile& operator=(MetricsFile&& other) noexcept;
+  /// One record: {"step":S,"key":value,...}. Values that are not finite are written as null.
+  void write(int64_t step, std::initializer_list<std::pair<const char*, double>> values);
+  int64_t lost_records() const { return lost_; }
+
+ private:
+  std::FILE* file_ = nullptr;
+  int64_t lost_ = 0;
+};
+
+/// One line of progress that redraws itself on a terminal and is a plain line elsewhere. Rank 0 only.
+class Progress {
+ public:
+  Progress(std::string what, int64_t total, bool enabled);
+  ~Progress();
+  /// `text` holds the figures; a bar, the count and the time left are added. plain: also print it when stdout is a file.
+  enum class Plain { skip, print };
+  void show(int64_t done, const std::string& text, Plain plain);
+  /// Ends the redrawn line so that other output starts on its own line.
+  void clear();
+
+ private:
+  std::string what_;
+  int64_t total_, first_ = -1;
+  bool enabled_, terminal_, open_ = false;
+  double start_s_;
+};
+
+/// Seconds of a monotonic clock.
+double now_s();
+/// 754 -> "12m34s".
+std::string duration_text(double seconds);
+
+/// DIR/status.json, replaced atomically: {"state":"running|finished|stopped|failed","exit_code":..,"error":{..},"step":..}.
+/// Best effort: a failure to write it never hides the failure that it reports.
+void write_status(const std::filesystem::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text);
+
+}  // namespace lodestone

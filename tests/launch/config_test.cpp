@@ -1,0 +1,56 @@
+#include "launch/config.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "support/temp_dir.h"
+
+namespace lodestone {
+namespace {
+
+const char* const smallest = "model: {folder: m}\ndata: {train: c}\ntrain: {output_dir: r, steps: 10}\n";
+
+RunConfig read(const std::string& text, std::vector<std::string> overrides = {}) {
+  const test::TempDir dir;
+  const std::filesystem::path path = dir / "run.yaml";
+  std::ofstream(path) << text;
+  return read_run_config(std::span(&path, 1), overrides);
+}
+
+std::string failure(std::vector<std::string> overrides) {
+  try {
+    read(smallest, std::move(overrides));
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::usage);
+    EXPECT_FALSE(e.remedy().empty());
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Config, TheSmallestConfigurationHasDefaults) {
+  const RunConfig c = read(smallest);
+  EXPECT_EQ(c.train.global_batch, 128);
+  EXPECT_EQ(c.train.precision, DType::bf16);
+  EXPECT_EQ(c.loss.name, "info_nce");
+  EXPECT_EQ(c.train.threads, 0);
+}
+
+TEST(Config, TheResolvedConfigurationReadsBackAsItself) {
+  const RunConfig first = read(smallest, {"optim.learning_rate=2e-5", "data.query_prompt=query: ", "loss.mrl_dims=[64, 128]"});
+  EXPECT_EQ(read(first.resolved).resolved, first.resolved);
+}
+
+TEST(Config, ImpossibleValuesAreRefused) {
+  for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
+                          "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",
+                          "optim.lr_scheduler_type=step", "loss.temperature=0", "data.train_group_size=0", "data.query_max_len=2", "data.small_sources=drop",
+                          "train.steps=0", "train.num_train_epochs=2", "model.pooling=max", "model.dropout=1", "model.config=c.json", "train.chunk_tokens=0",
+                          "loss.use_inbatch_neg=false", "train.logging_steps=0", "train.save_total_limit=0", "train.seed=-1", "train.stepz=3"})
+    EXPECT_NE(failure({bad}), "") << bad;
+}
+
+}  // namespace
+}  // namespace lodestone
