@@ -81,8 +81,11 @@ ConfigNode parse_override(const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
     throw config_error(cat("'", text, "' is not of the form key.path=value"), "command line", "for example optim.lr=1e-5");
-  ConfigNode value = parse(cat("v: ", text.substr(equals + 1)), "command line", fs::current_path());
-  ConfigNode node = value.map.at(0).second;
+  // Lists, maps and quoted texts are YAML; anything else is taken as it stands, so that "a: b" needs no quotes of its own.
+  const std::string value = text.substr(equals + 1);
+  ConfigNode node{.kind = ConfigNode::Kind::scalar, .scalar = value, .base = fs::current_path()};
+  if (!value.empty() && std::string("[{\"'").find(value[0]) != std::string::npos)
+    node = parse(cat("v: ", value), "command line", fs::current_path()).map.at(0).second;
   node.origin = "command line";
   std::string path = text.substr(0, equals);
   while (true) {

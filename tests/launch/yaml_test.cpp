@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "support/temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace lodestone {
 namespace {
