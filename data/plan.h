@@ -97,4 +97,7 @@ constexpr RankRows rank_rows(int64_t n, int rank, int world) {
   return {begin, begin + base + (rank < extra ? 1 : 0)};
 }
 
+/// Throws Error (usage, F13) when there are more ranks than rows in a global batch.
+void require_ranks_for_batch(int64_t global_batch, int world);
+
 }  // namespace lodestone

@@ -1,0 +1,173 @@
+// How rows become batches: prompts, special tokens, truncation and group sampling.
+#include "data/collate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.h"
+
+namespace lodestone {
+namespace {
+
+Error bad_row(int64_t row, std::string what, std::string remedy) {
+  return Error(ExitCode::data, "row", std::move(what), std::move(remedy)).at("row", row);
+}
+
+/// ids += [CLS] prompt text [SEP], cut from the right to max_len.
+void append_text(const Framing& framing, const std::vector<int32_t>& prompt, std::span<const int32_t> text, int64_t max_len,
+                 std::vector<int32_t>& ids) {
+  const auto room = static_cast<size_t>(max_len) - 2 - prompt.size();
+  ids.push_back(framing.cls);
+  ids.insert(ids.end(), prompt.begin(), prompt.end());
+  ids.insert(ids.end(), text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(room, text.size())));
+  ids.push_back(framing.sep);
+}
+
+/// A number in [0, n) from 64 random bits.
+int64_t below(uint64_t bits, size_t n) { return static_cast<int64_t>((static_cast<unsigned __int128>(bits) * n) >> 64); }
+
+void require_room(const char* what, const std::vector<int32_t>& prompt, int64_t max_len) {
+  if (static_cast<int64_t>(prompt.size()) + 3 <= max_len) return;
+  throw Error(ExitCode::usage, "length",
+              cat(what, " of ", max_len, " tokens leaves no room for a text: [CLS], [SEP] and the prompt take ", prompt.size() + 2),
+              cat("set ", what, " to at least ", prompt.size() + 3, ", or shorten the prompt"));
+}
+
+}  // namespace
+
+Collator::Collator(const CollateConfig& config, Framing framing) : config_(config), framing_(std::move(framing)) {
+  if (config_.group < 1) {
+    throw Error(ExitCode::usage, "group", cat("a group of ", config_.group, " passages has no positive"), "set it to at least 1");
+  }
+  require_room("query_max_len", framing_.query_prompt, config_.query_max_len);
+  for (const auto& prompt : framing_.row_prompts) require_room("query_max_len", prompt, config_.query_max_len);
+  require_room("passage_max_len", framing_.passage_prompt, config_.passage_max_len);
+}
+
+void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out) {
+  begin_batch(which, out);
+  for (int64_t i = 0; i < out.queries; ++i) {
+    const int64_t slot = out.first_query + i;
+    const int64_t row_id = which.rows[static_cast<size_t>(slot)];
+    rows.read(row_id, row_);
+    try {
+      add_row(row_id, slot, which, out);
+    } catch (Error& error) {
+      error.at("source", rows.sources().at(static_cast<size_t>(row_.source)).name);
+      throw;
+    }
+  }
+  end_batch(out);
+}
+
+void Collator::begin_batch(const BatchRows& which, Batch& out) {
+  const auto n = static_cast<int64_t>(which.rows.size());
+  LODE_CHECK(which.world <= n, which.world, " ranks for a batch of ", n, " rows");
+  const RankRows mine = rank_rows(n, which.rank, which.world);
+  out.rows.assign(which.rows.begin() + mine.begin, which.rows.begin() + mine.end);
+  out.queries = mine.end - mine.begin;
+  out.group = config_.group;
+  out.first_query = mine.begin;
+  out.global_queries = n;
+  out.source = which.source;
+  out.rank_queries.clear();
+  for (int rank = 0; rank < which.world; ++rank) {
+    const RankRows share = rank_rows(n, rank, which.world);
+    out.rank_queries.push_back(share.end - share.begin);
+  }
+  out.ids.clear();
+  out.offsets.assign(1, 0);
+  out.keys.clear();
+  out.query_hash.clear();
+  out.passage_hash.clear();
+  out.scores.clear();
+  out.teacher_scores.clear();
+  passage_ids_.clear();
+  passage_ends_.clear();
+  passage_keys_.clear();
+}
+
+void Collator::add_row(int64_t row_id, int64_t slot, const BatchRows& which, Batch& out) {
+  choose(row_id, which.step);
+  const auto& query_prompt = row_.prompt < 0 ? framing_.query_prompt : framing_.row_prompts.at(static_cast<size_t>(row_.prompt));
+  append_text(framing_, query_prompt, row_.query.ids, config_.query_max_len, out.ids);
+  out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
+  out.query_hash.push_back(row_.query.text_hash);
+  for (int64_t g = 0; g < config_.group; ++g) {
+    const PackedText& passage = g == 0 ? row_.positives[static_cast<size_t>(positive_)]
+                                       : row_.negatives[static_cast<size_t>(negatives_[static_cast<size_t>(g - 1)])];
+    append_text(framing_, framing_.passage_prompt, passage.ids, config_.passage_max_len, passage_ids_);
+    passage_ends_.push_back(static_cast<int64_t>(passage_ids_.size()));
+    out.passage_hash.push_back(passage.text_hash);
+  }
+  if (config_.purpose == Purpose::training) {
+    const auto row = static_cast<uint64_t>(row_id), place = static_cast<uint64_t>(slot);
+    out.keys.push_back(text_key(row, Role::query, 0, place));
+    passage_keys_.push_back(text_key(row, Role::positive, 0, place));
+    for (int64_t k = 0; k + 1 < config_.group; ++k) {
+      passage_keys_.push_back(text_key(row, Role::negative, static_cast<uint64_t>(k), place));
+    }
+  }
+  const bool first = out.query_hash.size() == 1, scored = !std::isnan(row_.score);
+  if (!first && scored == out.scores.empty()) throw bad_row(row_id, "a score stands in some rows of the source only", "give all rows one");
+  if (scored) out.scores.push_back(row_.score);
+  if (!first && row_.teacher_scores.empty() != out.teacher_scores.empty()) {
+    throw bad_row(row_id, "teacher scores stand in some rows of the source only", "give all rows theirs");
+  }
+  if (!row_.teacher_scores.empty()) add_teacher_scores(row_id, out);
+}
+
+void Collator::choose(int64_t row_id, int64_t step) {
+  if (row_.positives.empty()) throw bad_row(row_id, "the row has no positive", "pack rows with at least one positive");
+  const Key key = Key(config_.seed).with("group").with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(row_id));
+  positive_ = below(key.bits(0), row_.positives.size());
+  negatives_.clear();
+  const auto wanted = static_cast<size_t>(config_.group - 1), given = row_.negatives.size();
+  if (wanted == 0) return;
+  if (given == 0) {
+    throw bad_row(row_id, cat("the row has no negative, but each query takes ", wanted), "mine negatives, or set train_group_size to 1");
+  }
+  const size_t copies = (wanted + given - 1) / given;
+  for (size_t i = 0; i < copies * given; ++i) negatives_.push_back(static_cast<int64_t>(i % given));
+  for (size_t i = 0; i < wanted; ++i) {   // the first steps of a Fisher-Yates shuffle
+    std::swap(negatives_[i], negatives_[i + static_cast<size_t>(below(key.bits(i + 1), negatives_.size() - i))]);
+  }
+}
+
+void Collator::add_teacher_scores(int64_t row_id, Batch& out) {
+  const size_t positives = row_.positives.size(), texts = positives + row_.negatives.size();
+  if (row_.teacher_scores.size() != texts) {
+    throw bad_row(row_id, cat("the row has ", row_.teacher_scores.size(), " teacher scores for ", texts, " passages"),
+                  "give one score for each positive, then one for each negative");
+  }
+  out.teacher_scores.push_back(row_.teacher_scores[static_cast<size_t>(positive_)]);
+  for (int64_t k = 0; k + 1 < config_.group; ++k) {
+    out.teacher_scores.push_back(row_.teacher_scores[positives + static_cast<size_t>(negatives_[static_cast<size_t>(k)])]);
+  }
+}
+
+void Collator::end_batch(Batch& out) {
+  const auto query_tokens = static_cast<int64_t>(out.ids.size());
+  out.ids.insert(out.ids.end(), passage_ids_.begin(), passage_ids_.end());
+  for (const int64_t end : passage_ends_) out.offsets.push_back(query_tokens + end);
+  out.keys.insert(out.keys.end(), passage_keys_.begin(), passage_keys_.end());
+}
+
+void Collator::reserve(int64_t queries, int world, Batch& out) {
+  const auto b = static_cast<size_t>(queries), passages = b * static_cast<size_t>(config_.group);
+  out.ids.reserve(b * static_cast<size_t>(config_.query_max_len) + passages * static_cast<size_t>(config_.passage_max_len));
+  out.offsets.reserve(b + passages + 1);
+  out.keys.reserve(b + passages);
+  out.query_hash.reserve(b);
+  out.passage_hash.reserve(passages);
+  out.scores.reserve(b);
+  out.teacher_scores.reserve(passages);
+  out.rank_queries.reserve(static_cast<size_t>(world));
+  out.rows.reserve(b);
+  passage_ids_.reserve(passages * static_cast<size_t>(config_.passage_max_len));
+  passage_ends_.reserve(passages);
+  passage_keys_.reserve(passages);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,85 @@
+// Collator: rows of the corpus to the Batch of one rank.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/batch.h"
+#include "data/prompt.h"
+#include "data/row_source.h"
+
+namespace lodestone {
+
+enum class Purpose : uint8_t {
+  training,     // texts get the keys that name their dropout masks
+  evaluation,   // no keys: dropout is off
+};
+
+struct CollateConfig {
+  int64_t group = 1;                // G: passages per query, one positive and G-1 explicit negatives
+  int64_t query_max_len = 512;      // tokens with [CLS], prompt and [SEP]; longer texts lose their end
+  int64_t passage_max_len = 512;
+  uint64_t seed = 0;
+  Purpose purpose = Purpose::training;
+};
+
+/// The ids that stand around a text's own: [CLS] prompt text [SEP].
+struct Framing {
+  int32_t cls = 0, sep = 0;
+  std::vector<int32_t> query_prompt, passage_prompt;
+  std::vector<std::vector<int32_t>> row_prompts;   // of RowSource::prompts(): a row's own replaces the query prompt
+};
+
+/// Throws Error (usage) for a prompt whose end is no token boundary.
+inline Framing make_framing(const Tokenizer& tokenizer, std::string_view query_prompt, std::string_view passage_prompt,
+                            const std::vector<std::string>& row_prompts) {
+  Framing framing{tokenizer.cls_id(), tokenizer.sep_id(), prompt_ids(query_prompt, tokenizer), prompt_ids(passage_prompt, tokenizer), {}};
+  for (const std::string& prompt : row_prompts) framing.row_prompts.push_back(prompt_ids(prompt, tokenizer));
+  return framing;
+}
+
+/// A global batch, and which rank's share of it is wanted.
+struct BatchRows {
+  int64_t step = 0;
+  int32_t source = 0;                   // index into Plan::sources()
+  std::span<const int64_t> rows;        // [N] global row ids of all ranks
+  int rank = 0, world = 1;              // world <= N: the rank's rows are rank_rows(N, rank, world)
+};
+
+class Collator {
+ public:
+  /// Throws Error (usage): lengths that leave no room for a text behind its prompt, an empty group.
+  Collator(const CollateConfig& config, Framing framing);
+
+  /// Fills `out` (its memory is reused) with the rank's queries, then its passages query-major, the positive first. The
+  /// positive is drawn from the row's positives; the negatives are drawn without replacement from its negatives, which are
+  /// first repeated ceil((G-1) / count) times. Draws are keyed by (seed, "group", step, row id), never by rank: put
+  /// together over the ranks of any world, the batches are those of a world of one.
+  /// Throws Error (data) with the row: no positive, no negative where G > 1, a score or teacher scores only in some rows.
+  void collate(const RowSource& rows, const BatchRows& which, Batch& out);
+
+  /// Reserves, here and in `out`, what the largest batch of B queries on W ranks needs: collate() then allocates nothing.
+  void reserve(int64_t queries, int world, Batch& out);
+
+  const CollateConfig& config() const { return config_; }
+
+ private:
+  void begin_batch(const BatchRows& which, Batch& out);
+  void add_row(int64_t row_id, int64_t slot, const BatchRows& which, Batch& out);
+  void choose(int64_t row_id, int64_t step);
+  void add_teacher_scores(int64_t row_id, Batch& out);
+  void end_batch(Batch& out);
+
+  CollateConfig config_;
+  Framing framing_;
+  PackedRow row_;                                   // the row being read
+  int64_t positive_ = 0;                            // drawn for it
+  std::vector<int64_t> negatives_;                  // [G-1 or more] drawn for it: the first G-1
+  std::vector<int32_t> passage_ids_;                // passages, until all queries are known
+  std::vector<int64_t> passage_ends_;
+  std::vector<uint64_t> passage_keys_;
+};
+
+}  // namespace lodestone

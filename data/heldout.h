@@ -1,0 +1,28 @@
+// Rows kept out of training, in batches of fixed order: what loss and retrieval are measured on while a run goes on.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/collate.h"
+#include "data/row_source.h"
+
+namespace lodestone {
+
+/// This rank's share of rows 0, 1, ... of a corpus, cut in order into batches of at most global_batch rows that differ by at
+/// most one. All of it is read by the constructor and kept (4 bytes a token), so that later no call reaches the corpus.
+class HeldOut {
+ public:
+  /// rows: the first max_rows of them are taken. Throws Error (usage) when there are fewer rows than ranks.
+  HeldOut(const RowSource& rows, Collator collator, int64_t max_rows, int64_t global_batch, int rank, int world);
+
+  std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0
+  int64_t global_rows() const { return global_rows_; }
+
+ private:
+  std::vector<Batch> batches_;
+  int64_t global_rows_ = 0;
+};
+
+}  // namespace lodestone

@@ -1,0 +1,210 @@
+// Does the loader hand out the plan's batches in order, without allocating, and pass on failures?
+#include "data/loader.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <sstream>
+#include <thread>
+
+#include "data/heldout.h"
+#include "data/plan_print.h"
+#include "tests/data/fake_rows.h"
+#include "tests/support/allocations.h"
+
+namespace lodestone {
+namespace {
+
+using test::FakeRow;
+using test::FakeRows;
+using test::make_rows;
+
+const Framing plain{101, 102, {}, {}, {}};
+
+std::vector<FakeRow> two_sources() {
+  std::vector<FakeRow> rows = make_rows(60, 2, 3);
+  for (size_t r = 0; r < rows.size(); ++r) rows[r].source = r % 3 == 0 ? 1 : 0;
+  return rows;
+}
+
+Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(config, plan_sources(rows.sources())); }
+
+TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 7, .accumulate = 2, .steps = 30, .seed = 9});
+  const CollateConfig config{.group = 2, .seed = 9};
+  for (int world = 1; world <= 3; ++world) {
+    for (int rank = 0; rank < world; ++rank) {
+      Loader loader(plan, rows, Collator(config, plain), rank, world, 0);
+      for (int64_t step = 0; step < 30; ++step) {
+        for (int64_t part = 0; part < 2; ++part) {
+          const Batch& batch = loader.take(step, part);
+          const Part expected = plan.at(step).parts[static_cast<size_t>(part)];
+          const RankRows mine = rank_rows(7, rank, world);
+          ASSERT_EQ(batch.queries, mine.end - mine.begin);
+          EXPECT_EQ(batch.source, expected.source);
+          std::vector<int64_t> ids;
+          for (const int64_t k : expected.rows) ids.push_back(rows.row_of(expected.source, k));
+          EXPECT_EQ(batch.rows, std::vector<int64_t>(ids.begin() + mine.begin, ids.begin() + mine.end));
+          Batch direct;
+          Collator(config, plain).collate(rows, {.step = step, .source = expected.source, .rows = ids, .rank = rank, .world = world}, direct);
+          EXPECT_EQ(batch.ids, direct.ids);
+          EXPECT_EQ(batch.keys, direct.keys);
+        }
+      }
+    }
+  }
+}
+
+TEST(Loader, StartsAtAnyStep) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  Loader from_start(plan, rows, Collator({}, plain), 0, 1, 0), resumed(plan, rows, Collator({}, plain), 0, 1, 12);
+  for (int64_t step = 0; step < 12; ++step) (void)from_start.take(step, 0);
+  for (int64_t step = 12; step < 20; ++step) EXPECT_EQ(from_start.take(step, 0).ids, resumed.take(step, 0).ids);
+  EXPECT_THROW((void)resumed.take(20, 0), Error) << "the plan has ended";
+}
+
+TEST(Loader, RefusesPartsOutOfOrder) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  (void)loader.take(0, 0);
+  EXPECT_THROW((void)loader.take(2, 0), Error);
+}
+
+TEST(Loader, RefusesMoreRanksThanRows) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  EXPECT_THROW(Loader(plan, rows, Collator({}, plain), 0, 5, 0), Error);
+}
+
+TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
+  FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  const Part fifth = plan.at(5).parts[0];
+  rows.fail_at = rows.row_of(fifth.source, fifth.rows[2]);
+  for (int64_t step = 0; step < 5; ++step) {   // the row must not come earlier by chance
+    const Part part = plan.at(step).parts[0];
+    for (const int64_t k : part.rows) ASSERT_NE(rows.row_of(part.source, k), rows.fail_at);
+  }
+  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  for (int64_t step = 0; step < 5; ++step) EXPECT_EQ(loader.take(step, 0).queries, 4);
+  try {
+    (void)loader.take(5, 0);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_EQ(error.where(), cat("row=", rows.fail_at, " step=5"));
+  }
+}
+
+TEST(Loader, EndsCleanlyWhateverItIsDoing) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  for (int64_t taken = 0; taken <= 20; ++taken) {
+    Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+    for (int64_t step = 0; step < taken; ++step) (void)loader.take(step, 0);
+  }
+}
+
+TEST(Loader, AllocatesNothingOnceEveryBufferWasUsed) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 8, .accumulate = 2, .steps = 200});
+  Loader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0);
+  int64_t step = 0;
+  for (; step < 20; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
+  const uint64_t before = test::allocations();
+  for (; step < 200; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
+  EXPECT_EQ(test::allocations() - before, 0u);
+}
+
+/// Rows of which each takes a while to read.
+class SlowRows final : public RowSource {
+ public:
+  explicit SlowRows(const RowSource& rows) : rows_(rows) {}
+  int64_t rows() const override { return rows_.rows(); }
+  const std::vector<CorpusSource>& sources() const override { return rows_.sources(); }
+  const std::vector<std::string>& prompts() const override { return rows_.prompts(); }
+  int64_t row_of(int32_t source, int64_t k) const override { return rows_.row_of(source, k); }
+  void read(int64_t row, PackedRow& out) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ++reads;
+    rows_.read(row, out);
+  }
+  mutable std::atomic<int64_t> reads{0};
+
+ private:
+  const RowSource& rows_;
+};
+
+TEST(Loader, MeasuresTheTimeThatTheTrainerWaits) {
+  const FakeRows fast(two_sources());
+  const SlowRows rows(fast);
+  const Plan plan = make_plan(rows, {.global_batch = 5, .steps = 4});
+  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  for (int64_t step = 0; step < 4; ++step) (void)loader.take(step, 0);
+  EXPECT_GE(loader.stall_s(), 0.020);   // 20 rows of at least 2 ms; the thread had no head start worth mentioning
+}
+
+TEST(Loader, RunsTwoBatchesAhead) {
+  const FakeRows fast(two_sources());
+  const SlowRows rows(fast);
+  const Plan plan = make_plan(rows, {.global_batch = 2, .steps = 20});
+  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  (void)loader.take(0, 0);
+  for (int wait = 0; wait < 1000 && rows.reads < 6; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  EXPECT_EQ(rows.reads, 6) << "the batch in use and two more, no further";
+}
+
+TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
+  const FakeRows rows(make_rows(23, 1, 0));
+  for (int world = 1; world <= 3; ++world) {
+    std::vector<std::vector<int64_t>> seen;
+    for (int rank = 0; rank < world; ++rank) {
+      const HeldOut held_out(rows, Collator({.purpose = Purpose::evaluation}, plain), 1000, 8, rank, world);
+      EXPECT_EQ(held_out.global_rows(), 23);
+      ASSERT_EQ(held_out.batches().size(), 3u);
+      seen.resize(3);
+      for (size_t i = 0; i < 3; ++i) {
+        const Batch& batch = held_out.batches()[i];
+        EXPECT_TRUE(batch.keys.empty());
+        EXPECT_EQ(batch.first_query, static_cast<int64_t>(seen[i].size()));
+        seen[i].insert(seen[i].end(), batch.rows.begin(), batch.rows.end());
+      }
+    }
+    std::vector<int64_t> all;
+    for (const auto& batch : seen) {
+      EXPECT_GE(batch.size(), 7u);
+      EXPECT_LE(batch.size(), 8u);
+      all.insert(all.end(), batch.begin(), batch.end());
+    }
+    for (size_t i = 0; i < 23; ++i) EXPECT_EQ(all[i], static_cast<int64_t>(i));
+  }
+}
+
+TEST(HeldOut, TakesTheFirstRowsOnlyAndRefusesTooFew) {
+  const FakeRows rows(make_rows(23, 1, 0));
+  EXPECT_EQ(HeldOut(rows, Collator({.purpose = Purpose::evaluation}, plain), 10, 8, 0, 1).global_rows(), 10);
+  EXPECT_THROW(HeldOut(rows, Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 3), Error);
+  EXPECT_THROW(HeldOut(FakeRows({}), Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 1), Error);
+}
+
+TEST(PlanPrint, WritesOneJsonLineAStepWithGlobalRowIds) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 2, .steps = 3, .seed = 1});
+  std::ostringstream out;
+  print_plan(out, plan, rows, 0, 100);
+  std::string expected;
+  for (int64_t step = 0; step < 3; ++step) {
+    const Part part = plan.at(step).parts[0];
+    expected += cat("{\"step\":", step, ",\"parts\":[{\"source\":\"s", part.source, "\",\"task\":\"retrieval\",\"epoch\":0,\"rows\":[",
+                    rows.row_of(part.source, part.rows[0]), ",", rows.row_of(part.source, part.rows[1]), "]}]}\n");
+  }
+  EXPECT_EQ(out.str(), expected);
+}
+
+}  // namespace
+}  // namespace lodestone
