@@ -9,28 +9,38 @@ void LengthChunks::assign(const TokenBatch& batch, int64_t chunk_tokens) {
   const auto texts = static_cast<size_t>(batch.texts());
   order_.resize(texts);
   std::iota(order_.begin(), order_.end(), int64_t{0});
-  std::sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) {
-    return batch.length(a) != batch.length(b) ? batch.length(a) < batch.length(b) : a < b;
-  });
+  std::sort(order_.begin(), order_.end(),
+            [&](int64_t a, int64_t b) { return batch.length(a) != batch.length(b) ? batch.length(a) < batch.length(b) : a < b; });
 
   chunks_.clear();
   offsets_.clear();
   ids_.clear();
   keys_.clear();
-  for (const int64_t text : order_) {
-    const int64_t length = batch.length(text), place = chunks_.empty() ? 0 : chunks_.back().places.end;
-    if (chunks_.empty() || chunks_.back().ids.count() + length > chunk_tokens) {
-      const auto used = static_cast<int64_t>(ids_.size());
-      chunks_.push_back({{place, place}, {used, used}, static_cast<int64_t>(offsets_.size())});
-      offsets_.push_back(0);
+  // Boundaries, from the longest text down, so that the chunk left over is the one of the shortest texts.
+  int64_t chunk_length = 0;
+  for (auto place = static_cast<int64_t>(texts); place-- > 0;) {
+    const int64_t length = batch.length(order_[static_cast<size_t>(place)]);
+    if (chunks_.empty() || chunk_length + length > chunk_tokens) {
+      chunks_.push_back({{place, place + 1}, {}, 0});
+      chunk_length = 0;
     }
-    Chunk& chunk = chunks_.back();
-    const auto ids = batch.ids.subspan(static_cast<size_t>(batch.offsets[static_cast<size_t>(text)]), static_cast<size_t>(length));
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-    if (!batch.keys.empty()) keys_.push_back(batch.keys[static_cast<size_t>(text)]);
-    chunk.places.end += 1;
-    chunk.ids.end += length;
-    offsets_.push_back(chunk.ids.count());
+    chunks_.back().places.begin = place;
+    chunk_length += length;
+  }
+  std::reverse(chunks_.begin(), chunks_.end());
+
+  for (Chunk& chunk : chunks_) {
+    chunk.ids.begin = static_cast<int64_t>(ids_.size());
+    chunk.offsets = static_cast<int64_t>(offsets_.size());
+    offsets_.push_back(0);
+    for (int64_t place = chunk.places.begin; place < chunk.places.end; ++place) {
+      const auto text = static_cast<size_t>(order_[static_cast<size_t>(place)]);
+      const auto begin = batch.ids.begin() + batch.offsets[text];
+      ids_.insert(ids_.end(), begin, begin + batch.length(static_cast<int64_t>(text)));
+      if (!batch.keys.empty()) keys_.push_back(batch.keys[text]);
+      offsets_.push_back(static_cast<int64_t>(ids_.size()) - chunk.ids.begin);
+    }
+    chunk.ids.end = static_cast<int64_t>(ids_.size());
   }
 }
 

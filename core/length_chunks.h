@@ -7,12 +7,12 @@
 
 namespace lodestone {
 
-/// Owns the reordered ids, offsets and keys; reuses its memory from batch to batch. A chunk's texts differ little in length and its
-/// token count is near the budget, so few shapes occur.
+/// Owns the reordered ids, offsets and keys; reuses its memory from batch to batch. A chunk's texts differ little in length and
+/// its token count is near the budget, so few shapes occur.
 class LengthChunks {
  public:
-  /// Orders texts by ascending length (equal lengths by index) and cuts greedily: a chunk has at least one text and, if it has
-  /// more, at most `chunk_tokens` tokens.
+  /// Orders texts by ascending length (equal lengths by index) and cuts greedily from the longest down: a chunk has at least one
+  /// text and, if it has more, at most `chunk_tokens` tokens. Only the first chunk may be far from full.
   void assign(const TokenBatch& batch, int64_t chunk_tokens);
 
   int64_t count() const { return static_cast<int64_t>(chunks_.size()); }

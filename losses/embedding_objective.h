@@ -13,10 +13,10 @@ struct EmbeddingObjectiveOptions {
   size_t keep_activations_bytes = size_t{512} << 20;  // chunks whose activations fit are not computed twice
 };
 
-/// A batch is cut into chunks by length. A first pass embeds every chunk and keeps the activations of the last ones; the loss turns
-/// embeddings into their gradient; a second pass computes the other chunks again, with the same dropout masks, and runs every
-/// chunk backward (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). The result does not
-/// depend on chunk_tokens or keep_activations_bytes beyond rounding.
+/// A batch is cut into chunks by length. A first pass embeds every chunk and keeps the activations of the last ones; the loss
+/// turns embeddings into their gradient; a second pass computes the other chunks again, with the same dropout masks, and runs
+/// every chunk backward (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). The result
+/// does not depend on chunk_tokens or keep_activations_bytes beyond rounding.
 class EmbeddingObjective final : public Objective {
  public:
   /// All three must outlive the objective. `group` holds the ranks that share a global batch.

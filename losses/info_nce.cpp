@@ -10,7 +10,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr double smallest_norm = 1e-12;   // as Backend::l2_normalize_forward
+constexpr double smallest_norm = 1e-12;  // as Backend::l2_normalize_forward
 constexpr int64_t least_tile_rows = 64;
 
 /// Unit vectors [n,d] of the first d components of x [n,E], and their norms [n].
@@ -61,7 +61,8 @@ double positive_logits(Tensor tile, ConstTensor lse, double scale, int64_t first
 template <class T>
 void subtract_at_positives(Tensor tile, double weight, int64_t first_column, int64_t stride) {
   const auto x = tile.host<T>();
-  for (int64_t i = 0; i < tile.dim(0); ++i) x[static_cast<size_t>(i * tile.dim(1) + first_column + i * stride)] -= static_cast<T>(weight);
+  for (int64_t i = 0; i < tile.dim(0); ++i)
+    x[static_cast<size_t>(i * tile.dim(1) + first_column + i * stride)] -= static_cast<T>(weight);
 }
 
 /// Turns a tile of cosines into d loss / d cosine and returns the sum of its rows' losses, unweighted.
@@ -117,8 +118,8 @@ double info_nce(const InfoNceInput& in, std::span<double> d_queries, std::span<d
 
 double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   const int64_t queries = pairs.queries, passages = queries * pairs.group, texts = queries + passages, width = emb.dim(1);
-  LODE_CHECK(emb.dim(0) == texts && d_emb.shape() == emb.shape(), "info_nce: emb ", emb.shape(), ", d_emb ", d_emb.shape(), " for ",
-             queries, " queries of group ", pairs.group);
+  LODE_CHECK(emb.dim(0) == texts && d_emb.shape() == emb.shape(), "info_nce: emb ", emb.shape(), ", d_emb ", d_emb.shape(),
+             " for ", queries, " queries of group ", pairs.group);
   const auto scope = ex.arena.scope();
   const Tensor unit = ex.arena.tensor(emb.dtype(), emb.shape()), d_unit = ex.arena.tensor(emb.dtype(), emb.shape());
   const Tensor norms = ex.arena.tensor(emb.dtype(), {texts});
@@ -135,7 +136,8 @@ double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
     loss = shared_candidates(ex, q, p, 0, pairs.group, row_weight, d_q, d_p);
   } else {
     const std::span<int64_t> rows = ex.arena.array<int64_t>(group.size());
-    std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), rows.begin(), [&](int64_t n) { return n * pairs.group; });
+    std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), rows.begin(),
+                   [&](int64_t n) { return n * pairs.group; });
     const Tensor all = gather_rows(ex, group, p, rows);
     const Tensor d_all = ex.arena.tensor(emb.dtype(), {all.dim(0), width});
     ex.backend.fill_zero(d_all);
@@ -147,8 +149,8 @@ double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
   return loss * row_weight;
 }
 
-double InfoNce::shared_candidates(Exec& ex, ConstTensor queries, ConstTensor candidates, int64_t first, int64_t group, double row_weight,
-                                  Tensor d_queries, Tensor d_candidates) const {
+double InfoNce::shared_candidates(Exec& ex, ConstTensor queries, ConstTensor candidates, int64_t first, int64_t group,
+                                  double row_weight, Tensor d_queries, Tensor d_candidates) const {
   const int64_t rows = queries.dim(0), columns = candidates.dim(0);
   const int64_t tile_rows = std::min(rows, std::max(options_.tile_elements / std::max(columns, int64_t{1}), least_tile_rows));
   double loss = 0;
@@ -171,7 +173,8 @@ double InfoNce::own_group(Exec& ex, ConstTensor queries, ConstTensor passages, i
   const int64_t rows = queries.dim(0);
   const Tensor logits = ex.arena.tensor(queries.dtype(), {rows, group});
   for (int64_t i = 0; i < rows; ++i)
-    ex.backend.gemm(Op::none, queries.rows(i, i + 1), Op::transpose, passages.rows(i * group, (i + 1) * group), 1, 0, logits.rows(i, i + 1));
+    ex.backend.gemm(Op::none, queries.rows(i, i + 1), Op::transpose, passages.rows(i * group, (i + 1) * group), 1, 0,
+                    logits.rows(i, i + 1));
   const double loss = cross_entropy_rows(ex, logits, 1 / options_.temperature, 0, 0, row_weight);
   for (int64_t i = 0; i < rows; ++i) {
     const ConstTensor d_logit = logits.rows(i, i + 1);

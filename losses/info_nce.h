@@ -7,9 +7,9 @@ namespace lodestone {
 
 /// Which passages are candidates of a query.
 enum class Candidates : uint8_t {
-  own_group,   // its own G passages
-  this_rank,   // the passages of all queries on this rank
-  all_ranks,   // the passages of all queries of the global batch, ordered by global index
+  own_group,  // its own G passages
+  this_rank,  // the passages of all queries on this rank
+  all_ranks,  // the passages of all queries of the global batch, ordered by global index
 };
 
 /// The specification, on plain arrays and one process. With s = cosine over the first d components, and j over candidates:
@@ -17,9 +17,9 @@ enum class Candidates : uint8_t {
 struct InfoNceInput {
   std::span<const double> queries = {};   // [N,E]
   std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
-  int64_t embedding = 0;              // E
-  int64_t dimensions = 0;             // d <= E
-  int64_t group = 1;                  // G
+  int64_t embedding = 0;                  // E
+  int64_t dimensions = 0;                 // d <= E
+  int64_t group = 1;                      // G
   double temperature = 0.05;
   Candidates candidates = Candidates::all_ranks;
 };

@@ -36,7 +36,8 @@ void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
     last = d;
   }
   if (last > embedding)
-    refuse("loss.matryoshka_dims", cat(last, " is more than the model's ", embedding, " dimensions"), cat("give at most ", embedding));
+    refuse("loss.matryoshka_dims", cat(last, " is more than the model's ", embedding, " dimensions"),
+           cat("give at most ", embedding));
 }
 
 }  // namespace

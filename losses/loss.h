@@ -22,9 +22,9 @@ class Loss {
 
 struct LossConfig {
   std::string name = "info_nce";
-  double temperature = 0.05;            // divides the cosine
-  bool in_batch_negatives = true;       // false: only the passages of a query's own group
-  bool cross_rank_negatives = true;     // passages of all ranks are candidates
+  double temperature = 0.05;                  // divides the cosine
+  bool in_batch_negatives = true;             // false: only the passages of a query's own group
+  bool cross_rank_negatives = true;           // passages of all ranks are candidates
   std::vector<int64_t> matryoshka_dims = {};  // empty: the whole vector only
 };
 

@@ -80,7 +80,7 @@ std::vector<double> average_ranks(std::span<const double> x) {
   for (size_t begin = 0; begin < order.size();) {
     size_t end = begin + 1;
     while (end < order.size() && x[order[end]] == x[order[begin]]) ++end;
-    const double rank = static_cast<double>(begin + end + 1) / 2;   // average of begin+1 .. end
+    const double rank = static_cast<double>(begin + end + 1) / 2;  // average of begin+1 .. end
     for (size_t i = begin; i < end; ++i) ranks[order[i]] = rank;
     begin = end;
   }

@@ -10,7 +10,7 @@ namespace lodestone {
 
 /// A document found for a query.
 struct Hit {
-  std::string_view document;   // its id
+  std::string_view document;  // its id
   float score = 0;
 };
 
@@ -19,8 +19,8 @@ bool ranks_before(const Hit& a, const Hit& b);
 
 /// What is known of one query's ranking. Gains are those of the judgements: 0 or less is not relevant, higher is better.
 struct RankedGains {
-  std::span<const double> ranked;     // gain of each document found, best document first; 0 where unjudged
-  std::span<const double> judged;     // gains of all judged documents of the query, in any order
+  std::span<const double> ranked;  // gain of each document found, best document first; 0 where unjudged
+  std::span<const double> judged;  // gains of all judged documents of the query, in any order
 };
 
 // As trec_eval's ndcg_cut_k, recip_rank (cut at k), recall_k and map_cut_k. A query without a relevant document gives 0.

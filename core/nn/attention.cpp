@@ -23,6 +23,10 @@ void SelfAttention::backward(Exec& ex, const ParamStore& params, const TokenBatc
   ex.backend.attention_backward(tokens, saved.qkv.real(), saved.ctx.real(), saved.lse, d_ctx.real(), heads_,
                                 dropout_at(ex, tokens, p_, layer_, Place::attention), d_qkv.real());
   qkv_.backward(ex, params, x, d_qkv, Linear::Into::add, dy, grads);  // dy holds the residual's share already
+  // A key bias adds the same amount to all scores of a query, which softmax does not see: its gradient is zero. What rounding
+  // leaves there must go, or Adam turns it into full steps of random sign.
+  const Slice bias = qkv_.bias();
+  ex.backend.fill_zero(grads.slice({bias.begin + H, bias.begin + 2 * H}));
 }
 
 }  // namespace lodestone

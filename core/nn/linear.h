@@ -12,6 +12,7 @@ class Linear {
   Linear(int64_t in, int64_t out, Slice weight, Slice bias) : weight_(weight), bias_(bias), in_(in), out_(out) {}
   int64_t in() const { return in_; }
   int64_t out() const { return out_; }
+  Slice bias() const { return bias_; }
 
   /// y = x weight^T + bias.   x [S,in], y [S,out].
   void forward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& y) const;

@@ -30,7 +30,7 @@ class InfoNceTest : public ::testing::Test {
     pairs.group = group;
     pairs.rank_queries = rank_queries;
     const Shape shape{n * (1 + group), width};
-    d_emb_.assign(emb.size(), 7.0);   // evaluate sets, it does not add
+    d_emb_.assign(emb.size(), 7.0);  // evaluate sets, it does not add
     return loss.evaluate(ex_, *comm_, view(std::span(emb)).reshape(shape), pairs, weight, view(std::span(d_emb_)).reshape(shape));
   }
   /// The pure function on the same vectors: its value, and its gradient in `expected_`.
@@ -50,14 +50,14 @@ class InfoNceTest : public ::testing::Test {
 };
 
 TEST_F(InfoNceTest, TensorFormEqualsThePureFunctionForEveryCandidateSetAndTiling) {
-  const int64_t n = 150, group = 3, width = 9;   // 150 rows are three tiles when a tile is as small as it may be
+  const int64_t n = 150, group = 3, width = 9;  // 150 rows are three tiles when a tile is as small as it may be
   std::vector<double> emb = random_rows(n * (1 + group) * width, 1);
   for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
     for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
       InfoNce loss({.temperature = 0.1, .candidates = candidates, .tile_elements = tile_elements});
       const double value = evaluate(loss, n, group, width, emb);
-      const double expected = expect(
-          {.embedding = width, .dimensions = width, .group = group, .temperature = 0.1, .candidates = candidates}, n, emb);
+      const double expected =
+          expect({.embedding = width, .dimensions = width, .group = group, .temperature = 0.1, .candidates = candidates}, n, emb);
       EXPECT_NEAR(value, expected, 1e-13 * expected);
       for (size_t i = 0; i < emb.size(); ++i) ASSERT_NEAR(d_emb_[i], expected_[i], 1e-14) << "element " << i;
     }

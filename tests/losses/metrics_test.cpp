@@ -47,7 +47,7 @@ TEST(Metrics, EqualScoresAreOrderedByLaterDocumentId) {
   EXPECT_TRUE(ranks_before({"b", 1}, {"a", 1}));
   EXPECT_FALSE(ranks_before({"a", 1}, {"b", 1}));
   EXPECT_TRUE(ranks_before({"a", 2}, {"b", 1}));
-  EXPECT_TRUE(ranks_before({"d9", 1}, {"d10", 1}));   // as text, not as numbers
+  EXPECT_TRUE(ranks_before({"d9", 1}, {"d10", 1}));  // as text, not as numbers
 }
 
 TEST(Metrics, EqualValuesShareTheAverageOfTheirRanks) {
@@ -89,7 +89,8 @@ TEST(MetricsGolden, RankingsAgreeWithTrecEval) {
     const auto& expected = query.at("expected");
     for (const int64_t k : {1, 3, 10}) EXPECT_NEAR(ndcg_at(gains, k), expected.at("ndcg_cut_" + std::to_string(k)), 1e-12) << k;
     for (const int64_t k : {1, 10, 100}) EXPECT_NEAR(recall_at(gains, k), expected.at("recall_" + std::to_string(k)), 1e-12) << k;
-    for (const int64_t k : {10, 100}) EXPECT_NEAR(average_precision_at(gains, k), expected.at("map_cut_" + std::to_string(k)), 1e-12) << k;
+    for (const int64_t k : {10, 100})
+      EXPECT_NEAR(average_precision_at(gains, k), expected.at("map_cut_" + std::to_string(k)), 1e-12) << k;
     EXPECT_NEAR(reciprocal_rank_at(gains, 10), expected.at("recip_rank_10"), 1e-12);
   }
 }

@@ -16,14 +16,14 @@ namespace lodestone::test {
 inline EmbedderConfig toy_config() {
   EmbedderConfig config;
   config.encoder = {.vocab = 50, .hidden = 16, .layers = 2, .heads = 2, .feed_forward = 24, .positions = 32, .types = 2};
-  config.encoder.initializer_range = 0.3;   // large enough that texts differ
+  config.encoder.initializer_range = 0.3;  // large enough that texts differ
   config.head = HeadConfig{.out_features = 12};
   return config;
 }
 
-/// This rank's part of global batch `step`: N queries with G passages each, lengths 2 to 12. Text contents depend on the global
-/// row and step only; a positive shares most tokens with its query.
-inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int world) {
+/// This rank's part of global batch `step`: N queries with G passages each, of 2 to `longest` tokens. Text contents depend on the
+/// global row and step only; a positive is its query and one token more.
+inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int world, int64_t longest = 12) {
   Batch batch;
   batch.group = group;
   batch.global_queries = n;
@@ -33,7 +33,7 @@ inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int wor
   batch.queries = mine.end - mine.begin;
   const auto content = [&](int64_t row) {
     std::mt19937 random(static_cast<uint32_t>(1000 * step + row));
-    std::vector<int32_t> ids(2 + random() % 10);
+    std::vector<int32_t> ids(2 + random() % static_cast<size_t>(longest - 2));
     for (int32_t& id : ids) id = static_cast<int32_t>(5 + random() % 45);
     return ids;
   };
@@ -57,12 +57,17 @@ inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int wor
 /// Everything one training run owns on one rank.
 struct ToyRun {
   ToyRun(DType compute, Communicator& comm, std::unique_ptr<Loss> with_loss, const EmbeddingObjectiveOptions& options,
-         Checkpointing checkpointing = Checkpointing::none)
-      : backend(make_backend({.kind = "reference"})), params(embedder_layout(toy_config()), compute),
-        encoder(toy_config(), params, checkpointing), loss(std::move(with_loss)), objective(encoder, *loss, comm, options), comm(comm),
+         Checkpointing checkpointing = Checkpointing::none, const char* backend_kind = "reference")
+      : backend(make_backend({.kind = backend_kind})),
+        params(embedder_layout(toy_config()), compute),
+        encoder(toy_config(), params, checkpointing),
+        loss(std::move(with_loss)),
+        objective(encoder, *loss, comm, options),
+        comm(comm),
         optimizer({}, params.layout(), params.wide_dtype()),
         gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
-        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})), ex{*backend, arena, Key{}, compute} {
+        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
+        ex{*backend, arena, Key{}, compute} {
     initialize_parameters(toy_config(), params, 11);
     params.refresh(*backend);
   }

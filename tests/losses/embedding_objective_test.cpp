@@ -1,0 +1,156 @@
+// EmbeddingObjective on one rank: chunks change nothing, gradients are exact, memory and allocations are bounded, and it learns.
+#include "losses/embedding_objective.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "losses/info_nce.h"
+#include "tests/support/toy_training.h"
+
+namespace lodestone::test {
+namespace {
+
+constexpr size_t keep_nothing = 0, keep_all = size_t{1} << 40;
+
+std::unique_ptr<Loss> toy_loss() { return make_loss({.temperature = 0.2}, 12); }
+
+std::vector<double> gradient(DType compute, const EmbeddingObjectiveOptions& options, double& value,
+                             Checkpointing checkpointing = Checkpointing::none) {
+  const auto self = make_self_comm();
+  ToyRun run(compute, *self, toy_loss(), options, checkpointing);
+  value = run.gradient(3, toy_batch(3, 6, 2, 0, 1));
+  return run.as_doubles(run.grads);
+}
+
+double norm(const std::vector<double>& x) {
+  double squares = 0;
+  for (const double v : x) squares += v * v;
+  return std::sqrt(squares);
+}
+
+TEST(EmbeddingObjective, ChunkSizesAndKeptActivationsGiveEqualGradientsWithDropout) {
+  double whole_value = 0;
+  const std::vector<double> whole =
+      gradient(DType::f64, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
+  ASSERT_GT(norm(whole), 0.01);
+  for (const int64_t chunk_tokens : {1, 20, 40, 100000}) {  // one text, about three, about six, all
+    for (const size_t keep : {keep_nothing, size_t{100'000}, keep_all}) {
+      double value = 0;
+      const std::vector<double> chunked =
+          gradient(DType::f64, {.chunk_tokens = chunk_tokens, .keep_activations_bytes = keep}, value);
+      EXPECT_NEAR(value, whole_value, 1e-14 * whole_value);
+      for (size_t i = 0; i < whole.size(); ++i)
+        ASSERT_NEAR(chunked[i], whole[i], 1e-13) << chunk_tokens << " tokens, element " << i;
+    }
+  }
+}
+
+TEST(EmbeddingObjective, RecomputedBlocksGiveEqualGradients) {
+  double value = 0, again = 0;
+  const std::vector<double> kept = gradient(DType::f64, {.chunk_tokens = 40}, value);
+  const std::vector<double> recomputed = gradient(DType::f64, {.chunk_tokens = 40}, again, Checkpointing::per_block);
+  EXPECT_EQ(value, again);
+  for (size_t i = 0; i < kept.size(); ++i) ASSERT_NEAR(recomputed[i], kept[i], 1e-15);
+}
+
+TEST(EmbeddingObjective, SinglePrecisionChunksAgreeWithinRounding) {
+  double whole_value = 0, value = 0;
+  const std::vector<double> whole =
+      gradient(DType::f32, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
+  std::vector<double> chunked = gradient(DType::f32, {.chunk_tokens = 1, .keep_activations_bytes = keep_nothing}, value);
+  EXPECT_NEAR(value, whole_value, 2e-6 * whole_value);
+  for (size_t i = 0; i < whole.size(); ++i) chunked[i] -= whole[i];
+  EXPECT_LT(norm(chunked), 2e-6 * norm(whole));
+}
+
+// The directional derivative along a random v; with h = 1e-5 the quotient's error is about h^2 times the third derivative, plus
+// 1e-16 / h from rounding.
+TEST(EmbeddingObjective, GradientOfTheWholeModelAgreesWithCentralDifferences) {
+  const auto self = make_self_comm();
+  ToyRun run(DType::f64, *self, make_loss({.temperature = 0.2, .matryoshka_dims = {4, 12}}, 12),
+             {.chunk_tokens = 30, .keep_activations_bytes = 0});
+  const Batch batch = toy_batch(3, 6, 2, 0, 1);
+  run.gradient(3, batch);
+  const std::vector<double> g = run.as_doubles(run.grads);
+  std::mt19937 random(9);
+  std::normal_distribution<double> normal;
+  std::vector<double> v(g.size());
+  for (double& x : v) x = normal(random);
+  double along = 0;
+  for (size_t i = 0; i < g.size(); ++i) along += g[i] * v[i];
+  const double h = 1e-6;
+  const auto moved = [&](double by) {
+    run.backend->axpy(by, view(std::span<const double>(v)), run.params.masters());
+    return run.gradient(3, batch);
+  };
+  const double above = moved(h), below = moved(-2 * h);
+  EXPECT_NEAR(along, (above - below) / (2 * h), 1e-7 * std::abs(along));
+}
+
+TEST(EmbeddingObjective, EvaluateDropsNothingAndLeavesGradientsAlone) {
+  const auto self = make_self_comm();
+  ToyRun run(DType::f64, *self, toy_loss(), {.chunk_tokens = 40});
+  const Batch batch = toy_batch(3, 6, 2, 0, 1);
+  const double once = run.objective.evaluate(run.ex.with(Key(1)), batch),
+               again = run.objective.evaluate(run.ex.with(Key(2)), batch);
+  EXPECT_EQ(once, again);
+  EXPECT_NE(once, run.gradient(0, batch));  // dropout is on there
+  Batch without_keys = batch;
+  without_keys.keys.clear();
+  EXPECT_NEAR(once, run.gradient(0, without_keys), 1e-14);
+}
+
+TEST(EmbeddingObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
+  const auto self = make_self_comm();
+  ToyRun run(DType::f64, *self, toy_loss(), {.chunk_tokens = 20, .keep_activations_bytes = 0});
+  for (const int64_t queries : {6, 0}) {
+    Batch batch = toy_batch(3, 6, 2, 0, 1);
+    if (queries == 0) {  // a rank without rows of the batch
+      batch = Batch{};
+      batch.group = 2;
+      batch.global_queries = 6;
+      batch.rank_queries = {0};
+    }
+    run.backend->fill_zero(run.grads);
+    std::vector<int> reported(static_cast<size_t>(run.grads.count()));
+    std::vector<double> at_report(reported.size());
+    run.objective.accumulate(run.ex, batch, 1, run.grads, [&](Slice slice) {
+      for (int64_t i = slice.begin; i < slice.end; ++i) {
+        reported[static_cast<size_t>(i)] += 1;
+        at_report[static_cast<size_t>(i)] = run.grads.host<double>()[static_cast<size_t>(i)];
+      }
+    });
+    EXPECT_EQ(reported, std::vector<int>(reported.size(), 1));
+    EXPECT_EQ(at_report, run.as_doubles(run.grads));  // final when reported
+  }
+}
+
+TEST(EmbeddingObjective, MemoryBeyondTheEmbeddingsIsIndependentOfTheBatch) {
+  const auto self = make_self_comm();
+  const auto beyond = [&](int64_t n) {
+    ToyRun run(DType::f32, *self, std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.2, .tile_elements = 1}),
+               {.chunk_tokens = 512, .keep_activations_bytes = 0});
+    run.gradient(0, toy_batch(0, n, 1, 0, 1, 30));
+    // The peak is in the second pass: embeddings, their gradient and a copy in sorted order, then the last chunk's activations
+    // and those of the chunk that is computed again.
+    const int64_t texts = 2 * n, width = 12;
+    return static_cast<double>(run.arena.peak_bytes()) - static_cast<double>(3 * texts * width) * sizeof(float);
+  };
+  const double small = beyond(64);
+  for (const int64_t n : {256, 1024}) EXPECT_NEAR(beyond(n) / small, 1, 0.05) << n;
+}
+
+TEST(EmbeddingObjective, LearnsToTellTwelvePairsApartInFewSteps) {
+  const auto self = make_self_comm();
+  ToyRun run(DType::f32, *self, make_loss({.temperature = 0.1}, 12), {.chunk_tokens = 60});
+  const Batch batch = toy_batch(7, 12, 1, 0, 1);
+  const double before = run.objective.evaluate(run.ex, batch);
+  for (int64_t step = 0; step < 60; ++step) run.train_step(step, batch, 5e-3);
+  const double after = run.objective.evaluate(run.ex, batch);
+  EXPECT_GT(before, 1.0);
+  EXPECT_LT(after, 0.1);
+}
+
+}  // namespace
+}  // namespace lodestone::test
