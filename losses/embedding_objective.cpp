@@ -41,7 +41,7 @@ int64_t EmbeddingObjective::first_kept(const Exec& ex) const {
 double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) {
   const auto scope = ex.arena.scope();
   chunks_.assign(batch.tokens(), options_.chunk_tokens);
-  const int64_t texts = batch.tokens().texts(), width = encoder_.config().embedding(), count = chunks_.count();
+  const int64_t texts = batch.tokens().texts(), width = embedding(), count = chunks_.count();
   const int64_t kept = first_kept(ex);
   const Shape matrix{texts, width};
   const Tensor emb = ex.arena.tensor(ex.wide(), matrix), sorted = ex.arena.tensor(ex.wide(), matrix);
@@ -91,11 +91,20 @@ Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
   return emb;
 }
 
+Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
+  chunks_.assign({batch.ids, batch.offsets, {}}, options_.chunk_tokens);  // without keys nothing is dropped
+  const Tensor emb = ex.arena.tensor(ex.wide(), {batch.texts(), embedding()});
+  const auto scope = ex.arena.scope();
+  const Tensor sorted = ex.arena.tensor(ex.wide(), emb.shape());
+  for (int64_t c = 0; c < chunks_.count(); ++c) encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
+  restore_order(ex, chunks_.order(), sorted, emb);
+  return emb;
+}
+
 double EmbeddingObjective::evaluate(Exec ex, const Batch& batch) {
   const auto scope = ex.arena.scope();
   const Tensor emb = embed(ex, batch.tokens());
-  const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape());
-  return loss_.evaluate(ex, group_, emb, batch.pairs(), 1, unused);
+  return loss_.evaluate(ex, group_, emb, batch.pairs(), 1, ex.arena.tensor(ex.wide(), emb.shape()));
 }
 
 }  // namespace lodestone

@@ -24,7 +24,8 @@ class EmbeddingObjective final : public Objective {
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
 
-  /// Sentence vectors [B,E] of texts in their order, un-normalised, without dropout. Lives in ex.arena until the caller's scope ends.
+  /// Sentence vectors [B,E] of texts in their order, un-normalised, without dropout. Lives in ex.arena until the caller's scope
+  /// ends.
   Tensor embed(Exec& ex, const TokenBatch& tokens);
   int64_t embedding() const { return encoder_.config().embedding(); }
 
