@@ -77,21 +77,6 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
 }
 
 Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
-  const TokenBatch tokens{batch.ids, batch.offsets, {}};  // without keys nothing is dropped
-  chunks_.assign(tokens, options_.chunk_tokens);
-  const Shape matrix{tokens.texts(), embedding()};
-  const Tensor emb = ex.arena.tensor(ex.wide(), matrix);
-  const auto scope = ex.arena.scope();
-  const Tensor sorted = ex.arena.tensor(ex.wide(), matrix);
-  for (int64_t c = 0; c < chunks_.count(); ++c) {
-    const auto chunk_scope = ex.arena.scope();
-    encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
-  }
-  restore_order(ex, chunks_.order(), sorted, emb);
-  return emb;
-}
-
-Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
   chunks_.assign({batch.ids, batch.offsets, {}}, options_.chunk_tokens);  // without keys nothing is dropped
   const Tensor emb = ex.arena.tensor(ex.wide(), {batch.texts(), embedding()});
   const auto scope = ex.arena.scope();
