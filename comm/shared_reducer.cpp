@@ -21,7 +21,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr size_t slots = 4;
+constexpr size_t slots = 8;
 constexpr size_t line = 64;
 
 /// Pieces that one rank has passed through each stage; written by that rank, read by all. Each on its own cache line.
