@@ -1,0 +1,31 @@
+// Options of commands that take files and --name value pairs instead of a configuration.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lodestone {
+
+class Options {
+ public:
+  /// `names` lists the options ("--output"); each takes one value. Everything else is positional.
+  /// Throws Error (usage) on an unknown or repeated option, suggesting the nearest, and on a missing value.
+  Options(std::span<const std::string> arguments, std::string command, std::span<const std::string> names);
+
+  const std::vector<std::string>& positional() const { return positional_; }
+  bool has(const std::string& name) const { return values_.contains(name); }
+  std::string text(const std::string& name, const std::string& otherwise) const;
+  /// Throws Error (usage) unless the value is a whole number of at least `least`.
+  int64_t integer(const std::string& name, int64_t otherwise, int64_t least) const;
+  /// Throws Error (usage) that names command and what is wrong, and points at --help.
+  [[noreturn]] void refuse(const std::string& what) const;
+
+ private:
+  std::string command_;
+  std::vector<std::string> positional_;
+  std::map<std::string, std::string> values_;
+};
+
+}  // namespace lodestone
