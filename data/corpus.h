@@ -52,6 +52,8 @@ class Corpus {
   /// Reads one row. First touch of a chunk verifies it through the library (fletcher32), later reads use its mapped address.
   /// Throws Error (data) with file, dataset and row.
   void read(int64_t row, PackedRow& out) const;
+  /// Reference answers of a row, as text; empty where the input gave none.
+  std::vector<std::string> answers(int64_t row) const;
   /// Hash of the manifest: equal for equal inputs whatever the number of packing ranks.
   uint64_t fingerprint() const;
   /// Fingerprint of the tokenizer that packed it.
