@@ -14,6 +14,7 @@ packages=(
   "libyaml-cpp-dev|reads configurations"
   "nlohmann-json3-dev|reads and writes JSON"
   "libutf8proc-dev|Unicode tables of the tokenizer"
+  "libsimdjson-dev|reads JSON lines"
   "libxxhash-dev|checksums"
   "zlib1g-dev|reads gzip"
   "libgtest-dev|the tests"
