@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -28,20 +29,23 @@ class DuplicateCounter {
   }
   bool exact() const { return bits_ == 0; }
 
-  /// As numbers, to be sent to another rank, and back.
+  /// As numbers, to be sent to other ranks: the number of entries, the bits, then hash and count of each.
   std::vector<int64_t> state() const {
-    std::vector<int64_t> values{bits_};
+    std::vector<int64_t> values{static_cast<int64_t>(counts_.size()), bits_};
     for (const auto& [hash, times] : counts_) {
       values.push_back(static_cast<int64_t>(hash));
       values.push_back(times);
     }
     return values;
   }
-  static DuplicateCounter from_state(const int64_t* values, size_t count) {
-    DuplicateCounter counter;
-    if (count > 0) counter.bits_ = static_cast<int>(values[0]);
-    for (size_t i = 1; i + 1 < count; i += 2) counter.counts_[static_cast<uint64_t>(values[i])] = values[i + 1];
-    return counter;
+  /// Merges states that stand one behind the other.
+  void merge_states(std::span<const int64_t> states) {
+    while (!states.empty()) {
+      const size_t entries = static_cast<size_t>(states[0]);
+      sample(static_cast<int>(states[1]));
+      for (size_t i = 0; i < entries; ++i) add(static_cast<uint64_t>(states[2 + 2 * i]), states[3 + 2 * i]);
+      states = states.subspan(2 + 2 * entries);
+    }
   }
 
  private:

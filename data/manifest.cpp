@@ -45,12 +45,15 @@ ManifestShard shard_of(const Json& j) {
   return s;
 }
 
+Json row_json(const SkippedRow& s) { return {{"file", s.file}, {"line", s.line}, {"offset", s.offset}, {"reason", s.reason}}; }
+SkippedRow row_of(const Json& j) { return {j.at("file"), j.at("line"), j.at("offset"), j.at("reason")}; }
+
 /// Everything but the checksum.
 Json body(const Manifest& m) {
   Json shards = Json::array(), inputs = Json::array(), skipped = Json::array();
   for (const ManifestShard& s : m.shards) shards.push_back(shard_json(s));
   for (const ManifestInput& i : m.inputs) inputs.push_back({{"file", i.file}, {"bytes", i.bytes}});
-  for (const SkippedRow& s : m.skipped) skipped.push_back({{"file", s.file}, {"line", s.line}, {"offset", s.offset}, {"reason", s.reason}});
+  for (const SkippedRow& s : m.skipped) skipped.push_back(row_json(s));
   return {{"format", "lodestone corpus"}, {"version", manifest_version}, {"rows", m.rows()}, {"vocab_size", m.vocab_size}, {"max_tokens", m.max_tokens},
           {"tokenizer_fingerprint", hex64(m.tokenizer_fingerprint)}, {"shards", shards}, {"inputs", inputs}, {"skipped", skipped}};
 }
@@ -64,6 +67,8 @@ int64_t Manifest::rows() const {
 }
 
 std::string to_text(const ManifestShard& shard) { return shard_json(shard).dump(); }
+std::string to_text(const SkippedRow& row) { return row_json(row).dump(); }
+SkippedRow skipped_row(const std::string& text) { return row_of(Json::parse(text)); }
 ManifestShard manifest_shard(const std::string& text) { return shard_of(Json::parse(text)); }
 
 uint64_t fingerprint(const Manifest& manifest) { return checksum(body(manifest).dump()); }
@@ -87,7 +92,7 @@ Manifest read_manifest(const std::filesystem::path& folder) {
                .shards = {}, .inputs = {}, .skipped = {}};
     for (const Json& s : all.at("shards")) m.shards.push_back(shard_of(s));
     for (const Json& i : all.at("inputs")) m.inputs.push_back({i.at("file"), i.at("bytes")});
-    for (const Json& s : all.at("skipped")) m.skipped.push_back({s.at("file"), s.at("line"), s.at("offset"), s.at("reason")});
+    for (const Json& s : all.at("skipped")) m.skipped.push_back(row_of(s));
     const std::string checksum_text = all.at("checksum");
     all.erase("checksum");
     if (parse_hex(checksum_text) != checksum(all.dump()) || parse_hex(checksum_text) != fingerprint(m)) throw std::invalid_argument("its checksum does not match its content");

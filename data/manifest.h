@@ -38,9 +38,11 @@ struct Manifest {
   int64_t rows() const;
 };
 
-/// JSON of one shard entry, for sending it to another rank, and back.
+/// JSON in one line, for sending an entry to another rank, and back.
 std::string to_text(const ManifestShard& shard);
+std::string to_text(const SkippedRow& row);
 ManifestShard manifest_shard(const std::string& text);
+SkippedRow skipped_row(const std::string& text);
 
 /// The manifest as it stands in the file. Equal manifests give equal text.
 std::string to_text(const Manifest& manifest);
