@@ -10,6 +10,10 @@
 
 namespace lodestone {
 
+namespace {
+double seconds(std::chrono::steady_clock::time_point t) { return std::chrono::duration<double>(t.time_since_epoch()).count(); }
+}  // namespace
+
 Watchdog::Watchdog(double limit_s, std::string who) : limit_s_(limit_s), who_(std::move(who)) {
   // Signals go to the threads that handle them, so this one is born with all of them blocked.
   sigset_t all, before;
@@ -26,6 +30,12 @@ Watchdog::~Watchdog() {
   }
   changed_.notify_one();
   thread_.join();
+}
+
+void Watchdog::share(std::unique_ptr<StatusBoard> board) {
+  const std::lock_guard lock(mutex_);
+  board_ = std::move(board);
+  if (board_ != nullptr) board_->beat(seconds(Clock::now()));
 }
 
 void Watchdog::set_limit(double limit_s) {
@@ -45,6 +55,7 @@ Watchdog::Phase::~Phase() {
 Watchdog::Operation Watchdog::replace(Operation operation) {
   const std::lock_guard lock(mutex_);
   since_ = Clock::now();
+  if (board_ != nullptr) board_->show(operation.operation, operation.number);
   return std::exchange(now_, operation);
 }
 
@@ -52,7 +63,9 @@ Watchdog::Operation Watchdog::replace(Operation operation) {
 void Watchdog::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    const double waited_s = std::chrono::duration<double>(Clock::now() - since_).count();
+    const Clock::time_point now = Clock::now();
+    if (board_ != nullptr) board_->beat(seconds(now));
+    const double waited_s = seconds(now) - seconds(since_);
     if (now_.operation != nullptr && waited_s > limit_s_) expire(now_, waited_s);
     changed_.wait_for(lock, std::chrono::duration<double>(std::clamp(limit_s_ / 20, 0.005, 0.5)));
   }
@@ -62,8 +75,12 @@ void Watchdog::expire(const Operation& operation, double waited_s) const {
   std::string line = cat("error: F06 ", operation.operation);
   if (operation.bytes >= 0) line += cat(" of ", operation.bytes, " bytes");
   if (operation.number >= 0) line += cat(" (collective ", operation.number, ")");
-  line += cat(" has not ended after ", static_cast<int64_t>(waited_s + 0.5), " s: another rank hangs or is unreachable; ", who_,
-              "; do: look at the ranks that print nothing; start the same command again to go on from the last checkpoint\n");
+  std::string missing;
+  if (board_ != nullptr)
+    missing = board_->others(operation.operation, operation.number, seconds(Clock::now()), std::max(1.5, limit_s_ / 4));
+  if (missing.empty()) missing = "another rank hangs or is unreachable";
+  line += cat(" has not ended after ", static_cast<int64_t>(waited_s + 0.5), " s: ", missing, "; ", who_,
+              "; do: look at the ranks that do not wait; start the same command again to go on from the last checkpoint\n");
   const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
   _exit(written < 0 ? static_cast<int>(ExitCode::internal) : static_cast<int>(ExitCode::communication));
 }

@@ -4,15 +4,19 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+
+#include "comm/status_board.h"
 
 namespace lodestone {
 
 /// A thread that calls nothing of MPI. While a Phase lives, the operation it names must end within the limit; otherwise the
 /// thread prints one line in the error form and ends the process with code 7 (communication), upon which mpirun or srun
-/// ends the other ranks. MPI itself never notices a stopped rank or a cut link.
+/// ends the other ranks. MPI itself never notices a stopped rank or a cut link. With a StatusBoard the line says which ranks
+/// of this host are stopped, or elsewhere.
 class Watchdog {
  public:
   /// What is being waited for. `operation` is a string literal; bytes and number are left out of the message when negative.
@@ -28,6 +32,8 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  /// From now on this rank shows on the board what it waits for.
+  void share(std::unique_ptr<StatusBoard> board);
   /// Applies from now on, also to the operation under way.
   void set_limit(double limit_s);
 
@@ -58,6 +64,7 @@ class Watchdog {
   Clock::time_point since_{};
   double limit_s_;
   bool stopping_ = false;
+  std::unique_ptr<StatusBoard> board_;
   const std::string who_;
   std::thread thread_;
 };

@@ -69,9 +69,16 @@ World::World(int& argc, char**& argv) : host_(host_name()) {
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host_ranks);
   MPI_Comm_rank(host_ranks, &local_rank_);
   MPI_Comm_size(host_ranks, &local_size_);
+  int first_on_host = rank_;
+  MPI_Bcast(&first_on_host, 1, MPI_INT, 0, host_ranks);
   MPI_Comm_free(&host_ranks);
   watchdog_ = std::make_unique<Watchdog>(default_hang_limit_s, cat("rank=", rank_, " host=", host_));
-  comm_ = size_ == 1 ? make_self_comm() : make_world_comm(watchdog_.get());
+  if (size_ == 1) {
+    comm_ = make_self_comm();
+    return;
+  }
+  comm_ = make_world_comm(watchdog_.get());
+  watchdog_->share(StatusBoard::make(*comm_->split(first_on_host), rank_));
 }
 
 World::~World() {

@@ -1,0 +1,34 @@
+// StatusBoard: what each rank of this host is doing, for the message of a watchdog whose patience has ended.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/shared_memory.h"
+
+namespace lodestone {
+
+/// Lives in shared memory; each rank writes its own entry and may read all. Writing costs a few stores and never waits.
+class StatusBoard {
+ public:
+  /// Collective over the ranks of one host. Null, on every rank, where SharedMemory is. world_rank: the number for messages.
+  static std::unique_ptr<StatusBoard> make(Communicator& host, int world_rank);
+
+  /// This rank's watchdog thread is alive. now_s: monotonic clock, which all processes of a host share.
+  void beat(double now_s);
+  /// What this rank waits for; nullptr: for nothing. number < 0: none.
+  void show(const char* operation, int64_t number);
+  /// The other ranks that are not waiting for the same operation, in words: "rank 2 shows no sign of life for 31 s,
+  /// rank 3 is not waiting for others". Empty when all wait for it. A rank is lifeless after silent_s without a beat.
+  std::string others(const char* operation, int64_t number, double now_s, double silent_s) const;
+
+ private:
+  struct Entry;
+  StatusBoard(std::unique_ptr<SharedMemory> memory, int rank, int size) : memory_(std::move(memory)), rank_(rank), size_(size) {}
+  Entry& entry(int rank) const;
+
+  std::unique_ptr<SharedMemory> memory_;
+  int rank_, size_;
+};
+
+}  // namespace lodestone

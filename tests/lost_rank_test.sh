@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# One of three ranks stops, dies, throws or aborts: the job must end in time, with the right code and words, and leave nothing
+# behind. lost_rank_test.sh BINARY SOURCE_DIR
+set -uo pipefail
+program=$(dirname "$1")/comm_mpi_tests
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+failed=0
+
+# expect FAULT CODE PATTERN
+expect() {
+  local start=$SECONDS code
+  timeout -k 5 40 "$2/tests/support/mpirun.sh" 3 "$program" --gtest_also_run_disabled_tests --gtest_filter="Fault.DISABLED_$1" >"$output" 2>&1
+  code=$?
+  if [ "$code" -ne "$3" ] || ! grep -qE "$4" "$output" || [ $((SECONDS - start)) -gt 30 ]; then
+    printf '%s: code %s after %s s, expected %s and "%s"; it said:\n' "$1" "$code" $((SECONDS - start)) "$3" "$4"
+    cat "$output"
+    failed=1
+  fi
+}
+
+expect StoppedRank "$2" 7 'error: F06 all_reduce of 8 bytes \(collective [0-9]+\) has not ended after [0-9]+ s: rank 2 shows no sign of life for [0-9]+ s; rank=[01] host='
+expect KilledRank "$2" 137 'signal 9'
+expect ThrowingRank "$2" 134 'injected'
+expect AbortingRank "$2" 3 'errorcode 3'
+
+left=$(find /dev/shm -maxdepth 1 -type f -name 'lodestone-[0-9]*-*' -mmin +0.05 2>/dev/null)   # not those of a job that starts now
+[ -z "$left" ] || { echo "left in /dev/shm: $left"; failed=1; }
+[ "$failed" -eq 0 ] && echo "a stopped, killed, throwing or aborting rank ends the job with its code"
+exit "$failed"
