@@ -34,7 +34,7 @@ fs::path inside(const fs::path& folder, const std::string& name) {
 }
 
 std::string read_whole(const fs::path& file) {
-  if (!fs::exists(file)) throw damaged("F23", "the file is missing", file);
+  if (!path_exists(file)) throw damaged("F23", "the file is missing", file);
   return read_text_file(file, max_document_bytes, ExitCode::checkpoint);
 }
 
@@ -153,7 +153,7 @@ const char* stored_name(DType dtype) { return dtype == DType::f64 ? "F64" : "F32
 }  // namespace
 
 CheckpointManifest read_manifest(const fs::path& checkpoint) {
-  if (!fs::is_directory(checkpoint)) throw damaged("F23", "the checkpoint does not exist", checkpoint);
+  if (!path_exists(checkpoint)) throw damaged("F23", "the checkpoint does not exist", checkpoint);
   const fs::path file = checkpoint / manifest_file;
   try {
     return parse_manifest(checkpoint, manifest_json(file));

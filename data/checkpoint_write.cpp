@@ -82,7 +82,7 @@ void publish_checkpoint(const fs::path& run, CheckpointManifest manifest, const 
     const auto id = part.metadata().find("save_id");
     if (id == part.metadata().end() || id->second != hex64(manifest.save_id))
       throw Error(ExitCode::checkpoint, "F24", "this part belongs to another save").at("file", part.path().string());
-    manifest.parts.push_back({part_file(index), fs::file_size(part.path()), part.header_checksum()});
+    manifest.parts.push_back({part_file(index), part.size_bytes(), part.header_checksum()});
   }
   for (const CheckpointVector& vector : vectors) manifest.vectors[vector.name] = vector.values.dtype();
   manifest.tensors = shapes_of(layout);

@@ -29,6 +29,13 @@ Error storage_error(const char* code, const std::string& what, const fs::path& p
 
 }  // namespace
 
+bool path_exists(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::status_known(status)) throw storage_error("F21", "cannot examine", path, error.value());
+  return fs::exists(status);
+}
+
 InputFile::InputFile(fs::path path, ExitCode exit_code) : path_(std::move(path)) {
   descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   if (!descriptor_) throw Error(exit_code, "missing", cat("cannot open: ", reason(errno))).at("file", path_.string());
@@ -132,8 +139,10 @@ void sync_folder(const fs::path& folder) {
 }
 
 void sync_folder_tree(const fs::path& folder) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_directory()) sync_folder(entry.path());
+  std::error_code error;
+  for (auto entry = fs::recursive_directory_iterator(folder, error); !error && entry != fs::recursive_directory_iterator(); entry.increment(error))
+    if (entry->is_directory(error)) sync_folder(entry->path());
+  if (error) throw storage_error("F20", "cannot list the folder", folder, error.value());
   sync_folder(folder);
 }
 

@@ -20,6 +20,9 @@ namespace lodestone {
 inline int close_descriptor(int fd) { return ::close(fd); }
 using Descriptor = Handle<int, close_descriptor, -1>;
 
+/// Whether something has this name. Throws Error (storage) when that cannot be found out, e.g. without permission.
+bool path_exists(const std::filesystem::path& path);
+
 /// A file opened for reading at offsets. Reads are retried after interruptions and short reads; a file that ends early or
 /// a device error is an Error, never a short result. (Reading, unlike mapping, survives a file that shrinks meanwhile.)
 class InputFile {

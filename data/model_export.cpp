@@ -129,7 +129,7 @@ template <class Fill>
 void write_folder(const fs::path& path, IfExists if_exists, Fill fill) {
   fs::path target = path;
   if (target.filename().empty()) target = target.parent_path();   // "out/" and "out" are one folder
-  if (if_exists == IfExists::refuse && fs::exists(target))
+  if (if_exists == IfExists::refuse && path_exists(target))
     throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it").at("file", target.string());
   fs::path temporary = target;
   temporary += ".tmp";

@@ -144,7 +144,7 @@ void parse_modules(const fs::path& folder, ModelFolder& model) {
     if (kind == "Dense") model.config.head = parse_dense(config, model.config.encoder.hidden);
     if (kind == "Normalize") {
       model.config.normalize = true;
-      if (fs::exists(config) && json_string(read_json_object(config), "module_input_name", "sentence_embedding", config) != "sentence_embedding")
+      if (path_exists(config) && json_string(read_json_object(config), "module_input_name", "sentence_embedding", config) != "sentence_embedding")
         throw refused(config, "normalising token vectors is not supported", "a Normalize module on the sentence_embedding works");
     }
   }
@@ -156,20 +156,20 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
   model.max_seq_length = model.config.encoder.positions;
   const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json", prompts = folder / "config_sentence_transformers.json";
   const auto limit = [&](const fs::path& file, const char* key) {
-    if (!fs::exists(file)) return false;
+    if (!path_exists(file)) return false;
     const double value = json_number(read_json_object(file), key, 0, file);   // "unlimited" is stored as 1e30
     if (value >= 1 && value < static_cast<double>(model.max_seq_length)) model.max_seq_length = static_cast<int64_t>(value);
     return value >= 1;
   };
   if (!limit(sentence, "max_seq_length")) limit(tokenizer, "model_max_length");
-  if (fs::exists(sentence)) {
+  if (path_exists(sentence)) {
     const Json json = read_json_object(sentence);
     if (json_string(json, "transformer_task", "feature-extraction", sentence) != "feature-extraction") throw refused(sentence, "only the task feature-extraction is supported");
     if (json_flag(json, "do_lower_case", false, sentence) &&
-        !(fs::exists(tokenizer) && json_flag(read_json_object(tokenizer), "do_lower_case", true, tokenizer)))
+        !(path_exists(tokenizer) && json_flag(read_json_object(tokenizer), "do_lower_case", true, tokenizer)))
       throw refused(sentence, "do_lower_case is set here but not in tokenizer_config.json", "set it in tokenizer_config.json");
   }
-  if (!fs::exists(prompts)) return;
+  if (!path_exists(prompts)) return;
   const Json json = read_json_object(prompts);
   if (const std::string kind = json_string(json, "model_type", "SentenceTransformer", prompts); kind != "SentenceTransformer")
     throw refused(prompts, cat("a ", kind, " is not a text-embedding model"));
@@ -195,13 +195,13 @@ ModelFolder read_model_config(const fs::path& config_json) {
 }
 
 ModelFolder read_model_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder))
+  if (!path_exists(folder))
     throw Error(ExitCode::checkpoint, "missing", "the model folder does not exist", "give a folder with config.json and model.safetensors").at("file", folder.string());
-  if (!fs::exists(folder / "config.json") && fs::exists(folder / "0_Transformer"))
+  if (!path_exists(folder / "config.json") && path_exists(folder / "0_Transformer"))
     throw refused(folder, "the transformer lies in 0_Transformer, an old layout", "save it again with sentence-transformers 2 or newer");
   ModelFolder model = read_model_config(folder / "config.json");
   model.path = folder;
-  if (fs::exists(folder / "modules.json")) parse_modules(folder, model);
+  if (path_exists(folder / "modules.json")) parse_modules(folder, model);
   parse_sentence_config(folder, model);
   return model;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "data/durable.h"
 #include "data/model_folder.h"
 #include "data/safetensors.h"
 #include "data/strict_json.h"
@@ -18,10 +19,10 @@ Error refused(const fs::path& file, const std::string& tensor, std::string what,
 
 fs::path weights_file(const fs::path& folder) {
   const fs::path file = folder / "model.safetensors";
-  if (fs::exists(file)) return file;
+  if (path_exists(file)) return file;
   Error error(ExitCode::checkpoint, "missing", "the folder has no model.safetensors");
-  if (fs::exists(folder / "model.safetensors.index.json")) error.remedy("weights in several files are not read: save the model again as one file");
-  else if (fs::exists(folder / "pytorch_model.bin")) error.remedy("pytorch_model.bin is not read because loading it can run code: save the model again with save_pretrained(..., safe_serialization=True)");
+  if (path_exists(folder / "model.safetensors.index.json")) error.remedy("weights in several files are not read: save the model again as one file");
+  else if (path_exists(folder / "pytorch_model.bin")) error.remedy("pytorch_model.bin is not read because loading it can run code: save the model again with save_pretrained(..., safe_serialization=True)");
   else error.remedy("give a folder with model.safetensors, or start from random weights with model.config and model.vocab");
   throw error.at("file", folder.string());
 }
@@ -116,9 +117,9 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
 PoolerWeights read_pooler(const fs::path& folder, int64_t hidden) {
   PoolerWeights pooler;
   const fs::path kept = folder / "pooler.safetensors", full = folder / "model.safetensors";
-  if (!fs::exists(kept) && !fs::exists(full)) return pooler;
-  const SafetensorsReader reader(fs::exists(kept) ? kept : full);
-  const std::string prefix = fs::exists(kept) ? "" : name_prefix(reader);
+  if (!path_exists(kept) && !path_exists(full)) return pooler;
+  const SafetensorsReader reader(path_exists(kept) ? kept : full);
+  const std::string prefix = path_exists(kept) ? "" : name_prefix(reader);
   const StoredTensor* weight = reader.find(prefix + "pooler.dense.weight");
   const StoredTensor* bias = reader.find(prefix + "pooler.dense.bias");
   if (weight == nullptr || bias == nullptr || weight->shape != std::vector{hidden, hidden} || bias->shape != std::vector{hidden}) return pooler;

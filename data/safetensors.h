@@ -34,6 +34,7 @@ class SafetensorsReader {
   const std::vector<StoredTensor>& tensors() const { return tensors_; }   // in the order of their bytes
   const StoredTensor* find(std::string_view name) const;                   // nullptr when absent
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  uint64_t size_bytes() const { return file_.size(); }
   /// XXH3-64 of everything before the first tensor.
   uint64_t header_checksum() const { return header_checksum_; }
 

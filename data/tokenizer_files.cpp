@@ -95,7 +95,7 @@ OrderedJson tokenizer_config(const TokenizerOptions& options, int64_t max_seq_le
 /// What tokenizer_config.json says, in the form of the tokenizer's options.
 TokenizerOptions read_options(const fs::path& file) {
   TokenizerOptions options;
-  if (!fs::exists(file)) return options;
+  if (!path_exists(file)) return options;
   const Json json = read_json_object(file);
   options.lower_case = json_flag(json, "do_lower_case", true, file);
   options.strip_accents = json_flag(json, "strip_accents", options.lower_case, file);
@@ -104,7 +104,7 @@ TokenizerOptions read_options(const fs::path& file) {
 }
 
 void write_if_missing(const fs::path& file, const OrderedJson& json) {
-  if (!fs::exists(file)) write_new_file(file, json.dump(2) + "\n");
+  if (!path_exists(file)) write_new_file(file, json.dump(2) + "\n");
 }
 
 void complete(const fs::path& folder, const TokenizerOptions& options, int64_t max_seq_length) {
@@ -119,10 +119,10 @@ void complete(const fs::path& folder, const TokenizerOptions& options, int64_t m
 
 void write_tokenizer_files(const fs::path& source, const fs::path& to) {
   for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
-    if (fs::exists(source / name)) copy_file_durably(source / name, to / name);
-  if (fs::exists(to / "vocab.txt"))
+    if (path_exists(source / name)) copy_file_durably(source / name, to / name);
+  if (path_exists(to / "vocab.txt"))
     complete(to, read_options(to / "tokenizer_config.json"), 512);
-  else if (!fs::exists(to / "tokenizer.json"))
+  else if (!path_exists(to / "tokenizer.json"))
     throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json", "add the model's vocabulary").at("file", source.string());
 }
 

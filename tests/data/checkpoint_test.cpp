@@ -8,7 +8,7 @@
 #include <csignal>
 
 #include "data/durable.h"
-#include "tests/support/model_files.h"
+#include "tests/data/training_state.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone {
@@ -16,56 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::TempDir;
-
-/// The three vectors of a training run, with values that depend on `seed`.
+using test::load;
+using test::manifest_of;
+using test::save;
+using test::write_parts;
 template <class T>
-struct State {
-  explicit State(uint64_t seed, ParamLayout l = test::tiny_layout(test::tiny_config())) : layout(std::move(l)) {
-    uint64_t which = 0;
-    for (std::vector<T>* values : {&params, &m, &v}) {
-      const Key key = Key(seed).with(which++);
-      values->resize(static_cast<size_t>(layout.count()));
-      for (size_t i = 0; i < values->size(); ++i) (*values)[i] = static_cast<T>(key.uniform(i));
-    }
-  }
-  std::vector<CheckpointVector> vectors() {
-    return {{"params", view(std::span(params))}, {"adam_m", view(std::span(m))}, {"adam_v", view(std::span(v))}};
-  }
-  friend bool operator==(const State& a, const State& b) { return a.params == b.params && a.m == b.m && a.v == b.v; }
-
-  ParamLayout layout;
-  std::vector<T> params, m, v;
-};
-
-template <class T>
-void write_parts(const fs::path& run, int64_t step, uint64_t save_id, State<T>& state, int64_t ranks) {
-  begin_checkpoint(run, step);
-  for (int64_t rank = 0; rank < ranks; ++rank)
-    write_part(run, step, save_id, rank, state.layout, state.vectors(), checkpoint_share(state.layout.count(), rank, ranks));
-}
-
-CheckpointManifest manifest_of(int64_t step, uint64_t save_id) {
-  CheckpointManifest m;
-  m.step = step;
-  m.save_id = save_id;
-  m.fingerprints = {{"config", "abc"}};
-  m.documents = {{"trainer_state.json", "{\"global_step\": 1}\n"}, {"config.yaml", "steps: 10\n"}};
-  return m;
-}
-
-template <class T>
-void save(const fs::path& run, int64_t step, State<T>& state, int64_t ranks) {
-  const uint64_t save_id = 1000 + static_cast<uint64_t>(step);
-  write_parts(run, step, save_id, state, ranks);
-  publish_checkpoint(run, manifest_of(step, save_id), state.layout, state.vectors(), ranks);
-}
-
-template <class T>
-State<T> load(const fs::path& checkpoint) {
-  State<T> state(99);
-  load_checkpoint(checkpoint, state.layout, state.vectors());
-  return state;
-}
+using State = test::TrainingState<T>;
 
 /// "CODE what | where" of the refusal, or "" when the checkpoint verifies.
 std::string damage(const fs::path& checkpoint) {
