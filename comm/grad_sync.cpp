@@ -53,7 +53,7 @@ void GradSync::ready(Slice slice) {
   LODE_CHECK(begun_ && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= count_, "gradient sum: range [", slice.begin,
              ",", slice.end, ") of ", count_, begun_ ? "" : " before begin()");
   if (reducer_ == nullptr) return;
-  waiting_.push_back(slice);
+  if (slice.count() > 0) waiting_.push_back(slice);
   for (size_t i = 0; i < waiting_.size();) {
     if (waiting_[i].end < final_from_) {
       ++i;

@@ -37,7 +37,7 @@ class GradSync {
 
   /// From now on ranges of grads [count] may be declared final. grads must stay where it is until finish().
   void begin(Tensor grads);
-  /// Nothing later in this step adds to this range. Starts what can be started; never waits.
+  /// Nothing later in this step adds to this range. Starts and moves on what can be; never waits. An empty range only moves on.
   void ready(Slice slice);
   /// ready() in the form that backward takes. Valid as long as this object.
   std::function<void(Slice)> hook() {

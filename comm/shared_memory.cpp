@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <random>
 
 #include "core/handle.h"
@@ -15,6 +16,13 @@ namespace {
 
 void close_file(int fd) { close(fd); }
 using File = Handle<int, close_file, -1>;
+
+/// Takes the memory now, so that a full /dev/shm is a refusal here instead of a crash at first use.
+bool take(const File& file, size_t begin, size_t bytes) {
+  int error = EINTR;
+  while (error == EINTR) error = posix_fallocate(file.get(), static_cast<off_t>(begin), static_cast<off_t>(bytes));
+  return error == 0;
+}
 
 /// A name that no other job, and no other host, has.
 std::string unique_name() {
@@ -45,11 +53,8 @@ std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segm
   broadcast(comm, name, 0);
   if (comm.rank() != 0 && !name.empty()) file = File(shm_open(name.c_str(), O_RDWR, 0));
 
-  // Taking the memory now turns a full /dev/shm into a refusal here instead of a crash at first use.
   std::byte* base = nullptr;
-  if (file && !name.empty() &&
-      posix_fallocate(file.get(), static_cast<off_t>(segment * static_cast<size_t>(comm.rank())), static_cast<off_t>(segment)) == 0)
-    base = map(file, bytes);
+  if (file && !name.empty() && take(file, segment * static_cast<size_t>(comm.rank()), segment)) base = map(file, bytes);
 
   int64_t mapped = base != nullptr ? 1 : 0;
   all_reduce(comm, std::span<int64_t>(&mapped, 1), Reduce::min);

@@ -1,6 +1,7 @@
 // A world of one: verbs copy, waits return, and started alone the World needs no MPI.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <numeric>
 #include <vector>
 
@@ -74,6 +75,20 @@ TEST(World, StartedAloneIsTheOnlyRank) {
   EXPECT_EQ(world.local_size(), 1);
   EXPECT_FALSE(world.host().empty());
   EXPECT_EQ(world.comm().size(), 1);
+}
+
+TEST(World, RefusesCopiesThatSrunStartedWithoutMpi) {
+  setenv("SLURM_STEP_NUM_TASKS", "4", 1);
+  int argc = 0;
+  char** argv = nullptr;
+  try {
+    World world(argc, argv);
+    ADD_FAILURE() << "not refused";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::usage);
+    EXPECT_NE(e.remedy().find("--mpi=pmix"), std::string::npos);
+  }
+  unsetenv("SLURM_STEP_NUM_TASKS");
 }
 
 TEST(World, NamesTheMpiLibrary) { EXPECT_EQ(World::library_version().rfind("Open MPI 4", 0), 0u) << World::library_version(); }
