@@ -1,6 +1,8 @@
 // A tiny embedder with random values everywhere, and ragged texts for it: what encoder tests start from.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
