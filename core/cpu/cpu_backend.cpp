@@ -1,0 +1,113 @@
+// CpuBackend: construction, products and whole vectors.
+#include "core/cpu/cpu_backend.h"
+
+#include <cmath>
+
+#include "core/cpu/checks.h"
+#include "core/cpu/storage.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr int64_t grain = 4096;            // elements below which another thread does not pay
+constexpr int64_t square_block = 1 << 16;  // elements summed together, whatever the number of threads
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads, const vec::Table& table) : parallel_(threads), table_(table), products_(parallel_, table) {}
+
+std::string CpuBackend::description() const {
+  return cat("cpu: ", products_.library(), ", vector kernels x86-64-", table_.name, ", bf16 products ",
+             products_.native_bf16() ? "native" : "widened to f32", ", ", threads(), threads() == 1 ? " thread" : " threads");
+}
+
+// f32 products need no object per shape, so padding would only be wasted work; native bf16 products are compiled for each.
+int64_t CpuBackend::row_bucket() const { return products_.native_bf16() ? 32 : 8; }
+
+void CpuBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
+  if (x.dtype() == DType::f64) return reference_.linear(x, weight, bias, y);
+  const checks::ProductDims dims = checks::linear(x, weight, bias, y);
+  if (dims.m > 0 && dims.n > 0) products_.linear(dims, x, weight, bias, y);
+}
+
+void CpuBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {
+  if (a.dtype() == DType::f64) return reference_.gemm(op_a, a, op_b, b, alpha, beta, c);
+  const checks::ProductDims dims = checks::gemm(op_a, a, op_b, b, c);
+  if (dims.m == 0 || dims.n == 0) return;
+  if (dims.k > 0) return products_.gemm(dims, op_a, a, op_b, b, alpha, beta, c);
+  if (beta == 0) fill_zero(c);
+  else axpy(beta - 1, c, c);   // nothing to add: c = beta c
+}
+
+void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
+  if (x.dtype() == DType::f64) return reference_.column_sums(x, sums);
+  checks::column_sums(x, sums);
+  by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
+    parallel_.ranges(x.dim(1), 64, [&](int64_t begin, int64_t end) {
+      kernels.column_sums(elements<T>(x), x.dim(0), x.dim(1), begin, end, elements<float>(sums));
+    });
+  });
+}
+
+void CpuBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+  if (g.dtype() == DType::f64) return reference_.adamw(step, g, p, m, v);
+  checks::adamw(step, g, p, m, v);
+  const double t = static_cast<double>(step.t);
+  const vec::AdamW plain{static_cast<float>(step.lr), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
+                         static_cast<float>(step.eps), static_cast<float>(step.weight_decay), static_cast<float>(step.gradient_scale),
+                         static_cast<float>(1 / (1 - std::pow(step.beta1, t))), static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
+  parallel_.ranges(g.count(), grain, [&](int64_t begin, int64_t end) {
+    table_.adamw(plain, elements<float>(g) + begin, elements<float>(p) + begin, elements<float>(m) + begin, elements<float>(v) + begin,
+                 end - begin);
+  });
+}
+
+double CpuBackend::sum_squares(ConstTensor x) {
+  if (x.dtype() != DType::f32) return reference_.sum_squares(x);
+  const int64_t count = x.count(), blocks = (count + square_block - 1) / square_block;
+  double* partial = scratch_.take<double>(blocks);
+  parallel_.ranges(blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      partial[i] = table_.sum_squares(elements<float>(x) + i * square_block, std::min(square_block, count - i * square_block));
+  });
+  double sum = 0;
+  for (int64_t i = 0; i < blocks; ++i) sum += partial[i];
+  return sum;
+}
+
+void CpuBackend::cast(ConstTensor x, Tensor y) {
+  if (x.dtype() == y.dtype()) return copy(x, y);
+  checks::shape("cast", "y", y, x.shape());
+  if (x.dtype() == DType::f32 && y.dtype() == DType::bf16) {
+    parallel_.ranges(x.count(), grain, [&](int64_t begin, int64_t end) {
+      table_.bf16.from_float(elements<float>(x) + begin, elements<uint16_t>(y) + begin, end - begin);
+    });
+  } else if (x.dtype() == DType::bf16 && y.dtype() == DType::f32) {
+    parallel_.ranges(x.count(), grain, [&](int64_t begin, int64_t end) {
+      table_.bf16.to_float(elements<uint16_t>(x) + begin, elements<float>(y) + begin, end - begin);
+    });
+  } else {
+    reference_.cast(x, y);
+  }
+}
+
+void CpuBackend::axpy(double alpha, ConstTensor x, Tensor y) {
+  if (x.dtype() == DType::f64) return reference_.axpy(alpha, x, y);
+  checks::same("axpy", "y", x, y);
+  by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
+    parallel_.ranges(x.count(), grain, [&](int64_t begin, int64_t end) {
+      kernels.axpy(static_cast<float>(alpha), elements<T>(x) + begin, elements<T>(y) + begin, end - begin);
+    });
+  });
+}
+
+void CpuBackend::fill_zero(Tensor x) {
+  parallel_.ranges(static_cast<int64_t>(x.size_bytes()), 1 << 16, [&](int64_t begin, int64_t end) {
+    reference_.fill_zero(Tensor(x.bytes() + begin, DType::u8, {end - begin}));
+  });
+}
+
+void CpuBackend::copy(ConstTensor x, Tensor y) { reference_.copy(x, y); }
+
+}  // namespace lodestone

@@ -1,0 +1,225 @@
+// Vector bodies: attention of one head over one text, forward and backward.
+#include "core/cpu/vector/kernels.h"
+#include "core/cpu/vector/random.h"
+
+// A head is copied into packed f32 matrices (keys and values also transposed), padded with zeros to whole tiles. Query
+// rows then go through in blocks: scores, softmax and dropout, context. All products use one register tile.
+namespace lodestone::LODE_VEC {
+
+namespace {
+
+inline constexpr int64_t tile_columns = 2 * lanes;
+inline constexpr int64_t tile_rows = lanes == 16 ? 12 : 6;   // 12 or 24 accumulators of the 16 or 32 registers
+inline constexpr int64_t block_rows = 48;                    // query rows that go through together
+
+LODE_INLINE int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/// A matrix [rows, columns] whose element (i, k) stands at data[i * row + k * step].
+struct Strided {
+  const float* data;
+  int64_t row, step;
+};
+/// A row-major matrix whose rows are `row` floats apart.
+struct Packed {
+  float* data;
+  int64_t row;
+};
+
+enum class Into { set, add };
+
+/// c[0..rows, 0..tile_columns] = or += a b, with `rows` known to the compiler so that the sums stay in registers.
+template <int64_t rows, Into into>
+LODE_INLINE void tile(int64_t depth, Strided a, const float* b, int64_t b_row, float* c, int64_t c_row) {
+  vf sums[rows][2];
+#pragma GCC unroll 12
+  for (int64_t i = 0; i < rows; ++i) {
+    sums[i][0] = into == Into::add ? load(c + i * c_row) : vf{};
+    sums[i][1] = into == Into::add ? load(c + i * c_row + lanes) : vf{};
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    const vf left = load(b + k * b_row), right = load(b + k * b_row + lanes);
+#pragma GCC unroll 12
+    for (int64_t i = 0; i < rows; ++i) {
+      const vf x = splat(a.data[i * a.row + k * a.step]);
+      sums[i][0] += x * left;
+      sums[i][1] += x * right;
+    }
+  }
+#pragma GCC unroll 12
+  for (int64_t i = 0; i < rows; ++i) {
+    store(c + i * c_row, sums[i][0]);
+    store(c + i * c_row + lanes, sums[i][1]);
+  }
+}
+
+/// The same for the last `rows` < limit rows.
+template <int64_t limit, Into into>
+LODE_INLINE void last_tile(int64_t rows, int64_t depth, Strided a, const float* b, int64_t b_row, float* c, int64_t c_row) {
+  if constexpr (limit > 1) {
+    if (rows == limit - 1) tile<limit - 1, into>(depth, a, b, b_row, c, c_row);
+    else last_tile<limit - 1, into>(rows, depth, a, b, b_row, c, c_row);
+  }
+}
+
+/// c [m, n] = or += a [m, depth] b [depth, n], n a multiple of tile_columns.
+template <Into into>
+void product(int64_t m, int64_t n, int64_t depth, Strided a, Packed b, Packed c) {
+  for (int64_t j = 0; j < n; j += tile_columns) {
+    int64_t i = 0;
+    for (; i + tile_rows <= m; i += tile_rows)
+      tile<tile_rows, into>(depth, {a.data + i * a.row, a.row, a.step}, b.data + j, b.row, c.data + i * c.row + j, c.row);
+    last_tile<tile_rows, into>(m - i, depth, {a.data + i * a.row, a.row, a.step}, b.data + j, b.row, c.data + i * c.row + j, c.row);
+  }
+}
+
+/// to [rows, row] = from, zero beyond `columns`.
+template <class T>
+void pack(const T* from, int64_t stride, int64_t rows, int64_t columns, Packed to) {
+  for (int64_t t = 0; t < rows; ++t) {
+    float* out = to.data + t * to.row;
+    sweep(0, columns, [&](int64_t i, auto access) { store(out + i, load(from + t * stride + i, access), access); });
+    for (int64_t i = columns; i < to.row; ++i) out[i] = 0;
+  }
+}
+
+/// to [columns, row] = weight * from^T, zero beyond `rows`.
+template <class T>
+void pack_transposed(const T* from, int64_t stride, int64_t rows, int64_t columns, float weight, Packed to) {
+  for (int64_t i = 0; i < columns; ++i) {
+    float* out = to.data + i * to.row;
+    for (int64_t t = 0; t < rows; ++t) out[t] = weight * load_one(from + t * stride + i);
+    for (int64_t t = rows; t < to.row; ++t) out[t] = 0;
+  }
+}
+
+/// Writes the dropout factors of one query row for keys [0, length).
+template <class T>
+LODE_INLINE void row_factors(const AttentionHead<T>& h, int64_t query, float* factors) {
+  for (int64_t first = 0; first < h.length; first += mask_group)
+    draw_factors(h.key, h.text, h.head << 16 | static_cast<uint32_t>(query), static_cast<uint32_t>(first / mask_group), h.threshold, h.keep,
+                 h.length - first, factors + first);
+}
+
+/// Scores of one row become probabilities times dropout factors. Returns the logarithm of their sum before dropout.
+template <class T>
+LODE_INLINE float softmax_row(const AttentionHead<T>& h, int64_t query, float* score, float* factors) {
+  const int64_t n = h.length;
+  vf tops = splat(-__builtin_inff());
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) tops = larger(load(score + j), tops);
+  float top = max_of(tops);
+  for (; j < n; ++j) top = score[j] > top ? score[j] : top;
+  vf total{};
+  sweep(0, n, [&](int64_t i, auto access) {
+    const vf e = within(exponential(load(score + i, access) - top), access);
+    store(score + i, e, Full{});   // rows are padded to whole tiles
+    total += e;
+  });
+  const float sum = sum_of(total), inverse = 1.0f / sum;
+  if (h.threshold == 0) {
+    sweep(0, n, [&](int64_t i, auto) { store(score + i, load(score + i) * inverse); });
+  } else {
+    row_factors(h, query, factors);
+    sweep(0, n, [&](int64_t i, auto) { store(score + i, load(score + i) * inverse * load(factors + i)); });
+  }
+  return top + __builtin_logf(sum);
+}
+
+/// The parts of one head's scratch memory, in floats.
+struct Layout {
+  int64_t keys, width;                                    // T and D rounded up to whole tiles
+  int64_t by_token, by_feature, block, factors;           // sizes of one part of each kind
+  Layout(int64_t length, int64_t size)
+      : keys(round_up(length, tile_columns)), width(round_up(size, tile_columns)), by_token(round_up(length, tile_rows) * width),
+        by_feature(size * keys), block(block_rows * keys), factors(round_up(keys, mask_group)) {}
+};
+
+}  // namespace
+
+int64_t attention_scratch(int64_t length, int64_t size) {
+  const Layout l(length, size);
+  return 6 * l.by_token + 2 * l.by_feature + 2 * l.block + l.factors + block_rows * l.width;
+}
+
+template <class T>
+void attention_forward(const AttentionHead<T>& h) {
+  const Layout l(h.length, h.size);
+  float* free = h.scratch;
+  const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
+  const Packed q = take(l.by_token, l.width), v = take(l.by_token, l.width), k_transposed = take(l.by_feature, l.keys);
+  const Packed p = take(l.block, l.keys), c = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
+  pack(h.q, h.qkv_stride, h.length, h.size, q);
+  pack(h.v, h.qkv_stride, h.length, h.size, v);
+  pack_transposed(h.k, h.qkv_stride, h.length, h.size, h.scale, k_transposed);
+  for (int64_t first = 0; first < h.length; first += block_rows) {
+    const int64_t rest = h.length - first, rows = rest < block_rows ? rest : block_rows;
+    product<Into::set>(rows, l.keys, h.size, {q.data + first * q.row, q.row, 1}, k_transposed, p);
+    for (int64_t i = 0; i < rows; ++i)
+      h.lse[(first + i) * h.lse_stride] = softmax_row(h, first + i, p.data + i * p.row, factors.data);
+    product<Into::set>(rows, l.width, h.length, {p.data, p.row, 1}, v, c);
+    for (int64_t i = 0; i < rows; ++i) {
+      T* out = h.ctx + (first + i) * h.ctx_stride;
+      sweep(0, h.size, [&](int64_t d, auto access) { store(out + d, load(c.data + i * c.row + d), access); });
+    }
+  }
+}
+
+// With probabilities p, factors z, g = d_ctx v^T and delta = d_ctx . ctx per row:
+// ds = p (z g - delta) / sqrt(D);  dq = ds k;  dk = ds^T q;  dv = (z p)^T d_ctx.
+template <class T>
+void attention_backward(const AttentionHead<T>& h) {
+  const Layout l(h.length, h.size);
+  float* free = h.scratch;
+  const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
+  const Packed q = take(l.by_token, l.width), k = take(l.by_token, l.width), dc = take(l.by_token, l.width);
+  const Packed dk = take(l.by_token, l.width), dv = take(l.by_token, l.width);
+  const Packed k_transposed = take(l.by_feature, l.keys), v_transposed = take(l.by_feature, l.keys);
+  const Packed p = take(l.block, l.keys), g = take(l.block, l.keys), dq = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
+  pack(h.q, h.qkv_stride, h.length, h.size, q);
+  pack(h.k, h.qkv_stride, h.length, h.size, k);
+  pack(h.d_ctx, h.ctx_stride, h.length, h.size, dc);
+  pack_transposed(h.k, h.qkv_stride, h.length, h.size, h.scale, k_transposed);
+  pack_transposed(h.v, h.qkv_stride, h.length, h.size, 1.0f, v_transposed);
+  for (int64_t i = 0; i < l.by_token; ++i) dk.data[i] = dv.data[i] = 0;
+  if (h.threshold == 0)
+    for (int64_t j = 0; j < l.factors; ++j) factors.data[j] = 1;
+  for (int64_t first = 0; first < h.length; first += block_rows) {
+    const int64_t rest = h.length - first, rows = rest < block_rows ? rest : block_rows;
+    const float *block_q = q.data + first * q.row, *block_dc = dc.data + first * dc.row;
+    product<Into::set>(rows, l.keys, h.size, {block_q, q.row, 1}, k_transposed, p);
+    product<Into::set>(rows, l.keys, h.size, {block_dc, dc.row, 1}, v_transposed, g);
+    for (int64_t i = 0; i < rows; ++i) {
+      vf along{};
+      sweep(0, h.size, [&](int64_t d, auto access) {
+        along += load(block_dc + i * dc.row + d, access) * load(h.saved_ctx + (first + i) * h.ctx_stride + d, access);
+      });
+      const float delta = sum_of(along), lse = h.saved_lse[(first + i) * h.lse_stride], scale = h.scale;
+      if (h.threshold != 0) row_factors(h, first + i, factors.data);
+      float *prob = p.data + i * p.row, *grad = g.data + i * g.row;
+      sweep(0, h.length, [&](int64_t j, auto) {
+        const vf e = exponential(load(prob + j) - lse), z = load(factors.data + j);
+        store(grad + j, e * (z * load(grad + j) - delta) * scale);
+        store(prob + j, e * z);
+      });
+    }
+    product<Into::add>(h.length, l.width, rows, {p.data, 1, p.row}, {dc.data + first * dc.row, dc.row}, dv);
+    product<Into::add>(h.length, l.width, rows, {g.data, 1, g.row}, {q.data + first * q.row, q.row}, dk);
+    product<Into::set>(rows, l.width, h.length, {g.data, g.row, 1}, k, dq);
+    for (int64_t i = 0; i < rows; ++i)
+      sweep(0, h.size, [&](int64_t d, auto access) {
+        store(h.dq + (first + i) * h.qkv_stride + d, load(dq.data + i * dq.row + d), access);
+      });
+  }
+  for (int64_t t = 0; t < h.length; ++t)
+    sweep(0, h.size, [&](int64_t d, auto access) {
+      store(h.dk + t * h.qkv_stride + d, load(dk.data + t * dk.row + d), access);
+      store(h.dv + t * h.qkv_stride + d, load(dv.data + t * dv.row + d), access);
+    });
+}
+
+template void attention_forward(const AttentionHead<float>&);
+template void attention_forward(const AttentionHead<uint16_t>&);
+template void attention_backward(const AttentionHead<float>&);
+template void attention_backward(const AttentionHead<uint16_t>&);
+
+}  // namespace lodestone::LODE_VEC

@@ -1,0 +1,322 @@
+// Do the fast CPU bodies give what the reference gives in f64, in f32 and bf16, on every instruction set and thread count?
+#include <memory>
+
+#include "core/buffer.h"
+#include "core/cpu/cpu_backend.h"
+#include "tests/core/op_fixture.h"
+
+namespace lodestone {
+
+using test::random_values;
+using test::Texts;
+
+namespace {
+
+/// One operand twice: in f64 for the reference, and in the dtype under test, with equal values where it is an input.
+struct Operand {
+  std::vector<double> exact;
+  Buffer memory;
+  Tensor reference, fast;
+};
+
+struct Setting {
+  DType dtype;
+  const char* isa;
+  int threads;
+};
+
+std::vector<Setting> settings() {
+  std::vector<Setting> all;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const char* isa : {"v2", "v3", "v4"}) {
+      if (std::string(isa) > best_vector_table().name) continue;   // this processor lacks it
+      all.push_back({dtype, isa, 1});
+      if (std::string(isa) == best_vector_table().name) all.push_back({dtype, isa, 3});
+    }
+  return all;
+}
+
+const vec::Table& table_named(const std::string& isa) {
+  return isa == "v4" ? vec_v4::table() : isa == "v3" ? vec_v3::table() : vec_v2::table();
+}
+
+/// Largest error allowed, as a share of the largest expected value.
+/// f32: unit 6e-8; sums here have up to 1,600 terms whose rounding errors grow like their root (40 units, 2.4e-6), and
+/// terms may cancel to a tenth of their size: 2.5e-5.
+/// bf16 results are rounded once (2^-9) and may rest on one stored intermediate rounded the same way: 2^-7.
+double tolerance(DType result) { return result == DType::bf16 ? 0x1p-7 : 2.5e-5; }
+
+}  // namespace
+
+class CpuParity : public testing::TestWithParam<Setting> {
+ protected:
+  DType dtype() const { return GetParam().dtype; }
+
+  /// Values that both dtypes hold exactly.
+  Operand operand(Shape shape, DType dtype, uint64_t seed, double spread) {
+    Operand o;
+    o.exact = random_values(shape.count(), seed, spread);
+    for (double& v : o.exact) v = dtype == DType::bf16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(v)))) : static_cast<double>(static_cast<float>(v));
+    o.memory = Buffer(o.exact.size() * size_of(dtype) + 64);
+    o.reference = view(std::span(o.exact)).reshape(shape);
+    o.fast = o.memory.tensor(dtype, shape);
+    reference_.cast(o.reference, o.fast);
+    return o;
+  }
+  Operand activation(Shape shape, uint64_t seed, double spread = 1) { return operand(shape, dtype(), seed, spread); }
+  Operand wide(Shape shape, uint64_t seed, double spread = 1) { return operand(shape, DType::f32, seed, spread); }
+
+  /// Runs an operation on the reference operands, then on the fast ones.
+  template <class Body>
+  void run(Body body) {
+    body(reference_, [](const Operand& o) { return o.reference; });
+    body(fast_, [](const Operand& o) { return o.fast; });
+  }
+  void expect_same(const char* what, const Operand& o) { expect_same(what, o, tolerance(o.fast.dtype())); }
+  void expect_same(const char* what, const Operand& o, double share) {
+    std::vector<double> got(o.exact.size());
+    reference_.cast(o.fast, view(std::span(got)).reshape(o.fast.shape()));
+    double largest = 1e-6;
+    for (const double v : o.exact) largest = std::max(largest, std::abs(v));
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], o.exact[i], share * largest) << what << " element " << i << " of " << o.fast.shape();
+  }
+
+  ReferenceBackend reference_;
+  CpuBackend fast_{GetParam().threads, table_named(GetParam().isa)};
+};
+
+INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(settings()), [](const auto& info) {
+  return cat(name_of(info.param.dtype), "_", info.param.isa, "_", info.param.threads, "_threads");
+});
+
+TEST_P(CpuParity, Linear) {
+  for (const auto& [s, k, n] : {std::tuple{1, 1, 1}, {33, 20, 37}, {130, 64, 96}, {7, 384, 5}, {0, 4, 4}}) {
+    const Operand x = activation({s, k}, 1), weight = activation({n, k}, 2), bias = wide({n}, 3), y = activation({s, n}, 4), z = wide({s, n}, 5);
+    run([&](Backend& be, auto pick) { be.linear(pick(x), pick(weight), pick(bias), pick(y)); });
+    expect_same("y", y);
+    run([&](Backend& be, auto pick) { be.linear(pick(x), pick(weight), ConstTensor{}, pick(z)); });
+    expect_same("y in f32 without bias", z);
+  }
+}
+
+TEST_P(CpuParity, GemmWithEveryTransposeAlphaAndBeta) {
+  for (const Op op_a : {Op::none, Op::transpose})
+    for (const Op op_b : {Op::none, Op::transpose})
+      for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {1.0, 1.0}, {-0.5, 2.0}}) {
+        const int64_t m = 45, n = 31, k = 70;
+        const Operand a = activation(op_a == Op::none ? Shape{m, k} : Shape{k, m}, 1), b = activation(op_b == Op::none ? Shape{k, n} : Shape{n, k}, 2);
+        const Operand c = activation({m, n}, 3), d = wide({m, n}, 4);
+        run([&](Backend& be, auto pick) {
+          be.gemm(op_a, pick(a), op_b, pick(b), alpha, beta, pick(c));
+          be.gemm(op_a, pick(a), op_b, pick(b), alpha, beta, pick(d));
+        });
+        expect_same("c", c);
+        expect_same("c in f32", d);
+      }
+}
+
+TEST_P(CpuParity, GemmOfDepthZeroOnlyScales) {
+  const Operand a = activation({3, 0}, 1), b = activation({0, 2}, 2), c = wide({3, 2}, 3);
+  run([&](Backend& be, auto pick) { be.gemm(Op::none, pick(a), Op::none, pick(b), 1, 0.5, pick(c)); });
+  expect_same("c", c);
+}
+
+TEST_P(CpuParity, ColumnSums) {
+  for (const auto& [s, m] : {std::pair{1, 1}, {7, 20}, {61, 384}, {1600, 33}}) {
+    const Operand x = activation({s, m}, 1), sums = wide({m}, 2);
+    run([&](Backend& be, auto pick) { be.column_sums(pick(x), pick(sums)); });
+    expect_same("sums", sums);
+  }
+}
+
+TEST_P(CpuParity, Embeddings) {
+  const Texts texts({5, 1, 0, 17}, 9);
+  const int64_t S = texts.tokens(), H = 84;
+  const Operand word = wide({9, H}, 1), position = wide({20, H}, 2), type = wide({2, H}, 3), y = activation({S, H}, 4);
+  run([&](Backend& be, auto pick) { be.embed_forward(texts.batch(), pick(word), pick(position), pick(type), pick(y)); });
+  expect_same("y", y);
+  const Operand dy = activation({S, H}, 5);
+  run([&](Backend& be, auto pick) { be.embed_backward(texts.batch(), pick(dy), pick(word), pick(position), pick(type)); });
+  expect_same("d_word", word);
+  expect_same("d_position", position);
+  expect_same("d_type", type);
+}
+
+TEST_P(CpuParity, LayerNorm) {
+  for (const auto& [S, H] : {std::pair{1, 7}, {70, 36}, {129, 384}, {3, 1000}}) {
+    const Operand x = activation({S, H}, 1, 3), gamma = wide({H}, 2), beta = wide({H}, 3), y = activation({S, H}, 4);
+    const Operand mean = wide({S}, 5), rstd = wide({S}, 6), dy = activation({S, H}, 7), dg = wide({H}, 8), db = wide({H}, 9);
+    run([&](Backend& be, auto pick) { be.layer_norm_forward(pick(x), pick(gamma), pick(beta), 1e-12, pick(y), pick(mean), pick(rstd)); });
+    expect_same("y", y);
+    expect_same("mean", mean);
+    expect_same("rstd", rstd);
+    run([&](Backend& be, auto pick) {
+      be.layer_norm_backward(pick(dy), pick(x), pick(gamma), pick(mean), pick(rstd), pick(dy), pick(dg), pick(db));
+    });
+    expect_same("dx", dy);
+    expect_same("d_gamma", dg);
+    expect_same("d_beta", db);
+  }
+}
+
+TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
+  const Texts texts({3, 0, 70, 1, 30});
+  for (const double p : {0.0, 0.1, 0.6})
+    for (const int64_t H : {20, 128, 200, 384}) {
+      const int64_t S = texts.tokens();
+      const Dropout dropout{p, Key(9).with("place")};
+      const Operand residual = activation({S, H}, 1), branch = activation({S, H}, 2), gamma = wide({H}, 3), beta = wide({H}, 4);
+      const Operand sum = activation({S, H}, 5), y = activation({S, H}, 6), mean = wide({S}, 7), rstd = wide({S}, 8);
+      run([&](Backend& be, auto pick) {
+        be.residual_layer_norm_forward(texts.batch(), pick(residual), pick(branch), dropout, pick(gamma), pick(beta), 1e-12, pick(sum), pick(y),
+                                       pick(mean), pick(rstd));
+      });
+      expect_same("sum", sum);
+      expect_same("y", y);
+      expect_same("mean", mean, tolerance(dtype()));   // those of the rounded sum
+      expect_same("rstd", rstd, tolerance(dtype()));
+      const Operand x = activation({S, H}, 9), m = wide({S}, 10), r = wide({S}, 11), dy = activation({S, H}, 12), d_branch = activation({S, H}, 13);
+      const Operand dg = wide({H}, 14), db = wide({H}, 15);
+      run([&](Backend& be, auto pick) {
+        be.residual_layer_norm_backward(texts.batch(), pick(dy), pick(x), dropout, pick(gamma), pick(m), pick(r), pick(dy), pick(d_branch),
+                                        pick(dg), pick(db));
+      });
+      expect_same("d_residual", dy);
+      expect_same("d_branch", d_branch);
+      expect_same("d_gamma", dg);
+      expect_same("d_beta", db);
+      run([&](Backend& be, auto pick) { be.dropout(texts.batch(), pick(x), dropout, pick(y)); });
+      expect_same("dropout", y);
+    }
+}
+
+TEST_P(CpuParity, Activations) {
+  for (const int64_t n : {1, 15, 5003}) {
+    const Operand x = activation({n}, 1, 14), dy = activation({n}, 2), y = activation({n}, 3), dx = activation({n}, 4);
+    run([&](Backend& be, auto pick) { be.gelu_forward(pick(x), pick(y)), be.gelu_backward(pick(x), pick(dy), pick(dx)); });
+    expect_same("gelu", y);
+    expect_same("d_gelu", dx);
+    const Operand t = activation({n}, 5, 3), dt = activation({n}, 6);
+    run([&](Backend& be, auto pick) { be.tanh_forward(pick(t), pick(y)), be.tanh_backward(pick(t), pick(dy), pick(dt)); });
+    expect_same("tanh", y);
+    expect_same("d_tanh", dt);
+  }
+}
+
+TEST_P(CpuParity, Attention) {
+  const Texts texts({1, 13, 0, 60, 128, 131});
+  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {1, 1}, {2, 7}})
+    for (const double p : {0.0, 0.1}) {
+      const int64_t S = texts.tokens(), H = heads * D;
+      const Dropout dropout{p, Key(4).with("attention")};
+      const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+      run([&](Backend& be, auto pick) { be.attention_forward(texts.batch(), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
+      expect_same("ctx", ctx);
+      expect_same("lse", lse);
+      const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
+      run([&](Backend& be, auto pick) {
+        be.attention_backward(texts.batch(), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
+      });
+      expect_same("d_qkv", d_qkv);
+    }
+}
+
+TEST_P(CpuParity, SentenceVectors) {
+  const Texts texts({4, 1, 0, 33});
+  const int64_t S = texts.tokens(), B = 4, H = 52;
+  for (const Pooling pooling : {Pooling::cls, Pooling::mean, Pooling::last_token}) {
+    const Operand x = activation({S, H}, 1), y = wide({B, H}, 2), dy = wide({B, H}, 3), dx = activation({S, H}, 4);
+    run([&](Backend& be, auto pick) {
+      be.pool_forward(texts.batch(), pick(x), pooling, pick(y));
+      be.pool_backward(texts.batch(), pick(dy), pooling, pick(dx));
+    });
+    expect_same("pooled", y);
+    expect_same("d_pooled", dx);
+  }
+  for (const int64_t d : {1, 19, 52}) {
+    const Operand x = wide({B, H}, 5), y = wide({B, d}, 6), norms = wide({B}, 7), dy = wide({B, d}, 8), dx = wide({B, H}, 9);
+    run([&](Backend& be, auto pick) {
+      be.l2_normalize_forward(pick(x), pick(y), pick(norms));
+      be.l2_normalize_backward(pick(dy), pick(y), pick(norms), pick(dx));
+    });
+    expect_same("normalized", y);
+    expect_same("norms", norms);
+    expect_same("d_normalized", dx);
+  }
+}
+
+TEST_P(CpuParity, RowStatistics) {
+  for (const auto& [B, N] : {std::pair{1, 1}, {9, 33}, {5, 1003}}) {
+    const Operand x = wide({B, N}, 1), lse = wide({B}, 2);
+    run([&](Backend& be, auto pick) { be.log_sum_exp_rows(pick(x), 20, pick(lse)); });
+    expect_same("lse", lse);
+    run([&](Backend& be, auto pick) { be.softmax_rows(pick(x), 20, pick(lse), 0.25); });
+    expect_same("softmax", x);
+  }
+}
+
+TEST_P(CpuParity, RowsMaskedByMinusInfinityHaveNoProbability) {
+  const double inf = std::numeric_limits<double>::infinity();
+  std::vector<float> x(40, static_cast<float>(-inf)), lse(2);
+  x[7] = 3;
+  const Tensor matrix = view(std::span(x)).reshape({2, 20}), statistic = view(std::span(lse));
+  fast_.log_sum_exp_rows(matrix, 2, statistic);
+  EXPECT_FLOAT_EQ(lse[0], 6);
+  EXPECT_EQ(lse[1], -inf);
+  fast_.softmax_rows(matrix.rows(0, 1), 2, statistic.slice({0, 1}), 1);
+  for (size_t i = 0; i < 20; ++i) EXPECT_FLOAT_EQ(x[i], i == 7 ? 1 : 0);
+}
+
+TEST_P(CpuParity, OptimizerAndVectors) {
+  const int64_t n = 70001;
+  const Operand g = wide({n}, 1), p = wide({n}, 2), m = wide({n}, 3, 0.1), v = wide({n}, 4, 0.1);
+  for (size_t i = 0; i < v.exact.size(); ++i) {
+    v.fast.host<float>()[i] = std::abs(v.fast.host<float>()[i]);
+    v.reference.host<double>()[i] = std::abs(v.exact[i]);
+  }
+  const AdamWStep step{.lr = 0.01, .weight_decay = 0.1, .gradient_scale = 0.7, .t = 3};
+  run([&](Backend& be, auto pick) { be.adamw(step, pick(g), pick(p), pick(m), pick(v)); });
+  expect_same("p", p);
+  expect_same("m", m);
+  expect_same("v", v);
+  EXPECT_NEAR(fast_.sum_squares(g.fast) / reference_.sum_squares(g.reference), 1, 1e-12);
+  const Operand x = activation({n}, 5), y = activation({n}, 6), z = wide({n}, 7);
+  run([&](Backend& be, auto pick) { be.axpy(-1.5, pick(x), pick(y)), be.cast(pick(y), pick(z)); });
+  expect_same("axpy", y);
+  expect_same("cast up", z, tolerance(dtype()));
+  run([&](Backend& be, auto pick) { be.cast(pick(g), pick(x)), be.fill_zero(pick(y)), be.copy(pick(g), pick(z)); });
+  expect_same("cast down", x);
+  expect_same("zero", y, 0);
+  expect_same("copy", z, 0);
+}
+
+// Everything but the products gives the same bits for any number of threads.
+TEST(CpuBackendThreads, SumsDoNotDependOnTheNumberOfThreads) {
+  const int64_t S = 1003, H = 200;
+  const Texts texts({1003});
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2, 5}) {
+    CpuBackend be(threads);
+    std::vector<float> x(static_cast<size_t>(S * H)), statistics(static_cast<size_t>(S), 0.5f), gamma(static_cast<size_t>(H), 1.0f), dx(x.size());
+    std::vector<float> sums(static_cast<size_t>(3 * H)), word(static_cast<size_t>(7 * H)), position(x.size()), type(static_cast<size_t>(H));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(Key(1).uniform(i) - 0.5);
+    const Tensor X = view(std::span(x)).reshape({S, H}), DX = view(std::span(dx)).reshape({S, H}), all = view(std::span(sums));
+    const Tensor stat = view(std::span(statistics));
+    be.column_sums(X, all.slice({0, H}));
+    be.layer_norm_backward(X, X, view(std::span(gamma)), stat, stat, DX, all.slice({H, 2 * H}), all.slice({2 * H, 3 * H}));
+    be.embed_backward(texts.batch(), X, view(std::span(word)).reshape({7, H}), view(std::span(position)).reshape({S, H}),
+                      view(std::span(type)).reshape({1, H}));
+    sums.insert(sums.end(), word.begin(), word.end());
+    sums.push_back(static_cast<float>(be.sum_squares(X)));
+    results.push_back(sums);
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+TEST(CpuBackend, DescriptionNamesLibraryKernelsAndHowBf16IsMultiplied) {
+  const std::string text = CpuBackend(1).description();
+  for (const char* part : {"oneDNN 2", "x86-64-v", "bf16", "1 thread"}) EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
+}  // namespace lodestone
