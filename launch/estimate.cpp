@@ -1,0 +1,89 @@
+#include "launch/estimate.h"
+
+#include <algorithm>
+
+#include "core/length_chunks.h"
+#include "losses/info_nce.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr int64_t rows_to_read = 4096, most_batches = 16;
+
+void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, TextLengths& to) {
+  const TokenBatch tokens = batch.tokens();
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t length = tokens.length(b);
+    ++to.texts;
+    to.tokens += length;
+    to.longest = std::max(to.longest, length);
+    to.full += length == limit;
+  }
+}
+
+}  // namespace
+
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int world) {
+  const int64_t n = plan.config().global_batch, parts = plan.config().steps * plan.config().accumulate;
+  const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));   // of a larger batch only one part of this many
+  LengthSample sample;
+  sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
+  Part part;
+  Batch batch;
+  std::vector<int64_t> ids(static_cast<size_t>(n));
+  int64_t queries = 0, largest_tokens = -1;
+  for (int64_t i = 0; i < sample.batches; ++i) {
+    const int64_t number = i * parts / sample.batches, step = number / plan.config().accumulate;
+    plan.part(step, number % plan.config().accumulate, part);
+    for (size_t k = 0; k < ids.size(); ++k) {
+      const SourceRow row = plan.locate(part.source, part.rows[k]);
+      ids[k] = rows.row_of(row.source, row.k);
+    }
+    collator.collate(rows, {.step = step, .source = part.source, .rows = ids, .rank = 0, .world = cut}, batch);
+    queries += batch.queries;
+    add_lengths(batch, 0, batch.queries, collator.config().query_max_len, sample.queries);
+    add_lengths(batch, batch.queries, batch.tokens().texts(), collator.config().passage_max_len, sample.passages);
+    if (batch.tokens().tokens() > largest_tokens) {
+      largest_tokens = batch.tokens().tokens();
+      collator.collate(rows, {.step = step, .source = part.source, .rows = ids, .rank = 0, .world = world}, sample.largest);
+    }
+  }
+  if (queries > 0) {
+    sample.tokens_per_step = static_cast<double>(sample.queries.tokens + sample.passages.tokens) / static_cast<double>(queries) *
+                             static_cast<double>(n * plan.config().accumulate);
+  }
+  return sample;
+}
+
+MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
+                               const EmbeddingObjectiveOptions& options) {
+  const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
+  MemoryEstimate m;
+  m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
+  m.gradients = count * wide;
+  m.moments = 2 * count * wide;
+
+  LengthChunks chunks;
+  chunks.assign(batch.tokens(), options.chunk_tokens);
+  size_t kept = 0, largest_saved = 0, largest_work = 0;
+  bool keeping = true;
+  for (int64_t c = chunks.count(); c-- > 0;) {   // the last chunks are kept as far as they fit, the very last always
+    const TokenBatch tokens = chunks.tokens(c);
+    const size_t saved = encoder.saved_bytes(ex, tokens.tokens(), tokens.texts());
+    largest_work = std::max(largest_work, encoder.work_bytes(ex, tokens.tokens(), tokens.texts()));
+    keeping = keeping && (c + 1 == chunks.count() || kept + saved <= options.keep_activations_bytes);
+    if (keeping) kept += saved;
+    else largest_saved = std::max(largest_saved, saved);
+  }
+  m.activations = kept + largest_saved + largest_work;
+
+  const auto e = static_cast<size_t>(encoder.config().embedding());
+  const auto texts = static_cast<size_t>(batch.tokens().texts()), all = static_cast<size_t>(batch.global_queries * batch.group);
+  const size_t tile = std::min(std::max(static_cast<size_t>(InfoNceOptions{}.tile_elements), 64 * all), static_cast<size_t>(batch.queries) * all);
+  m.embeddings = wide * (5 * texts * e + 2 * all * e + tile);
+  m.batches = 4 * (batch.ids.size() * sizeof(int32_t) + texts * 3 * sizeof(int64_t));   // three of the loader's, one in chunks
+  return m;
+}
+
+}  // namespace lodestone
