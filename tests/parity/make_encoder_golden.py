@@ -82,6 +82,7 @@ def main():
     tensors, metadata = compute()
     if not arguments.check:
         save_file({k: v.contiguous() for k, v in tensors.items()}, GOLDEN, metadata=metadata)
+        GOLDEN.chmod(0o644)
         print(f"wrote {GOLDEN}, {GOLDEN.stat().st_size} bytes")
         return
     kept = load_file(GOLDEN)

@@ -1,4 +1,4 @@
-// Reads a safetensors file of f64 and i32 tensors: golden values of parity tests.
+// Reads a safetensors file of f64, f32 and i32 tensors: golden values of parity tests.
 #pragma once
 
 #include <cstring>
@@ -12,7 +12,7 @@
 
 namespace lodestone::test {
 
-/// Every tensor as a vector of doubles (i32 values are exact), and the file's metadata.
+/// Every tensor as a vector of doubles (f32 and i32 values are exact), and the file's metadata.
 struct Golden {
   std::map<std::string, std::vector<double>> tensors;
   std::map<std::string, std::string> metadata;
@@ -44,7 +44,11 @@ inline Golden read_golden(const std::string& path) {
     }
     const size_t begin = entry["data_offsets"][0], end = entry["data_offsets"][1];
     const char* from = bytes.data() + 8 + header + begin;
-    golden.tensors[name] = entry["dtype"] == "F64" ? convert(from, end - begin, double{}) : convert(from, end - begin, int32_t{});
+    const std::string dtype = entry["dtype"];
+    LODE_CHECK(dtype == "F64" || dtype == "F32" || dtype == "I32", path, " holds a tensor of type ", dtype);
+    golden.tensors[name] = dtype == "F64"   ? convert(from, end - begin, double{})
+                           : dtype == "F32" ? convert(from, end - begin, float{})
+                                            : convert(from, end - begin, int32_t{});
   }
   return golden;
 }
