@@ -74,20 +74,22 @@ StoredTensor parse_tensor(const std::string& name, const Json& info) {
   return tensor;
 }
 
-/// Calls take(index, value) for `raw`, elements of the named float format, the first being element `first` of the tensor.
+/// out[i] = to_value of the i-th stored element, whose format is In.
+template <class In, class Out, class ToValue>
+void convert_each(std::span<const std::byte> raw, std::span<Out> out, const ToValue& to_value) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    In stored;
+    std::memcpy(&stored, raw.data() + i * sizeof(In), sizeof(In));
+    out[i] = static_cast<Out>(to_value(stored));
+  }
+}
+
 template <class Out>
 void convert(std::string_view dtype, std::span<const std::byte> raw, std::span<Out> out) {
-  const auto element = [&]<class In>(In, size_t i) {
-    In value;
-    std::memcpy(&value, raw.data() + i * sizeof(In), sizeof(In));
-    return value;
-  };
-  for (size_t i = 0; i < out.size(); ++i) {
-    if (dtype == "F32") out[i] = static_cast<Out>(element(float{}, i));
-    else if (dtype == "F64") out[i] = static_cast<Out>(element(double{}, i));
-    else if (dtype == "F16") out[i] = static_cast<Out>(half_to_float(element(uint16_t{}, i)));
-    else out[i] = static_cast<Out>(static_cast<float>(element(bfloat16{}, i)));
-  }
+  if (dtype == "F32") convert_each<float>(raw, out, [](float x) { return x; });
+  else if (dtype == "F64") convert_each<double>(raw, out, [](double x) { return x; });
+  else if (dtype == "F16") convert_each<uint16_t>(raw, out, half_to_float);
+  else convert_each<bfloat16>(raw, out, [](bfloat16 x) { return static_cast<float>(x); });
 }
 
 template <class Out>

@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <functional>
+#include <set>
 
 #include "data/durable.h"
 #include "tests/data/training_state.h"
@@ -40,7 +42,8 @@ bool touches_storage(uint64_t call) {
 }
 
 /// Runs `work` in a child process and does the injection to it. The child's exit status is what `work` returns.
-Outcome run_with(const Injection& injection, const std::function<int()>& work) {
+Outcome run_with(const Injection& injection, const std::function<int()>& work,
+                 const std::function<void(pid_t, const user_regs_struct&)>& watch = {}) {
   const pid_t child = fork();
   if (child == 0) {
     if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(99);
@@ -61,6 +64,7 @@ Outcome run_with(const Injection& injection, const std::function<int()>& work) {
     user_regs_struct registers{};
     ptrace(PTRACE_GETREGS, child, nullptr, &registers);
     if (entering) {
+      if (watch) watch(child, registers);
       const bool counts = injection.error == 0 || touches_storage(registers.orig_rax);
       if (counts && ++calls == injection.at) {
         reached = true;
@@ -80,6 +84,43 @@ Outcome run_with(const Injection& injection, const std::function<int()>& work) {
     }
     entering = !entering;
   }
+}
+
+/// What a child's system calls say about durability, in order.
+class DurabilityWatch {
+ public:
+  /// Called before each system call of process `child`.
+  void see(pid_t child, const user_regs_struct& registers) {
+    const auto file = [&] { return fs::read_symlink(cat("/proc/", child, "/fd/", registers.rdi)).string(); };
+    switch (registers.orig_rax) {
+      case SYS_write: unsynced_.insert(file()); break;
+      case SYS_fsync: unsynced_.erase(file()); synced_after_rename.push_back(file()); break;
+      case SYS_renameat2: unsynced_at_rename = unsynced_; synced_before_rename = std::exchange(synced_after_rename, {}); break;
+      default: break;
+    }
+  }
+  std::set<std::string> unsynced_at_rename;                                // written and not brought to the device by then
+  std::vector<std::string> synced_before_rename, synced_after_rename;
+
+ private:
+  std::set<std::string> unsynced_;
+};
+
+TEST(CheckpointDurability, EverythingIsOnTheDeviceBeforeAndAfterTheRename) {
+  const TempDir dir;
+  State state(5);
+  const fs::path run = fs::canonical(dir.path());
+  DurabilityWatch watch;
+  const Outcome outcome = run_with({}, [&] { test::save(run, 3, state, 2); return 0; }, [&](pid_t child, const user_regs_struct& r) { watch.see(child, r); });
+  if (!outcome.traced) GTEST_SKIP() << "this machine does not let a test trace its own child";
+  ASSERT_EQ(outcome.exit_status, 0);
+  EXPECT_TRUE(watch.unsynced_at_rename.empty()) << *watch.unsynced_at_rename.begin() << " was not brought to the device before it was published";
+  const auto& before = watch.synced_before_rename;
+  for (const char* name : {"part-00000.safetensors", "part-00001.safetensors", "manifest.json", "config.yaml", "trainer_state.json", ""}) {
+    const std::string path = (run / "checkpoint-3.tmp" / name).lexically_normal().string();
+    EXPECT_TRUE(std::find(before.begin(), before.end(), path.ends_with('/') ? path.substr(0, path.size() - 1) : path) != before.end()) << path;
+  }
+  EXPECT_TRUE(std::find(watch.synced_after_rename.begin(), watch.synced_after_rename.end(), run.string()) != watch.synced_after_rename.end()) << "the run folder holds the new name";
 }
 
 /// Few and small tensors: a save is then mostly system calls that matter.
