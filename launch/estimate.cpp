@@ -76,12 +76,13 @@ MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t p
     if (keeping) kept += saved;
     else largest_saved = std::max(largest_saved, saved);
   }
-  m.activations = kept + largest_saved + largest_work;
+  m.activations = kept;
 
   const auto e = static_cast<size_t>(encoder.config().embedding());
   const auto texts = static_cast<size_t>(batch.tokens().texts()), all = static_cast<size_t>(batch.global_queries * batch.group);
   const size_t tile = std::min(std::max(static_cast<size_t>(InfoNceOptions{}.tile_elements), 64 * all), static_cast<size_t>(batch.queries) * all);
-  m.embeddings = wide * (5 * texts * e + 2 * all * e + tile);
+  m.embeddings = wide * 3 * texts * e;
+  m.work = std::max(largest_saved + largest_work, wide * (2 * texts * e + 2 * all * e + tile));
   m.batches = 4 * (batch.ids.size() * sizeof(int32_t) + texts * 3 * sizeof(int64_t));   // three of the loader's, one in chunks
   return m;
 }

@@ -31,10 +31,11 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
 struct MemoryEstimate {
   size_t parameters = 0;          // masters, and the bf16 copy
   size_t gradients = 0, moments = 0;
-  size_t activations = 0;         // kept ones, and the work of one encoder call
-  size_t embeddings = 0;          // sentence vectors, their gradients, the gathered copies, a tile of logits
+  size_t activations = 0;         // kept from the first pass to backward
+  size_t embeddings = 0;          // sentence vectors and their gradients
+  size_t work = 0;                // the larger of: one encoder call; the loss with gathered passages and a tile of logits
   size_t batches = 0;             // token ids
-  size_t total() const { return parameters + gradients + moments + activations + embeddings + batches; }
+  size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches; }
 };
 
 MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,

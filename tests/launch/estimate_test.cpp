@@ -1,0 +1,94 @@
+// Do the estimates of `lodestone check` agree with what a step takes?
+#include "launch/estimate.h"
+
+#include <gtest/gtest.h>
+
+#include "losses/info_nce.h"
+#include "tests/data/fake_rows.h"
+#include "tests/support/tiny_model.h"
+
+namespace lodestone {
+namespace {
+
+using test::FakeRows;
+using test::make_rows;
+
+const Framing plain{0, 1, {}, {}, {}};
+
+/// n rows whose ids fit the vocabulary of tiny_encoder().
+FakeRows small_id_rows(int n, int negatives) {
+  std::vector<test::FakeRow> rows = make_rows(n, 1, negatives);
+  const auto shrink = [](std::vector<int32_t>& ids) {
+    for (int32_t& id : ids) id %= 13;
+    ids.resize(std::min<size_t>(ids.size(), 7));
+  };
+  for (test::FakeRow& row : rows) {
+    shrink(row.query);
+    for (auto& ids : row.positives) shrink(ids);
+    for (auto& ids : row.negatives) shrink(ids);
+  }
+  return FakeRows(rows);
+}
+
+TEST(Estimate, LengthsOfAPlanReadInFullAreExact) {
+  const FakeRows rows(make_rows(60, 1, 0));
+  const Plan plan({.global_batch = 20, .accumulate = 2, .steps = 3}, plan_sources(rows.sources()));
+  Collator collator({.query_max_len = 8, .passage_max_len = 64}, plain);
+  const LengthSample sample = sample_lengths(plan, rows, collator, 3);
+  EXPECT_EQ(sample.batches, 6);
+  double tokens = 0;
+  int64_t full = 0;
+  for (int64_t step = 0; step < 3; ++step) {
+    for (const Part& part : plan.at(step).parts) {
+      Batch batch;
+      collator.collate(rows, {.step = step, .rows = part.rows}, batch);
+      tokens += static_cast<double>(batch.ids.size());
+      for (int64_t b = 0; b < 20; ++b) full += batch.tokens().length(b) == 8;
+    }
+  }
+  EXPECT_DOUBLE_EQ(sample.tokens_per_step, tokens / 3);
+  EXPECT_EQ(sample.queries.texts, 120);
+  EXPECT_EQ(sample.queries.longest, 8);
+  EXPECT_EQ(sample.queries.full, full);
+  EXPECT_EQ(sample.passages.longest, 11);
+  EXPECT_EQ(sample.passages.full, 0);
+  EXPECT_EQ(sample.largest.queries, 7) << "the first rank's share of 20 rows on 3 ranks";
+}
+
+TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
+  const FakeRows rows(make_rows(9000, 1, 0));
+  const Plan plan({.global_batch = 9000, .steps = 5}, plan_sources(rows.sources()));
+  Collator collator({}, plain);
+  const LengthSample sample = sample_lengths(plan, rows, collator, 1);
+  EXPECT_EQ(sample.batches, 1);
+  EXPECT_EQ(sample.queries.texts, 4500);
+  EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);   // texts have 1 to 9 tokens and two special ones
+}
+
+TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
+  test::Model model(test::tiny_embedder(), DType::f32, "reference");
+  const FakeRows rows = small_id_rows(64, 1);
+  std::vector<int64_t> ids;
+  for (int64_t row = 0; row < 64; ++row) ids.push_back(row);
+  Batch batch;
+  Collator({.group = 2, .query_max_len = 9, .passage_max_len = 9}, plain).collate(rows, {.rows = ids}, batch);
+  InfoNce loss({});
+  const auto comm = make_self_comm();
+  const Buffer memory(static_cast<size_t>(model.params.layout().count()) * sizeof(float));
+  const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
+  for (const size_t kept : {size_t{0}, size_t{1} << 20, size_t{1} << 30}) {
+    const EmbeddingObjectiveOptions options{.chunk_tokens = 100, .keep_activations_bytes = kept};
+    EmbeddingObjective objective(model.encoder, loss, *comm, options);
+    model.arena.reset_peak();
+    objective.accumulate(model.ex, batch, 1, grads, {});
+    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options);
+    const auto counted = static_cast<double>(estimate.activations + estimate.embeddings + estimate.work), taken = static_cast<double>(model.arena.peak_bytes());
+    EXPECT_GE(counted, 0.9 * taken) << kept;
+    EXPECT_LE(counted, 1.1 * taken) << kept;
+    EXPECT_EQ(estimate.gradients, memory.size_bytes());
+    EXPECT_EQ(estimate.moments, 2 * memory.size_bytes());
+  }
+}
+
+}  // namespace
+}  // namespace lodestone
