@@ -1,0 +1,96 @@
+// lodestone eval: how good a model folder is on a BEIR folder or on scored
+// pairs.
+#include <cstdio>
+
+#include "data/durable.h"
+#include "launch/command.h"
+#include "launch/cores.h"
+#include "launch/evaluate.h"
+#include "launch/model_options.h"
+
+namespace lodestone {
+
+const char* const eval_usage =
+    R"(usage: lodestone eval MODEL_FOLDER --beir FOLDER | --pairs FILE [options]
+
+Evaluates a model folder, alone or under mpirun: texts are embedded and searched by all ranks.
+
+  --beir FOLDER          corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv: nDCG, MAP, recall and MRR as trec_eval computes them
+  --pairs FILE           JSONL, CSV or TSV with sentence1, sentence2 and score: Spearman's and Pearson's correlation of the cosine
+  --split NAME           which judgements of a BEIR folder (test)
+  --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run)
+  --task NAME            what the result is called (the name of the folder or file)
+  --query-prompt TEXT    put before every query; without it the model folder's prompt "query", else its default prompt
+  --passage-prompt TEXT  put before every document; likewise "passage", "document" or "corpus"
+  --top-k N              documents kept for each query (1000)
+  --max-len N            tokens of a text (what the model folder says)
+  --precision NAME       f32, bf16 or f64 (f32)
+  --threads N            threads of each rank (the cores it may use)
+  --chunk-tokens N       tokens that pass the encoder at once (2048)
+)";
+
+namespace {
+
+std::string task_name(const std::filesystem::path& data) {
+  const std::filesystem::path name = data.filename().empty() ? data.parent_path().filename() : data.filename();
+  return std::filesystem::is_directory(data) ? name.string() : name.stem().string();
+}
+
+/// The prompt given, else the first of these names that the folder has, else
+/// its default prompt.
+std::string choose_prompt(const Options& options, const char* option, const LoadedModel& model,
+                          std::span<const char* const> names) {
+  if (options.has(option)) return options.text(option, "");
+  for (const char* name : names)
+    if (model.folder().prompts.contains(name)) return model.prompt(name);
+  return model.prompt("");
+}
+
+void print(const TaskResult& result) {
+  std::printf("%s (%s): %lld queries", result.task.c_str(), result.split.c_str(), static_cast<long long>(result.queries));
+  if (result.documents > 0) std::printf(", %lld documents", static_cast<long long>(result.documents));
+  std::printf(", %.1f s\n", result.seconds);
+  for (const auto& [name, value] : result.scores)
+    std::printf("  %-18s %.5f%s\n", name.c_str(), value, name == result.main_score ? "  <- main score" : "");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int run_eval(World& world, std::span<const std::string> arguments) {
+  std::vector<std::string> names = model_option_names();
+  names.insert(names.end(),
+               {"--beir", "--pairs", "--split", "--output", "--task", "--query-prompt", "--passage-prompt", "--top-k"});
+  const Options options(arguments, "eval", names);
+  if (options.positional().size() != 1) options.refuse("give one model folder");
+  if (options.has("--beir") == options.has("--pairs")) options.refuse("give either --beir or --pairs");
+  const std::filesystem::path data = options.text("--beir", options.text("--pairs", "")), folder = options.text("--output", "");
+  const int64_t best = options.integer("--top-k", 1000, 1);
+  if (world.rank() == 0 && !folder.empty()) check_writable(folder);
+
+  LoadedModel model(options.positional()[0], model_options(options, world));
+  const char* const query_names[] = {"query"};
+  const char* const passage_names[] = {"passage", "document", "corpus"};
+  const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),
+                        choose_prompt(options, "--passage-prompt", model, passage_names)};
+  const std::string split = options.text("--split", "test"), task = options.text("--task", task_name(data));
+  const auto finish = [&](TaskResult& result) {
+    result.task = task;
+    result.split = split;
+    if (world.rank() != 0) return;
+    print(result);
+    if (!folder.empty()) write_result(folder, result, options.positional()[0]);
+  };
+  if (options.has("--pairs")) {
+    TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data), prompts.query);
+    finish(result);
+  } else {
+    const BeirSet set = read_beir(data, split, BeirDocuments::all);
+    Retrieval retrieval = evaluate_retrieval(world.comm(), model, set, prompts, best);
+    finish(retrieval.result);
+    if (world.rank() == 0 && !folder.empty()) write_run(folder, retrieval, set);
+  }
+  return 0;
+}
+
+}  // namespace lodestone
