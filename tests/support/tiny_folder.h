@@ -17,16 +17,11 @@ class TinyFolder {
       std::ofstream vocab(memory_ / "vocab.txt");
       for (const char* word : words) vocab << word << '\n';
     }
-    ModelFolder model;
-    model.config.encoder = {.vocab = static_cast<int64_t>(std::size(words)),
-                            .hidden = 16,
-                            .layers = 2,
-                            .heads = 2,
-                            .feed_forward = 24,
-                            .positions = 32,
-                            .types = 2};
-    model.config.encoder.initializer_range = 0.3;
-    model.max_seq_length = 32;
+    std::ofstream(memory_ / "config.json")
+        << R"({"model_type": "bert", "vocab_size": 14, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+               "intermediate_size": 24, "max_position_embeddings": 32, "type_vocab_size": 2, "initializer_range": 0.3,
+               "hidden_act": "gelu", "layer_norm_eps": 1e-12})";
+    const ModelFolder model = read_model_config(memory_ / "config.json");
     const auto backend = make_backend({.kind = "reference"});
     ParamStore params(embedder_layout(model.config), DType::f32);
     initialize_parameters(model.config, params, 3);
