@@ -2,7 +2,6 @@
 #include "data/heldout.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/error.h"
 
@@ -21,7 +20,7 @@ HeldOut::HeldOut(const RowSource& rows, Collator collator, int64_t max_rows, int
   for (int64_t i = 0; i < count; ++i) {
     const RankRows cut = rank_rows(global_rows_, static_cast<int>(i), static_cast<int>(count));
     std::vector<int64_t> ids(static_cast<size_t>(cut.end - cut.begin));
-    std::iota(ids.begin(), ids.end(), cut.begin);
+    for (size_t k = 0; k < ids.size(); ++k) ids[k] = (cut.begin + static_cast<int64_t>(k)) * rows.rows() / global_rows_;
     collator.collate(rows, {.rows = ids, .rank = rank, .world = world}, batches_[static_cast<size_t>(i)]);
   }
 }

@@ -10,11 +10,11 @@
 
 namespace lodestone {
 
-/// This rank's share of rows 0, 1, ... of a corpus, cut in order into batches of at most global_batch rows that differ by at
+/// This rank's share of the rows of a corpus in their order, cut into batches of at most global_batch rows that differ by at
 /// most one. All of it is read by the constructor and kept (4 bytes a token), so that later no call reaches the corpus.
 class HeldOut {
  public:
-  /// rows: the first max_rows of them are taken. Throws Error (usage) when there are fewer rows than ranks.
+  /// Of more than max_rows rows, max_rows are taken, evenly spread: row floor(i rows / max_rows) for i = 0, 1, ... Throws Error (usage) when there are fewer rows than ranks.
   HeldOut(const RowSource& rows, Collator collator, int64_t max_rows, int64_t global_batch, int rank, int world);
 
   std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0

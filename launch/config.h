@@ -50,7 +50,7 @@ struct TrainConfig {
   int64_t logging_steps = 10;
   int64_t save_steps = 500, save_total_limit = 2;
   int64_t eval_steps = 0;                     // held-out evaluation; 0: at the start and the end only
-  int64_t eval_rows = 1000;                   // held-out rows that are used, the first ones
+  int64_t eval_rows = 1000;                   // held-out rows that are used, evenly spread
   int64_t timeout_s = 600;                    // a collective that takes longer ends the job with code 7
 };
 

@@ -185,9 +185,13 @@ TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
   }
 }
 
-TEST(HeldOut, TakesTheFirstRowsOnlyAndRefusesTooFew) {
+TEST(HeldOut, TakesRowsEvenlySpreadAndRefusesTooFew) {
   const FakeRows rows(make_rows(23, 1, 0));
-  EXPECT_EQ(HeldOut(rows, Collator({.purpose = Purpose::evaluation}, plain), 10, 8, 0, 1).global_rows(), 10);
+  const HeldOut some(rows, Collator({.purpose = Purpose::evaluation}, plain), 10, 8, 0, 1);
+  EXPECT_EQ(some.global_rows(), 10);
+  std::vector<int64_t> taken;
+  for (const Batch& batch : some.batches()) taken.insert(taken.end(), batch.rows.begin(), batch.rows.end());
+  EXPECT_EQ(taken, (std::vector<int64_t>{0, 2, 4, 6, 9, 11, 13, 16, 18, 20}));
   EXPECT_THROW(HeldOut(rows, Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 3), Error);
   EXPECT_THROW(HeldOut(FakeRows({}), Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 1), Error);
 }
