@@ -18,8 +18,8 @@ InputFormat input_format(const std::string& name);
 
 struct InputOptions {
   InputFormat format = InputFormat::automatic;
-  std::string source_field;                // see FieldMap
-  std::vector<std::string> columns;        // names for tables without a header line; empty: the first line is the header
+  std::string source_field = {};           // see FieldMap
+  std::vector<std::string> columns = {};   // names for tables without a header line; empty: the first line is the header
   std::string split = "train";             // of a BEIR folder: qrels/SPLIT.tsv
   int64_t unit_bytes = int64_t{64} << 20;  // a plain JSONL file is cut into ranges of this size
 };

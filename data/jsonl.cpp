@@ -47,7 +47,6 @@ struct JsonLines::Impl {
     if (error != simdjson::SUCCESS) refuse_line(error);
     simdjson::dom::object object;
     if (document.get(object) != simdjson::SUCCESS) refuse("F30", "not a JSON object", 0);
-    has_escapes = line.text.find("\\u") != std::string_view::npos;
     count = 0;
     names.clear();
     for (const auto& [name, value] : object) {
@@ -67,18 +66,12 @@ struct JsonLines::Impl {
       case simdjson::UTF8_ERROR: refuse("F31", "not valid UTF-8", validate_utf8(line.text).value_or(0));
       case simdjson::DEPTH_ERROR: refuse("F30", cat("nested deeper than ", max_depth, " levels"), 0);
       case simdjson::NUMBER_ERROR: refuse("F30", "not a number that JSON or a 64-bit float can hold", malformed_at(line.text));
+      case simdjson::STRING_ERROR: refuse("F31", "a bad escape or half of a surrogate pair", malformed_at(line.text));
       case simdjson::MEMALLOC: throw Error(ExitCode::resource, "F14", "no memory for a row", "give the job more memory");
       default:
         if (!line.ended) refuse("F32", "the last line is cut: it has no end and is not a whole JSON object", malformed_at(line.text));
         refuse("F30", "not valid JSON", malformed_at(line.text));
     }
-  }
-
-  std::string_view checked_text(simdjson::dom::element value, std::string_view name) {
-    const std::string_view view = value.get_string().value_unsafe();
-    if (has_escapes && validate_utf8(view))                              // an escape such as \udc00 alone
-      throw Error(ExitCode::data, "F31", "half of a surrogate pair", correct_or_skip).at("field", name);
-    return view;
   }
 
   void fill(Field& field, simdjson::dom::element value) {
@@ -90,7 +83,7 @@ struct JsonLines::Impl {
       case element_type::NULL_VALUE: field.kind = Field::Kind::null; return;
       case element_type::STRING: {
         field.kind = Field::Kind::text;
-        field.texts.push_back(checked_text(value, field.name));
+        field.texts.push_back(value.get_string().value_unsafe());
         return;
       }
       case element_type::INT64:
@@ -120,7 +113,7 @@ struct JsonLines::Impl {
     size_t count = 0;
     for (const simdjson::dom::element item : list) {
       ++count;
-      if (item.is_string()) field.texts.push_back(checked_text(item, field.name));
+      if (item.is_string()) field.texts.push_back(item.get_string().value_unsafe());
       if (item.is_number()) add_number(field, item);
     }
     field.kind = Field::Kind::other;
@@ -135,7 +128,6 @@ struct JsonLines::Impl {
   std::vector<Field> fields;               // kept between rows for their memory; the first `count` are this row's
   std::vector<std::string_view> names;
   size_t count = 0, error_offset = 0;
-  bool has_escapes = false;
 };
 
 JsonLines::JsonLines(LineReader lines) : impl_(std::make_unique<Impl>(std::move(lines))) {}
