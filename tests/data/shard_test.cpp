@@ -160,7 +160,7 @@ std::string read_lie(const Lie& lie) {
   writer.attribute("rows", lie.rows);
   writer.attribute("vocab_size", int64_t{1000});
   writer.attribute("tokenizer_fingerprint", lie.tokenizer);
-  for (const std::string& role : {"query", "positive", "negative"}) {
+  for (const std::string role : {"query", "positive", "negative"}) {
     writer.attribute(role + "_texts", role == "query" ? lie.rows : int64_t{0});
     writer.attribute(role + "_tokens", role == "query" ? lie.tokens : int64_t{0});
   }
