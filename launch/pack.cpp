@@ -239,7 +239,7 @@ void print_summary(const Manifest& manifest, const PackCounts& counts, const Dup
     const auto& lengths = counts.lengths[role];
     int64_t texts = 0;
     for (const int64_t count : lengths) texts += count;
-    char line[160];
+    char line[256];
     std::snprintf(line, sizeof line, "  %-9s %15lld %7lld %7lld %7lld %7lld\n", names[role], static_cast<long long>(texts), static_cast<long long>(percentile(lengths, 0.5)),
                   static_cast<long long>(percentile(lengths, 0.9)), static_cast<long long>(percentile(lengths, 0.99)), static_cast<long long>(percentile(lengths, 1)));
     if (texts > 0) out << line;
