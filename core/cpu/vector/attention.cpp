@@ -10,7 +10,8 @@ namespace {
 
 inline constexpr int64_t tile_columns = 2 * lanes;
 inline constexpr int64_t tile_rows = lanes == 16 ? 12 : 6;   // 12 or 24 accumulators of the 16 or 32 registers
-inline constexpr int64_t block_rows = 48;                    // query rows that go through together
+inline constexpr int64_t most_rows = tile_rows * 2 / 3;       // a smaller tile that still keeps the multipliers busy
+inline constexpr int64_t block_rows = 64;                    // query rows that go through together
 
 LODE_INLINE int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -52,7 +53,7 @@ LODE_INLINE void tile(int64_t depth, Strided a, const float* b, int64_t b_row, f
   }
 }
 
-/// The same for the last `rows` < limit rows.
+/// The same for `rows` < limit.
 template <int64_t limit, Into into>
 LODE_INLINE void last_tile(int64_t rows, int64_t depth, Strided a, const float* b, int64_t b_row, float* c, int64_t c_row) {
   if constexpr (limit > 1) {
@@ -65,10 +66,14 @@ LODE_INLINE void last_tile(int64_t rows, int64_t depth, Strided a, const float* 
 template <Into into>
 void product(int64_t m, int64_t n, int64_t depth, Strided a, Packed b, Packed c) {
   for (int64_t j = 0; j < n; j += tile_columns) {
+    const auto at = [&](int64_t i) { return Strided{a.data + i * a.row, a.row, a.step}; };
     int64_t i = 0;
-    for (; i + tile_rows <= m; i += tile_rows)
-      tile<tile_rows, into>(depth, {a.data + i * a.row, a.row, a.step}, b.data + j, b.row, c.data + i * c.row + j, c.row);
-    last_tile<tile_rows, into>(m - i, depth, {a.data + i * a.row, a.row, a.step}, b.data + j, b.row, c.data + i * c.row + j, c.row);
+    for (; m - i >= tile_rows + most_rows; i += tile_rows) tile<tile_rows, into>(depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
+    if (m - i > tile_rows) {   // the rest in two parts of similar height, as a low tile leaves the multipliers idle
+      tile<most_rows, into>(depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
+      i += most_rows;
+    }
+    last_tile<tile_rows + 1, into>(m - i, depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
   }
 }
 
@@ -82,14 +87,28 @@ void pack(const T* from, int64_t stride, int64_t rows, int64_t columns, Packed t
   }
 }
 
-/// to [columns, row] = weight * from^T, zero beyond `rows`.
-template <class T>
-void pack_transposed(const T* from, int64_t stride, int64_t rows, int64_t columns, float weight, Packed to) {
-  for (int64_t i = 0; i < columns; ++i) {
-    float* out = to.data + i * to.row;
-    for (int64_t t = 0; t < rows; ++t) out[t] = weight * load_one(from + t * stride + i);
-    for (int64_t t = rows; t < to.row; ++t) out[t] = 0;
+/// to [columns, row] = weight * from^T for a packed matrix, zero beyond `rows`.
+void transpose(Packed from, int64_t rows, int64_t columns, float weight, Packed to) {
+  for (int64_t t = 0; t < to.row; t += lanes) {
+    const int64_t rest = rows - t, count = rest < 0 ? 0 : (rest < lanes ? rest : lanes);
+    const float* in = from.data + t * from.row;
+    for (int64_t i = 0; i < columns; ++i) {
+      vf v{};
+      if (count == lanes)
+        for (int64_t j = 0; j < lanes; ++j) v[j] = in[j * from.row + i];
+      else
+        for (int64_t j = 0; j < count; ++j) v[j] = in[j * from.row + i];
+      store(to.data + i * to.row + t, v * weight);
+    }
   }
+}
+
+/// Asks for one row of the head that follows in memory. Rows of a head are too far apart for the processor to foresee, so
+/// each query row fetches its share of the next head while this one is computed.
+template <class T>
+LODE_INLINE void prefetch_next(const T* matrix, int64_t stride, int64_t row, int64_t size) {
+  const T* next = matrix + row * stride + size;
+  for (int64_t i = 0; i < size; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + i);
 }
 
 /// Writes the dropout factors of one query row for keys [0, length).
@@ -100,9 +119,15 @@ LODE_INLINE void row_factors(const AttentionHead<T>& h, int64_t query, float* fa
                  h.length - first, factors + first);
 }
 
-/// Scores of one row become probabilities times dropout factors. Returns the logarithm of their sum before dropout.
+/// The sum of exp(score - top) of a row, and top, its largest score.
+struct Softmax {
+  float top, sum;
+};
+
+/// Scores of one row become exp(score - top) times dropout factors; the caller divides by the sum. Rows are padded to
+/// whole tiles, so the last vector may be stored in full.
 template <class T>
-LODE_INLINE float softmax_row(const AttentionHead<T>& h, int64_t query, float* score, float* factors) {
+LODE_INLINE Softmax softmax_row(const AttentionHead<T>& h, int64_t query, float* score, float* factors) {
   const int64_t n = h.length;
   vf tops = splat(-__builtin_inff());
   int64_t j = 0;
@@ -110,19 +135,21 @@ LODE_INLINE float softmax_row(const AttentionHead<T>& h, int64_t query, float* s
   float top = max_of(tops);
   for (; j < n; ++j) top = score[j] > top ? score[j] : top;
   vf total{};
-  sweep(0, n, [&](int64_t i, auto access) {
-    const vf e = within(exponential(load(score + i, access) - top), access);
-    store(score + i, e, Full{});   // rows are padded to whole tiles
-    total += e;
-  });
-  const float sum = sum_of(total), inverse = 1.0f / sum;
   if (h.threshold == 0) {
-    sweep(0, n, [&](int64_t i, auto) { store(score + i, load(score + i) * inverse); });
+    sweep(0, n, [&](int64_t i, auto access) {
+      const vf e = exponential_below_88(load(score + i, access) - top);
+      store(score + i, e);
+      total += within(e, access);
+    });
   } else {
     row_factors(h, query, factors);
-    sweep(0, n, [&](int64_t i, auto) { store(score + i, load(score + i) * inverse * load(factors + i)); });
+    sweep(0, n, [&](int64_t i, auto access) {
+      const vf e = exponential_below_88(load(score + i, access) - top);
+      store(score + i, e * load(factors + i));
+      total += within(e, access);
+    });
   }
-  return top + __builtin_logf(sum);
+  return {top, sum_of(total)};
 }
 
 /// The parts of one head's scratch memory, in floats.
@@ -138,7 +165,7 @@ struct Layout {
 
 int64_t attention_scratch(int64_t length, int64_t size) {
   const Layout l(length, size);
-  return 6 * l.by_token + 2 * l.by_feature + 2 * l.block + l.factors + block_rows * l.width;
+  return 6 * l.by_token + 2 * l.by_feature + 2 * l.block + l.factors + block_rows * (l.width + 1);
 }
 
 template <class T>
@@ -146,20 +173,28 @@ void attention_forward(const AttentionHead<T>& h) {
   const Layout l(h.length, h.size);
   float* free = h.scratch;
   const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
-  const Packed q = take(l.by_token, l.width), v = take(l.by_token, l.width), k_transposed = take(l.by_feature, l.keys);
+  const Packed q = take(l.by_token, l.width), k = take(l.by_token, l.width), v = take(l.by_token, l.width);
+  const Packed k_transposed = take(l.by_feature, l.keys), inverse = take(block_rows, 0);
   const Packed p = take(l.block, l.keys), c = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
   pack(h.q, h.qkv_stride, h.length, h.size, q);
+  pack(h.k, h.qkv_stride, h.length, h.size, k);
   pack(h.v, h.qkv_stride, h.length, h.size, v);
-  pack_transposed(h.k, h.qkv_stride, h.length, h.size, h.scale, k_transposed);
+  transpose(k, h.length, h.size, h.scale, k_transposed);
   for (int64_t first = 0; first < h.length; first += block_rows) {
     const int64_t rest = h.length - first, rows = rest < block_rows ? rest : block_rows;
     product<Into::set>(rows, l.keys, h.size, {q.data + first * q.row, q.row, 1}, k_transposed, p);
-    for (int64_t i = 0; i < rows; ++i)
-      h.lse[(first + i) * h.lse_stride] = softmax_row(h, first + i, p.data + i * p.row, factors.data);
+    for (int64_t i = 0; i < rows; ++i) {
+      const Softmax row = softmax_row(h, first + i, p.data + i * p.row, factors.data);
+      h.lse[(first + i) * h.lse_stride] = row.top + __builtin_logf(row.sum);
+      inverse.data[i] = 1.0f / row.sum;
+      prefetch_next(h.q, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.k, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.v, h.qkv_stride, first + i, h.size);
+    }
     product<Into::set>(rows, l.width, h.length, {p.data, p.row, 1}, v, c);
     for (int64_t i = 0; i < rows; ++i) {
       T* out = h.ctx + (first + i) * h.ctx_stride;
-      sweep(0, h.size, [&](int64_t d, auto access) { store(out + d, load(c.data + i * c.row + d), access); });
+      sweep(0, h.size, [&](int64_t d, auto access) { store(out + d, load(c.data + i * c.row + d) * inverse.data[i], access); });
     }
   }
 }
@@ -171,15 +206,16 @@ void attention_backward(const AttentionHead<T>& h) {
   const Layout l(h.length, h.size);
   float* free = h.scratch;
   const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
-  const Packed q = take(l.by_token, l.width), k = take(l.by_token, l.width), dc = take(l.by_token, l.width);
+  const Packed q = take(l.by_token, l.width), k = take(l.by_token, l.width), v = take(l.by_token, l.width), dc = take(l.by_token, l.width);
   const Packed dk = take(l.by_token, l.width), dv = take(l.by_token, l.width);
   const Packed k_transposed = take(l.by_feature, l.keys), v_transposed = take(l.by_feature, l.keys);
   const Packed p = take(l.block, l.keys), g = take(l.block, l.keys), dq = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
   pack(h.q, h.qkv_stride, h.length, h.size, q);
   pack(h.k, h.qkv_stride, h.length, h.size, k);
+  pack(h.v, h.qkv_stride, h.length, h.size, v);
   pack(h.d_ctx, h.ctx_stride, h.length, h.size, dc);
-  pack_transposed(h.k, h.qkv_stride, h.length, h.size, h.scale, k_transposed);
-  pack_transposed(h.v, h.qkv_stride, h.length, h.size, 1.0f, v_transposed);
+  transpose(k, h.length, h.size, h.scale, k_transposed);
+  transpose(v, h.length, h.size, 1.0f, v_transposed);
   for (int64_t i = 0; i < l.by_token; ++i) dk.data[i] = dv.data[i] = 0;
   if (h.threshold == 0)
     for (int64_t j = 0; j < l.factors; ++j) factors.data[j] = 1;
@@ -195,9 +231,14 @@ void attention_backward(const AttentionHead<T>& h) {
       });
       const float delta = sum_of(along), lse = h.saved_lse[(first + i) * h.lse_stride], scale = h.scale;
       if (h.threshold != 0) row_factors(h, first + i, factors.data);
+      prefetch_next(h.q, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.k, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.v, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.d_ctx, h.ctx_stride, first + i, h.size);
+      prefetch_next(h.saved_ctx, h.ctx_stride, first + i, h.size);
       float *prob = p.data + i * p.row, *grad = g.data + i * g.row;
       sweep(0, h.length, [&](int64_t j, auto) {
-        const vf e = exponential(load(prob + j) - lse), z = load(factors.data + j);
+        const vf e = exponential_below_88(load(prob + j) - lse), z = load(factors.data + j);
         store(grad + j, e * (z * load(grad + j) - delta) * scale);
         store(prob + j, e * z);
       });

@@ -12,45 +12,56 @@ struct Wide {
   vu low, high;
 };
 LODE_INLINE Wide multiply(vu a, uint32_t constant) {
+  vi second_odd;   // even lanes of the first vector, odd ones of the second
+  for (int j = 0; j < lanes; ++j) second_odd[j] = j % 2 == 0 ? j : static_cast<int>(lanes) + j;
   const vq c = uint64_t{constant} - vq{};
   const vq even = multiply_even((vq)a, c), odd = multiply_even((vq)a >> 32, c);
-  const vq upper = 0xffffffff00000000u - vq{};
-  return {(vu)((even & ~upper) | (odd << 32)), (vu)((even >> 32) | (odd & upper))};
+  return {__builtin_shuffle((vu)even, (vu)(odd << 32), second_odd), __builtin_shuffle((vu)(even >> 32), (vu)odd, second_odd)};
 }
+
+/// The counters c + {0, 0, 0, first .. first + 16} under a key after ten rounds of Philox4x32, `lanes` in a vector.
+struct Counters {
+  static constexpr int64_t parts = 16 / lanes;
+  vu c0[parts], c1[parts], c2[parts], c3[parts];
+
+  LODE_MEMBER Counters(uint64_t key, uint64_t text, uint32_t index, uint32_t first) {
+    // The first round is the same for all counters but for the last word.
+    uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+    const uint64_t p0 = uint64_t{0xD2511F53u} * static_cast<uint32_t>(text), p1 = uint64_t{0xCD9E8D57u} * index;
+    vu lane;
+    for (int64_t j = 0; j < lanes; ++j) lane[j] = static_cast<uint32_t>(j);
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < parts; ++i) {
+      c0[i] = (static_cast<uint32_t>(p1 >> 32) ^ static_cast<uint32_t>(text >> 32) ^ k0) - vu{};
+      c1[i] = static_cast<uint32_t>(p1) - vu{};
+      c2[i] = (lane + (first + static_cast<uint32_t>(i * lanes))) ^ (static_cast<uint32_t>(p0 >> 32) ^ k1);
+      c3[i] = static_cast<uint32_t>(p0) - vu{};
+    }
+    for (int round = 1; round < 10; ++round) {
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < parts; ++i) {
+        const Wide p = multiply(c0[i], 0xD2511F53u), q = multiply(c2[i], 0xCD9E8D57u);
+        c0[i] = q.high ^ c1[i] ^ k0;
+        c1[i] = q.low;
+        c2[i] = p.high ^ c3[i] ^ k1;
+        c3[i] = p.low;
+      }
+    }
+  }
+};
 
 /// factors[j] for the elements [group * 128, group * 128 + 128): 0 where dropped, `keep` elsewhere. Only the first
 /// `count` are wanted; the rest may or may not be written.
 LODE_INLINE void draw_factors(uint64_t key, uint64_t text, uint32_t index, uint32_t group, uint32_t threshold, float keep, int64_t count,
                               float* factors) {
-  constexpr int64_t parts = 16 / lanes;
-  vu c0[parts], c1[parts], c2[parts], c3[parts];
-#pragma GCC unroll 4
-  for (int64_t i = 0; i < parts; ++i) {
-    vu counter;
-    for (int64_t j = 0; j < lanes; ++j) counter[j] = static_cast<uint32_t>(i * lanes + j);
-    c0[i] = static_cast<uint32_t>(text) - vu{};
-    c1[i] = static_cast<uint32_t>(text >> 32) - vu{};
-    c2[i] = index - vu{};
-    c3[i] = counter + group * 16;
-  }
-  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < parts; ++i) {
-      const Wide p0 = multiply(c0[i], 0xD2511F53u), p1 = multiply(c2[i], 0xCD9E8D57u);
-      c0[i] = p1.high ^ c1[i] ^ k0;
-      c1[i] = p1.low;
-      c2[i] = p0.high ^ c3[i] ^ k1;
-      c3[i] = p0.low;
-    }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
+  const Counters drawn(key, text, index, group * 16);
   const vf kept = splat(keep);
   const vi limit = static_cast<int32_t>(threshold) - vi{};
 #pragma GCC unroll 4
-  for (int64_t i = 0; i < parts; ++i) {
-    const vu words[4] = {c0[i], c1[i], c2[i], c3[i]};
+  for (int64_t i = 0; i < Counters::parts; ++i) {
+    const vu words[4] = {drawn.c0[i], drawn.c1[i], drawn.c2[i], drawn.c3[i]};
 #pragma GCC unroll 4
     for (int64_t w = 0; w < 4; ++w) {
       store(factors + 16 * w + i * lanes, (vi)(words[w] & 0xffffu) < limit ? vf{} : kept);

@@ -22,7 +22,8 @@ inline constexpr int64_t lanes = 8;
 inline constexpr int64_t lanes = 4;
 #endif
 
-#define LODE_INLINE static inline __attribute__((always_inline))
+#define LODE_MEMBER inline __attribute__((always_inline))
+#define LODE_INLINE static LODE_MEMBER
 
 typedef float vf __attribute__((vector_size(4 * lanes)));
 typedef int32_t vi __attribute__((vector_size(4 * lanes)));
@@ -105,10 +106,10 @@ LODE_INLINE float max_of(vf v) {
 }
 LODE_INLINE vf absolute(vf v) { return (vf)((vu)v & 0x7fffffffu); }
 
-/// e^x within 2 units in the last place for x in [-87, 88]; 0 below, infinity above, NaN for NaN.
+/// e^x within 2 units in the last place for x in [-87, 88]; e^-87 below; NaN for NaN; wrong above.
 /// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by a polynomial of degree 6 (minimax, 3e-9), 2^n by the exponent bits.
-LODE_INLINE vf exponential(vf x) {
-  const vf clamped = x < -87.0f ? splat(-87.0f) : (x > 88.0f ? splat(88.0f) : x);
+LODE_INLINE vf exponential_below_88(vf x) {
+  const vf clamped = x < -87.0f ? splat(-87.0f) : x;
   const vf t = clamped * 1.44269504f;
   const vi n = __builtin_convertvector(t + (t < 0.0f ? splat(-0.5f) : splat(0.5f)), vi);
   const vf whole = __builtin_convertvector(n, vf);
@@ -118,11 +119,14 @@ LODE_INLINE vf exponential(vf x) {
   p = p * r + 1.666652011e-1f;
   p = p * r + 4.999999341e-1f;
   p = p * (r * r) + r + 1.0f;
-  const vf power = (vf)((n + 127) << 23);
-  vf y = p * power;
+  return p * (vf)((n + 127) << 23);
+}
+
+/// The same for any x: 0 below -87, infinity above 88.
+LODE_INLINE vf exponential(vf x) {
+  vf y = exponential_below_88(x > 88.0f ? splat(88.0f) : x);
   y = x < -87.0f ? vf{} : y;
-  y = x > 88.0f ? splat(__builtin_inff()) : y;
-  return x == x ? y : x;
+  return x > 88.0f ? splat(__builtin_inff()) : y;
 }
 
 /// The distribution function of the standard normal and exp(-x^2 / 2), both to about 5e-7 of their value.
@@ -141,7 +145,7 @@ LODE_INLINE Normal normal(vf x) {
   q = q * a + 1.195892683f;
   q = q * a + 1.670175150f;
   q = q * a + 1.0f;
-  const vf bell = exponential(-0.5f * x * x);
+  const vf bell = exponential_below_88(-0.5f * x * x);
   const vf tail = a > 13.0f ? vf{} : bell * (p / q);   // the fit ends there, where the tail is below 1e-38
   return {x > 0.0f ? 1.0f - tail : (x == x ? tail : x), bell};
 }
