@@ -13,7 +13,7 @@
 namespace lodestone {
 
 /// c = alpha op(a) op(b) + beta c, or op(a) op(b) + bias. Operands are checked by the caller.
-/// f32 goes through the library's plain sgemm: it needs no object per shape and allocates nothing that counts shapes.
+/// f32 goes through the library's plain sgemm, which needs no object per shape.
 /// bf16 goes through matmul primitives, cached per shape, where the processor multiplies bf16 itself. Elsewhere operands
 /// are widened to f32 scratch, multiplied there, and the result is rounded once.
 class Products {

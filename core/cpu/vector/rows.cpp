@@ -75,7 +75,11 @@ float log_sum_exp(const float* x, int64_t n, float scale) {
   for (; i + lanes <= n; i += lanes) tops = larger(load(x + i) * scale, tops);
   float top = max_of(tops);
   for (; i < n; ++i) top = x[i] * scale > top ? x[i] * scale : top;
-  if (__builtin_isinf(top)) return top;   // no column, or all of them masked: the sum is exp(-inf)
+  if (__builtin_isinf(top)) {   // no column, or all of them masked: the sum is exp(-inf)
+    for (i = 0; i < n; ++i)
+      if (__builtin_isnan(x[i])) return x[i];
+    return top;
+  }
   vf total{};
   sweep(0, n, [&](int64_t j, auto access) { total += within(exponential(load(x + j, access) * scale - top), access); });
   return top + __builtin_logf(sum_of(total));

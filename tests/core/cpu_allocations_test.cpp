@@ -1,0 +1,73 @@
+// Does a repeated operation allocate nothing?
+#include <string>
+
+#include "core/arena.h"
+#include "core/cpu/cpu_backend.h"
+#include "tests/core/op_fixture.h"
+#include "tests/support/allocations.h"
+
+namespace lodestone {
+
+using test::Texts;
+
+class CpuAllocations : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Threads, CpuAllocations, testing::Values(1, 2), [](const auto& info) { return std::to_string(info.param); });
+
+// oneDNN itself takes one small array for each product on several threads. Native bf16 products are left out: there it
+// builds a table of arguments inside each call.
+TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
+  CpuBackend be(GetParam());
+  const uint64_t by_library = be.threads() == 1 ? 0 : 4;
+  Arena arena(size_t{1} << 30);
+  const bool native = be.description().find("native") != std::string::npos;
+  const Texts texts({33, 70, 25}, 50);
+  const TokenBatch tokens = texts.batch();
+  const int64_t S = texts.tokens(), B = 3, A = 4, H = 128, F = 256;
+  const Dropout dropout{0.1, Key(1)};
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto scope = arena.scope();
+    const auto take = [&](DType t, Shape shape) {
+      const Tensor x = arena.tensor(t, shape);
+      be.fill_zero(x);
+      return x;
+    };
+    const auto activation = [&](int64_t columns) { return take(dtype, {S, columns}); };
+    const auto wide = [&](Shape shape) { return take(DType::f32, shape); };
+    const Tensor x = activation(H), y = activation(H), sum = activation(H), qkv = activation(3 * H), d_qkv = activation(3 * H), u = activation(F);
+    const Tensor weight = take(dtype, {F, H}), d_weight = wide({F, H}), bias = wide({F}), lse = wide({S, A}), gamma = wide({H}), beta = wide({H});
+    const Tensor mean = wide({S}), rstd = wide({S}), word = wide({50, H}), position = wide({70, H}), type = wide({2, H}), emb = wide({B, H});
+    const Tensor normal = wide({B, H}), norms = wide({B}), scores = wide({B, B});
+    const auto step = [&] {
+      be.embed_forward(tokens, word, position, type, x);
+      if (dtype == DType::f32 || !native) {
+        be.linear(x, weight, bias, u);
+        be.gemm(Op::none, u, Op::none, weight, 1, 1, y);
+        be.gemm(Op::transpose, u, Op::none, x, 1, 1, d_weight);
+      }
+      be.column_sums(u, bias);
+      be.gelu_forward(u, u);
+      be.gelu_backward(u, u, u);
+      be.attention_forward(tokens, qkv, A, dropout, y, lse);
+      be.attention_backward(tokens, qkv, y, lse, y, A, dropout, d_qkv);
+      be.residual_layer_norm_forward(tokens, x, y, dropout, gamma, beta, 1e-12, sum, y, mean, rstd);
+      be.residual_layer_norm_backward(tokens, y, sum, dropout, gamma, mean, rstd, y, x, gamma, beta);
+      be.pool_forward(tokens, x, Pooling::mean, emb);
+      be.l2_normalize_forward(emb, normal, norms);
+      be.gemm(Op::none, normal, Op::transpose, normal, 1, 0, scores);
+      be.log_sum_exp_rows(scores, 20, norms);
+      be.softmax_rows(scores, 20, norms, 1);
+      be.l2_normalize_backward(normal, normal, norms, emb);
+      be.pool_backward(tokens, emb, Pooling::mean, x);
+      be.embed_backward(tokens, x, word, position, type);
+      be.adamw({.lr = 1e-3}, d_weight, d_weight, d_weight, d_weight);
+      be.cast(d_weight, weight);
+      return be.sum_squares(d_weight);
+    };
+    step();
+    const uint64_t before = test::allocations();
+    step();
+    EXPECT_LE(test::allocations() - before, by_library) << name_of(dtype);
+  }
+}
+
+}  // namespace lodestone
