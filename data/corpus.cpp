@@ -64,7 +64,7 @@ Corpus& Corpus::operator=(Corpus&&) noexcept = default;
 Corpus::~Corpus() = default;
 
 Corpus Corpus::open(const std::filesystem::path& folder) {
-  const Manifest manifest = read_manifest(folder);
+  const Manifest manifest = read_corpus_manifest(folder);
   auto impl = std::make_unique<Impl>();
   impl->folder = folder;
   impl->fingerprint = lodestone::fingerprint(manifest);

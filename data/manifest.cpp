@@ -79,7 +79,7 @@ std::string to_text(const Manifest& manifest) {
   return all.dump(1) + "\n";
 }
 
-Manifest read_manifest(const std::filesystem::path& folder) {
+Manifest read_corpus_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "manifest.json";
   if (!std::filesystem::exists(file))
     throw Error(ExitCode::data, "F34", "not a packed corpus: it has no manifest.json", "make one with lodestone pack").at("file", folder.string());

@@ -50,6 +50,6 @@ std::string to_text(const Manifest& manifest);
 uint64_t fingerprint(const Manifest& manifest);
 
 /// Reads FOLDER/manifest.json. Throws Error (data, F34) when it is missing, damaged or names files outside the folder.
-Manifest read_manifest(const std::filesystem::path& folder);
+Manifest read_corpus_manifest(const std::filesystem::path& folder);
 
 }  // namespace lodestone

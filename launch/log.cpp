@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -97,8 +98,21 @@ std::string duration_text(double seconds) {
   return cat(s / 3600, "h", two(s / 60 % 60), "m");
 }
 
+namespace {
+
+/// mpirun gives its ranks a pseudo-terminal and copies it to its own output: that one decides.
+bool shows_on_terminal() {
+  if (isatty(STDOUT_FILENO) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
+  std::error_code failure;
+  const fs::path target = fs::read_symlink(cat("/proc/", getppid(), "/fd/1"), failure);
+  return !failure && (target.string().starts_with("/dev/pts/") || target.string().starts_with("/dev/tty"));
+}
+
+}  // namespace
+
 Progress::Progress(std::string what, int64_t total, bool enabled)
-    : what_(std::move(what)), total_(total), enabled_(enabled), terminal_(isatty(STDOUT_FILENO) == 1), start_s_(now_s()) {}
+    : what_(std::move(what)), total_(total), enabled_(enabled), terminal_(shows_on_terminal()), start_s_(now_s()) {}
 
 Progress::~Progress() { clear(); }
 

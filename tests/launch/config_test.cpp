@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
+#include <sstream>
 
 #include "core/error.h"
 #include "tests/support/temp_dir.h"
@@ -41,6 +43,37 @@ TEST(Config, TheSmallestConfigurationHasDefaults) {
 TEST(Config, TheResolvedConfigurationReadsBackAsItself) {
   const RunConfig first = read(smallest, {"optim.learning_rate=2e-5", "data.query_prompt=query: ", "loss.mrl_dims=[64, 128]"});
   EXPECT_EQ(read(first.resolved).resolved, first.resolved);
+}
+
+TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
+  std::ifstream in(std::string(LODE_TEST_DATA) + "/../configs/README.md");
+  std::map<std::string, std::string> listed;   // key -> default
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("| `")) continue;
+    const size_t end = line.find('`', 3), next = line.find('|', end), last = line.find('|', next + 1);
+    std::string value = line.substr(next + 1, last - next - 1);
+    std::erase_if(value, [](char c) { return c == '`' || c == ' '; });
+    listed[line.substr(3, end - 3)] = value;
+  }
+  std::istringstream resolved(read(smallest).resolved);
+  std::string section;
+  size_t keys = 0;
+  for (std::string line; std::getline(resolved, line);) {
+    const size_t colon = line.find(':');
+    if (line[0] != ' ') {
+      section = line.substr(0, colon);
+      continue;
+    }
+    ++keys;
+    const std::string key = cat(section, ".", line.substr(2, colon - 2));
+    ASSERT_TRUE(listed.contains(key)) << key;
+    std::string value = line.substr(colon + 2);
+    const bool given_here = key == "model.folder" || key == "data.train" || key == "train.output_dir" || key == "train.steps";
+    if (!given_here) {
+      EXPECT_EQ(listed[key], value == "\"\"" ? "" : value) << key;
+    }
+  }
+  EXPECT_EQ(keys, listed.size());
 }
 
 TEST(Config, ImpossibleValuesAreRefused) {

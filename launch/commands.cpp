@@ -1,0 +1,17 @@
+// The table of subcommands: what `lodestone --help` lists.
+#include "launch/command.h"
+
+namespace lodestone {
+
+std::span<const Command> commands() {
+  static const Command table[] = {
+      {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage, run_train},
+      {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
+      {"eval", "evaluate a model on a BEIR folder or on scored pairs", eval_usage, run_eval},
+      {"encode", "write the embeddings of a text file", encode_usage, run_encode},
+      {"bench", "measure this machine and print JSON", bench_usage, run_bench},
+  };
+  return table;
+}
+
+}  // namespace lodestone

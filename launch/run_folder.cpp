@@ -1,0 +1,237 @@
+#include "launch/run_folder.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "data/checkpoint.h"
+#include "data/durable.h"
+#include "launch/verify_export.h"
+#include "launch/version.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t max_failed_saves = 3;
+
+/// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
+/// or only its rounding.
+constexpr std::string_view safe_keys[] = {"output_dir", "threads", "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps", "save_total_limit",
+                                          "eval_steps", "eval_rows", "timeout_s", "heldout", "gradient_checkpointing"};
+
+/// "section.key" -> value of a resolved configuration.
+std::map<std::string, std::string> lines_of(const std::string& resolved) {
+  std::map<std::string, std::string> out;
+  std::istringstream in(resolved);
+  std::string line, section;
+  while (std::getline(in, line)) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    if (line[0] != ' ')
+      section = line.substr(0, colon);
+    else
+      out[cat(section, ".", line.substr(2, colon - 2))] = line.substr(colon + 1);
+  }
+  return out;
+}
+
+/// Refuses to go on from a checkpoint whose configuration differs in more than safe keys, naming the first difference.
+void check_same_config(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
+  const auto before = lines_of(saved);
+  for (const auto& [key, value] : lines_of(now)) {
+    const bool safe = std::any_of(std::begin(safe_keys), std::end(safe_keys), [&](std::string_view k) { return key.ends_with(cat(".", k)); });
+    const auto it = before.find(key);
+    if (safe || (it != before.end() && it->second == value)) continue;
+    throw Error(ExitCode::checkpoint, "F26", cat(key, " is", value, ", the checkpoint was trained with", it == before.end() ? " none" : it->second),
+                "restore the configuration, or choose another train.output_dir")
+        .at("file", checkpoint.string());
+  }
+}
+
+std::vector<CheckpointVector> state_of(Run& run) {
+  return {{"params", run.params.masters()}, {"adam_m", run.optimizer.first_moments()}, {"adam_v", run.optimizer.second_moments()}};
+}
+
+std::map<std::string, std::string> fingerprints_of(const Run& run) {
+  return {{"tokenizer", hex64(run.model.tokenizer.fingerprint())}, {"corpus", hex64(run.corpus.fingerprint())}};
+}
+
+/// Runs `work`; true on every rank only if it succeeded on all. What failed is kept for a message.
+template <class Work>
+bool all_succeed(Communicator& comm, std::string& failure, const Work& work) {
+  int64_t failed = 0;
+  try {
+    work();
+  } catch (const Error& e) {
+    failure = e.what();
+    failed = 1;
+  }
+  all_reduce(comm, std::span(&failed, 1), Reduce::max);
+  return failed == 0;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(World& world, const RunConfig& config)
+    : world_(world), dir_(config.train.output_dir), resolved_(config.resolved), save_total_limit_(config.train.save_total_limit) {
+  int64_t newest = -1;
+  if (world_.rank() == 0) {
+    std::error_code failure;
+    fs::create_directories(dir_, failure);
+    if (failure || !fs::is_directory(dir_))
+      throw Error(ExitCode::storage, "F21", cat("the run folder cannot be made: ", failure ? failure.message() : "it is a file"),
+                  "choose another train.output_dir")
+          .at("file", dir_.string());
+    if (fs::exists(dir_ / "model"))
+      throw Error(ExitCode::usage, "F26", "this run is finished: its folder holds a model", "choose another train.output_dir, or remove the folder")
+          .at("file", dir_.string());
+    check_writable(dir_);
+    const char* job = std::getenv("SLURM_JOB_ID");
+    lock_.emplace(dir_, job == nullptr ? "" : job);
+    if (!lock_->takeover().empty()) std::cerr << "warning: " << lock_->takeover() << '\n';
+    for (const std::string& line : sweep_temporaries(dir_)) std::cerr << "warning: " << line << '\n';
+    std::vector<std::string> messages;
+    const auto found = find_newest_verified(dir_, messages);
+    for (const std::string& line : messages) std::cerr << "warning: " << line << '\n';
+    if (found) {
+      check_same_config(found->manifest.documents.at("config.yaml"), resolved_, found->path);
+      newest = found->manifest.step;
+      std::cout << "resuming from " << found->path.string() << std::endl;
+    }
+    write_file_atomically(dir_ / "config.yaml", resolved_);
+    metrics_ = MetricsFile(dir_, std::max<int64_t>(newest, 0) + 1);
+    write_status(dir_, "running", 0, std::max<int64_t>(newest, 0), "");
+  }
+  all_reduce(world_.comm(), std::span(&newest, 1), Reduce::max);
+  resumed_ = newest >= 0;
+  first_step_ = last_step_ = resumed_ ? newest : 0;
+}
+
+void RunFolder::resume(Run& run) {
+  if (world_.rank() == 0 && !fs::exists(dir_ / "source")) {
+    if (run.cfg.model.folder.empty())
+      make_model_source(run.model.folder, vocabulary_file(run.cfg.model.vocab), run.model.tokenizer.options(), dir_ / "source");
+    else
+      keep_model_source(run.model.folder, dir_ / "source");
+  }
+  if (!resumed_) return;
+  const fs::path checkpoint = dir_ / checkpoint_name(first_step_);
+  const CheckpointManifest m = read_manifest(checkpoint);
+  for (const auto& [name, value] : fingerprints_of(run))
+    if (m.fingerprints.at(name) != value)
+      throw Error(ExitCode::checkpoint, "F26", cat("the ", name, " is not the one of the checkpoint (", value, ", was ", m.fingerprints.at(name), ")"),
+                  "restore it, or choose another train.output_dir")
+          .at("file", checkpoint.string());
+  const auto vectors = state_of(run);
+  load_checkpoint(checkpoint, run.params.layout(), vectors);
+  run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
+  run.params.refresh(*run.backend);
+}
+
+void RunFolder::log_step(int64_t step, const StepRecord& r, Meter& meter, Progress& progress) {
+  const Rates rates = meter.take();
+  last_step_ = step;
+  if (world_.rank() != 0) return;
+  metrics_.write(step, {{"loss", r.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate}, {"pairs_per_s", rates.pairs_per_s},
+                        {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s}, {"stall_share", rates.stall_share}});
+  char text[160];
+  std::snprintf(text, sizeof text, "loss %.4f  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.loss, r.grad_norm, r.learning_rate, rates.pairs_per_s,
+                rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
+  progress.show(step, text, Progress::Plain::print);
+}
+
+void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress) {
+  if (!run.heldout) return;
+  meter.pause();
+  const HeldoutResult h = evaluate_heldout(run.ex, *run.heldout, run.objective, *run.loss, world_.comm());
+  meter.resume();
+  if (world_.rank() != 0) return;
+  metrics_.write(step, {{"heldout_loss", h.loss}, {"heldout_mrr_at_10", h.mrr_at_10}, {"heldout_recall_at_1", h.recall_at_1}, {"heldout_rows", static_cast<double>(run.heldout->global_rows())}});
+  progress.clear();
+  std::printf("held out after step %lld: loss %.4f  MRR@10 %.4f  recall@1 %.4f  (%lld rows)\n", static_cast<long long>(step), h.loss, h.mrr_at_10, h.recall_at_1,
+              static_cast<long long>(run.heldout->global_rows()));
+  std::fflush(stdout);
+}
+
+void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
+  if (step == last_saved_) return;
+  meter.pause();
+  Communicator& comm = world_.comm();
+  std::string failure;
+  // The save's name must be the same on all ranks and differ from that of an earlier save of the same step.
+  int64_t save_id = world_.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
+  all_reduce(comm, std::span(&save_id, 1), Reduce::max);
+  const auto vectors = state_of(run);
+  bool good = all_succeed(comm, failure, [&] { if (world_.rank() == 0) begin_checkpoint(dir_, step); });
+  good = good && all_succeed(comm, failure, [&] {
+    write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params.layout(), vectors,
+               checkpoint_share(run.params.layout().count(), world_.rank(), world_.size()));
+  });
+  good = good && all_succeed(comm, failure, [&] {
+    if (world_.rank() != 0) return;
+    CheckpointManifest m;
+    m.step = step;
+    m.save_id = static_cast<uint64_t>(save_id);
+    m.world_size = world_.size();
+    m.documents["config.yaml"] = resolved_;
+    m.documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
+    m.fingerprints = fingerprints_of(run);
+    publish_checkpoint(dir_, std::move(m), run.params.layout(), vectors, world_.size());
+    verified_[step] = true;
+    for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_)) std::cerr << "warning: " << line << '\n';
+  });
+  meter.resume();
+  if (good) {
+    last_saved_ = step;
+    failed_saves_ = 0;
+    return;
+  }
+  if (world_.rank() == 0) abandon_checkpoint(dir_, step);
+  ++failed_saves_;
+  if (!failure.empty()) {
+    progress.clear();
+    std::cerr << "warning: checkpoint of step " << step << " could not be saved: " << printable(failure) << "; training goes on\n";
+  }
+  if (failed_saves_ == max_failed_saves)
+    throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved"), "free space; the last good checkpoint is kept").at("step", step);
+}
+
+void RunFolder::finish(Run& run) {
+  if (world_.rank() == 0) {
+    ModelCard card;
+    card.name = dir_.filename().string();
+    card.base_model = run.cfg.model.folder.empty() ? "" : run.cfg.model.folder.filename().string();
+    card.loss = cat("InfoNCE, temperature ", run.cfg.loss.temperature);
+    card.training_pairs = run.corpus.rows();
+    card.steps = run.plan.config().steps;
+    card.hyper_parameters = {{"global batch", cat(run.cfg.train.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
+                             {"precision", name_of(run.cfg.train.precision)}};
+    card.program = cat("Lodestone ", version);
+    export_verified(dir_ / "model", {run.model.folder, run.params, run.model.tokenizer}, dir_ / "source", card, *run.backend);
+    write_status(dir_, "finished", 0, last_step_, "");
+    std::cout << "model: " << (dir_ / "model").string() << std::endl;
+    if (metrics_.lost_records() > 0) std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";
+  }
+  world_.comm().barrier();
+}
+
+int RunFolder::stopped(int64_t step) {
+  constexpr int code = static_cast<int>(ExitCode::stopped_early);
+  if (world_.rank() == 0) {
+    write_status(dir_, "stopped", code, step, "");
+    std::cout << "stopped after step " << step << "; checkpoint saved, run the same command to go on" << std::endl;
+  }
+  world_.comm().barrier();
+  return code;
+}
+
+void RunFolder::failed(const Error& error) {
+  write_status(dir_, "failed", static_cast<int>(error.exit_code()), last_step_, error_line(error, world_.rank(), world_.host()));
+}
+
+}  // namespace lodestone

@@ -1,0 +1,55 @@
+// RunFolder: the folder of a training run - lock, records, checkpoints, and the exported model at the end.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "data/run_lock.h"
+#include "launch/log.h"
+#include "launch/meter.h"
+#include "launch/run.h"
+
+namespace lodestone {
+
+/// What a training step reports.
+struct StepRecord {
+  double loss = 0, grad_norm = 0, learning_rate = 0;
+  bool skipped = false;
+};
+
+class RunFolder {
+ public:
+  /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
+  /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (usage, F27), not writable
+  /// (storage, F21), a checkpoint of another configuration (checkpoint, F26).
+  RunFolder(World& world, const RunConfig& config);
+
+  /// The step to go on with: 0, or that of the checkpoint.
+  int64_t first_step() const { return first_step_; }
+  /// Sets parameters, moments and step count from that checkpoint.
+  void resume(Run& run);
+
+  void log_step(int64_t step, const StepRecord& record, Meter& meter, Progress& progress);
+  void log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress);
+  /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times.
+  void save(int64_t step, Run& run, Meter& meter, Progress& progress);
+
+  /// Exports and verifies DIR/model, marks the run as finished.
+  void finish(Run& run);
+  /// Marks the run as stopped at `step`; returns the exit code.
+  int stopped(int64_t step);
+  void failed(const Error& error);
+
+ private:
+  World& world_;
+  std::filesystem::path dir_;
+  std::string resolved_;
+  std::optional<RunLock> lock_;          // rank 0
+  MetricsFile metrics_;                  // rank 0
+  bool resumed_ = false;
+  int64_t first_step_ = 0, last_step_ = 0, last_saved_ = -1, failed_saves_ = 0, save_total_limit_;
+  std::map<int64_t, bool> verified_;     // checkpoints known to be good
+};
+
+}  // namespace lodestone
