@@ -16,7 +16,7 @@ mkdir model
 } > model/vocab.txt
 echo '{"do_lower_case": true}' > model/tokenizer_config.json
 
-# Three MiB of rows in two files, one of them gzip, and a table: several units for every number of ranks.
+# Rows in two files, one of them gzip, and a table: several units for every number of ranks.
 row='{"query": "what is a red stone %d", "pos": ["answer to %d"], "neg": ["blue rock %d"], "source": "colour%d"}\n'
 for i in $(seq 1 12000); do printf "$row" "$i" "$((i * 7))" "$((i * 3))" "$((i % 4))"; done > big.jsonl
 head -n 1000 big.jsonl | gzip > small.jsonl.gz
@@ -45,7 +45,7 @@ pack() { "$binary" pack --tokenizer model --output bad "$@"; }
 
 cp big.jsonl broken.jsonl
 echo '{"query": "what", "pos": [}' >> broken.jsonl
-tail -c +2000000 big.jsonl >> broken.jsonl        # starts in the middle of a row: a second bad one
+tail -c 500010 big.jsonl >> broken.jsonl          # starts in the middle of a row: a second bad one
 bad='error: F30 not valid JSON; .*file=broken.jsonl line=12001 offset=[0-9]+ .*; do: correct the row'
 expect "bad row" 3 "$bad" pack broken.jsonl
 expect "bad row on one of three ranks" 3 "$bad" "$mpi" 3 "$binary" pack --tokenizer model --output bad --unit-mib 1 broken.jsonl
@@ -53,8 +53,8 @@ expect "more bad rows than allowed" 3 "F30 not valid JSON.*line=12002" "$mpi" 2 
 pack --on-bad-row skip:2 broken.jsonl > stdout || complain "skip:2 failed"
 grep -q 'bad rows left out: 2' stdout || complain "skip:2: $(cat stdout)"
 rm -rf bad
-head -c 20000 small.jsonl.gz > cut.jsonl.gz
-expect "truncated gzip" 3 'error: F33 the gzip file is truncated; file=cut.jsonl.gz offset=20000' pack cut.jsonl.gz
+head -c 4000 small.jsonl.gz > cut.jsonl.gz
+expect "truncated gzip" 3 'error: F33 the gzip file is truncated; file=cut.jsonl.gz offset=4000' pack cut.jsonl.gz
 : > empty.jsonl
 expect "empty file" 3 'error: F32 the file is empty; file=empty.jsonl' pack empty.jsonl
 expect "missing file" 2 'error: missing no such file or folder; file=none.jsonl' pack none.jsonl
