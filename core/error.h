@@ -29,7 +29,7 @@ enum class ExitCode : int {
 ///   error: CODE what; WHERE rank=R host=H step=S; do: REMEDY
 class Error : public std::runtime_error {
  public:
-  Error(ExitCode exit_code, std::string code, std::string what, std::string remedy = {})
+  Error(ExitCode exit_code, std::string code, const std::string& what, std::string remedy = {})
       : std::runtime_error(what), exit_code_(exit_code), code_(std::move(code)), remedy_(std::move(remedy)) {}
 
   /// Adds a place, e.g. at("file", path).at("row", 17). Whoever knows it attaches it; the order of calls is kept.

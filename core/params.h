@@ -30,7 +30,7 @@ class ParamLayout {
   bool contains(std::string_view name) const;
   int64_t count() const { return count_; }
   /// Maximal runs of equal decay, in order: one optimizer call each.
-  struct Run { Slice slice; Decay decay; };
+  struct Run { Slice slice; Decay decay = Decay::yes; };
   std::vector<Run> decay_runs() const;
 
  private:

@@ -1,5 +1,6 @@
 #include "launch/run_folder.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -44,7 +45,8 @@ std::map<std::string, std::string> lines_of(const std::string& resolved) {
 void check_same_config(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
   const auto before = lines_of(saved);
   for (const auto& [key, value] : lines_of(now)) {
-    const bool safe = std::any_of(std::begin(safe_keys), std::end(safe_keys), [&](std::string_view k) { return key.ends_with(cat(".", k)); });
+    const std::string_view last = std::string_view(key).substr(key.rfind('.') + 1);
+    const bool safe = std::find(std::begin(safe_keys), std::end(safe_keys), last) != std::end(safe_keys);
     const auto it = before.find(key);
     if (safe || (it != before.end() && it->second == value)) continue;
     throw Error(ExitCode::checkpoint, "F26", cat(key, " is", value, ", the checkpoint was trained with", it == before.end() ? " none" : it->second),

@@ -68,12 +68,12 @@ void merge(ConfigNode& into, const ConfigNode& from) {
     into = from;
     return;
   }
-  for (const auto& [key, value] : from.map) {
-    const auto it = std::find_if(into.map.begin(), into.map.end(), [&](const auto& e) { return e.first == key; });
+  for (const auto& entry : from.map) {
+    const auto it = std::find_if(into.map.begin(), into.map.end(), [&](const auto& e) { return e.first == entry.first; });
     if (it == into.map.end())
-      into.map.emplace_back(key, value);
+      into.map.push_back(entry);
     else
-      merge(it->second, value);
+      merge(it->second, entry.second);
   }
 }
 
