@@ -1,0 +1,124 @@
+// lodestone export: checkpoint in, verified model folder out.
+#include "launch/export.h"
+
+#include <iostream>
+#include <optional>
+
+#include "data/checkpoint.h"
+#include "data/model_export.h"
+#include "launch/command.h"
+#include "launch/cores.h"
+#include "launch/log.h"
+#include "launch/options.h"
+#include "launch/verify_export.h"
+#include "launch/version.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+const char* const export_usage =
+    "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--threads N]\n\n"
+    "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts with both and\n"
+    "compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is taken) or a model\n"
+    "folder (a plain BERT folder then gets pooling by mean and normalised vectors). FOLDER must not exist.\n\n"
+    "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
+    "  --threads N            threads of the comparison (default: the cores this process may use)\n";
+
+namespace {
+
+constexpr const char* manifest = "manifest.json";
+
+/// "out/" and "./out" name the folder "out".
+fs::path folder_name(const fs::path& path) {
+  const fs::path normal = fs::absolute(path).lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+struct Weights {
+  std::string what;
+  fs::path source;
+  std::optional<FoundCheckpoint> checkpoint;   // none: the weights are the source's own
+};
+
+Weights find_weights(const ExportRequest& request, std::vector<std::string>& messages) {
+  const fs::path input = folder_name(request.input);
+  Weights w;
+  w.source = request.source;
+  if (path_exists(input / manifest)) {
+    w.checkpoint = FoundCheckpoint{input, verify_checkpoint(input)};
+    if (w.source.empty()) w.source = input.parent_path() / "source";
+  } else if (path_exists(input / "config.json")) {
+    w.what = "model folder";
+    if (w.source.empty()) w.source = input;
+  } else {
+    w.checkpoint = find_newest_verified(input, messages);
+    if (w.source.empty()) w.source = input / "source";
+  }
+  if (w.checkpoint) w.what = cat("checkpoint of step ", w.checkpoint->manifest.step);
+  if (w.what.empty())
+    throw Error(ExitCode::checkpoint, "missing", "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder", "give RUN/checkpoint-N or RUN")
+        .at("file", request.input.string());
+  if (!path_exists(w.source / "config.json"))
+    throw Error(ExitCode::checkpoint, "missing", "the starting model's files are not beside the checkpoint", "give them with --source MODEL_FOLDER").at("file", w.source.string());
+  return w;
+}
+
+/// The masters' dtype and values: those of the checkpoint, or of the folder.
+ParamStore load_params(const Weights& weights, const ModelFolder& model, const fs::path& input) {
+  ParamLayout layout = embedder_layout(model.config);
+  if (!weights.checkpoint) {
+    ParamStore params(std::move(layout), DType::f32);
+    ModelFolder from = model;
+    from.path = input;
+    load_weights(from, params);
+    return params;
+  }
+  const auto& vectors = weights.checkpoint->manifest.vectors;
+  const auto stored = vectors.find("params");
+  ParamStore params(std::move(layout), stored == vectors.end() ? DType::f32 : stored->second);
+  const CheckpointVector wanted{"params", params.masters()};
+  load_checkpoint(weights.checkpoint->path, params.layout(), std::span(&wanted, 1));
+  return params;
+}
+
+ModelCard make_card(const Weights& weights, const ExportRequest& request) {
+  ModelCard card;
+  card.name = folder_name(request.output).filename().string();
+  card.program = cat("Lodestone ", version);
+  if (!weights.checkpoint) card.base_model = folder_name(request.input).filename().string();
+  else card.steps = weights.checkpoint->manifest.step;
+  return card;
+}
+
+}  // namespace
+
+ExportResult export_model(const ExportRequest& request, Backend& backend) {
+  ExportResult result;
+  const Weights weights = find_weights(request, result.messages);
+  const ModelFolder model = read_model_folder(weights.source);
+  const ParamStore params = load_params(weights, model, folder_name(request.input));
+  const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);
+  result.what = weights.what;
+  result.largest_difference = export_verified(folder_name(request.output), {model, params, tokenizer}, weights.source, make_card(weights, request), backend);
+  return result;
+}
+
+int run_export(World& world, std::span<const std::string> arguments) {
+  const std::string names[] = {"--output", "--source", "--threads"};
+  const Options options(arguments, "export", names);
+  if (options.positional().size() != 1) options.refuse("one checkpoint, run folder or model folder is needed");
+  if (!options.has("--output")) options.refuse("--output is missing");
+  const auto threads = choose_threads(world, options.integer("--threads", 0, 1)).threads;
+  if (world.rank() == 0) {
+    const auto backend = make_backend({.kind = "cpu", .threads = threads});
+    const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
+    const ExportResult result = export_model(request, *backend);
+    for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';
+    std::cout << "exported the " << result.what << " to " << printable(request.output.string()) << "; reloaded embeddings differ by at most " << result.largest_difference << '\n';
+  }
+  world.comm().barrier();
+  return 0;
+}
+
+}  // namespace lodestone
