@@ -6,6 +6,7 @@ namespace lodestone {
 std::span<const Command> commands() {
   static const Command table[] = {
       {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage, run_train},
+      {"check", "check a configuration and print the plan of its first steps", check_usage, run_check},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
       {"eval", "evaluate a model on a BEIR folder or on scored pairs", eval_usage, run_eval},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},

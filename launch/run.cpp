@@ -23,41 +23,12 @@ ModelFolder folder_of(const RunConfig& c) {
   return f;
 }
 
-EmbeddingObjectiveOptions objective_options(const TrainConfig& c) {
-  return {.chunk_tokens = c.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(c.keep_activations_mb) << 20};
-}
-
 CollateConfig collate_config(const RunConfig& c, Purpose purpose) {
   return {.group = purpose == Purpose::training ? c.data.train_group_size : 1,
           .query_max_len = c.data.query_max_len,
           .passage_max_len = c.data.passage_max_len,
           .seed = static_cast<uint64_t>(c.train.seed),
           .purpose = purpose};
-}
-
-Collator make_collator(const RunConfig& c, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus) {
-  return Collator(collate_config(c, purpose), make_framing(tokenizer, c.data.query_prompt, c.data.passage_prompt, corpus.prompts()));
-}
-
-Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
-  Corpus corpus = Corpus::open(folder);
-  check_corpus(corpus, tokenizer, folder);
-  return corpus;
-}
-
-std::optional<HeldOut> read_heldout(const RunConfig& c, const Tokenizer& tokenizer, const World& world) {
-  if (c.data.heldout.empty()) return std::nullopt;
-  const Corpus corpus = open_corpus(c.data.heldout, tokenizer);
-  return HeldOut(CorpusRows(corpus), make_collator(c, Purpose::evaluation, tokenizer, corpus), c.train.eval_rows, c.train.global_batch, world.rank(), world.size());
-}
-
-/// Weights of the folder, or random ones. A head that the folder lacks starts from random values.
-ParamStore load_params(const RunConfig& c, const ModelFolder& folder, Backend& backend) {
-  ParamStore params(embedder_layout(folder.config), c.train.precision);
-  initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
-  if (!c.model.folder.empty()) load_weights(folder, params);
-  params.refresh(backend);
-  return params;
 }
 
 }  // namespace
@@ -95,10 +66,34 @@ void check_world(const RunConfig& c, int world_size) {
                 cat("start 1 to ", c.train.global_batch, " ranks, or raise train.global_batch"));
 }
 
-void check_corpus(const Corpus& corpus, const Tokenizer& tokenizer, const std::filesystem::path& folder) {
+Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
+  Corpus corpus = Corpus::open(folder);
   if (corpus.tokenizer_fingerprint() != tokenizer.fingerprint())
     throw Error(ExitCode::data, "F26", "the corpus was packed with another tokenizer than the model's", "pack it again with --tokenizer MODEL_FOLDER")
         .at("file", folder.string());
+  return corpus;
+}
+
+Collator make_collator(const RunConfig& c, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus) {
+  return Collator(collate_config(c, purpose), make_framing(tokenizer, c.data.query_prompt, c.data.passage_prompt, corpus.prompts()));
+}
+
+std::optional<HeldOut> read_heldout(const RunConfig& c, const Tokenizer& tokenizer, int rank, int world_size) {
+  if (c.data.heldout.empty()) return std::nullopt;
+  const Corpus corpus = open_corpus(c.data.heldout, tokenizer);
+  return HeldOut(CorpusRows(corpus), make_collator(c, Purpose::evaluation, tokenizer, corpus), c.train.eval_rows, c.train.global_batch, rank, world_size);
+}
+
+ParamStore load_params(const RunConfig& c, const ModelFolder& folder, Backend& backend) {
+  ParamStore params(embedder_layout(folder.config), c.train.precision);
+  initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
+  if (!c.model.folder.empty()) load_weights(folder, params);
+  params.refresh(backend);
+  return params;
+}
+
+EmbeddingObjectiveOptions objective_options(const TrainConfig& c) {
+  return {.chunk_tokens = c.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(c.keep_activations_mb) << 20};
 }
 
 Run::Run(World& w, RunConfig config, int64_t first_step)
@@ -111,7 +106,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       params(load_params(cfg, model.folder, *backend)),
       grads_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
       grads(grads_memory.tensor(params.wide_dtype(), {params.layout().count()})),
-      heldout(read_heldout(cfg, model.tokenizer, world)),
+      heldout(read_heldout(cfg, model.tokenizer, world.rank(), world.size())),
       corpus(open_corpus(cfg.data.train, model.tokenizer)),
       rows(corpus),
       plan(make_plan(cfg, corpus)),

@@ -41,8 +41,19 @@ Plan make_plan(const RunConfig& config, const Corpus& corpus);
 /// Refuses, on all ranks alike, a world that the batch cannot be cut for.
 void check_world(const RunConfig& config, int world_size);
 
-/// Refuses a corpus that another tokenizer packed.
-void check_corpus(const Corpus& corpus, const Tokenizer& tokenizer, const std::filesystem::path& folder);
+/// Opens a packed corpus; refuses one that another tokenizer packed.
+Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer);
+
+/// What makes batches of the corpus. Throws Error (usage) on prompts that do not end where a token ends.
+Collator make_collator(const RunConfig& config, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus);
+
+/// The rank's share of the held-out rows; nothing when the configuration names none.
+std::optional<HeldOut> read_heldout(const RunConfig& config, const Tokenizer& tokenizer, int rank, int world_size);
+
+/// Weights of the folder, or random ones. A head that the folder lacks starts from random values.
+ParamStore load_params(const RunConfig& config, const ModelFolder& folder, Backend& backend);
+
+EmbeddingObjectiveOptions objective_options(const TrainConfig& config);
 
 struct Run {
   /// Loads everything; the loader starts with first_step.
