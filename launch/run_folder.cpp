@@ -79,8 +79,22 @@ bool all_succeed(Communicator& comm, std::string& failure, const Work& work) {
 
 }  // namespace
 
+namespace {
+
+/// Refuses ranks that were started with different configurations: each would train something else.
+void check_same_everywhere(Communicator& comm, const std::string& resolved) {
+  const auto hash = static_cast<int64_t>(checksum(resolved) >> 1);
+  int64_t extremes[] = {hash, -hash};
+  all_reduce(comm, std::span<int64_t>(extremes), Reduce::max);
+  if (extremes[0] != -extremes[1])
+    throw Error(ExitCode::usage, "F12", "the ranks were started with different configurations", "give every rank the same files and overrides");
+}
+
+}  // namespace
+
 RunFolder::RunFolder(World& world, const RunConfig& config)
     : world_(world), dir_(config.train.output_dir), resolved_(config.resolved), save_total_limit_(config.train.save_total_limit) {
+  check_same_everywhere(world_.comm(), resolved_);
   int64_t newest = -1;
   if (world_.rank() == 0) {
     std::error_code failure;
