@@ -211,6 +211,10 @@ class Tokenizer::Impl::Run {
 
   /// Adds the marks gathered, ordered by class and within a class as they came: a counting sort.
   void end_marks() {
+    if (state_.marks.size() == 1) {
+      add_element(state_.marks[0]);
+      return state_.marks.clear();
+    }
     std::array<std::size_t, 257> start{};
     for (const Element& mark : state_.marks) ++start[mark.combining_class + 1u];
     for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
