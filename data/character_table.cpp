@@ -28,27 +28,26 @@ std::string utf8(char32_t c) {
   return {bytes.data(), put_utf8(c, bytes.data())};
 }
 
-/// After normalising: what the pre-tokenizer makes of c.
-Element split(char32_t c, uint8_t combining_class, const TokenOf& token_of) {
-  const CodePoint p = describe(c);
+/// After normalising: what the pre-tokenizer makes of c, of which p is the description.
+Element split(char32_t c, const CodePoint& p, uint8_t combining_class, const TokenOf& token_of) {
   if (p.whitespace) return {0, Kind::space, combining_class};
   if (p.punctuation) return {static_cast<uint32_t>(token_of(utf8(c))), Kind::isolated, combining_class};
   return {c, Kind::map, combining_class};
 }
 
-/// c, which is neither removed nor white space to be cleaned, decomposed, stripped and lower-cased. An accent without
-/// combining class leaves a stop behind: marks are put into order before accents are dropped.
-std::vector<Element> normalise(char32_t c, const TokenizerOptions& options, const TokenOf& token_of) {
+/// c, described by p, which is neither removed nor white space to be cleaned, decomposed, stripped and lower-cased. An
+/// accent without combining class leaves a stop behind: marks are put into order before accents are dropped.
+std::vector<Element> normalise(char32_t c, const CodePoint& p, const TokenizerOptions& options, const TokenOf& token_of) {
   std::vector<Element> out;
   for (const char32_t part : options.strip_accents ? decompose(c) : std::u32string(1, c)) {
-    const CodePoint p = describe(part);
-    const uint8_t combining_class = options.strip_accents ? p.combining_class : uint8_t{0};
-    if (options.strip_accents && p.accent) {
+    const CodePoint of_part = part == c ? p : describe(part);
+    const uint8_t combining_class = options.strip_accents ? of_part.combining_class : uint8_t{0};
+    if (options.strip_accents && of_part.accent) {
       if (combining_class == 0) out.push_back({0, Kind::stop, 0});
       continue;
     }
     for (const char32_t lowered : options.lower_case ? to_lower(part) : std::u32string(1, part))
-      out.push_back(split(lowered, combining_class, token_of));
+      out.push_back(split(lowered, lowered == part ? of_part : describe(lowered), combining_class, token_of));
   }
   return out;
 }
@@ -59,7 +58,7 @@ CharacterTable::Entry CharacterTable::make(char32_t c, const TokenizerOptions& o
   const CodePoint p = describe(c);
   if (options.clean_text && p.removed) return pack(Kind::skip, 0);
   if (options.clean_text && p.whitespace) return pack(Kind::space, 0);
-  std::vector<Element> elements = normalise(c, options, token_of);
+  std::vector<Element> elements = normalise(c, p, options, token_of);
   if (elements.empty()) return pack(Kind::skip, 0);
   const bool single = elements.size() == 1 && elements[0].combining_class == 0;
   if (options.split_chinese_characters && p.chinese) {
