@@ -44,6 +44,13 @@ Decoded decode(const char* p, const char* end) {
   return {0xFFFD, 1};
 }
 
+/// Eight ASCII bytes with capitals made small if `small` is 0x20 in each byte, and as they are if it is 0.
+uint64_t fold_eight(uint64_t bytes, uint64_t small) {
+  constexpr uint64_t kEach = 0x0101010101010101u;
+  const uint64_t from_a = bytes + kEach * (0x80 - 'A'), beyond_z = bytes + kEach * (0x7F - 'Z');
+  return bytes | (((from_a ^ beyond_z) & kEach * 0x80) >> 2 & small);
+}
+
 /// The word being gathered. Once it has more characters than allowed, its bytes no longer matter.
 struct Word {
   static constexpr std::size_t kSlack = 16;   // bytes beyond the word that may be read
@@ -86,7 +93,8 @@ struct Tokenizer::Impl {
   AddedTokens added;
   WordPiece word_piece;
   CharacterTable characters;
-  std::array<char, 128> fold{};   // of ASCII letters and digits: what they become in a word; 0 for other characters
+  std::array<bool, 256> ascii_letter{};          // bytes that are part of a word, in lower case if that is asked for
+  std::array<CharacterTable::Entry, 128> ascii;   // the beginning of `characters`
   uint64_t fingerprint;
 };
 
@@ -101,9 +109,19 @@ class Tokenizer::Impl::Run {
     const char* const end = p + text.size();
     while (p < end) {
       const char* const run = p;
-      while (p < end && static_cast<unsigned char>(*p) < 0x80 && t_.fold[static_cast<unsigned char>(*p)] != 0) ++p;
-      if (p > run) add_ascii(run, static_cast<std::size_t>(p - run));
-      if (p < end) p = add_character(p, end);
+      while (p < end && t_.ascii_letter[static_cast<unsigned char>(*p)]) ++p;
+      if (p > run) add_ascii(run, static_cast<std::size_t>(p - run), end);
+      if (p == end) break;
+      if (static_cast<unsigned char>(*p) < 0x80) {
+        const CharacterTable::Entry entry = t_.ascii[static_cast<unsigned char>(*p)];
+        if (entry.kind() == Kind::space || entry.kind() == Kind::isolated) {
+          end_word();
+          if (entry.kind() == Kind::isolated) ids_.push_back(static_cast<int32_t>(entry.value()));
+          ++p;
+          continue;
+        }
+      }
+      p = add_character(p, end);
     }
     end_word();
   }
@@ -111,12 +129,23 @@ class Tokenizer::Impl::Run {
  private:
   bool too_long(int64_t characters) const { return characters > t_.options.max_characters_per_word; }
 
-  void add_ascii(const char* p, std::size_t n) {
+  /// n ASCII letters at p; the text goes on to `end`.
+  void add_ascii(const char* p, std::size_t n, const char* end) {
     word_.characters += static_cast<int64_t>(n);
     if (too_long(word_.characters)) return;
-    char* out = word_.room_for(n);
-    for (std::size_t i = 0; i < n; ++i) out[i] = t_.fold[static_cast<unsigned char>(p[i])];
+    const uint64_t small = t_.options.lower_case ? 0x2020202020202020u : 0;
+    char* out = word_.room_for(n + 8);
+    std::size_t done = 0;
+    for (; done < n && p + done + 8 <= end; done += 8) fold_to(p + done, 8, small, out + done);
+    if (done < n) fold_to(p + done, n - done, small, out + done);
     word_.size += n;
+  }
+
+  static void fold_to(const char* p, std::size_t n, uint64_t small, char* out) {
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, p, n);
+    bytes = fold_eight(bytes, small);
+    std::memcpy(out, &bytes, 8);
   }
 
   void add_bytes(const char* p, std::size_t n) {
@@ -276,10 +305,9 @@ Tokenizer::Impl::Impl(const TokenizerSpec& spec)
                    return options.max_characters_per_word >= 1 ? ids.at(0) : unk;
                  }),
       fingerprint(hash_of(spec)) {
-  for (unsigned char byte = 1; byte < fold.size(); ++byte) {
-    const CharacterTable::Entry entry = characters.at(byte);
-    if (entry.kind() == Kind::copy) fold[byte] = static_cast<char>(byte);
-    if (entry.kind() == Kind::map && entry.value() < fold.size()) fold[byte] = static_cast<char>(entry.value());
+  for (unsigned char byte = 0; byte < ascii.size(); ++byte) {
+    ascii[byte] = characters.at(byte);
+    ascii_letter[byte] = ascii[byte].kind() == Kind::copy || ascii[byte].kind() == Kind::map;
   }
 }
 
