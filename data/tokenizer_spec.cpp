@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -20,12 +21,13 @@ namespace fs = std::filesystem;
 constexpr int64_t kMostTokens = 1 << 24;
 
 std::string read_text(const fs::path& file) {
+  std::error_code none;
+  const std::uintmax_t size = fs::file_size(file, none);
+  std::string text(none ? 0 : size, '\0');
   std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in || text.fail())
+  if (none || !in.read(text.data(), static_cast<std::streamsize>(text.size())))
     throw Error(ExitCode::usage, "tokenizer", "cannot read the tokenizer's file", "check its name and permissions").at("file", file.string());
-  return std::move(text).str();
+  return text;
 }
 
 Error vocabulary_error(std::string what, std::string remedy) {
