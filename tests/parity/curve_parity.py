@@ -4,7 +4,8 @@
 Run:  "$(tests/parity/venv.sh)" tests/parity/curve_parity.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--steps 20] [--precision f32] [--batch 32]
 
 f32: the largest difference of a step's loss must be at most 1e-3. bf16 (against PyTorch's f32, --steps 200): at most 2 % of the
-loss, each a mean over 10 steps. Batches come from `lodestone check --steps`, whose row ids are line numbers of TRAIN.jsonl.
+loss, each a mean over 10 steps. Batches come from `lodestone check --steps`; TRAIN.jsonl must fit in
+one shard (some MB), whose rows are its lines grouped by source.
 """
 import argparse
 import json
@@ -64,6 +65,8 @@ def main():
     args.add_argument("--precision", default="f32", choices=("f32", "bf16"))
     a = args.parse_args()
     rows = [json.loads(line) for line in open(a.data, encoding="utf-8")]
+    first_seen = {source: i for i, source in enumerate(dict.fromkeys(r["source"] for r in rows))}
+    rows.sort(key=lambda r: first_seen[r["source"]])  # the order inside one shard; stable, as packing is
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
         subprocess.run([a.lodestone, "pack", "--tokenizer", a.model, "--output", tmp / "corpus", a.data], check=True, capture_output=True)
