@@ -82,12 +82,15 @@ std::optional<FoundCheckpoint> find_newest_verified(const fs::path& run, std::ve
     }
   }
   if (steps.empty()) return std::nullopt;
-  throw Error(ExitCode::checkpoint, "F22", cat("none of the ", steps.size(), " checkpoints can be used; the newest: ", messages[messages.size() - steps.size()]),
-              "restore one from a backup, or choose another output folder to start anew")
+  throw Error(
+      ExitCode::checkpoint, "F22",
+      cat("none of the ", steps.size(), " checkpoints can be used; the newest: ", messages[messages.size() - steps.size()]),
+      "restore one from a backup, or choose another output folder to start anew")
       .at("file", run.string());
 }
 
-std::vector<std::string> retain_checkpoints(const fs::path& run, int64_t keep, std::optional<int64_t> pinned, std::map<int64_t, bool>& verified) {
+std::vector<std::string> retain_checkpoints(const fs::path& run, int64_t keep, std::optional<int64_t> pinned,
+                                            std::map<int64_t, bool>& verified) {
   std::vector<std::string> failures;
   const std::vector<int64_t> steps = list_checkpoints(run);
   keep = std::max(keep, fewest_kept);
@@ -97,7 +100,7 @@ std::vector<std::string> retain_checkpoints(const fs::path& run, int64_t keep, s
       if (step != pinned) remove_checkpoint(run, step, failures);
       continue;
     }
-    if (static_cast<int64_t>(steps.size()) <= keep) break;   // nothing to remove, so nothing to verify
+    if (static_cast<int64_t>(steps.size()) <= keep) break;  // nothing to remove, so nothing to verify
     const auto known = verified.find(step);
     if (known == verified.end()) verified[step] = verifies(run / checkpoint_name(step));
     good += verified[step] ? 1 : 0;

@@ -25,26 +25,26 @@ namespace lodestone {
 /// One flat vector of the training state: "params", "adam_m", "adam_v". f32 or f64, laid out as `layout`.
 struct CheckpointVector {
   std::string name;
-  Tensor values;   // [layout.count()]
+  Tensor values;  // [layout.count()]
 };
 
 struct CheckpointPart {
-  std::string file;              // name inside the folder
+  std::string file;  // name inside the folder
   uint64_t size_bytes = 0;
   uint64_t header_checksum = 0;  // the header holds a checksum for each of its tensors
 };
 
 /// RUN/checkpoint-N/manifest.json. The file carries a checksum of itself.
 struct CheckpointManifest {
-  int64_t step = 0;              // finished optimizer steps
-  uint64_t save_id = 0;          // the same in all parts of one save: parts of two saves are never mixed
-  int64_t world_size = 1;        // for information only
-  std::map<std::string, std::string> fingerprints;   // e.g. "config", "tokenizer", "corpus": compared by the caller
-  std::map<std::string, std::string> documents;      // further files by name, e.g. "trainer_state.json" -> its text
+  int64_t step = 0;                                 // finished optimizer steps
+  uint64_t save_id = 0;                             // the same in all parts of one save: parts of two saves are never mixed
+  int64_t world_size = 1;                           // for information only
+  std::map<std::string, std::string> fingerprints;  // e.g. "config", "tokenizer", "corpus": compared by the caller
+  std::map<std::string, std::string> documents;     // further files by name, e.g. "trainer_state.json" -> its text
   // Filled in by publish_checkpoint:
   std::vector<CheckpointPart> parts;
-  std::map<std::string, DType> vectors;                                    // which vectors, and of what
-  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;       // the layout's names and shapes
+  std::map<std::string, DType> vectors;                               // which vectors, and of what
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;  // the layout's names and shapes
 };
 
 /// This rank's share of a flat vector of n elements: contiguous, sizes differ by at most one.
@@ -62,8 +62,8 @@ void begin_checkpoint(const std::filesystem::path& run, int64_t step);
 void write_part(const std::filesystem::path& run, int64_t step, uint64_t save_id, int64_t index, const ParamLayout& layout,
                 std::span<const CheckpointVector> vectors, Slice share);
 
-/// Makes the save visible: parts 0 to `parts` - 1, each of which must be there and of this save. Throws Error (storage, or checkpoint
-/// when a part is missing or of another save); RUN/checkpoint-N.tmp then still exists: abandon_checkpoint removes it.
+/// Makes the save visible: parts 0 to `parts` - 1, each of which must be there and of this save. Throws Error (storage, or
+/// checkpoint when a part is missing or of another save); RUN/checkpoint-N.tmp then still exists: abandon_checkpoint removes it.
 /// An earlier folder of the same step is replaced.
 void publish_checkpoint(const std::filesystem::path& run, CheckpointManifest manifest, const ParamLayout& layout,
                         std::span<const CheckpointVector> vectors, int64_t parts);
@@ -94,7 +94,8 @@ std::optional<FoundCheckpoint> find_newest_verified(const std::filesystem::path&
 
 /// Fills the vectors by name from all parts, verifying each tensor's checksum on the way. The layout's names and shapes must
 /// be those of the save. Throws as verify_checkpoint, and Error (checkpoint, "F26") naming the tensor that does not fit.
-void load_checkpoint(const std::filesystem::path& checkpoint, const ParamLayout& layout, std::span<const CheckpointVector> vectors);
+void load_checkpoint(const std::filesystem::path& checkpoint, const ParamLayout& layout,
+                     std::span<const CheckpointVector> vectors);
 
 /// Removes all but the newest `keep` checkpoints. Only a checkpoint that verifies counts, and at least two of those are kept
 /// whatever `keep` says; `verified` remembers steps that were verified or written by this process. `pinned` (e.g. the best) is

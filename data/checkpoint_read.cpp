@@ -16,13 +16,15 @@ constexpr size_t max_document_bytes = size_t{1} << 30;
 constexpr size_t piece_bytes = size_t{1} << 20;
 
 Error damaged(const char* code, std::string what, const fs::path& file) {
-  return Error(ExitCode::checkpoint, code, std::move(what), "an older checkpoint is used where there is one").at("file", file.string());
+  return Error(ExitCode::checkpoint, code, std::move(what), "an older checkpoint is used where there is one")
+      .at("file", file.string());
 }
 
 uint64_t parse_hex(const std::string& text, const fs::path& file) {
   uint64_t value = 0;
   const auto end = text.data() + text.size();
-  if (text.size() != 16 || std::from_chars(text.data(), end, value, 16).ptr != end) throw damaged("F22", cat("\"", text, "\" is not a checksum"), file);
+  if (text.size() != 16 || std::from_chars(text.data(), end, value, 16).ptr != end)
+    throw damaged("F22", cat("\"", text, "\" is not a checksum"), file);
   return value;
 }
 
@@ -58,7 +60,9 @@ DType dtype_named(const std::string& name, const fs::path& file) {
 CheckpointManifest parse_manifest(const fs::path& folder, const Json& json) {
   const fs::path file = folder / manifest_file;
   if (json.at("format") != version)
-    throw Error(ExitCode::checkpoint, "F26", cat("the format is ", json.at("format").dump(), ", this program reads ", version), "use the program version that wrote it").at("file", file.string());
+    throw Error(ExitCode::checkpoint, "F26", cat("the format is ", json.at("format").dump(), ", this program reads ", version),
+                "use the program version that wrote it")
+        .at("file", file.string());
   CheckpointManifest m;
   m.step = json.at("step").get<int64_t>();
   m.save_id = parse_hex(json.at("save_id").get<std::string>(), file);
@@ -66,7 +70,8 @@ CheckpointManifest parse_manifest(const fs::path& folder, const Json& json) {
   m.fingerprints = json.at("fingerprints").get<std::map<std::string, std::string>>();
   for (const auto& [name, info] : json.at("documents").items()) {
     std::string text = read_whole(inside(folder, name));
-    if (text.size() != info.at("size_bytes").get<size_t>()) throw damaged("F23", cat("the file has ", text.size(), " bytes, not ", info.at("size_bytes").get<size_t>()), folder / name);
+    if (text.size() != info.at("size_bytes").get<size_t>())
+      throw damaged("F23", cat("the file has ", text.size(), " bytes, not ", info.at("size_bytes").get<size_t>()), folder / name);
     if (hex64(checksum(text)) != info.at("xxh3")) throw damaged("F22", "the file does not match its checksum", folder / name);
     m.documents[name] = std::move(text);
   }
@@ -76,7 +81,8 @@ CheckpointManifest parse_manifest(const fs::path& folder, const Json& json) {
     m.parts.push_back({name, part.at("size_bytes").get<uint64_t>(), parse_hex(part.at("header_xxh3").get<std::string>(), file)});
   }
   for (const auto& [name, dtype] : json.at("vectors").items()) m.vectors[name] = dtype_named(dtype.get<std::string>(), file);
-  for (const Json& tensor : json.at("tensors")) m.tensors.emplace_back(tensor.at("name").get<std::string>(), tensor.at("shape").get<std::vector<int64_t>>());
+  for (const Json& tensor : json.at("tensors"))
+    m.tensors.emplace_back(tensor.at("name").get<std::string>(), tensor.at("shape").get<std::vector<int64_t>>());
   return m;
 }
 
@@ -110,7 +116,8 @@ void check_tensor(const SafetensorsReader& reader, const StoredTensor& tensor) {
   Checksum sum;
   std::vector<std::byte> piece(static_cast<size_t>(std::min<uint64_t>(piece_bytes, tensor.end - tensor.begin)));
   for (uint64_t at = 0; at < tensor.end - tensor.begin; at += piece.size()) {
-    const auto bytes = std::span(piece).first(static_cast<size_t>(std::min<uint64_t>(piece.size(), tensor.end - tensor.begin - at)));
+    const auto bytes =
+        std::span(piece).first(static_cast<size_t>(std::min<uint64_t>(piece.size(), tensor.end - tensor.begin - at)));
     reader.read_bytes(tensor, at, bytes);
     sum.add(bytes);
   }
@@ -130,21 +137,30 @@ class Coverage {
         auto& ranges = seen_[{vector, param}];
         std::sort(ranges.begin(), ranges.end(), [](const Seen& a, const Seen& b) { return a.range.begin < b.range.begin; });
         for (const Seen& r : ranges) {
-          if (r.range.begin != next) throw damaged("F23", cat("elements ", next, " to ", r.range.begin, " are missing or there twice"), r.file).at("tensor", vector + "/" + param);
+          if (r.range.begin != next)
+            throw damaged("F23", cat("elements ", next, " to ", r.range.begin, " are missing or there twice"), r.file)
+                .at("tensor", vector + "/" + param);
           next = r.range.end;
         }
-        if (next != count) throw damaged("F23", cat("elements from ", next, " of ", count, " are missing"), folder).at("tensor", vector + "/" + param);
+        if (next != count)
+          throw damaged("F23", cat("elements from ", next, " of ", count, " are missing"), folder)
+              .at("tensor", vector + "/" + param);
       }
   }
 
  private:
-  struct Seen { Slice range; fs::path file; };
+  struct Seen {
+    Slice range;
+    fs::path file;
+  };
   std::map<std::pair<std::string, std::string>, std::vector<Seen>> seen_;
 };
 
 RangeName range_of(const StoredTensor& tensor, const fs::path& file) {
   RangeName name = parse_range_name(tensor.name);
-  if (name.range.count() != tensor.count) throw damaged("F22", cat("the name says ", name.range.count(), " elements, the tensor has ", tensor.count), file).at("tensor", tensor.name);
+  if (name.range.count() != tensor.count)
+    throw damaged("F22", cat("the name says ", name.range.count(), " elements, the tensor has ", tensor.count), file)
+        .at("tensor", tensor.name);
   return name;
 }
 
@@ -179,7 +195,10 @@ CheckpointManifest verify_checkpoint(const fs::path& checkpoint) {
 void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std::span<const CheckpointVector> vectors) {
   const CheckpointManifest manifest = read_manifest(checkpoint);
   const auto foreign = [&](std::string what, const std::string& tensor) {
-    return Error(ExitCode::checkpoint, "F26", std::move(what), "use the model configuration of the run that wrote it, or another output folder").at("tensor", tensor).at("file", (checkpoint / manifest_file).string());
+    return Error(ExitCode::checkpoint, "F26", std::move(what),
+                 "use the model configuration of the run that wrote it, or another output folder")
+        .at("tensor", tensor)
+        .at("file", (checkpoint / manifest_file).string());
   };
   const auto shapes = shapes_of(layout);
   for (size_t i = 0; i < std::max(shapes.size(), manifest.tensors.size()); ++i) {
@@ -191,7 +210,8 @@ void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std:
   for (const CheckpointVector& v : vectors) {
     const auto stored = manifest.vectors.find(v.name);
     if (stored == manifest.vectors.end()) throw foreign("the checkpoint lacks this vector", v.name);
-    if (stored->second != v.values.dtype()) throw foreign(cat("the checkpoint holds ", name_of(stored->second), ", this run uses ", name_of(v.values.dtype())), v.name);
+    if (stored->second != v.values.dtype())
+      throw foreign(cat("the checkpoint holds ", name_of(stored->second), ", this run uses ", name_of(v.values.dtype())), v.name);
     LODE_CHECK(v.values.count() == layout.count(), v.name, " has ", v.values.count(), " elements, the layout ", layout.count());
     wanted[v.name] = stored->second;
   }
@@ -200,9 +220,11 @@ void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std:
     const SafetensorsReader reader = open_part(checkpoint, manifest, part);
     for (const StoredTensor& tensor : reader.tensors()) {
       const RangeName name = range_of(tensor, reader.path());
-      const auto vector = std::find_if(vectors.begin(), vectors.end(), [&](const CheckpointVector& v) { return v.name == name.vector; });
+      const auto vector =
+          std::find_if(vectors.begin(), vectors.end(), [&](const CheckpointVector& v) { return v.name == name.vector; });
       if (vector == vectors.end()) continue;
-      const bool known = layout.contains(name.param) && name.range.end <= layout.find(name.param).slice.count() && tensor.dtype == stored_name(vector->values.dtype());
+      const bool known = layout.contains(name.param) && name.range.end <= layout.find(name.param).slice.count() &&
+                         tensor.dtype == stored_name(vector->values.dtype());
       if (!known) throw damaged("F22", "the tensor does not belong to its manifest", reader.path()).at("tensor", tensor.name);
       const int64_t first = layout.find(name.param).slice.begin;
       const Tensor place = vector->values.slice({first + name.range.begin, first + name.range.end});
@@ -222,9 +244,10 @@ RangeName parse_range_name(const std::string& text) {
   const auto number = [&](size_t begin, size_t end, int64_t& value) {
     return std::from_chars(text.data() + begin, text.data() + end, value).ptr == text.data() + end;
   };
-  const bool good = slash != std::string::npos && open != std::string::npos && colon != std::string::npos && slash < open && open + 1 < colon &&
-                    text.ends_with(']') && number(open + 1, colon, name.range.begin) && number(colon + 1, text.size() - 1, name.range.end) &&
-                    0 <= name.range.begin && name.range.begin <= name.range.end;
+  const bool good = slash != std::string::npos && open != std::string::npos && colon != std::string::npos && slash < open &&
+                    open + 1 < colon && text.ends_with(']') && number(open + 1, colon, name.range.begin) &&
+                    number(colon + 1, text.size() - 1, name.range.end) && 0 <= name.range.begin &&
+                    name.range.begin <= name.range.end;
   if (!good) throw Error(ExitCode::checkpoint, "F22", "this is not the name of a checkpoint's tensor").at("tensor", text);
   name.vector = text.substr(0, slash);
   name.param = text.substr(slash + 1, open - slash - 1);

@@ -28,7 +28,8 @@ void write_part(const fs::path& run, int64_t step, uint64_t save_id, int64_t ind
   std::map<std::string, std::string> metadata{
       {"format", version}, {"step", std::to_string(step)}, {"save_id", hex64(save_id)}, {"part", std::to_string(index)}};
   for (const CheckpointVector& vector : vectors) {
-    LODE_CHECK(vector.values.count() == layout.count(), vector.name, " has ", vector.values.count(), " elements, the layout ", layout.count());
+    LODE_CHECK(vector.values.count() == layout.count(), vector.name, " has ", vector.values.count(), " elements, the layout ",
+               layout.count());
     LODE_CHECK(vector.values.dtype() == vectors[0].values.dtype(), "the vectors of one checkpoint have one dtype");
     for (const Param& p : layout.params()) {
       const Slice both{std::max(p.slice.begin, share.begin), std::min(p.slice.end, share.end)};
@@ -52,7 +53,8 @@ OrderedJson to_json(const CheckpointManifest& m) {
   json["world_size"] = m.world_size;
   json["fingerprints"] = m.fingerprints;
   json["documents"] = OrderedJson::object();
-  for (const auto& [name, text] : m.documents) json["documents"][name] = {{"size_bytes", text.size()}, {"xxh3", hex64(checksum(text))}};
+  for (const auto& [name, text] : m.documents)
+    json["documents"][name] = {{"size_bytes", text.size()}, {"xxh3", hex64(checksum(text))}};
   json["parts"] = OrderedJson::array();
   for (const CheckpointPart& p : m.parts)
     json["parts"].push_back({{"file", p.file}, {"size_bytes", p.size_bytes}, {"header_xxh3", hex64(p.header_checksum)}});
@@ -73,7 +75,8 @@ std::string manifest_text(const CheckpointManifest& manifest) {
 
 }  // namespace
 
-void publish_checkpoint(const fs::path& run, CheckpointManifest manifest, const ParamLayout& layout, std::span<const CheckpointVector> vectors, int64_t parts) {
+void publish_checkpoint(const fs::path& run, CheckpointManifest manifest, const ParamLayout& layout,
+                        std::span<const CheckpointVector> vectors, int64_t parts) {
   const fs::path folder = temporary_folder(run, manifest.step);
   manifest.parts.clear();
   manifest.vectors.clear();
@@ -104,7 +107,9 @@ std::string part_file(int64_t index) {
   return text;
 }
 
-std::string to_text(const RangeName& name) { return cat(name.vector, "/", name.param, "[", name.range.begin, ":", name.range.end, "]"); }
+std::string to_text(const RangeName& name) {
+  return cat(name.vector, "/", name.param, "[", name.range.begin, ":", name.range.end, "]");
+}
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> shapes_of(const ParamLayout& layout) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;

@@ -62,7 +62,8 @@ void InputFile::read(uint64_t offset, std::span<std::byte> bytes) const {
 std::string read_text_file(const fs::path& path, size_t limit, ExitCode exit_code) {
   const InputFile file(path, exit_code);
   if (file.size() > limit)
-    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected")).at("file", path.string());
+    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected"))
+        .at("file", path.string());
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
   return text;
@@ -101,7 +102,7 @@ void write_new_file(const fs::path& path, std::string_view text) {
 void write_file_atomically(const fs::path& path, std::string_view text) {
   fs::path temporary = path;
   temporary += ".tmp";
-  ::unlink(temporary.c_str());   // left by a crash
+  ::unlink(temporary.c_str());  // left by a crash
   write_new_file(temporary, text);
   try {
     rename_path(temporary, path);
@@ -135,19 +136,22 @@ void sync_folder(const fs::path& folder) {
   const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!descriptor) throw storage_error("F20", "cannot open the folder", folder, errno);
   // EINVAL: some network file systems have no fsync for folders; their renames are ordered by the server.
-  if (::fsync(descriptor.get()) != 0 && errno != EINVAL) throw storage_error("F20", "cannot bring the folder to the device", folder, errno);
+  if (::fsync(descriptor.get()) != 0 && errno != EINVAL)
+    throw storage_error("F20", "cannot bring the folder to the device", folder, errno);
 }
 
 void sync_folder_tree(const fs::path& folder) {
   std::error_code error;
-  for (auto entry = fs::recursive_directory_iterator(folder, error); !error && entry != fs::recursive_directory_iterator(); entry.increment(error))
+  for (auto entry = fs::recursive_directory_iterator(folder, error); !error && entry != fs::recursive_directory_iterator();
+       entry.increment(error))
     if (entry->is_directory(error)) sync_folder(entry->path());
   if (error) throw storage_error("F20", "cannot list the folder", folder, error.value());
   sync_folder(folder);
 }
 
 void rename_path(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) throw storage_error("F19", cat("cannot rename to ", to.filename().string()), from, errno);
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    throw storage_error("F19", cat("cannot rename to ", to.filename().string()), from, errno);
 }
 
 void check_writable(const fs::path& folder) {
@@ -162,7 +166,8 @@ void check_writable(const fs::path& folder) {
     if (::unlink(second.c_str()) != 0) throw storage_error("F21", "cannot remove", second, errno);
   } catch (const Error& error) {
     ::unlink(first.c_str());
-    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", error.what()), "choose another output folder or change its permissions")
+    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", error.what()),
+                "choose another output folder or change its permissions")
         .at("file", folder.string());
   }
 }
@@ -175,7 +180,8 @@ void publish_folder(const fs::path& temporary, const fs::path& path, IfExists if
   std::error_code ignored;
   const bool exists = fs::exists(fs::symlink_status(path, ignored));
   if (exists && if_exists == IfExists::refuse)
-    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it").at("file", path.string());
+    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
+        .at("file", path.string());
   fs::path old = path;
   old += ".old.tmp";
   fs::remove_all(old, ignored);
@@ -183,7 +189,7 @@ void publish_folder(const fs::path& temporary, const fs::path& path, IfExists if
     rename_path(temporary, path);
   } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
     rename_path(temporary, old);
-  } else {                       // a file system that cannot exchange two names
+  } else {  // a file system that cannot exchange two names
     rename_path(path, old);
     rename_path(temporary, path);
   }

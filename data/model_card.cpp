@@ -25,9 +25,12 @@ std::string fixed(double value) {
 
 const char* name_of(Pooling pooling) {
   switch (pooling) {
-    case Pooling::cls: return "first token ([CLS])";
-    case Pooling::mean: return "mean over tokens";
-    case Pooling::last_token: return "last token";
+    case Pooling::cls:
+      return "first token ([CLS])";
+    case Pooling::mean:
+      return "mean over tokens";
+    case Pooling::last_token:
+      return "last token";
   }
   return "?";
 }
@@ -41,8 +44,9 @@ void front_matter(std::ostream& out, const ModelCard& card) {
   if (!card.results.empty()) {
     out << "model-index:\n- name: " << quoted(card.name.empty() ? "model" : card.name) << "\n  results:\n";
     for (const ModelCard::Result& r : card.results)
-      out << "  - task:\n      type: information-retrieval\n    dataset:\n      name: " << quoted(r.dataset) << "\n      type: " << quoted(r.dataset)
-          << "\n    metrics:\n    - type: " << quoted(r.metric) << "\n      value: " << fixed(r.after) << "\n";
+      out << "  - task:\n      type: information-retrieval\n    dataset:\n      name: " << quoted(r.dataset)
+          << "\n      type: " << quoted(r.dataset) << "\n    metrics:\n    - type: " << quoted(r.metric)
+          << "\n      value: " << fixed(r.after) << "\n";
   }
   out << "---\n\n";
 }
@@ -56,22 +60,26 @@ std::string model_card(const ModelFolder& model, const ModelCard& card) {
   out << "# " << (card.name.empty() ? "Text-embedding model" : card.name) << "\n\nMaps texts to vectors of " << c.embedding()
       << " numbers, for search, clustering and comparing texts.\n\n## Model\n\n";
   if (!card.base_model.empty()) out << "- Base model: " << card.base_model << "\n";
-  out << "- Encoder: BERT, " << c.encoder.layers << " layers, hidden size " << c.encoder.hidden << ", " << c.encoder.heads << " heads\n- Pooling: "
-      << name_of(c.pooling) << "\n";
+  out << "- Encoder: BERT, " << c.encoder.layers << " layers, hidden size " << c.encoder.hidden << ", " << c.encoder.heads
+      << " heads\n- Pooling: " << name_of(c.pooling) << "\n";
   if (c.head) out << "- Dense: " << c.encoder.hidden << " to " << c.head->out_features << (c.head->tanh ? ", tanh" : "") << "\n";
-  out << "- Normalised: " << (c.normalize ? "yes" : "no") << "\n- Longest text: " << model.max_seq_length << " tokens, longer ones are cut\n- Similarity: "
-      << model.similarity << "\n\n## Usage\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+  out << "- Normalised: " << (c.normalize ? "yes" : "no") << "\n- Longest text: " << model.max_seq_length
+      << " tokens, longer ones are cut\n- Similarity: " << model.similarity
+      << "\n\n## Usage\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
          "model = SentenceTransformer(\"path/of/this/folder\")\n"
-         "queries = model.encode([\"a question\"]" << (model.prompts.contains("query") ? ", prompt_name=\"query\"" : "")
+         "queries = model.encode([\"a question\"]"
+      << (model.prompts.contains("query") ? ", prompt_name=\"query\"" : "")
       << ")\ntexts = model.encode([\"an answer\", \"another text\"])\nprint(model.similarity(queries, texts))\n```\n";
   if (!model.prompts.empty()) {
     out << "\nPrompts put in front of a text:\n\n";
-    for (const auto& [name, text] : model.prompts) out << "- " << name << ": `" << text << "`" << (name == model.default_prompt ? " (default)" : "") << "\n";
+    for (const auto& [name, text] : model.prompts)
+      out << "- " << name << ": `" << text << "`" << (name == model.default_prompt ? " (default)" : "") << "\n";
   }
   if (!card.results.empty()) {
     out << "\n## Evaluation\n\n| Data | Metric | Before | After |\n|---|---|---|---|\n";
     for (const ModelCard::Result& r : card.results)
-      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after) << " |\n";
+      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after)
+          << " |\n";
   }
   if (card.steps > 0 || !card.hyper_parameters.empty()) {
     out << "\n## Training\n\n";

@@ -20,8 +20,9 @@ void write_json(const fs::path& file, const OrderedJson& json) { write_new_file(
 
 OrderedJson bert_config(const ModelFolder& model) {
   OrderedJson json = OrderedJson::parse(model.config_json);
-  for (const char* key : {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "num_labels", "id2label", "label2id",
-                          "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
+  for (const char* key :
+       {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "num_labels", "id2label",
+        "label2id", "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
     json.erase(key);
   const EncoderConfig& c = model.config.encoder;
   json["architectures"] = {"BertModel"};
@@ -67,7 +68,8 @@ void write_configuration(const fs::path& folder, const ModelFolder& model) {
   const auto add = [&](const char* kind) {
     const size_t index = modules.size();
     const std::string path = index == 0 ? std::string() : cat(index, "_", kind);
-    modules.push_back({{"idx", index}, {"name", std::to_string(index)}, {"path", path}, {"type", cat("sentence_transformers.models.", kind)}});
+    modules.push_back(
+        {{"idx", index}, {"name", std::to_string(index)}, {"path", path}, {"type", cat("sentence_transformers.models.", kind)}});
     if (index != 0) make_folder(folder / path);
     return folder / path;
   };
@@ -82,8 +84,10 @@ void write_configuration(const fs::path& folder, const ModelFolder& model) {
   general["model_type"] = "SentenceTransformer";
   general["prompts"] = OrderedJson::object();
   for (const auto& [name, text] : model.prompts) general["prompts"][name] = text;
-  if (model.default_prompt.empty()) general["default_prompt_name"] = nullptr;
-  else general["default_prompt_name"] = model.default_prompt;
+  if (model.default_prompt.empty())
+    general["default_prompt_name"] = nullptr;
+  else
+    general["default_prompt_name"] = model.default_prompt;
   general["similarity_fn_name"] = model.similarity;
   write_json(folder / "config_sentence_transformers.json", general);
 }
@@ -116,8 +120,10 @@ void add_pooler(PoolerWeights& pooler, int64_t hidden, F32Tensors& tensors) {
 void write_weights(const fs::path& folder, const ModelFolder& model, const ParamStore& params, PoolerWeights& pooler) {
   F32Tensors encoder, dense;
   for (const Param& p : params.layout().params()) {
-    if (p.name.starts_with("head.")) dense.add("linear." + p.name.substr(5), params.master(p));
-    else encoder.add(p.name, params.master(p));
+    if (p.name.starts_with("head."))
+      dense.add("linear." + p.name.substr(5), params.master(p));
+    else
+      encoder.add(p.name, params.master(p));
   }
   add_pooler(pooler, model.config.encoder.hidden, encoder);
   write_safetensors(folder / "model.safetensors", encoder.list());
@@ -128,13 +134,14 @@ void write_weights(const fs::path& folder, const ModelFolder& model, const Param
 template <class Fill>
 void write_folder(const fs::path& path, IfExists if_exists, Fill fill) {
   fs::path target = path;
-  if (target.filename().empty()) target = target.parent_path();   // "out/" and "out" are one folder
+  if (target.filename().empty()) target = target.parent_path();  // "out/" and "out" are one folder
   if (if_exists == IfExists::refuse && path_exists(target))
-    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it").at("file", target.string());
+    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
+        .at("file", target.string());
   fs::path temporary = target;
   temporary += ".tmp";
   std::error_code ignored;
-  fs::remove_all(temporary, ignored);   // left by a crash
+  fs::remove_all(temporary, ignored);  // left by a crash
   make_folder(temporary);
   try {
     fill(temporary);
@@ -147,7 +154,8 @@ void write_folder(const fs::path& path, IfExists if_exists, Fill fill) {
 
 }  // namespace
 
-void write_model_folder(const fs::path& path, const ModelFolder& model, const ParamStore& params, const fs::path& source, const ModelCard& card, IfExists if_exists) {
+void write_model_folder(const fs::path& path, const ModelFolder& model, const ParamStore& params, const fs::path& source,
+                        const ModelCard& card, IfExists if_exists) {
   PoolerWeights pooler = read_pooler(source, model.config.encoder.hidden);
   write_folder(path, if_exists, [&](const fs::path& folder) {
     write_configuration(folder, model);

@@ -14,15 +14,18 @@ namespace lodestone {
 
 /// What the model card (README.md) says; empty parts are left out.
 struct ModelCard {
-  std::string name;                                                    // title
-  std::string base_model;                                              // where the starting weights came from
-  std::string loss;                                                    // e.g. "InfoNCE, temperature 0.05, negatives across 2 ranks"
+  std::string name;        // title
+  std::string base_model;  // where the starting weights came from
+  std::string loss;        // e.g. "InfoNCE, temperature 0.05, negatives across 2 ranks"
   int64_t training_pairs = 0;
   int64_t steps = 0;
-  std::vector<std::pair<std::string, std::string>> hyper_parameters;   // name, value
-  struct Result { std::string dataset, metric; double before, after; };
-  std::vector<Result> results;                                         // before < 0: not measured
-  std::string program;                                                 // "Lodestone 0.1.0"
+  std::vector<std::pair<std::string, std::string>> hyper_parameters;  // name, value
+  struct Result {
+    std::string dataset, metric;
+    double before, after;
+  };
+  std::vector<Result> results;  // before < 0: not measured
+  std::string program;          // "Lodestone 0.1.0"
 };
 
 /// The README.md text: front matter that model hubs read, usage, architecture, results, training.

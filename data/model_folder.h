@@ -22,7 +22,7 @@ struct ModelFolder {
   std::map<std::string, std::string> prompts;  // name -> text put in front, e.g. "query" -> "query: "
   std::string default_prompt;                  // a name of `prompts`, or empty
   std::string similarity = "cosine";
-  std::string config_json;                     // config.json as it was read; kept keys go into an export
+  std::string config_json;  // config.json as it was read; kept keys go into an export
 };
 
 /// Reads config.json and, where present, modules.json, N_Pooling, N_Dense, N_Normalize, sentence_bert_config.json,
@@ -42,7 +42,7 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
 
 /// The pooler (dense layer behind [CLS]) of a folder's weights: not used here, kept so that an export has it again.
 struct PoolerWeights {
-  std::vector<float> weight, bias;   // [H,H], [H]; empty when there is none
+  std::vector<float> weight, bias;  // [H,H], [H]; empty when there is none
 };
 PoolerWeights read_pooler(const std::filesystem::path& folder, int64_t hidden);
 

@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Error refused(const fs::path& file, const std::string& tensor, std::string what, std::string remedy = "use weights that belong to this config.json") {
+Error refused(const fs::path& file, const std::string& tensor, std::string what,
+              std::string remedy = "use weights that belong to this config.json") {
   return Error(ExitCode::checkpoint, "F42", std::move(what), std::move(remedy)).at("tensor", tensor).at("file", file.string());
 }
 
@@ -21,9 +22,14 @@ fs::path weights_file(const fs::path& folder) {
   const fs::path file = folder / "model.safetensors";
   if (path_exists(file)) return file;
   Error error(ExitCode::checkpoint, "missing", "the folder has no model.safetensors");
-  if (path_exists(folder / "model.safetensors.index.json")) error.remedy("weights in several files are not read: save the model again as one file");
-  else if (path_exists(folder / "pytorch_model.bin")) error.remedy("pytorch_model.bin is not read because loading it can run code: save the model again with save_pretrained(..., safe_serialization=True)");
-  else error.remedy("give a folder with model.safetensors, or start from random weights with model.config and model.vocab");
+  if (path_exists(folder / "model.safetensors.index.json"))
+    error.remedy("weights in several files are not read: save the model again as one file");
+  else if (path_exists(folder / "pytorch_model.bin"))
+    error.remedy(
+        "pytorch_model.bin is not read because loading it can run code: save the model again with save_pretrained(..., "
+        "safe_serialization=True)");
+  else
+    error.remedy("give a folder with model.safetensors, or start from random weights with model.config and model.vocab");
   throw error.at("file", folder.string());
 }
 
@@ -38,7 +44,8 @@ std::string name_prefix(const SafetensorsReader& reader) {
 /// The stored tensor of parameter `name`; LayerNorm weights are called gamma and beta in old files.
 const StoredTensor* find_parameter(const SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
   if (const StoredTensor* t = reader.find(prefix + name)) return t;
-  for (const auto& [now, once] : {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")})
+  for (const auto& [now, once] :
+       {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")})
     if (name.ends_with(now)) return reader.find(prefix + name.substr(0, name.size() - std::string_view(now).size()) + once);
   return nullptr;
 }
@@ -52,9 +59,13 @@ std::string to_text(const std::vector<int64_t>& shape) {
 void fill(const SafetensorsReader& reader, const StoredTensor& stored, Tensor master) {
   std::vector<int64_t> shape;
   for (size_t i = 0; i < master.shape().rank(); ++i) shape.push_back(master.dim(i));
-  if (stored.shape != shape) throw refused(reader.path(), stored.name, cat("its shape is ", to_text(stored.shape), ", the configuration needs ", to_text(shape)));
-  if (master.dtype() == DType::f64) reader.read(stored, master.host<double>());
-  else reader.read(stored, master.host<float>());
+  if (stored.shape != shape)
+    throw refused(reader.path(), stored.name,
+                  cat("its shape is ", to_text(stored.shape), ", the configuration needs ", to_text(shape)));
+  if (master.dtype() == DType::f64)
+    reader.read(stored, master.host<double>());
+  else
+    reader.read(stored, master.host<float>());
 }
 
 /// Tensors of known modules around the encoder that an embedding does not use.
@@ -68,14 +79,16 @@ bool is_ignored(std::string_view name) {
 void refuse_leftovers(const SafetensorsReader& reader, const std::string& prefix, const std::set<std::string_view>& used) {
   for (const StoredTensor& t : reader.tensors()) {
     const bool inside = t.name.starts_with(prefix);
-    if (used.contains(t.name) || (!inside && !prefix.empty()) || is_ignored(std::string_view(t.name).substr(prefix.size()))) continue;
+    if (used.contains(t.name) || (!inside && !prefix.empty()) || is_ignored(std::string_view(t.name).substr(prefix.size())))
+      continue;
     throw refused(reader.path(), t.name, "this tensor has no place in the model that config.json describes");
   }
 }
 
 fs::path dense_folder(const fs::path& folder) {
   const fs::path file = folder / "modules.json";
-  const Json modules = parse_strict_json(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint), ExitCode::checkpoint, "F42");
+  const Json modules =
+      parse_strict_json(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint), ExitCode::checkpoint, "F42");
   for (const Json& module : modules)
     if (json_string(module, "type", "", file).ends_with(".Dense")) return folder / json_string(module, "path", "", file);
   throw Error(ExitCode::checkpoint, "model", "the dense module has disappeared").at("file", file.string());
@@ -122,7 +135,8 @@ PoolerWeights read_pooler(const fs::path& folder, int64_t hidden) {
   const std::string prefix = path_exists(kept) ? "" : name_prefix(reader);
   const StoredTensor* weight = reader.find(prefix + "pooler.dense.weight");
   const StoredTensor* bias = reader.find(prefix + "pooler.dense.bias");
-  if (weight == nullptr || bias == nullptr || weight->shape != std::vector{hidden, hidden} || bias->shape != std::vector{hidden}) return pooler;
+  if (weight == nullptr || bias == nullptr || weight->shape != std::vector{hidden, hidden} || bias->shape != std::vector{hidden})
+    return pooler;
   pooler.weight.resize(static_cast<size_t>(weight->count));
   pooler.bias.resize(static_cast<size_t>(bias->count));
   reader.read(*weight, std::span(pooler.weight));

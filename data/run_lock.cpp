@@ -22,7 +22,7 @@ namespace {
 struct Holder {
   std::string host, job;
   long pid = 0;
-  unsigned long long started = 0;   // clock ticks after boot: tells a process from a later one of the same number
+  unsigned long long started = 0;  // clock ticks after boot: tells a process from a later one of the same number
 };
 
 std::string host_name() {
@@ -45,19 +45,27 @@ unsigned long long start_time(long pid) {
   return ticks;
 }
 
-std::string to_text(const Holder& h) { return cat("host ", h.host, "\npid ", h.pid, "\nstarted ", h.started, "\njob ", h.job.empty() ? "-" : h.job, "\n"); }
+std::string to_text(const Holder& h) {
+  return cat("host ", h.host, "\npid ", h.pid, "\nstarted ", h.started, "\njob ", h.job.empty() ? "-" : h.job, "\n");
+}
 
 std::optional<Holder> parse(const std::string& text) {
   std::istringstream in(text);
   Holder h;
   std::string k1, k2, k3, k4;
-  if (!(in >> k1 >> h.host >> k2 >> h.pid >> k3 >> h.started >> k4 >> h.job) || k1 != "host" || k2 != "pid" || k3 != "started" || k4 != "job") return std::nullopt;
+  if (!(in >> k1 >> h.host >> k2 >> h.pid >> k3 >> h.started >> k4 >> h.job) || k1 != "host" || k2 != "pid" || k3 != "started" ||
+      k4 != "job")
+    return std::nullopt;
   return h;
 }
 
-bool is_alive_here(const Holder& h) { return h.host == host_name() && (::kill(static_cast<pid_t>(h.pid), 0) == 0 || errno == EPERM) && start_time(h.pid) == h.started; }
+bool is_alive_here(const Holder& h) {
+  return h.host == host_name() && (::kill(static_cast<pid_t>(h.pid), 0) == 0 || errno == EPERM) && start_time(h.pid) == h.started;
+}
 
-std::string describe(const std::optional<Holder>& h) { return h ? cat("host ", h->host, ", pid ", h->pid, ", job ", h->job) : std::string("a job that has not written its name yet"); }
+std::string describe(const std::optional<Holder>& h) {
+  return h ? cat("host ", h->host, ", pid ", h->pid, ", job ", h->job) : std::string("a job that has not written its name yet");
+}
 
 std::string read_all(int fd) {
   std::string text(4096, '\0');
@@ -67,7 +75,8 @@ std::string read_all(int fd) {
 }
 
 [[noreturn]] void refuse(const std::optional<Holder>& holder, const fs::path& path, const char* remedy) {
-  throw Error(ExitCode::storage, "F27", cat("another job is using this run folder: ", describe(holder)), remedy).at("file", path.string());
+  throw Error(ExitCode::storage, "F27", cat("another job is using this run folder: ", describe(holder)), remedy)
+      .at("file", path.string());
 }
 
 }  // namespace
@@ -75,22 +84,28 @@ std::string read_all(int fd) {
 RunLock::RunLock(const fs::path& run, const std::string& job) : path_(run / "lock") {
   make_folder(run);
   descriptor_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (!descriptor_) throw Error(ExitCode::storage, "F21", cat("cannot create the lock: ", std::generic_category().message(errno)), "check the permissions of the run folder").at("file", path_.string());
+  if (!descriptor_)
+    throw Error(ExitCode::storage, "F21", cat("cannot create the lock: ", std::generic_category().message(errno)),
+                "check the permissions of the run folder")
+        .at("file", path_.string());
   const bool locked = ::flock(descriptor_.get(), LOCK_EX | LOCK_NB) == 0;
   const int error = locked ? 0 : errno;
   const std::optional<Holder> holder = parse(read_all(descriptor_.get()));
   if (error == EWOULDBLOCK) refuse(holder, path_, "wait for it, end it, or choose another output folder");
-  if (!locked && holder && (holder->host != host_name() || is_alive_here(*holder)))   // no file locks on this file system
+  if (!locked && holder && (holder->host != host_name() || is_alive_here(*holder)))  // no file locks on this file system
     refuse(holder, path_, "if that job has ended, remove the file");
   if (holder) takeover_ = cat("took over the lock of a job that has ended (", describe(holder), ")");
   const std::string mine = to_text({.host = host_name(), .job = job, .pid = ::getpid(), .started = start_time(::getpid())});
-  if (::ftruncate(descriptor_.get(), 0) != 0 || ::pwrite(descriptor_.get(), mine.data(), mine.size(), 0) != static_cast<ssize_t>(mine.size()))
-    throw Error(ExitCode::storage, "F21", cat("cannot write the lock: ", std::generic_category().message(errno)), "check the storage of the run folder").at("file", path_.string());
+  if (::ftruncate(descriptor_.get(), 0) != 0 ||
+      ::pwrite(descriptor_.get(), mine.data(), mine.size(), 0) != static_cast<ssize_t>(mine.size()))
+    throw Error(ExitCode::storage, "F21", cat("cannot write the lock: ", std::generic_category().message(errno)),
+                "check the storage of the run folder")
+        .at("file", path_.string());
 }
 
 RunLock::~RunLock() {
   // The file stays: removing it would let two later jobs hold locks on two files of one name.
-  if (::ftruncate(descriptor_.get(), 0) != 0) return;   // the next job will call it a takeover
+  if (::ftruncate(descriptor_.get(), 0) != 0) return;  // the next job will call it a takeover
 }
 
 }  // namespace lodestone

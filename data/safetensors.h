@@ -14,10 +14,10 @@ namespace lodestone {
 /// One tensor of a file, as its header describes it (all of it checked against the file's size).
 struct StoredTensor {
   std::string name;
-  std::string dtype;              // the format's own name: "F32", "BF16", "I64" ...
-  std::vector<int64_t> shape;     // any rank; empty for a scalar
-  int64_t count = 1;              // elements
-  uint64_t begin = 0, end = 0;    // bytes of the file, counted from its start
+  std::string dtype;            // the format's own name: "F32", "BF16", "I64" ...
+  std::vector<int64_t> shape;   // any rank; empty for a scalar
+  int64_t count = 1;            // elements
+  uint64_t begin = 0, end = 0;  // bytes of the file, counted from its start
 };
 
 /// Layout: 8 bytes header length (little-endian), JSON header, tensors without gaps up to the end of the file.
@@ -31,8 +31,8 @@ class SafetensorsReader {
   explicit SafetensorsReader(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return file_.path(); }
-  const std::vector<StoredTensor>& tensors() const { return tensors_; }   // in the order of their bytes
-  const StoredTensor* find(std::string_view name) const;                   // nullptr when absent
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }  // in the order of their bytes
+  const StoredTensor* find(std::string_view name) const;                 // nullptr when absent
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   uint64_t size_bytes() const { return file_.size(); }
   /// XXH3-64 of everything before the first tensor.

@@ -18,7 +18,8 @@ const Json* present(const Json& object, const char* key) {
 }
 
 [[noreturn]] void wrong_type(const char* key, const char* expected, const Json& value, const std::filesystem::path& file) {
-  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name())).at("file", file.string());
+  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name()))
+      .at("file", file.string());
 }
 
 }  // namespace
@@ -37,7 +38,7 @@ Json parse_strict_json(std::string_view text, ExitCode exit_code, const char* co
     return Json::parse(text.begin(), text.end(), check);
   } catch (const Json::parse_error& error) {
     throw Error(exit_code, code, cat("this is not valid JSON (", error.what(), ")")).at("offset", error.byte);
-  } catch (const Json::exception& error) {   // e.g. a number out of range
+  } catch (const Json::exception& error) {  // e.g. a number out of range
     throw Error(exit_code, code, cat("this is not valid JSON (", error.what(), ")"));
   }
 }

@@ -10,7 +10,7 @@
 namespace lodestone {
 
 using Json = nlohmann::json;
-using OrderedJson = nlohmann::ordered_json;   // keeps the order in which keys were set: for files we write
+using OrderedJson = nlohmann::ordered_json;  // keeps the order in which keys were set: for files we write
 
 /// The document in `text`. Errors are Error(exit_code, code) with the byte offset; the caller adds the file.
 Json parse_strict_json(std::string_view text, ExitCode exit_code, const char* code);

@@ -34,13 +34,15 @@ std::map<std::string, size_t> special_ids(const std::vector<std::string>& tokens
       if (tokens[i] == special) ids.emplace(special, i);
   for (const char* special : special_tokens)
     if (!ids.contains(special))
-      throw Error(ExitCode::usage, "F41", cat("the vocabulary lacks the special token ", special), "use a BERT vocabulary").at("file", file.string());
+      throw Error(ExitCode::usage, "F41", cat("the vocabulary lacks the special token ", special), "use a BERT vocabulary")
+          .at("file", file.string());
   return ids;
 }
 
 OrderedJson template_step(const char* kind, const char* id, int type) { return {{kind, {{"id", id}, {"type_id", type}}}}; }
 
-OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::map<std::string, size_t>& ids, const TokenizerOptions& options) {
+OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::map<std::string, size_t>& ids,
+                           const TokenizerOptions& options) {
   OrderedJson json;
   json["version"] = "1.0";
   json["truncation"] = nullptr;
@@ -49,13 +51,23 @@ OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::ma
   std::map<size_t, std::string> by_id;
   for (const auto& [token, id] : ids) by_id[id] = token;
   for (const auto& [id, token] : by_id)
-    json["added_tokens"].push_back({{"id", id}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
-  json["normalizer"] = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", options.split_chinese_characters},
-                        {"strip_accents", options.strip_accents}, {"lowercase", options.lower_case}};
+    json["added_tokens"].push_back({{"id", id},
+                                    {"content", token},
+                                    {"single_word", false},
+                                    {"lstrip", false},
+                                    {"rstrip", false},
+                                    {"normalized", false},
+                                    {"special", true}});
+  json["normalizer"] = {{"type", "BertNormalizer"},
+                        {"clean_text", true},
+                        {"handle_chinese_chars", options.split_chinese_characters},
+                        {"strip_accents", options.strip_accents},
+                        {"lowercase", options.lower_case}};
   json["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
   OrderedJson& post = json["post_processor"];
   post["type"] = "TemplateProcessing";
-  post["single"] = {template_step("SpecialToken", "[CLS]", 0), template_step("Sequence", "A", 0), template_step("SpecialToken", "[SEP]", 0)};
+  post["single"] = {template_step("SpecialToken", "[CLS]", 0), template_step("Sequence", "A", 0),
+                    template_step("SpecialToken", "[SEP]", 0)};
   post["pair"] = post["single"];
   post["pair"].push_back(template_step("Sequence", "B", 1));
   post["pair"].push_back(template_step("SpecialToken", "[SEP]", 1));
@@ -71,7 +83,7 @@ OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::ma
   model["unk_token"] = "[UNK]";
   model["continuing_subword_prefix"] = "##";
   model["max_input_chars_per_word"] = options.max_characters_per_word;
-  OrderedJson::object_t vocabulary;   // filled as a plain list: operator[] would search it for every token
+  OrderedJson::object_t vocabulary;  // filled as a plain list: operator[] would search it for every token
   vocabulary.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) vocabulary.emplace_back(tokens[i], i);
   model["vocab"] = std::move(vocabulary);
@@ -79,7 +91,8 @@ OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::ma
 }
 
 OrderedJson special_tokens_map() {
-  return {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+  return {
+      {"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
 }
 
 OrderedJson tokenizer_config(const TokenizerOptions& options, int64_t max_seq_length) {
@@ -118,15 +131,19 @@ void complete(const fs::path& folder, const TokenizerOptions& options, int64_t m
 }  // namespace
 
 void write_tokenizer_files(const fs::path& source, const fs::path& to) {
-  for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
+  for (const char* name :
+       {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
     if (path_exists(source / name)) copy_file_durably(source / name, to / name);
   if (path_exists(to / "vocab.txt"))
     complete(to, read_options(to / "tokenizer_config.json"), 512);
   else if (!path_exists(to / "tokenizer.json"))
-    throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json", "add the model's vocabulary").at("file", source.string());
+    throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json",
+                "add the model's vocabulary")
+        .at("file", source.string());
 }
 
-void write_tokenizer_files(const fs::path& vocab_txt, const TokenizerOptions& options, int64_t max_seq_length, const fs::path& to) {
+void write_tokenizer_files(const fs::path& vocab_txt, const TokenizerOptions& options, int64_t max_seq_length,
+                           const fs::path& to) {
   copy_file_durably(vocab_txt, to / "vocab.txt");
   complete(to, options, max_seq_length);
 }

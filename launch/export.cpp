@@ -38,7 +38,7 @@ fs::path folder_name(const fs::path& path) {
 struct Weights {
   std::string what;
   fs::path source;
-  std::optional<FoundCheckpoint> checkpoint;   // none: the weights are the source's own
+  std::optional<FoundCheckpoint> checkpoint;  // none: the weights are the source's own
 };
 
 Weights find_weights(const ExportRequest& request, std::vector<std::string>& messages) {
@@ -57,10 +57,14 @@ Weights find_weights(const ExportRequest& request, std::vector<std::string>& mes
   }
   if (w.checkpoint) w.what = cat("checkpoint of step ", w.checkpoint->manifest.step);
   if (w.what.empty())
-    throw Error(ExitCode::checkpoint, "missing", "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder", "give RUN/checkpoint-N or RUN")
+    throw Error(ExitCode::checkpoint, "missing",
+                "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder",
+                "give RUN/checkpoint-N or RUN")
         .at("file", request.input.string());
   if (!path_exists(w.source / "config.json"))
-    throw Error(ExitCode::checkpoint, "missing", "the starting model's files are not beside the checkpoint", "give them with --source MODEL_FOLDER").at("file", w.source.string());
+    throw Error(ExitCode::checkpoint, "missing", "the starting model's files are not beside the checkpoint",
+                "give them with --source MODEL_FOLDER")
+        .at("file", w.source.string());
   return w;
 }
 
@@ -86,8 +90,10 @@ ModelCard make_card(const Weights& weights, const ExportRequest& request) {
   ModelCard card;
   card.name = folder_name(request.output).filename().string();
   card.program = cat("Lodestone ", version);
-  if (!weights.checkpoint) card.base_model = folder_name(request.input).filename().string();
-  else card.steps = weights.checkpoint->manifest.step;
+  if (!weights.checkpoint)
+    card.base_model = folder_name(request.input).filename().string();
+  else
+    card.steps = weights.checkpoint->manifest.step;
   return card;
 }
 
@@ -100,7 +106,8 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
   const ParamStore params = load_params(weights, model, folder_name(request.input));
   const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);
   result.what = weights.what;
-  result.largest_difference = export_verified(folder_name(request.output), {model, params, tokenizer}, weights.source, make_card(weights, request), backend);
+  result.largest_difference = export_verified(folder_name(request.output), {model, params, tokenizer}, weights.source,
+                                              make_card(weights, request), backend);
   return result;
 }
 
@@ -115,7 +122,8 @@ int run_export(World& world, std::span<const std::string> arguments) {
     const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
     const ExportResult result = export_model(request, *backend);
     for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';
-    std::cout << "exported the " << result.what << " to " << printable(request.output.string()) << "; reloaded embeddings differ by at most " << result.largest_difference << '\n';
+    std::cout << "exported the " << result.what << " to " << printable(request.output.string())
+              << "; reloaded embeddings differ by at most " << result.largest_difference << '\n';
   }
   world.comm().barrier();
   return 0;

@@ -1,6 +1,5 @@
 // Does a save survive being killed, or having its storage fail, at every one of its system calls?
 #include <gtest/gtest.h>
-
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -24,20 +23,29 @@ using test::TempDir;
 using State = test::TrainingState<float>;
 
 struct Injection {
-  int64_t at = 0;     // the how-manieth system call, from 1
-  int error = 0;      // 0: kill the process before it; otherwise let it fail with this errno
+  int64_t at = 0;  // the how-manieth system call, from 1
+  int error = 0;   // 0: kill the process before it; otherwise let it fail with this errno
 };
 
 struct Outcome {
-  bool traced = true;      // false: this machine does not let a test trace its own child
-  bool reached = false;    // false: the work ended before that system call
-  int exit_status = -1;    // of a process that was not killed
+  bool traced = true;    // false: this machine does not let a test trace its own child
+  bool reached = false;  // false: the work ended before that system call
+  int exit_status = -1;  // of a process that was not killed
 };
 
 bool touches_storage(uint64_t call) {
   switch (call) {
-    case SYS_openat: case SYS_write: case SYS_fsync: case SYS_mkdir: case SYS_rename: case SYS_renameat2: case SYS_close: case SYS_pread64: return true;
-    default: return false;
+    case SYS_openat:
+    case SYS_write:
+    case SYS_fsync:
+    case SYS_mkdir:
+    case SYS_rename:
+    case SYS_renameat2:
+    case SYS_close:
+    case SYS_pread64:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -74,7 +82,7 @@ Outcome run_with(const Injection& injection, const std::function<int()>& work,
           return {.reached = true};
         }
         fail_this = true;
-        registers.orig_rax = ~0ull;   // no system call: the kernel does nothing
+        registers.orig_rax = ~0ull;  // no system call: the kernel does nothing
         ptrace(PTRACE_SETREGS, child, nullptr, &registers);
       }
     } else if (fail_this) {
@@ -93,13 +101,22 @@ class DurabilityWatch {
   void see(pid_t child, const user_regs_struct& registers) {
     const auto file = [&] { return fs::read_symlink(cat("/proc/", child, "/fd/", registers.rdi)).string(); };
     switch (registers.orig_rax) {
-      case SYS_write: unsynced_.insert(file()); break;
-      case SYS_fsync: unsynced_.erase(file()); synced_after_rename.push_back(file()); break;
-      case SYS_renameat2: unsynced_at_rename = unsynced_; synced_before_rename = std::exchange(synced_after_rename, {}); break;
-      default: break;
+      case SYS_write:
+        unsynced_.insert(file());
+        break;
+      case SYS_fsync:
+        unsynced_.erase(file());
+        synced_after_rename.push_back(file());
+        break;
+      case SYS_renameat2:
+        unsynced_at_rename = unsynced_;
+        synced_before_rename = std::exchange(synced_after_rename, {});
+        break;
+      default:
+        break;
     }
   }
-  std::set<std::string> unsynced_at_rename;                                // written and not brought to the device by then
+  std::set<std::string> unsynced_at_rename;  // written and not brought to the device by then
   std::vector<std::string> synced_before_rename, synced_after_rename;
 
  private:
@@ -111,16 +128,28 @@ TEST(CheckpointDurability, EverythingIsOnTheDeviceBeforeAndAfterTheRename) {
   State state(5);
   const fs::path run = fs::canonical(dir.path());
   DurabilityWatch watch;
-  const Outcome outcome = run_with({}, [&] { test::save(run, 3, state, 2); return 0; }, [&](pid_t child, const user_regs_struct& r) { watch.see(child, r); });
+  const Outcome outcome = run_with(
+      {},
+      [&] {
+        test::save(run, 3, state, 2);
+        return 0;
+      },
+      [&](pid_t child, const user_regs_struct& r) { watch.see(child, r); });
   if (!outcome.traced) GTEST_SKIP() << "this machine does not let a test trace its own child";
   ASSERT_EQ(outcome.exit_status, 0);
-  EXPECT_TRUE(watch.unsynced_at_rename.empty()) << *watch.unsynced_at_rename.begin() << " was not brought to the device before it was published";
+  EXPECT_TRUE(watch.unsynced_at_rename.empty())
+      << *watch.unsynced_at_rename.begin() << " was not brought to the device before it was published";
   const auto& before = watch.synced_before_rename;
-  for (const char* name : {"part-00000.safetensors", "part-00001.safetensors", "manifest.json", "config.yaml", "trainer_state.json", ""}) {
+  for (const char* name :
+       {"part-00000.safetensors", "part-00001.safetensors", "manifest.json", "config.yaml", "trainer_state.json", ""}) {
     const std::string path = (run / "checkpoint-3.tmp" / name).lexically_normal().string();
-    EXPECT_TRUE(std::find(before.begin(), before.end(), path.ends_with('/') ? path.substr(0, path.size() - 1) : path) != before.end()) << path;
+    EXPECT_TRUE(std::find(before.begin(), before.end(), path.ends_with('/') ? path.substr(0, path.size() - 1) : path) !=
+                before.end())
+        << path;
   }
-  EXPECT_TRUE(std::find(watch.synced_after_rename.begin(), watch.synced_after_rename.end(), run.string()) != watch.synced_after_rename.end()) << "the run folder holds the new name";
+  EXPECT_TRUE(std::find(watch.synced_after_rename.begin(), watch.synced_after_rename.end(), run.string()) !=
+              watch.synced_after_rename.end())
+      << "the run folder holds the new name";
 }
 
 /// Few and small tensors: a save is then mostly system calls that matter.
@@ -163,7 +192,8 @@ class SaveUnderFire {
     EXPECT_TRUE(test::load<float>(found->path, small_layout()) == (found->manifest.step == 3 ? third_ : second_)) << what;
     EXPECT_GE(list_checkpoints(dir_.path()).size(), 2u) << what;
     EXPECT_TRUE(sweep_temporaries(dir_.path()).empty()) << what;
-    for (const auto& entry : fs::directory_iterator(dir_.path())) EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << what << ": " << entry.path();
+    for (const auto& entry : fs::directory_iterator(dir_.path()))
+      EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << what << ": " << entry.path();
     EXPECT_EQ(save_third(), 0) << what;
     EXPECT_TRUE(test::load<float>(dir_ / "checkpoint-3", small_layout()) == third_) << what;
   }

@@ -2,7 +2,6 @@
 #include "data/checkpoint.h"
 
 #include <gtest/gtest.h>
-
 #include <sys/resource.h>
 
 #include <csignal>
@@ -15,10 +14,10 @@ namespace lodestone {
 namespace {
 
 namespace fs = std::filesystem;
-using test::TempDir;
 using test::load;
 using test::manifest_of;
 using test::save;
+using test::TempDir;
 using test::write_parts;
 template <class T>
 using State = test::TrainingState<T>;
@@ -34,7 +33,9 @@ std::string damage(const fs::path& checkpoint) {
   return "";
 }
 
-void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << "got: " << text; }
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "got: " << text;
+}
 
 TEST(Checkpoint, SharesAreContiguousAndDifferByAtMostOne) {
   for (const int64_t n : {0, 1, 7, 100})
@@ -146,7 +147,7 @@ TEST(Checkpoint, NamesTheTensorOfAFlippedValue) {
   save(dir.path(), 1, state, 1);
   const fs::path part = dir / "checkpoint-1/part-00000.safetensors";
   std::string bytes = test::read_text(part);
-  bytes.back() = static_cast<char>(bytes.back() ^ 1);   // the last element of the last tensor of the last vector
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);  // the last element of the last tensor of the last vector
   test::write_text(part, bytes);
   expect_has(damage(dir / "checkpoint-1"), "tensor=adam_v/encoder.layer.1.output.LayerNorm.bias[0:8]");
 }
@@ -181,7 +182,8 @@ TEST(Checkpoint, NamesPartsOfAnotherSaveOfTheSameStep) {
   State<float> state(11);
   save(dir.path(), 1, state, 2);
   write_parts(dir.path(), 2, 77, state, 2);
-  fs::copy_file(dir / "checkpoint-1/part-00001.safetensors", dir / "checkpoint-2.tmp/part-00001.safetensors", fs::copy_options::overwrite_existing);
+  fs::copy_file(dir / "checkpoint-1/part-00001.safetensors", dir / "checkpoint-2.tmp/part-00001.safetensors",
+                fs::copy_options::overwrite_existing);
   try {
     publish_checkpoint(dir.path(), manifest_of(2, 77), state.layout, state.vectors(), 2);
     FAIL() << "a mixed checkpoint was published";
@@ -223,13 +225,16 @@ TEST(Checkpoint, ACrashAtAnyPointOfASaveLeavesTheOldOne) {
     const TempDir dir;
     save(dir.path(), 1, old_state, 2);
     begin_checkpoint(dir.path(), 2);
-    const auto part = [&](int64_t rank) { write_part(dir.path(), 2, 7, rank, new_state.layout, new_state.vectors(), checkpoint_share(new_state.layout.count(), rank, 2)); };
+    const auto part = [&](int64_t rank) {
+      write_part(dir.path(), 2, 7, rank, new_state.layout, new_state.vectors(),
+                 checkpoint_share(new_state.layout.count(), rank, 2));
+    };
     if (crash >= 1) part(0);
     if (crash >= 2) part(1);
     if (crash >= 3) test::write_text(dir / "checkpoint-2.tmp/config.yaml", "half");
     if (crash == 3) fs::resize_file(dir / "checkpoint-2.tmp/part-00001.safetensors", 50);
     if (crash >= 4) test::write_text(dir / "checkpoint-2.tmp/manifest.json", "{\"half\":");
-    if (crash == 5) {   // the next start: what was left does not disturb a save of the same step
+    if (crash == 5) {  // the next start: what was left does not disturb a save of the same step
       write_parts(dir.path(), 2, 8, new_state, 2);
       publish_checkpoint(dir.path(), manifest_of(2, 8), new_state.layout, new_state.vectors(), 2);
     }
@@ -239,7 +244,8 @@ TEST(Checkpoint, ACrashAtAnyPointOfASaveLeavesTheOldOne) {
     ASSERT_TRUE(found);
     EXPECT_TRUE(messages.empty());
     EXPECT_TRUE(load<float>(found->path) == (crash == 5 ? new_state : old_state));
-    for (const auto& entry : fs::directory_iterator(dir.path())) EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << entry.path();
+    for (const auto& entry : fs::directory_iterator(dir.path()))
+      EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << entry.path();
   }
 }
 
@@ -274,10 +280,10 @@ TEST(Checkpoint, KeepsTheNewestAndNeverFewerThanTwoThatVerify) {
   fs::resize_file(dir / "checkpoint-5/manifest.json", 3);
   verified.clear();
   retain_checkpoints(dir.path(), 2, std::nullopt, verified);
-  EXPECT_EQ(list_checkpoints(dir.path()), (std::vector<int64_t>{5, 4, 3}));   // 5 is damaged: it does not count
+  EXPECT_EQ(list_checkpoints(dir.path()), (std::vector<int64_t>{5, 4, 3}));  // 5 is damaged: it does not count
   save(dir.path(), 6, state, 1);
   retain_checkpoints(dir.path(), 2, 3, verified);
-  EXPECT_EQ(list_checkpoints(dir.path()), (std::vector<int64_t>{6, 5, 4, 3}));   // 3 is pinned
+  EXPECT_EQ(list_checkpoints(dir.path()), (std::vector<int64_t>{6, 5, 4, 3}));  // 3 is pinned
 }
 
 TEST(Checkpoint, AFullDiskLeavesTheOldOnesAndNoTemporaryFile) {
@@ -287,7 +293,7 @@ TEST(Checkpoint, AFullDiskLeavesTheOldOnesAndNoTemporaryFile) {
   begin_checkpoint(dir.path(), 2);
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);   // a write beyond the limit then fails as on a full disk
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit then fails as on a full disk
   const rlimit tight{2000, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &tight);
   std::string code;

@@ -6,8 +6,8 @@
 #include "data/model_export.h"
 #include "data/safetensors.h"
 #include "data/strict_json.h"
-#include "tests/support/temp_dir.h"
 #include "tests/support/model_files.h"
+#include "tests/support/temp_dir.h"
 
 namespace lodestone {
 namespace {
@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 using test::TempDir;
 
 /// A plain Hugging Face folder whose tensors are called prefix + name.
-void write_plain_folder(const fs::path& folder, const ParamStore& params, const std::string& prefix, const std::vector<NamedTensor>& extra = {}) {
+void write_plain_folder(const fs::path& folder, const ParamStore& params, const std::string& prefix,
+                        const std::vector<NamedTensor>& extra = {}) {
   test::write_text(folder / "config.json", test::tiny_config_json);
   test::write_text(folder / "vocab.txt", test::tiny_vocab);
   std::vector<NamedTensor> tensors;
@@ -48,14 +49,17 @@ std::string refusal(const auto& call) {
   return "";
 }
 
-void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << "got: " << text; }
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "got: " << text;
+}
 
 TEST(ModelFolder, ReadsWeightsWithAndWithoutPrefix) {
   for (const char* prefix : {"", "bert.", "model."}) {
     const TempDir dir;
     const ParamStore source = make_params(test::tiny_config(), 1);
     std::vector<float> other(64, 1.0f);
-    write_plain_folder(dir / "m", source, prefix, {{cat(prefix, "pooler.dense.weight"), Tensor(view(std::span(other))).reshape({8, 8})}});
+    write_plain_folder(dir / "m", source, prefix,
+                       {{cat(prefix, "pooler.dense.weight"), Tensor(view(std::span(other))).reshape({8, 8})}});
     const ModelFolder folder = read_model_folder(dir / "m");
     EXPECT_FALSE(folder.has_modules);
     EXPECT_EQ(folder.config.pooling, Pooling::mean);
@@ -73,8 +77,10 @@ TEST(ModelFolder, ReadsOldLayerNormNamesAndIgnoresPretrainingHeads) {
   std::vector<NamedTensor> tensors;
   for (const Param& p : source.layout().params()) {
     std::string name = "bert." + p.name;
-    if (const size_t at = name.find("LayerNorm.weight"); at != std::string::npos) name.replace(at, std::string::npos, "LayerNorm.gamma");
-    if (const size_t at = name.find("LayerNorm.bias"); at != std::string::npos) name.replace(at, std::string::npos, "LayerNorm.beta");
+    if (const size_t at = name.find("LayerNorm.weight"); at != std::string::npos)
+      name.replace(at, std::string::npos, "LayerNorm.gamma");
+    if (const size_t at = name.find("LayerNorm.bias"); at != std::string::npos)
+      name.replace(at, std::string::npos, "LayerNorm.beta");
     tensors.push_back({name, source.master(p)});
   }
   std::vector<float> other(12, 1.0f);
@@ -120,7 +126,8 @@ TEST(ModelFolder, WritesWhatItReadsBackExactly) {
         EXPECT_TRUE(load_weights(again, loaded).empty());
         expect_equal(loaded, source);
         EXPECT_EQ(test::read_text(dir / "out/vocab.txt"), test::tiny_vocab);
-        for (const char* file : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "README.md", "sentence_bert_config.json"})
+        for (const char* file :
+             {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "README.md", "sentence_bert_config.json"})
           EXPECT_TRUE(fs::exists(dir / "out" / file)) << file;
         EXPECT_FALSE(fs::exists(dir / "out.tmp"));
       }
@@ -143,7 +150,8 @@ TEST(ModelFolder, KeepsThePoolerOfItsSource) {
   std::vector<float> weight(64), bias(8, 2.5f);
   for (size_t i = 0; i < 64; ++i) weight[i] = static_cast<float>(i);
   write_plain_folder(dir / "start", source, "bert.",
-                     {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})}, {"bert.pooler.dense.bias", view(std::span(bias))}});
+                     {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})},
+                      {"bert.pooler.dense.bias", view(std::span(bias))}});
   const ModelFolder folder = read_model_folder(dir / "start");
   keep_model_source(folder, dir / "kept");
   fs::remove_all(dir / "start");
@@ -183,11 +191,14 @@ TEST(ModelFolder, ReadsTheNewKeysOfSentenceTransformers) {
   const TempDir dir;
   const ParamStore source = make_params(test::tiny_config(), 7);
   write_plain_folder(dir / "m", source, "");
-  test::write_text(dir / "m/modules.json", R"([{"idx":0,"name":"0","path":"","type":"sentence_transformers.base.modules.transformer.Transformer"},
+  test::write_text(dir / "m/modules.json",
+                   R"([{"idx":0,"name":"0","path":"","type":"sentence_transformers.base.modules.transformer.Transformer"},
     {"idx":1,"name":"1","path":"1_Pooling","type":"sentence_transformers.sentence_transformer.modules.pooling.Pooling"}])");
-  test::write_text(dir / "m/1_Pooling/config.json", R"({"embedding_dimension":8,"pooling_mode":"lasttoken","include_prompt":true})");
+  test::write_text(dir / "m/1_Pooling/config.json",
+                   R"({"embedding_dimension":8,"pooling_mode":"lasttoken","include_prompt":true})");
   test::write_text(dir / "m/tokenizer_config.json", R"({"model_max_length":1000000000000000019884624838656})");
-  test::write_text(dir / "m/config_sentence_transformers.json", R"({"prompts":{"query":null,"document":"d: "},"default_prompt_name":null})");
+  test::write_text(dir / "m/config_sentence_transformers.json",
+                   R"({"prompts":{"query":null,"document":"d: "},"default_prompt_name":null})");
   const ModelFolder folder = read_model_folder(dir / "m");
   EXPECT_EQ(folder.config.pooling, Pooling::last_token);
   EXPECT_FALSE(folder.config.normalize);
@@ -197,13 +208,18 @@ TEST(ModelFolder, ReadsTheNewKeysOfSentenceTransformers) {
 }
 
 TEST(ModelFolder, RefusesOtherModelsInOneLineThatNamesWhatWorks) {
-  const std::pair<const char*, const char*> cases[] = {
-      {R"("model_type": "bert")", R"("model_type": "xlm-roberta")"}, {R"("model_type": "bert",)", ""},
-      {R"("hidden_act": "gelu")", R"("hidden_act": "gelu_new")"},     {R"("pad_token_id": 0)", R"("position_embedding_type": "relative_key")"},
-      {R"("pad_token_id": 0)", R"("auto_map": {})"},                  {R"("pad_token_id": 0)", R"("is_decoder": true)"},
-      {R"("num_attention_heads": 2)", R"("num_attention_heads": 3)"}, {R"("hidden_size": 8,)", ""},
-      {R"("vocab_size": 12)", R"("vocab_size": "12")"},               {R"("vocab_size": 12)", R"("vocab_size": 0)"},
-      {R"("hidden_dropout_prob": 0.1)", R"("hidden_dropout_prob": 1)"}, {R"("layer_norm_eps": 1e-12)", R"("layer_norm_eps": -1)"}};
+  const std::pair<const char*, const char*> cases[] = {{R"("model_type": "bert")", R"("model_type": "xlm-roberta")"},
+                                                       {R"("model_type": "bert",)", ""},
+                                                       {R"("hidden_act": "gelu")", R"("hidden_act": "gelu_new")"},
+                                                       {R"("pad_token_id": 0)", R"("position_embedding_type": "relative_key")"},
+                                                       {R"("pad_token_id": 0)", R"("auto_map": {})"},
+                                                       {R"("pad_token_id": 0)", R"("is_decoder": true)"},
+                                                       {R"("num_attention_heads": 2)", R"("num_attention_heads": 3)"},
+                                                       {R"("hidden_size": 8,)", ""},
+                                                       {R"("vocab_size": 12)", R"("vocab_size": "12")"},
+                                                       {R"("vocab_size": 12)", R"("vocab_size": 0)"},
+                                                       {R"("hidden_dropout_prob": 0.1)", R"("hidden_dropout_prob": 1)"},
+                                                       {R"("layer_norm_eps": 1e-12)", R"("layer_norm_eps": -1)"}};
   for (const auto& [from, to] : cases) {
     const TempDir dir;
     std::string json = test::tiny_config_json;
@@ -230,7 +246,9 @@ TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {
     test::write_text(dir / "1_Pooling/config.json", pooling);
     return refusal([&] { read_model_folder(dir.path()); });
   };
-  const auto module = [](const std::string& kind, const std::string& path) { return cat(R"({"path":")", path, R"(","type":"sentence_transformers.models.)", kind, "\"}"); };
+  const auto module = [](const std::string& kind, const std::string& path) {
+    return cat(R"({"path":")", path, R"(","type":"sentence_transformers.models.)", kind, "\"}");
+  };
   const std::string good = cat("[", module("Transformer", ""), ",", module("Pooling", "1_Pooling"), "]");
   const std::string mean = R"({"word_embedding_dimension":8,"pooling_mode_mean_tokens":true})";
   EXPECT_EQ(with(good, mean), "");
@@ -239,7 +257,9 @@ TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {
   expect_has(with(good, R"({"word_embedding_dimension":9,"pooling_mode_mean_tokens":true})"), "hidden_size is 8");
   expect_has(with(good, R"({"pooling_mode":"mean","include_prompt":false})"), "include_prompt");
   expect_has(with(cat("[", module("Transformer", ""), "]"), mean), "Pooling module is missing");
-  expect_has(with(cat("[", module("Transformer", ""), ",", module("Pooling", "1_Pooling"), ",", module("LSTM", "2_LSTM"), "]"), mean), "module LSTM");
+  expect_has(
+      with(cat("[", module("Transformer", ""), ",", module("Pooling", "1_Pooling"), ",", module("LSTM", "2_LSTM"), "]"), mean),
+      "module LSTM");
   expect_has(with(cat("[", module("Transformer", ""), ",", module("Pooling", "../1_Pooling"), "]"), mean), "leaves the folder");
   expect_has(with(R"([{"path":"","type":"custom_code.Transformer"}])", mean), "program code of its own");
 }
@@ -257,7 +277,8 @@ TEST(ModelFolder, NamesTheTensorThatDoesNotFit) {
   EmbedderConfig wider = test::tiny_config();
   wider.encoder.vocab = 13;
   ParamStore more = make_params(wider, 8);
-  expect_has(refusal([&] { load_weights(read_model_folder(dir / "m"), more); }), "its shape is [12,8], the configuration needs [13,8]");
+  expect_has(refusal([&] { load_weights(read_model_folder(dir / "m"), more); }),
+             "its shape is [12,8], the configuration needs [13,8]");
 }
 
 TEST(ModelFolder, LeavesANewHeadToTheCaller) {
@@ -288,7 +309,7 @@ TEST(ModelFolder, KeepsAnExistingFolderUnlessToldToReplaceIt) {
   write_model_folder(dir / "out/", folder, source, dir / "start", {}, IfExists::replace);
   EXPECT_FALSE(fs::exists(dir / "out/precious"));
   EXPECT_TRUE(fs::exists(dir / "out/config.json"));
-  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), {}), 2);   // start and out: nothing temporary is left
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), {}), 2);  // start and out: nothing temporary is left
 }
 
 TEST(ModelFolder, LeavesNothingBehindWhenAnExportFails) {

@@ -7,8 +7,8 @@
 #include <functional>
 #include <limits>
 
-#include "tests/support/temp_dir.h"
 #include "tests/support/model_files.h"
+#include "tests/support/temp_dir.h"
 
 namespace lodestone {
 namespace {
@@ -20,7 +20,9 @@ std::string with_length(const std::string& header, const std::string& data, uint
 }
 std::string with_length(const std::string& header, const std::string& data) { return with_length(header, data, header.size()); }
 
-std::string bytes_of(const auto& values) { return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])}; }
+std::string bytes_of(const auto& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])};
+}
 
 /// Opens a file of these bytes, calls use, and returns the refusal's text ("" when there was none).
 std::string refusal(const std::string& content, const std::function<void(const SafetensorsReader&)>& use = {}) {
@@ -49,8 +51,10 @@ TEST(Safetensors, ReadsWhatItWroteBitByBit) {
   std::vector<float> b{1, 2, 3, 4, 5, -0.0f};
   std::vector<bfloat16> c{bfloat16(1.5f), bfloat16(-3.0f)};
   std::vector<float> none;
-  const NamedTensor tensors[] = {{"a", view(std::span(a))}, {"b", Tensor(view(std::span(b))).reshape({2, 3})},
-                                 {"empty", Tensor(reinterpret_cast<std::byte*>(b.data()), DType::f32, {0, 4})}, {"c", view(std::span(c))}};
+  const NamedTensor tensors[] = {{"a", view(std::span(a))},
+                                 {"b", Tensor(view(std::span(b))).reshape({2, 3})},
+                                 {"empty", Tensor(reinterpret_cast<std::byte*>(b.data()), DType::f32, {0, 4})},
+                                 {"c", view(std::span(c))}};
   write_safetensors(dir / "t.safetensors", tensors, {{"format", "pt"}, {"note", "x\"y"}});
   const SafetensorsReader reader(dir / "t.safetensors");
   ASSERT_EQ(reader.tensors().size(), 4u);
@@ -71,9 +75,12 @@ TEST(Safetensors, ConvertsEveryHalfPrecisionNumberExactly) {
   std::vector<uint16_t> half;
   for (uint32_t h = 0; h < 65536; ++h)
     if (((h >> 10) & 31) != 31) half.push_back(static_cast<uint16_t>(h));
-  const std::string header = cat(R"({"h":{"dtype":"F16","shape":[)", half.size(), R"(],"data_offsets":[0,)", half.size() * 2, "]}}");
+  const std::string header =
+      cat(R"({"h":{"dtype":"F16","shape":[)", half.size(), R"(],"data_offsets":[0,)", half.size() * 2, "]}}");
   std::vector<float> values(half.size());
-  EXPECT_EQ(refusal(with_length(header, bytes_of(half)), [&](const SafetensorsReader& r) { r.read(r.tensors()[0], std::span(values)); }), "");
+  EXPECT_EQ(refusal(with_length(header, bytes_of(half)),
+                    [&](const SafetensorsReader& r) { r.read(r.tensors()[0], std::span(values)); }),
+            "");
   for (size_t i = 0; i < half.size(); ++i) {
     const int exponent = (half[i] >> 10) & 31, mantissa = half[i] & 1023;
     const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
@@ -104,7 +111,8 @@ TEST(Safetensors, RefusesBadHeaders) {
   expect_refused(with_length(one.substr(0, one.size() - 1), "12345678"), "not valid JSON");
   expect_refused(with_length("{\"\xff\":1}", ""), "not valid JSON");
   expect_refused(with_length(R"({"t":1,"t":2})", ""), "occurs twice");
-  expect_refused(with_length(R"({"t":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "12345678"), "occurs twice");
+  expect_refused(with_length(R"({"t":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "12345678"),
+                 "occurs twice");
   expect_refused(with_length(R"({"__metadata__":{"a":1}})", ""), "not a string");
   expect_refused(with_length(R"({"__metadata__":[]})", ""), "not an object");
   expect_refused(with_length(std::string("{\"a\":") + std::string(100, '[') + std::string(100, ']') + "}", ""), "nested");
@@ -132,8 +140,9 @@ TEST(Safetensors, RefusesBadTensorEntriesNamingTheTensor) {
 
 TEST(Safetensors, RefusesHolesOverlapsAndTails) {
   const auto two = [](int a0, int a1, int b0, int b1, size_t data) {
-    return with_length(cat(R"({"a":{"dtype":"U8","shape":[)", a1 - a0, R"(],"data_offsets":[)", a0, ",", a1, R"(]},"b":{"dtype":"U8","shape":[)", b1 - b0,
-                           R"(],"data_offsets":[)", b0, ",", b1, "]}}"), std::string(data, 'x'));
+    return with_length(cat(R"({"a":{"dtype":"U8","shape":[)", a1 - a0, R"(],"data_offsets":[)", a0, ",", a1,
+                           R"(]},"b":{"dtype":"U8","shape":[)", b1 - b0, R"(],"data_offsets":[)", b0, ",", b1, "]}}"),
+                       std::string(data, 'x'));
   };
   EXPECT_EQ(refusal(two(4, 8, 0, 4, 8)), "");
   expect_refused(two(0, 4, 5, 8, 8), "hole");
@@ -151,7 +160,8 @@ TEST(Safetensors, RefusesWeightsThatAreNotFiniteOrNotFloating) {
   };
   const std::vector<float> bad{1, std::numeric_limits<float>::quiet_NaN()};
   EXPECT_NE(refusal(with_length(one, bytes_of(bad)), read).find("element 1 is"), std::string::npos);
-  EXPECT_NE(refusal(with_length(R"({"t":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}})", "12345678"), read).find("I32"), std::string::npos);
+  EXPECT_NE(refusal(with_length(R"({"t":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}})", "12345678"), read).find("I32"),
+            std::string::npos);
 }
 
 TEST(Safetensors, LeavesNoFileWhenWritingFails) {
@@ -166,11 +176,13 @@ TEST(Safetensors, LeavesNoFileWhenWritingFails) {
 }
 
 TEST(Safetensors, NeverCrashesOnFlippedHeaderBits) {
-  const std::string good = with_length(R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]}})", "1234567812ab");
+  const std::string good = with_length(
+      R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]}})",
+      "1234567812ab");
   for (size_t bit = 0; bit < (good.size() - 12) * 8; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
-    refusal(bad);   // refused, or readable under another name: the checks inside refusal() are the test
+    refusal(bad);  // refused, or readable under another name: the checks inside refusal() are the test
   }
 }
 
