@@ -19,7 +19,7 @@ class CommReducer final : public PieceReducer {
   }
 
   int64_t advance() override {
-    for (int64_t k = completed_; k < started_; ++k) {   // all of them: each test gives MPI a chance
+    for (int64_t k = completed_; k < started_; ++k) {  // all of them: each test gives MPI a chance
       const bool done = slot(k).test();
       if (done && k == completed_) ++completed_;
     }

@@ -14,13 +14,14 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
   LODE_CHECK(piece_ >= 1, "a piece of ", options.piece_bytes, " bytes holds no gradient");
   if (comm.size() == 1) return;
 
-  comm_ = comm.split(0);   // of its own: pieces start at times that differ between ranks
+  comm_ = comm.split(0);  // of its own: pieces start at times that differ between ranks
   const auto piece_bytes = static_cast<size_t>(piece_) * size_of(dtype);
   if (options.route != Route::communicator) reducer_ = make_shared_reducer(*comm_, piece_bytes);
   if (reducer_ != nullptr) {
     route_name_ = "shared memory";
   } else if (options.route == Route::shared_memory) {
-    throw Error(ExitCode::resource, "shared-memory", "the ranks share no memory: they are on several hosts, or /dev/shm is too small",
+    throw Error(ExitCode::resource, "shared-memory",
+                "the ranks share no memory: they are on several hosts, or /dev/shm is too small",
                 "let the route be chosen automatically, or enlarge /dev/shm");
   } else {
     reducer_ = make_comm_reducer(*comm_);
@@ -62,7 +63,7 @@ void GradSync::ready(Slice slice) {
     final_from_ = std::min(final_from_, waiting_[i].begin);
     waiting_[i] = waiting_.back();
     waiting_.pop_back();
-    i = 0;   // an earlier one may touch it now
+    i = 0;  // an earlier one may touch it now
   }
   pump();
 }
@@ -91,8 +92,10 @@ Slice GradSync::finish(Tensor grads) {
   Patience patience;
   size_t moved = started_ + done_;
   while (!pump()) {
-    if (started_ + done_ == moved) patience.pause();
-    else patience = Patience();
+    if (started_ + done_ == moved)
+      patience.pause();
+    else
+      patience = Patience();
     moved = started_ + done_;
   }
   return {0, count_};

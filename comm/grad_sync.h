@@ -22,8 +22,8 @@ class GradSync {
   enum class Route : uint8_t { automatic, shared_memory, communicator };
   struct Options {
     int64_t piece_bytes = int64_t{1} << 19;
-    Route route = Route::automatic;    // shared memory where all ranks are on one host, otherwise the communicator
-    Watchdog* watchdog = nullptr;      // watches finish(); must outlive this
+    Route route = Route::automatic;  // shared memory where all ranks are on one host, otherwise the communicator
+    Watchdog* watchdog = nullptr;    // watches finish(); must outlive this
   };
   /// One piece of the last step, in seconds since begin().
   struct PieceTime {
@@ -63,16 +63,16 @@ class GradSync {
   std::unique_ptr<PieceReducer> reducer_;
   Watchdog* watchdog_;
   const char* route_name_ = "none";
-  int64_t count_, piece_ = 0;        // elements
+  int64_t count_, piece_ = 0;  // elements
   DType dtype_;
-  std::vector<PieceTime> trace_;     // one per piece; its slices are the grid
-  std::vector<Slice> waiting_;       // final ranges that do not yet touch final_from_
+  std::vector<PieceTime> trace_;  // one per piece; its slices are the grid
+  std::vector<Slice> waiting_;    // final ranges that do not yet touch final_from_
 
   Tensor grads_;
   bool begun_ = false;
-  int64_t final_from_ = 0;           // [final_from_, count) is final
+  int64_t final_from_ = 0;  // [final_from_, count) is final
   size_t started_ = 0, done_ = 0;
-  int64_t completed_before_ = 0;     // what the reducer had completed at begin()
+  int64_t completed_before_ = 0;  // what the reducer had completed at begin()
   std::chrono::steady_clock::time_point begin_time_{};
 };
 

@@ -15,7 +15,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr int64_t max_count = int64_t{1} << 30;   // elements of one MPI call
+constexpr int64_t max_count = int64_t{1} << 30;  // elements of one MPI call
 
 void check(int rc, const char* operation) {
   if (rc == MPI_SUCCESS) return;
@@ -28,21 +28,30 @@ void check(int rc, const char* operation) {
 
 MPI_Datatype mpi_type(DType t) {
   switch (t) {
-    case DType::f64: return MPI_DOUBLE;
-    case DType::f32: return MPI_FLOAT;
-    case DType::bf16: return MPI_UINT16_T;   // moved as bits; never reduced
-    case DType::i32: return MPI_INT32_T;
-    case DType::i64: return MPI_INT64_T;
-    case DType::u8: return MPI_UINT8_T;
+    case DType::f64:
+      return MPI_DOUBLE;
+    case DType::f32:
+      return MPI_FLOAT;
+    case DType::bf16:
+      return MPI_UINT16_T;  // moved as bits; never reduced
+    case DType::i32:
+      return MPI_INT32_T;
+    case DType::i64:
+      return MPI_INT64_T;
+    case DType::u8:
+      return MPI_UINT8_T;
   }
   return MPI_DATATYPE_NULL;
 }
 
 MPI_Op mpi_op(Reduce op) {
   switch (op) {
-    case Reduce::sum: return MPI_SUM;
-    case Reduce::max: return MPI_MAX;
-    case Reduce::min: return MPI_MIN;
+    case Reduce::sum:
+      return MPI_SUM;
+    case Reduce::max:
+      return MPI_MAX;
+    case Reduce::min:
+      return MPI_MIN;
   }
   return MPI_OP_NULL;
 }
@@ -50,8 +59,8 @@ MPI_Op mpi_op(Reduce op) {
 /// What the 16 bytes of a Pending hold.
 struct Ticket {
   MPI_Request request = MPI_REQUEST_NULL;
-  uint32_t number = 0;   // index into the table of recent collectives, and the number in messages
-  int32_t table = -1;    // the table of counts in use, or -1
+  uint32_t number = 0;  // index into the table of recent collectives, and the number in messages
+  int32_t table = -1;   // the table of counts in use, or -1
 };
 static_assert(sizeof(Ticket) == 16);
 
@@ -148,7 +157,8 @@ class MpiComm final : public Communicator {
       last.wait();
       const Tensor piece = data.slice({begin, std::min(begin + max_count, n)});
       Ticket t = ticket("broadcast", piece.size_bytes());
-      check(MPI_Ibcast(piece.bytes(), static_cast<int>(piece.count()), mpi_type(data.dtype()), root, comm_, &t.request), "MPI_Ibcast");
+      check(MPI_Ibcast(piece.bytes(), static_cast<int>(piece.count()), mpi_type(data.dtype()), root, comm_, &t.request),
+            "MPI_Ibcast");
       last = pending(t);
     }
     return last;

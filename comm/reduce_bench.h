@@ -13,13 +13,13 @@ namespace lodestone {
 struct ReduceTiming {
   std::string name;
   double median_s = 0, fastest_s = 0, slowest_s = 0;
-  double bus_gb_s = 0;   // 2 (W-1)/W bytes / median: what each rank sends and receives at least, as nccl-tests counts it
+  double bus_gb_s = 0;  // 2 (W-1)/W bytes / median: what each rank sends and receives at least, as nccl-tests counts it
 };
 
 struct ReduceBench {
   int ranks = 1;
   int64_t bytes = 0;
-  std::vector<ReduceTiming> ways;   // the whole all-reduce first; empty in a world of one
+  std::vector<ReduceTiming> ways;  // the whole all-reduce first; empty in a world of one
 };
 
 /// Collective. Sums `bytes` of f32 `repeats` times by each way in turn, so that all ways see the same disturbances.

@@ -24,12 +24,14 @@ class SelfComm final : public Communicator {
     return {};
   }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    LODE_CHECK(counts.size() == 1 && counts[0] == in.count(), "all_gather: counts of ", counts.size(), " ranks in a world of one");
+    LODE_CHECK(counts.size() == 1 && counts[0] == in.count(), "all_gather: counts of ", counts.size(),
+               " ranks in a world of one");
     copy("all_gather", in, out);
     return {};
   }
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    LODE_CHECK(counts.size() == 1 && counts[0] == out.count(), "reduce_scatter: counts of ", counts.size(), " ranks in a world of one");
+    LODE_CHECK(counts.size() == 1 && counts[0] == out.count(), "reduce_scatter: counts of ", counts.size(),
+               " ranks in a world of one");
     copy("reduce_scatter", in, out);
     return {};
   }

@@ -35,7 +35,7 @@ static_assert(std::atomic<int64_t>::is_always_lock_free);
 /// target = sum over ranks of sources, in rank order; copy = target.
 template <class T>
 void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target, T* copy) {
-  constexpr size_t block = 512;   // fits the first-level cache
+  constexpr size_t block = 512;  // fits the first-level cache
   std::array<T, block> sum;
   for (size_t begin = 0; begin < n; begin += block) {
     const size_t m = std::min(block, n - begin);
@@ -52,8 +52,11 @@ void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target
 class SharedReducer final : public PieceReducer {
  public:
   SharedReducer(Communicator& comm, std::unique_ptr<SharedMemory> memory, size_t piece_bytes)
-      : memory_(std::move(memory)), piece_bytes_(piece_bytes), rank_(static_cast<size_t>(comm.rank())),
-        ranks_(static_cast<size_t>(comm.size())), sources_(ranks_) {
+      : memory_(std::move(memory)),
+        piece_bytes_(piece_bytes),
+        rank_(static_cast<size_t>(comm.rank())),
+        ranks_(static_cast<size_t>(comm.size())),
+        sources_(ranks_) {
     new (memory_->segment(comm.rank())) Counters;
     comm.barrier();
   }
@@ -85,8 +88,10 @@ class SharedReducer final : public PieceReducer {
       }
       if (reduced_ < published_ && all_at(&Counters::published, reduced_ + 1)) {
         const Tensor piece = piece_of(reduced_);
-        if (piece.dtype() == DType::f32) reduce_share<float>(piece);
-        else reduce_share<double>(piece);
+        if (piece.dtype() == DType::f32)
+          reduce_share<float>(piece);
+        else
+          reduce_share<double>(piece);
         mine().reduced.store(++reduced_, std::memory_order_release);
         moved = true;
       }
@@ -97,14 +102,16 @@ class SharedReducer final : public PieceReducer {
  private:
   enum class To : uint8_t { slot, gradient };
 
-  Counters& counters(size_t rank) const { return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank)))); }
+  Counters& counters(size_t rank) const {
+    return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank))));
+  }
   Counters& mine() const { return counters(rank_); }
   Tensor& piece_of(int64_t k) { return pieces_[static_cast<size_t>(k) % slots]; }
   std::byte* slot(size_t rank, int64_t k) const {
     return memory_->segment(static_cast<int>(rank)) + sizeof(Counters) + static_cast<size_t>(k) % slots * piece_bytes_;
   }
 
-  bool all_at(std::atomic<int64_t> Counters::* stage, int64_t pieces) const {
+  bool all_at(std::atomic<int64_t> Counters::*stage, int64_t pieces) const {
     for (size_t q = 0; q < ranks_; ++q)
       if ((counters(q).*stage).load(std::memory_order_acquire) < pieces) return false;
     return true;
@@ -121,15 +128,16 @@ class SharedReducer final : public PieceReducer {
     const Slice s = share(piece, q);
     std::byte* const in_slot = slot_begin + s.begin;
     std::byte* const in_gradient = piece.bytes() + s.begin;
-    if (to == To::slot) std::memcpy(in_slot, in_gradient, static_cast<size_t>(s.count()));
-    else std::memcpy(in_gradient, in_slot, static_cast<size_t>(s.count()));
+    if (to == To::slot)
+      std::memcpy(in_slot, in_gradient, static_cast<size_t>(s.count()));
+    else
+      std::memcpy(in_gradient, in_slot, static_cast<size_t>(s.count()));
   }
 
   template <class T>
   void reduce_share(Tensor piece) {
     const Slice s = share(piece, rank_);
-    for (size_t q = 0; q < ranks_; ++q)
-      sources_[q] = (q == rank_ ? piece.bytes() : slot(q, reduced_)) + s.begin;
+    for (size_t q = 0; q < ranks_; ++q) sources_[q] = (q == rank_ ? piece.bytes() : slot(q, reduced_)) + s.begin;
     T* const target = reinterpret_cast<T*>(piece.bytes() + s.begin);
     T* const copy = reinterpret_cast<T*>(slot(rank_, reduced_) + s.begin);
     add_in_order<T>(sources_, static_cast<size_t>(s.count()) / sizeof(T), target, copy);
@@ -138,7 +146,7 @@ class SharedReducer final : public PieceReducer {
   std::unique_ptr<SharedMemory> memory_;
   size_t piece_bytes_, rank_, ranks_;
   std::array<Tensor, slots> pieces_;
-  std::vector<const std::byte*> sources_;   // of the share being added, in rank order
+  std::vector<const std::byte*> sources_;  // of the share being added, in rank order
   int64_t published_ = 0, reduced_ = 0, collected_ = 0;
 };
 

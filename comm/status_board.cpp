@@ -54,10 +54,14 @@ std::string StatusBoard::others(const char* operation, int64_t number, double no
     const int64_t its_number = other.number.load(std::memory_order_relaxed);
     if (silence_s <= silent_s && name == operation && its_number == number) continue;
     text += cat(text.empty() ? "" : ", ", "rank ", other.world_rank.load(std::memory_order_relaxed));
-    if (silence_s > silent_s) text += cat(" shows no sign of life for ", static_cast<int64_t>(silence_s + 0.5), " s");
-    else if (name.empty()) text += " is not waiting for others";
-    else if (its_number >= 0) text += cat(" waits in ", name, " (collective ", its_number, ")");
-    else text += cat(" is in ", name);
+    if (silence_s > silent_s)
+      text += cat(" shows no sign of life for ", static_cast<int64_t>(silence_s + 0.5), " s");
+    else if (name.empty())
+      text += " is not waiting for others";
+    else if (its_number >= 0)
+      text += cat(" waits in ", name, " (collective ", its_number, ")");
+    else
+      text += cat(" is in ", name);
   }
   return text;
 }

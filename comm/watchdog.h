@@ -23,7 +23,7 @@ class Watchdog {
   struct Operation {
     const char* operation = nullptr;
     int64_t bytes = -1;
-    int64_t number = -1;   // the how-manieth collective of its communicator
+    int64_t number = -1;  // the how-manieth collective of its communicator
   };
 
   /// who: "rank=1 host=node3", printed with the error.

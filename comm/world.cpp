@@ -92,7 +92,7 @@ std::string World::library_version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;
   MPI_Get_library_version(text, &length);
-  std::string version(text, static_cast<size_t>(length));   // "Open MPI v4.1.4, package: ..."
+  std::string version(text, static_cast<size_t>(length));  // "Open MPI v4.1.4, package: ..."
   version.resize(std::min(version.find(','), version.size()));
   if (const size_t v = version.rfind(" v"); v != std::string::npos) version.erase(v + 1, 1);
   return version;

@@ -22,7 +22,7 @@ class World {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  int local_rank() const { return local_rank_; }   // among the ranks of this host
+  int local_rank() const { return local_rank_; }  // among the ranks of this host
   int local_size() const { return local_size_; }
   const std::string& host() const { return host_; }
   /// Host-memory communicator over all ranks: MpiComm, or SelfComm when size() is 1.
@@ -38,7 +38,7 @@ class World {
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   bool owns_mpi_ = false;
   std::string host_;
-  std::unique_ptr<Watchdog> watchdog_;   // outlives comm_
+  std::unique_ptr<Watchdog> watchdog_;  // outlives comm_
   std::unique_ptr<Communicator> comm_;
 };
 

@@ -1,11 +1,10 @@
 // Every kind of mismatch between ranks is refused before data moves, and the message names who calls what.
-#include "comm/checked_comm.h"
-
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <vector>
 
+#include "comm/checked_comm.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -41,24 +40,36 @@ TEST(CheckedComm, NamesTheRanksThatDiffer) {
   const std::vector<int64_t> counts(static_cast<size_t>(world_comm().size()), 2);
   using Act = std::function<void(Communicator&)>;
   struct Case {
-    Act usual, other;   // what the ranks call, and what the last one calls
+    Act usual, other;  // what the ranks call, and what the last one calls
     const char* usual_text;
     const char* other_text;
   };
   const Act sum = [&](Communicator& c) { c.all_reduce(t, t, Reduce::sum).wait(); };
   const Act root0 = [&](Communicator& c) { c.broadcast(t, 0).wait(); };
   const std::vector<Case> cases{
-      {sum, [&](Communicator& c) { c.all_reduce(t, t, Reduce::max).wait(); }, "all_reduce sum of 8 f32", "all_reduce max of 8 f32"},
-      {sum, [&](Communicator& c) { c.all_reduce(u, u, Reduce::sum).wait(); }, "all_reduce sum of 8 f32", "all_reduce sum of 8 f64"},
-      {sum, [&](Communicator& c) { c.all_reduce(t.slice({0, 7}), t.slice({0, 7}), Reduce::sum).wait(); }, "of 8 f32", "of 7 f32"},
+      {sum, [&](Communicator& c) { c.all_reduce(t, t, Reduce::max).wait(); }, "all_reduce sum of 8 f32",
+       "all_reduce max of 8 f32"},
+      {sum, [&](Communicator& c) { c.all_reduce(u, u, Reduce::sum).wait(); }, "all_reduce sum of 8 f32",
+       "all_reduce sum of 8 f64"},
+      {sum,
+       [&](Communicator& c) {
+         c.all_reduce(t.slice({0, 7}), t.slice({0, 7}), Reduce::sum).wait();
+       },
+       "of 8 f32", "of 7 f32"},
       {sum, [](Communicator& c) { c.barrier(); }, "all_reduce sum of 8 f32", "barrier"},
       {root0, [&](Communicator& c) { c.broadcast(t, 1).wait(); }, "from root 0", "from root 1"},
-      {root0, [&](Communicator& c) { c.broadcast(t.slice({0, 3}), 0).wait(); }, "broadcast of 8 f32", "broadcast of 3 f32"},
+      {root0,
+       [&](Communicator& c) {
+         c.broadcast(t.slice({0, 3}), 0).wait();
+       },
+       "broadcast of 8 f32", "broadcast of 3 f32"},
       {sum, [](Communicator& c) { c.split(0)->barrier(); }, "all_reduce", "split"},
-      {[](Communicator& c) { c.barrier(); }, [&](Communicator& c) {
+      {[](Communicator& c) { c.barrier(); },
+       [&](Communicator& c) {
          std::vector<float> all(2 * static_cast<size_t>(c.size()));
          c.all_gather(t.slice({0, 2}), view(std::span(all)), counts).wait();
-       }, "barrier", "all_gather"},
+       },
+       "barrier", "all_gather"},
   };
   const int last = world_comm().size() - 1;
   for (const Case& k : cases) {

@@ -61,7 +61,8 @@ TYPED_TEST(Collectives, AllReduceIsExactForSmallIntegers) {
       const std::vector<T> in = values<T>(comm.rank(), n);
       std::vector<T> out(in.size(), T(99));
       comm.all_reduce(view(std::span(in)), view(std::span(out)), op).wait();
-      for (int64_t i = 0; i < n; ++i) ASSERT_EQ(out[static_cast<size_t>(i)], reduced<T>(comm.size(), i, op)) << "element " << i << " of " << n;
+      for (int64_t i = 0; i < n; ++i)
+        ASSERT_EQ(out[static_cast<size_t>(i)], reduced<T>(comm.size(), i, op)) << "element " << i << " of " << n;
       std::vector<T> in_place = in;
       comm.all_reduce(view(std::span(in_place)), view(std::span(in_place)), op).wait();
       ASSERT_EQ(in_place, out);
@@ -158,7 +159,8 @@ TEST(MpiComm, SeveralVerbsMayBeUnderWay) {
     gathered[i].resize(501 * static_cast<size_t>(comm.size()));
     pending.push_back(comm.all_gather(view(std::span(data[i])), view(std::span(gathered[i])), counts));
   }
-  while (!pending.front().test()) {}
+  while (!pending.front().test()) {
+  }
   for (auto p = pending.rbegin(); p != pending.rend(); ++p) p->wait();
   for (int k = 0; k < verbs; ++k)
     for (size_t i = 0; i < gathered[static_cast<size_t>(k)].size(); ++i)
@@ -175,14 +177,15 @@ TEST(MpiComm, SplitOrdersRanksWithinEachColour) {
   int64_t expected = 0;
   for (int r = comm.rank() % 2; r < comm.size(); r += 2) expected += r;
   EXPECT_EQ(ranks[0], expected);
-  const auto pairs = part->split(0);   // a split of a split
+  const auto pairs = part->split(0);  // a split of a split
   EXPECT_EQ(pairs->size(), part->size());
 }
 
 TEST(MpiComm, TextAndScalarsReachEveryRank) {
   Communicator& comm = world_comm();
   for (int root = 0; root < comm.size(); ++root) {
-    std::string text = comm.rank() == root ? std::string(static_cast<size_t>(root) * 1000, 'x') + std::string("\0end", 4) : "something else, longer than that";
+    std::string text = comm.rank() == root ? std::string(static_cast<size_t>(root) * 1000, 'x') + std::string("\0end", 4)
+                                           : "something else, longer than that";
     const std::string expected = std::string(static_cast<size_t>(root) * 1000, 'x') + std::string("\0end", 4);
     broadcast(comm, text, root);
     EXPECT_EQ(text, expected);
@@ -196,7 +199,7 @@ TEST(World, KnowsWhereEachRankRuns) {
   World& world = test::world();
   EXPECT_EQ(world.size(), world.comm().size());
   EXPECT_EQ(world.rank(), world.comm().rank());
-  EXPECT_EQ(world.local_size(), world.size());   // the tests run on one host
+  EXPECT_EQ(world.local_size(), world.size());  // the tests run on one host
   EXPECT_EQ(world.local_rank(), world.rank());
 }
 

@@ -1,6 +1,4 @@
 // The gradient sum equals a plain all-reduce on both routes, for any order of hooks, and starts inside backward.
-#include "comm/grad_sync.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "comm/grad_sync.h"
 #include "tests/support/allocations.h"
 #include "tests/support/mpi_world.h"
 
@@ -68,7 +67,8 @@ TYPED_TEST(GradSyncOf, EqualsAPlainAllReduceOverManySteps) {
           sync.begin(g);
           for (const Slice s : descending(n, 5)) sync.ready(s);
           EXPECT_EQ(sync.finish(g), (Slice{0, n}));
-          ASSERT_EQ(grads, expected) << sync.route_name() << ", " << n << " elements in pieces of " << piece_bytes << ", step " << step;
+          ASSERT_EQ(grads, expected) << sync.route_name() << ", " << n << " elements in pieces of " << piece_bytes << ", step "
+                                     << step;
         }
       }
 }
@@ -77,7 +77,8 @@ TYPED_TEST(GradSyncOf, RealNumbersAgreeWithAPlainAllReduceAndBetweenRanks) {
   using T = TypeParam;
   const int64_t n = 50'021;
   // W - 1 additions, each rounded once, on either side: 2 (W - 1) units in the last place of a sum of W standard normals.
-  const double tolerance = 8.0 * static_cast<double>(world_comm().size()) * static_cast<double>(std::numeric_limits<T>::epsilon());
+  const double tolerance =
+      8.0 * static_cast<double>(world_comm().size()) * static_cast<double>(std::numeric_limits<T>::epsilon());
   std::vector<T> first;
   for (const Route route : routes)
     for (const int64_t piece_bytes : {1 << 12, 1 << 16}) {
@@ -104,7 +105,7 @@ TEST(GradSync, RanksMayDeclareRangesInAnyOrderOrNotAtAll) {
       const std::vector<float> expected = plain_sum(grads);
       const Tensor g = view(std::span(grads));
       sync.begin(g);
-      if ((world_comm().rank() + step) % 3 != 2) {   // the others declare nothing
+      if ((world_comm().rank() + step) % 3 != 2) {  // the others declare nothing
         std::vector<Slice> slices = descending(n, 37);
         std::mt19937 random(static_cast<unsigned>(world_comm().rank() * 10 + step));
         std::shuffle(slices.begin(), slices.end(), random);
@@ -146,7 +147,7 @@ TEST(GradSync, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
     const auto start = std::chrono::steady_clock::now();
     sync.begin(g);
     for (const Slice s : descending(n, 12)) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(4));   // a block's backward
+      std::this_thread::sleep_for(std::chrono::milliseconds(4));  // a block's backward
       sync.ready(s);
     }
     const double backward_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -155,7 +156,7 @@ TEST(GradSync, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
     EXPECT_LT(sync.trace()[0].started_s, backward_s / 2) << sync.route_name();
     double before = 0;
     for (const GradSync::PieceTime& piece : sync.trace()) {
-      EXPECT_GE(piece.started_s, before);   // in order
+      EXPECT_GE(piece.started_s, before);  // in order
       EXPECT_GE(piece.done_s, piece.started_s);
       before = piece.started_s;
     }

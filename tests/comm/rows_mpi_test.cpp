@@ -46,13 +46,14 @@ TEST(Rows, GatherAndScatterAreTransposes) {
       const Tensor d = f.arena.tensor(DType::f64, {mine, width});
       for (int64_t i = 0; i < x.count(); ++i) x.host<double>()[static_cast<size_t>(i)] = value(i, comm.rank(), 1);
       for (int64_t i = 0; i < y.count(); ++i) y.host<double>()[static_cast<size_t>(i)] = value(i, comm.rank(), 2);
-      for (double& v : d.host<double>()) v = 0.25;   // scatter adds
+      for (double& v : d.host<double>()) v = 0.25;  // scatter adds
 
       const Tensor all = gather_rows(f.ex, comm, x, rows);
       scatter_rows(f.ex, comm, y, rows, d);
 
       std::vector<double> products{0, 0};
-      for (int64_t i = 0; i < all.count(); ++i) products[0] += all.host<double>()[static_cast<size_t>(i)] * y.host<double>()[static_cast<size_t>(i)];
+      for (int64_t i = 0; i < all.count(); ++i)
+        products[0] += all.host<double>()[static_cast<size_t>(i)] * y.host<double>()[static_cast<size_t>(i)];
       for (int64_t i = 0; i < x.count(); ++i)
         products[1] += x.host<double>()[static_cast<size_t>(i)] * (d.host<double>()[static_cast<size_t>(i)] - 0.25);
       all_reduce(comm, std::span(products), Reduce::sum);
@@ -68,7 +69,7 @@ TEST(Rows, GatheredRowsAreOrderedByRankAndLiveInTheCallersScope) {
     const Tensor local = f.arena.tensor(DType::f32, {rows[static_cast<size_t>(comm.rank())], 2});
     for (float& v : local.host<float>()) v = static_cast<float>(comm.rank());
     const Tensor all = gather_rows(f.ex, comm, local, rows);
-    const Tensor later = f.arena.tensor(DType::f32, {1000});   // must not overwrite `all`
+    const Tensor later = f.arena.tensor(DType::f32, {1000});  // must not overwrite `all`
     for (float& v : later.host<float>()) v = -1;
     size_t at = 0;
     for (int r = 0; r < comm.size(); ++r)

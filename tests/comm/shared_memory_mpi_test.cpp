@@ -1,11 +1,10 @@
 // Ranks of one host see each other's bytes; memory that the host has not got is refused on all ranks alike.
-#include "comm/shared_memory.h"
-
 #include <gtest/gtest.h>
 #include <sys/statvfs.h>
 
 #include "comm/grad_sync.h"
 #include "comm/reduce_bench.h"
+#include "comm/shared_memory.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {

@@ -48,11 +48,11 @@ TEST_F(WatchdogDeathTest, ALowerLimitAppliesAtOnce) {
 
 TEST(Watchdog, LeavesAloneWhatEndsInTime) {
   Watchdog dog(1.0, "rank=0 host=a");
-  for (int i = 0; i < 20; ++i) {   // longer than the limit together
+  for (int i = 0; i < 20; ++i) {  // longer than the limit together
     const auto phase = dog.watch({"all_reduce", 8, i});
     sleep_ms(60);
   }
-  sleep_ms(1100);   // nothing watched
+  sleep_ms(1100);  // nothing watched
 }
 
 }  // namespace

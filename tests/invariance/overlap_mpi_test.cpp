@@ -49,7 +49,8 @@ TEST(GradientOverlap, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
     for (size_t i = 0; i < grads.size(); ++i) ASSERT_NEAR(grads[i], alone[i], 1e-5f) << "element " << i;
     if (world_comm().size() == 1) continue;
     EXPECT_LT(sync.trace().front().started_s, (first_s + last_s) / 2) << sync.route_name();
-    // By the end of backward all pieces but those of the embeddings, whose gradients are final last, have been started or wait for room.
+    // By the end of backward all pieces but those of the embeddings, whose gradients are final last, have been started or wait
+    // for room.
     EXPECT_LT(sync.trace()[4].started_s, last_s) << sync.route_name();
   }
 }
