@@ -1,6 +1,7 @@
 #include "comm/grad_sync.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "comm/wait.h"
@@ -16,14 +17,12 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
 
   comm_ = comm.split(0);  // of its own: pieces start at times that differ between ranks
   const auto piece_bytes = static_cast<size_t>(piece_) * size_of(dtype);
-  if (options.route != Route::communicator) reducer_ = make_shared_reducer(*comm_, piece_bytes);
-  if (reducer_ != nullptr) {
-    route_name_ = "shared memory";
-  } else if (options.route == Route::shared_memory) {
+  if (options.route != Route::communicator) reducer_ = shared_reducer(options.host, piece_bytes);
+  if (reducer_ == nullptr && options.route == Route::shared_memory)
     throw Error(ExitCode::resource, "shared-memory",
-                "the ranks share no memory: they are on several hosts, or /dev/shm is too small",
+                "the ranks share no memory: hosts have different numbers of ranks, or /dev/shm is too small",
                 "let the route be chosen automatically, or enlarge /dev/shm");
-  } else {
+  if (reducer_ == nullptr) {
     reducer_ = make_comm_reducer(*comm_);
     route_name_ = "communicator";
   }
@@ -33,6 +32,21 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
     end = begin;
   }
   waiting_.reserve(256);
+}
+
+std::unique_ptr<PieceReducer> GradSync::shared_reducer(Communicator* host, size_t piece_bytes) {
+  if (host == nullptr || host->size() == comm_->size()) {
+    route_name_ = "shared memory";
+    return make_shared_reducer(*comm_, piece_bytes, nullptr);
+  }
+  std::array<int64_t, 2> sizes{host->size(), -host->size()};  // largest and smallest
+  all_reduce(*comm_, std::span<int64_t>(sizes), Reduce::max);
+  if (sizes[0] != -sizes[1] || sizes[0] == 1) return nullptr;
+  route_name_ = "shared memory, hosts by communicator";
+  std::unique_ptr<PieceReducer> reducer = make_shared_reducer(*host, piece_bytes, comm_->split(host->rank()));
+  int64_t made = reducer != nullptr ? 1 : 0;
+  all_reduce(*comm_, std::span<int64_t>(&made, 1), Reduce::min);
+  return made == 1 ? std::move(reducer) : nullptr;
 }
 
 double GradSync::now_s() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_time_).count(); }

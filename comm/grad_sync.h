@@ -22,8 +22,9 @@ class GradSync {
   enum class Route : uint8_t { automatic, shared_memory, communicator };
   struct Options {
     int64_t piece_bytes = int64_t{1} << 19;
-    Route route = Route::automatic;  // shared memory where all ranks are on one host, otherwise the communicator
+    Route route = Route::automatic;  // shared memory within hosts where it can be had, otherwise the communicator
     Watchdog* watchdog = nullptr;    // watches finish(); must outlive this
+    Communicator* host = nullptr;    // the ranks of `comm` on this host (World::host_comm()): with several, each host sums first
   };
   /// One piece of the last step, in seconds since begin().
   struct PieceTime {
@@ -49,12 +50,14 @@ class GradSync {
   /// Euclidean norm of the summed gradient, equal on all ranks.
   static double norm(Backend& backend, ConstTensor grads);
 
-  /// "shared memory", "communicator", or "none" in a world of one.
+  /// "shared memory", "shared memory, hosts by communicator", "communicator", or "none" in a world of one.
   const char* route_name() const { return route_name_; }
   /// Pieces of the last step in the order of their starts; empty in a world of one.
   std::span<const PieceTime> trace() const { return trace_; }
 
  private:
+  /// Null, on all ranks, when the ranks of a host share no memory, or hosts have different numbers of ranks.
+  std::unique_ptr<PieceReducer> shared_reducer(Communicator* host, size_t piece_bytes);
   double now_s() const;
   /// Moves data and starts pieces until neither is possible without waiting. Returns whether all pieces are complete.
   bool pump();

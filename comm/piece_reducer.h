@@ -22,8 +22,10 @@ class PieceReducer {
 /// Non-blocking all-reduces of `comm`, which nobody else may use meanwhile.
 std::unique_ptr<PieceReducer> make_comm_reducer(Communicator& comm);
 
-/// A small ring in shared memory: no messages, each rank adds its share of every piece. Sums run in rank order, so they do not
-/// depend on the piece size. Collective. Null, on every rank, where SharedMemory is (see there).
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& comm, size_t piece_bytes);
+/// A small ring in memory that the ranks of `host` share: no messages, each rank adds its share of every piece, in rank order.
+/// With several hosts, `across` joins the ranks that have the same rank in their `host`, one per host, and sums each share over
+/// the hosts by non-blocking all-reduces; null when there is one host. Collective over `host`. Null, on every rank of `host`,
+/// where SharedMemory is (see there).
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, size_t piece_bytes, std::unique_ptr<Communicator> across);
 
 }  // namespace lodestone

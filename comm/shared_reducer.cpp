@@ -1,10 +1,11 @@
 // Pieces through a ring of slots in shared memory.
 //
-// Piece k uses slot k % slots of every rank. Rank r owns share r of each piece (the W shares are contiguous). Three stages,
+// Piece k uses slot k % slots of every rank. Rank r owns share r of each piece (the W shares are contiguous). Stages,
 // each of which a rank enters when counters of the others allow it:
 //   publish  copy the shares of others from the gradient into r's slot        needs: all ranks have collected piece k - slots
 //   reduce   add share r of all slots, in rank order, to r's gradient; put the sum into r's slot    needs: all published k
-//   collect  copy the sums of the other shares from their owners' slots       needs: all reduced k
+//   cross    with several hosts: sum share r over the hosts, in r's slot, by a non-blocking all-reduce
+//   collect  copy the sums of the other shares from their owners' slots       needs: all reduced and crossed k
 // The ring stays in the cache; main memory sees each gradient about twice, as with gradients that lie in the window themselves.
 #include <algorithm>
 #include <array>
@@ -27,7 +28,7 @@ constexpr size_t line = 64;
 /// Pieces that one rank has passed through each stage; written by that rank, read by all. Each on its own cache line.
 struct Counters {
   alignas(line) std::atomic<int64_t> published{0};
-  alignas(line) std::atomic<int64_t> reduced{0};
+  alignas(line) std::atomic<int64_t> reduced{0};  // and crossed
   alignas(line) std::atomic<int64_t> collected{0};
 };
 static_assert(std::atomic<int64_t>::is_always_lock_free);
@@ -51,14 +52,16 @@ void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target
 
 class SharedReducer final : public PieceReducer {
  public:
-  SharedReducer(Communicator& comm, std::unique_ptr<SharedMemory> memory, size_t piece_bytes)
+  SharedReducer(Communicator& host, std::unique_ptr<SharedMemory> memory, size_t piece_bytes,
+                std::unique_ptr<Communicator> across)
       : memory_(std::move(memory)),
+        across_(std::move(across)),
         piece_bytes_(piece_bytes),
-        rank_(static_cast<size_t>(comm.rank())),
-        ranks_(static_cast<size_t>(comm.size())),
+        rank_(static_cast<size_t>(host.rank())),
+        ranks_(static_cast<size_t>(host.size())),
         sources_(ranks_) {
-    new (memory_->segment(comm.rank())) Counters;
-    comm.barrier();
+    new (memory_->segment(host.rank())) Counters;
+    host.barrier();
   }
 
   static size_t segment_bytes(size_t piece_bytes) { return sizeof(Counters) + slots * piece_bytes; }
@@ -82,16 +85,21 @@ class SharedReducer final : public PieceReducer {
       if (collected_ < reduced_ && all_at(&Counters::reduced, collected_ + 1)) {
         const Tensor piece = piece_of(collected_);
         for (size_t q = 0; q < ranks_; ++q)
-          if (q != rank_) copy_share(piece, q, slot(q, collected_), To::gradient);
+          if (q != rank_ || across_ != nullptr) copy_share(piece, q, slot(q, collected_), To::gradient);
         mine().collected.store(++collected_, std::memory_order_release);
         moved = true;
       }
-      if (reduced_ < published_ && all_at(&Counters::published, reduced_ + 1)) {
-        const Tensor piece = piece_of(reduced_);
+      if (added_ < published_ && all_at(&Counters::published, added_ + 1)) {
+        const Tensor piece = piece_of(added_);
         if (piece.dtype() == DType::f32)
           reduce_share<float>(piece);
         else
           reduce_share<double>(piece);
+        if (across_ != nullptr) cross(piece);
+        ++added_;
+        moved = true;
+      }
+      if (reduced_ < added_ && crossing(reduced_).test()) {
         mine().reduced.store(++reduced_, std::memory_order_release);
         moved = true;
       }
@@ -107,6 +115,7 @@ class SharedReducer final : public PieceReducer {
   }
   Counters& mine() const { return counters(rank_); }
   Tensor& piece_of(int64_t k) { return pieces_[static_cast<size_t>(k) % slots]; }
+  Pending& crossing(int64_t k) { return crossings_[static_cast<size_t>(k) % slots]; }
   std::byte* slot(size_t rank, int64_t k) const {
     return memory_->segment(static_cast<int>(rank)) + sizeof(Counters) + static_cast<size_t>(k) % slots * piece_bytes_;
   }
@@ -137,26 +146,36 @@ class SharedReducer final : public PieceReducer {
   template <class T>
   void reduce_share(Tensor piece) {
     const Slice s = share(piece, rank_);
-    for (size_t q = 0; q < ranks_; ++q) sources_[q] = (q == rank_ ? piece.bytes() : slot(q, reduced_)) + s.begin;
+    for (size_t q = 0; q < ranks_; ++q) sources_[q] = (q == rank_ ? piece.bytes() : slot(q, added_)) + s.begin;
     T* const target = reinterpret_cast<T*>(piece.bytes() + s.begin);
-    T* const copy = reinterpret_cast<T*>(slot(rank_, reduced_) + s.begin);
+    T* const copy = reinterpret_cast<T*>(slot(rank_, added_) + s.begin);
     add_in_order<T>(sources_, static_cast<size_t>(s.count()) / sizeof(T), target, copy);
   }
 
+  /// Starts the sum of this rank's share over the hosts.
+  void cross(Tensor piece) {
+    const Slice s = share(piece, rank_);
+    const int64_t count = s.count() / static_cast<int64_t>(size_of(piece.dtype()));
+    const Tensor sum(slot(rank_, added_) + s.begin, piece.dtype(), Shape{count});
+    crossing(added_) = across_->all_reduce(sum, sum, Reduce::sum);
+  }
+
   std::unique_ptr<SharedMemory> memory_;
+  std::unique_ptr<Communicator> across_;  // null with one host
   size_t piece_bytes_, rank_, ranks_;
   std::array<Tensor, slots> pieces_;
+  std::array<Pending, slots> crossings_;
   std::vector<const std::byte*> sources_;  // of the share being added, in rank order
-  int64_t published_ = 0, reduced_ = 0, collected_ = 0;
+  int64_t published_ = 0, added_ = 0, reduced_ = 0, collected_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& comm, size_t piece_bytes) {
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, size_t piece_bytes, std::unique_ptr<Communicator> across) {
   const size_t rounded = (piece_bytes + line - 1) / line * line;
-  std::unique_ptr<SharedMemory> memory = SharedMemory::make(comm, SharedReducer::segment_bytes(rounded));
+  std::unique_ptr<SharedMemory> memory = SharedMemory::make(host, SharedReducer::segment_bytes(rounded));
   if (memory == nullptr) return nullptr;
-  return std::make_unique<SharedReducer>(comm, std::move(memory), rounded);
+  return std::make_unique<SharedReducer>(host, std::move(memory), rounded, std::move(across));
 }
 
 }  // namespace lodestone

@@ -54,6 +54,7 @@ World::World(int& argc, char**& argv) : host_(host_name()) {
     refuse_unrelated_copies();
     watchdog_ = std::make_unique<Watchdog>(default_hang_limit_s, cat("rank=0 host=", host_));
     comm_ = make_self_comm();
+    host_comm_ = make_self_comm();
     return;
   }
   if (!running) {
@@ -75,13 +76,16 @@ World::World(int& argc, char**& argv) : host_(host_name()) {
   watchdog_ = std::make_unique<Watchdog>(default_hang_limit_s, cat("rank=", rank_, " host=", host_));
   if (size_ == 1) {
     comm_ = make_self_comm();
+    host_comm_ = make_self_comm();
     return;
   }
   comm_ = make_world_comm(watchdog_.get());
-  watchdog_->share(StatusBoard::make(*comm_->split(first_on_host), rank_));
+  host_comm_ = comm_->split(first_on_host);
+  watchdog_->share(StatusBoard::make(*host_comm_, rank_));
 }
 
 World::~World() {
+  host_comm_.reset();
   comm_.reset();
   // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
   // launcher counts this rank as failed.

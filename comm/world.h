@@ -27,6 +27,8 @@ class World {
   const std::string& host() const { return host_; }
   /// Host-memory communicator over all ranks: MpiComm, or SelfComm when size() is 1.
   Communicator& comm() { return *comm_; }
+  /// Over the ranks of this host, ordered by rank.
+  Communicator& host_comm() { return *host_comm_; }
   /// Watches every wait of comm() and of its splits. Its limit is 600 s until set_limit().
   Watchdog& watchdog() { return *watchdog_; }
   /// "Open MPI 4.1.4"
@@ -39,7 +41,7 @@ class World {
   bool owns_mpi_ = false;
   std::string host_;
   std::unique_ptr<Watchdog> watchdog_;  // outlives comm_
-  std::unique_ptr<Communicator> comm_;
+  std::unique_ptr<Communicator> comm_, host_comm_;
 };
 
 }  // namespace lodestone

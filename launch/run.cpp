@@ -121,7 +121,8 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
           .warmup_ratio = cfg.optim.warmup_ratio,
           .warmup_shape = cfg.optim.warmup_shape},
          plan.config().steps),
-      sync(world.comm(), params.layout().count(), params.wide_dtype()),
+      sync(world.comm(), params.layout().count(), params.wide_dtype(),
+           {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
       loader(plan, rows, make_collator(cfg, Purpose::training, model.tokenizer, corpus), world.rank(), world.size(), first_step) {
   world.watchdog().set_limit(static_cast<double>(cfg.train.timeout_s));
 }

@@ -117,6 +117,34 @@ TEST(GradSync, RanksMayDeclareRangesInAnyOrderOrNotAtAll) {
   }
 }
 
+TEST(GradSync, HostsSumAmongThemselvesFirst) {
+  // Pairs of ranks play hosts. Four ranks are two hosts of two; three are hosts of different sizes; two are one host.
+  const auto host = world_comm().split(world_comm().rank() / 2);
+  for (const int64_t n : {1, 20, 1001, 40'007}) {
+    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 4096, .host = host.get()});
+    if (world_comm().size() == 4) {
+      EXPECT_STREQ(sync.route_name(), "shared memory, hosts by communicator");
+    }
+    if (world_comm().size() == 3) {
+      EXPECT_STREQ(sync.route_name(), "communicator");
+    }
+    for (int step = 0; step < 3; ++step) {
+      std::vector<float> grads = integers<float>(n, world_comm().rank(), step);
+      const std::vector<float> expected = plain_sum(grads);
+      const Tensor g = view(std::span(grads));
+      sync.begin(g);
+      for (const Slice s : descending(n, 5)) sync.ready(s);
+      sync.finish(g);
+      ASSERT_EQ(grads, expected) << n << " elements, step " << step;
+    }
+    std::vector<float> values = reals<float>(n, world_comm().rank());
+    sync.finish(view(std::span(values)));
+    std::vector<float> root = values;
+    world_comm().broadcast(view(std::span(root)), 0).wait();
+    ASSERT_EQ(values, root) << "ranks differ in their bits";
+  }
+}
+
 TEST(GradSync, AllocatesNothingOnceWarm) {
   const int64_t n = 100'000;
   for (const Route route : routes) {
