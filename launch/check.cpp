@@ -1,6 +1,7 @@
 // lodestone check: everything that can be found out before training.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iomanip>
@@ -121,7 +122,8 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const RunConfig config = read_run_config(given.files, given.overrides);
   check_world(config, static_cast<int>(ranks));
   require_writable(config.train.output_dir);
-  const Cores cores = choose_threads(world, config.train.threads);
+  Cores cores = choose_threads(world, config.train.threads);
+  if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
   const TrainedModel model = open_model(config);
   const std::unique_ptr<Loss> loss = make_loss(config.loss, model.folder.config.embedding());
   const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});
