@@ -22,7 +22,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded and searched
   --task NAME            what the result is called (the name of the folder or file)
   --query-prompt TEXT    put before every query; without it the model folder's prompt "query", else its default prompt
   --passage-prompt TEXT  put before every document; likewise "passage", "document" or "corpus"
-  --top-k N              documents kept for each query (1000)
+  --top-k N              documents kept for each query, and lines of each in the run file (100)
   --max-len N            tokens of a text (what the model folder says)
   --precision NAME       f32, bf16 or f64 (f32)
   --threads N            threads of each rank (the cores it may use)
@@ -65,7 +65,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   if (options.positional().size() != 1) options.refuse("give one model folder");
   if (options.has("--beir") == options.has("--pairs")) options.refuse("give either --beir or --pairs");
   const std::filesystem::path data = options.text("--beir", options.text("--pairs", "")), folder = options.text("--output", "");
-  const int64_t best = options.integer("--top-k", 1000, 1);
+  const int64_t best = options.integer("--top-k", 100, 1);
   if (world.rank() == 0 && !folder.empty()) check_writable(folder);
 
   LoadedModel model(options.positional()[0], model_options(options, world));
