@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "losses/info_nce.h"
+#include "tests/support/allocations.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -124,6 +125,17 @@ TEST(EmbeddingObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
     EXPECT_EQ(reported, std::vector<int>(reported.size(), 1));
     EXPECT_EQ(at_report, run.as_doubles(run.grads));  // final when reported
   }
+}
+
+TEST(EmbeddingObjective, AllocatesNothingOnceWarm) {
+  const auto self = make_self_comm();
+  ToyRun run(DType::f32, *self, toy_loss(), {.chunk_tokens = 40, .keep_activations_bytes = 50'000}, Checkpointing::none, "cpu");
+  const Batch batch = toy_batch(3, 6, 2, 0, 1);
+  const GradHook ready = [](Slice) {};
+  run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
+  const uint64_t before = allocations();
+  run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
+  EXPECT_EQ(allocations(), before);
 }
 
 TEST(EmbeddingObjective, MemoryBeyondTheEmbeddingsIsIndependentOfTheBatch) {
