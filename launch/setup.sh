@@ -18,7 +18,6 @@ packages=(
   "libxxhash-dev|checksums"
   "zlib1g-dev|reads gzip"
   "libgtest-dev|the tests"
-  "strace|the tests: kills and starves a save at each of its system calls"
   "python3|prepares the demo's data, draws its picture"
   "python3-pip|fetches the demo's starting weights"
   "ca-certificates|fetches them safely"
