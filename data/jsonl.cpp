@@ -70,6 +70,8 @@ struct JsonLines::Impl {
       case simdjson::MEMALLOC: throw Error(ExitCode::resource, "F14", "no memory for a row", "give the job more memory");
       default:
         if (!line.ended) refuse("F32", "the last line is cut: it has no end and is not a whole JSON object", malformed_at(line.text));
+        if (line.number == 1 && (line.text == "{" || line.text == "["))
+          throw Error(ExitCode::data, "F30", "a JSON document over several lines where JSON lines belong", "write one object a line, for example with jq -c '.[]' FILE");
         refuse("F30", "not valid JSON", malformed_at(line.text));
     }
   }

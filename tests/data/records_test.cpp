@@ -49,6 +49,8 @@ INSTANTIATE_TEST_SUITE_P(
     Rows, BadJsonl,
     ::testing::Values(
         Case{"NotJson", good + "{\"query\": \"q\", pos: 1}\n", "3 F30 not valid JSON; file=a.jsonl line=2 offset=44" LODE_SKIPPABLE},
+        Case{"DocumentOverSeveralLines", "[\n  {\"query\": \"q\"}\n]\n",
+             "3 F30 a JSON document over several lines where JSON lines belong; file=a.jsonl line=1 offset=0; do: write one object a line, for example with jq -c '.[]' FILE"},
         Case{"NotAnObject", good + "[1, 2]\n", "3 F30 not a JSON object; file=a.jsonl line=2 offset=29" LODE_SKIPPABLE},
         Case{"TwoObjects", "{\"query\": \"q\", \"pos\": \"p\"} {}\n", "3 F30 not valid JSON; file=a.jsonl line=1 offset=27" LODE_SKIPPABLE},
         Case{"NaN", "{\"query\": \"q\", \"pos\": \"p\", \"score\": NaN}\n", "3 F30 not valid JSON; file=a.jsonl line=1 offset=36" LODE_SKIPPABLE},
