@@ -12,7 +12,7 @@
 
 namespace lodestone {
 
-/// What a training step reports.
+/// What a record says: the mean loss of the steps since the last one, norm and rate of the last step.
 struct StepRecord {
   double loss = 0, grad_norm = 0, learning_rate = 0;
   bool skipped = false;

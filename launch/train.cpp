@@ -37,7 +37,8 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
   Progress progress("step", run.plan.config().steps, run.world.rank() == 0);
   Meter meter;
   bool stopping = false;
-  int64_t skipped = 0, step = folder.first_step();
+  double recent_loss = 0;            // sum over the steps since the last record
+  int64_t recent_steps = 0, skipped = 0, step = folder.first_step();
   if (step == 0) folder.log_heldout(0, run, meter, progress);
   for (; step < run.plan.config().steps && !stopping; ++step) {
     // 1. Gradients: every part adds into run.grads and returns this rank's share of the global loss.
@@ -70,8 +71,14 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     // 3. Bookkeeping. Nothing below changes the numbers above.
     stopping = tally.stop > 0;
     meter.add(tally.pairs, tally.tokens, run.loader.stall_s());
+    recent_loss += tally.loss;
+    ++recent_steps;
     const bool last = step + 1 == run.plan.config().steps;
-    if (due(step, run.cfg.train.logging_steps) || last) folder.log_step(step + 1, {tally.loss, norm, lr, skipped > 0}, meter, progress);
+    if (due(step, run.cfg.train.logging_steps) || last) {
+      folder.log_step(step + 1, {recent_loss / static_cast<double>(recent_steps), norm, lr, skipped > 0}, meter, progress);
+      recent_loss = 0;
+      recent_steps = 0;
+    }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
     if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, run, meter, progress);
   }
