@@ -7,10 +7,10 @@
 
 #include "comm/reduce_bench.h"
 #include "core/optim/adamw.h"
-#include "launch/arguments.h"
 #include "launch/command.h"
 #include "launch/cores.h"
 #include "launch/log.h"
+#include "launch/options.h"
 #include "losses/embedding_objective.h"
 
 namespace lodestone {
@@ -33,35 +33,22 @@ struct BenchOptions {
 };
 
 BenchOptions parse(std::span<const std::string> arguments) {
+  const std::string names[] = {"--model", "--lengths", "--precision", "--threads", "--pairs", "--steps", "--chunk-tokens", "--keep-mb"};
+  const Options given(arguments, "bench", names);
   BenchOptions o;
-  const std::pair<const char*, std::string*> texts[] = {{"--model", &o.model}, {"--lengths", &o.lengths}, {"--precision", &o.precision}};
-  const std::pair<const char*, int64_t*> numbers[] = {{"--threads", &o.threads}, {"--pairs", &o.pairs}, {"--steps", &o.steps},
-                                                      {"--chunk-tokens", &o.chunk_tokens}, {"--keep-mb", &o.keep_mb}};
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const auto is = [&](const auto& entry) { return arguments[i] == entry.first; };
-    const auto text = std::find_if(std::begin(texts), std::end(texts), is);
-    const auto number = std::find_if(std::begin(numbers), std::end(numbers), is);
-    const bool known = text != std::end(texts) || number != std::end(numbers);
-    if (!known || i + 1 == arguments.size())
-      throw Error(ExitCode::usage, "usage", cat("bench: ", known ? "no value for " : "unknown option ", arguments[i]), "lodestone bench --help lists the options");
-    const std::string& value = arguments[++i];
-    if (text != std::end(texts)) {
-      *text->second = value;
-    } else {
-      if (value.empty() || value.size() > 9 || value.find_first_not_of("0123456789") != std::string::npos)
-        throw Error(ExitCode::usage, "usage", cat("bench: '", value, "' is not a number"), cat("for example ", arguments[i - 1], " 2"));
-      *number->second = std::stoll(value);
-    }
-  }
-  const auto one_of = [](const char* name, const std::string& value, std::initializer_list<const char*> known) {
-    if (std::find(known.begin(), known.end(), value) == known.end())
-      throw Error(ExitCode::usage, "usage", cat("bench: ", name, " '", value, "' is not known"), "lodestone bench --help lists the choices");
+  const auto one_of = [&](const char* name, std::string& value, std::initializer_list<const char*> known) {
+    value = given.text(name, value);
+    if (std::find(known.begin(), known.end(), value) == known.end()) given.refuse(cat(name, " '", value, "' is not known"));
   };
   one_of("--model", o.model, {"minilm", "bert-base"});
   one_of("--lengths", o.lengths, {"dense", "real"});
   one_of("--precision", o.precision, {"bf16", "f32"});
-  if (o.pairs < 2 || o.steps < 1 || o.chunk_tokens < 1)
-    throw Error(ExitCode::usage, "usage", "bench: at least 2 pairs, 1 step and 1 token a chunk are needed", "lodestone bench --help lists the options");
+  o.threads = given.integer("--threads", o.threads, 1);
+  o.pairs = given.integer("--pairs", o.pairs, 2);
+  o.steps = given.integer("--steps", o.steps, 1);
+  o.chunk_tokens = given.integer("--chunk-tokens", o.chunk_tokens, 1);
+  o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
+  if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
   return o;
 }
 
