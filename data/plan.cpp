@@ -146,7 +146,7 @@ SourceRow Plan::locate(int32_t source, int64_t k) const {
 void require_ranks_for_batch(int64_t global_batch, int world) {
   if (world <= global_batch) return;
   throw Error(ExitCode::usage, "F13", cat(world, " ranks for a global batch of ", global_batch, " rows: each rank needs at least one"),
-              cat("use 1 to ", global_batch, " ranks, or raise the global batch"));
+              cat("start 1 to ", global_batch, " ranks, or raise train.global_batch"));
 }
 
 }  // namespace lodestone

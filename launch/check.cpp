@@ -120,7 +120,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
 
   // 1. Configuration, run folder, model with weights, loss.
   const RunConfig config = read_run_config(given.files, given.overrides);
-  check_world(config, static_cast<int>(ranks));
+  require_ranks_for_batch(config.train.global_batch, static_cast<int>(ranks));
   require_writable(config.train.output_dir);
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));

@@ -60,12 +60,6 @@ Plan make_plan(const RunConfig& c, const Corpus& corpus) {
   return Plan(p, sources);
 }
 
-void check_world(const RunConfig& c, int world_size) {
-  if (world_size > c.train.global_batch)
-    throw Error(ExitCode::usage, "F13", cat(world_size, " ranks for a global batch of ", c.train.global_batch),
-                cat("start 1 to ", c.train.global_batch, " ranks, or raise train.global_batch"));
-}
-
 Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
   Corpus corpus = Corpus::open(folder);
   if (corpus.tokenizer_fingerprint() != tokenizer.fingerprint())

@@ -38,9 +38,6 @@ TrainedModel open_model(const RunConfig& config);
 /// The plan of a configuration; steps follow from the epochs if they are given.
 Plan make_plan(const RunConfig& config, const Corpus& corpus);
 
-/// Refuses, on all ranks alike, a world that the batch cannot be cut for.
-void check_world(const RunConfig& config, int world_size);
-
 /// Opens a packed corpus; refuses one that another tokenizer packed.
 Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer);
 

@@ -56,7 +56,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     }
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
-    const double norm = std::sqrt(run.backend->sum_squares(run.grads));
+    const double norm = GradSync::norm(*run.backend, run.grads);
     tally.stop = signals.received() != 0 ? 1 : 0;
     all_reduce(run.world.comm(), std::span(&tally.loss, sizeof tally / sizeof(double)), Reduce::sum);
     const double lr = run.lr.at(step);
@@ -90,7 +90,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
 int run_train(World& world, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");
   RunConfig config = read_run_config(given.files, given.overrides);
-  check_world(config, world.size());
+  require_ranks_for_batch(config.train.global_batch, world.size());
   const StopSignals signals;
   RunFolder folder(world, config);                  // locked, written to, its newest verified checkpoint found
   try {
