@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <iostream>
 #include <stdexcept>
 
 #include "tests/support/mpi_world.h"
@@ -31,7 +32,10 @@ TEST(Fault, DISABLED_ThrowingRank) {
   at_the_tenth_collective([] { throw std::runtime_error("injected"); });
 }
 TEST(Fault, DISABLED_AbortingRank) {
-  at_the_tenth_collective([] { World::abort(static_cast<int>(ExitCode::data)); });
+  at_the_tenth_collective([] {
+    std::cerr << "error: injected" << std::endl;
+    World::abort(static_cast<int>(ExitCode::data));
+  });
 }
 
 }  // namespace
