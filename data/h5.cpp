@@ -333,4 +333,28 @@ void H5Reader::read(const std::string& path, int64_t begin, int64_t count, void*
     throw impl_->damaged(cat("cannot read: ", library_message()), path);
 }
 
+int64_t make_h5_matrix(const std::filesystem::path& file, const std::string& name, int64_t rows, int64_t columns) {
+  quiet_library();
+  const auto require = [&](auto status, const char* what) {
+    if (status >= 0) return status;
+    throw Error(ExitCode::storage, "F21", cat("HDF5 cannot ", what, ": ", library_message()), "choose another output").at("file", file.string());
+  };
+  const Properties access(require(H5Pcreate(H5P_FILE_ACCESS), "create properties"));
+  require(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "use the latest format");
+  require(H5Pset_file_locking(access.get(), false, true), "do without locks");   // NFS and Lustre often have none
+  const Properties layout = without_times(H5P_DATASET_CREATE);
+  require(H5Pset_layout(layout.get(), H5D_CONTIGUOUS), "set the layout");
+  require(H5Pset_alloc_time(layout.get(), H5D_ALLOC_TIME_EARLY), "set the time of allocation");
+  require(H5Pset_fill_time(layout.get(), H5D_FILL_TIME_NEVER), "leave the values unwritten");
+  const hsize_t shape[] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(columns)};
+  const Space space(require(H5Screate_simple(2, shape, nullptr), "create a space"));
+  File h5(require(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, without_times(H5P_FILE_CREATE).get(), access.get()), "create the file"));
+  Dataset dataset(require(H5Dcreate2(h5.get(), name.c_str(), native(H5Type::f32), space.get(), H5P_DEFAULT, layout.get(), H5P_DEFAULT), "create the dataset"));
+  const haddr_t offset = H5Dget_offset(dataset.get());
+  LODE_CHECK(offset != HADDR_UNDEF, "an early allocation without address");
+  require(H5Dclose(dataset.release()), "close the dataset");
+  require(H5Fclose(h5.release()), "close the file");
+  return static_cast<int64_t>(offset);
+}
+
 }  // namespace lodestone

@@ -78,4 +78,9 @@ class H5Reader {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Makes a file with one contiguous f32 dataset, [rows, columns], whose values are not yet written, and returns the byte
+/// at which row 0 begins. The library writes some KiB of metadata; the caller has made sure of room for them. Throws
+/// Error (storage, "F21").
+int64_t make_h5_matrix(const std::filesystem::path& file, const std::string& name, int64_t rows, int64_t columns);
+
 }  // namespace lodestone

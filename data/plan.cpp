@@ -15,6 +15,7 @@ namespace lodestone {
 namespace {
 
 constexpr const char* merged_name = "other";
+constexpr const char* mixed_name = "all";
 
 Error bad_plan(std::string what, std::string remedy) {
   return Error(ExitCode::usage, "plan", std::move(what), std::move(remedy));
@@ -59,11 +60,20 @@ std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vec
   require_valid(config);
   if (sources.empty()) throw bad_plan("the corpus has no sources", "pack at least one source");
   std::vector<PlanSource> resolved, small;
+  PlanSource all{mixed_name, 0, {}};
   std::set<std::string> names;
   for (size_t i = 0; i < sources.size(); ++i) {
     if (!names.insert(sources[i].name).second) throw bad_plan(cat("two sources are called ", sources[i].name), "rename one");
     const bool is_small = sources[i].rows < config.global_batch;
-    (is_small ? small : resolved).push_back({sources[i].name, sources[i].rows, {{static_cast<int32_t>(i), 0}}});
+    const PlanSource source{sources[i].name, sources[i].rows, {{static_cast<int32_t>(i), 0}}};
+    (is_small ? small : resolved).push_back(source);
+    append_members(source, all);
+  }
+  if (config.batching == Batching::mixed) {
+    if (all.rows < config.global_batch) {
+      throw bad_plan(cat("the corpus has ", all.rows, " rows, fewer than the global batch of ", config.global_batch), "lower the global batch");
+    }
+    return {std::move(all)};
   }
   if (small.empty()) return resolved;
   if (config.small_sources == SmallSources::refuse) refuse_small(config, small);

@@ -7,7 +7,7 @@
 
 namespace lodestone {
 
-/// One part of a step: a homogeneous global batch.
+/// One part of a step: a global batch.
 struct Part {
   int32_t source = 0;           // index into Plan::sources()
   double weight = 1;
@@ -33,6 +33,12 @@ struct PlanSource {
   std::vector<PlanMember> members{};    // filled by resolve_sources()
 };
 
+/// What a global batch is made of.
+enum class Batching : uint8_t {
+  multinomial,   // one source each, drawn with p_i: homogeneous batches
+  mixed,         // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
+};
+
 /// What happens to sources with fewer rows than a global batch.
 enum class SmallSources : uint8_t {
   refuse,   // Error (usage) naming them
@@ -44,12 +50,14 @@ struct PlanConfig {
   int64_t accumulate = 1;       // global batches per optimizer step
   int64_t steps = 0;
   uint64_t seed = 0;
+  Batching batching = Batching::multinomial;
   double alpha = 1.0;           // p_i = n_i^alpha / sum_j n_j^alpha
   SmallSources small_sources = SmallSources::refuse;
   std::string task = "retrieval";
 };
 
-/// The sources a plan draws from: those given, with the small ones refused or merged. Throws Error (usage).
+/// The sources a plan draws from: those given, with the small ones refused or merged; mixed: one, "all", that has them all
+/// as members. Throws Error (usage).
 std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& sources);
 
 /// Steps in which `epochs` times the batches of all sources are drawn (a source's last, partial batch does not count),
@@ -62,8 +70,7 @@ struct SourceRow {
   int64_t k = 0;
 };
 
-/// Homogeneous multinomial plan: each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the
-/// source per epoch; an epoch's remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed,
+/// Each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed,
 /// "rows", source name, epoch). The constructor draws all steps (8 bytes each); calls are then O(batch).
 class Plan {
  public:

@@ -49,6 +49,8 @@ DataConfig read_data(Section s) {
   s.read("train_group_size", c.train_group_size);
   s.read("query_prompt", c.query_prompt);
   s.read("passage_prompt", c.passage_prompt);
+  static constexpr std::string_view batchings[] = {"multinomial", "mixed"};
+  read_enum(s, "batching", batchings, c.batching);
   s.read("alpha", c.alpha);
   static constexpr std::string_view policies[] = {"refuse", "merge"};
   read_enum(s, "small_sources", policies, c.small_sources);

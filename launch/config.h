@@ -32,6 +32,7 @@ struct DataConfig {
   int64_t query_max_len = 128, passage_max_len = 128;   // tokens, special ones included
   int64_t train_group_size = 1;               // passages per query: the positive and train_group_size - 1 negatives
   std::string query_prompt, passage_prompt;   // put before every query and passage
+  Batching batching = Batching::multinomial;  // a batch is of one source, drawn with p_i, or mixed
   double alpha = 1;                           // sources are drawn with n^alpha / sum n^alpha
   SmallSources small_sources = SmallSources::refuse;
 };

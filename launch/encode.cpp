@@ -1,5 +1,4 @@
-// lodestone encode: the embeddings of a text file, one text a line, as a NumPy
-// matrix.
+// lodestone encode: the embeddings of a text file, one text a line, as a matrix for NumPy or HDF5.
 #include <cstdio>
 
 #include "data/lines.h"
@@ -7,16 +6,16 @@
 #include "data/utf8.h"
 #include "launch/command.h"
 #include "launch/log.h"
+#include "launch/matrix_file.h"
 #include "launch/model_options.h"
-#include "launch/npy.h"
 
 namespace lodestone {
 
 const char* const encode_usage =
-    R"(usage: lodestone encode MODEL_FOLDER --input TEXTS.txt --output OUT.npy [options]
+    R"(usage: lodestone encode MODEL_FOLDER --input TEXTS.txt --output OUT.npy|OUT.h5 [options]
 
-Writes the embeddings of a text file, one text a line (plain or .gz), as a float32 matrix that numpy.load reads. Row i is
-line i; an empty line has a row too. Under mpirun every rank embeds a share and writes its rows.
+Writes the embeddings of a text file, one text a line (plain or .gz), as a float32 matrix: .npy for numpy.load; .h5 or .hdf5
+with one contiguous dataset "embeddings" of shape [texts, dimensions]. Row i is line i; an empty line has a row too. Under mpirun every rank embeds a share and writes its rows.
 
   --prompt TEXT        put before every text (the model folder's default prompt)
   --max-len N          tokens of a text (what the model folder says)
@@ -56,13 +55,13 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   for (const char* needed : {"--input", "--output"})
     if (!options.has(needed)) options.refuse(cat(needed, " is missing"));
   const std::filesystem::path output = options.text("--output", "");
-  if (output.extension() != ".npy") options.refuse(cat("--output is ", output.string(), ", not a .npy file"));
+  if (!is_matrix_file(output)) options.refuse(cat("--output is ", output.string(), ", not a .npy, .h5 or .hdf5 file"));
 
   const std::vector<std::string> texts = read_texts(options.text("--input", ""));
   LoadedModel model(options.positional()[0], model_options(options, world));
   const std::string prompt = options.text("--prompt", model.prompt(""));
   const int64_t width = model.embedder().embedding(), count = static_cast<int64_t>(texts.size());
-  NpyFile file(output, count, width, world.comm());
+  MatrixFile file(output, count, width, world.comm());
   const RankRows mine = rank_rows(count, world.rank(), world.size());
   Progress progress("texts", mine.end - mine.begin, world.rank() == 0);
   const double start_s = now_s();

@@ -53,6 +53,7 @@ Plan make_plan(const RunConfig& c, const Corpus& corpus) {
                .accumulate = c.train.gradient_accumulation_steps,
                .steps = c.train.steps,
                .seed = static_cast<uint64_t>(c.train.seed),
+               .batching = c.data.batching,
                .alpha = c.data.alpha,
                .small_sources = c.data.small_sources};
   const std::vector<PlanSource> sources = plan_sources(corpus.sources());

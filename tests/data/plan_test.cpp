@@ -147,6 +147,27 @@ TEST(Plan, MergesSmallSourcesIntoOther) {
   EXPECT_THROW(plan.locate(1, 10), Error);
 }
 
+TEST(Plan, MixedBatchesDrawFromTheRowsOfAllSourcesInOneShuffledOrder) {
+  const Plan plan({.global_batch = 8, .steps = 5, .batching = Batching::mixed}, {{"a", 25}, {"b", 5}, {"c", 14}});
+  ASSERT_EQ(plan.sources().size(), 1u);
+  EXPECT_EQ(plan.sources()[0].name, "all");
+  EXPECT_EQ(plan.sources()[0].rows, 44);
+  std::set<std::pair<int32_t, int64_t>> rows;
+  std::set<int32_t> sources_of_first_batch;
+  for (int64_t step = 0; step < 5; ++step) {   // one epoch: 40 of the 44 rows
+    const StepPlan at = plan.at(step);
+    for (const int64_t k : at.parts[0].rows) {
+      const SourceRow row = plan.locate(0, k);
+      rows.insert({row.source, row.k});
+      if (step == 0) sources_of_first_batch.insert(row.source);
+    }
+  }
+  EXPECT_EQ(rows.size(), 40u);
+  EXPECT_GT(sources_of_first_batch.size(), 1u);
+  EXPECT_EQ(message_of({.global_batch = 64, .batching = Batching::mixed}, {{"a", 25}, {"b", 5}}),
+            "the corpus has 30 rows, fewer than the global batch of 64; do: lower the global batch");
+}
+
 TEST(Plan, ALargeSourceCalledOtherJoinsTheMergedOne) {
   const std::vector<PlanSource> resolved =
       resolve_sources({.global_batch = 8, .small_sources = SmallSources::merge}, {{"other", 9}, {"a", 20}, {"b", 3}});

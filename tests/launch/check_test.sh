@@ -65,6 +65,8 @@ for s in steps:
 assert {source for source, _ in seen} == {"a", "b", "other"}
 PY
 then ok "the plan is 30 homogeneous steps"; else bad "the plan is 30 homogeneous steps"; fi
+expect "mixed batches" 0 --steps 2 data.batching=mixed data.small_sources=refuse
+says "they are of all sources" '"source":"all"' out.log
 "$support/mpirun.sh" 3 "$lodestone" check run.yaml --steps 40 > out.log 2> err.log
 if cmp -s out.log plan.jsonl; then ok "3 ranks have the same plan"; else bad "3 ranks have the same plan"; fi
 expect "explicit ranks" 0 --ranks 4 loss.negatives_cross_device=false

@@ -79,7 +79,7 @@ TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
 TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",
-                          "optim.lr_scheduler_type=step", "loss.temperature=0", "data.train_group_size=0", "data.query_max_len=2", "data.small_sources=drop",
+                          "optim.lr_scheduler_type=step", "loss.temperature=0", "data.train_group_size=0", "data.query_max_len=2", "data.small_sources=drop", "data.batching=shuffled",
                           "train.steps=0", "train.num_train_epochs=2", "model.pooling=max", "model.dropout=1", "model.config=c.json", "train.chunk_tokens=0",
                           "loss.use_inbatch_neg=false", "train.logging_steps=0", "train.save_total_limit=0", "train.seed=-1", "train.stepz=3"})
     EXPECT_NE(failure({bad}), "") << bad;

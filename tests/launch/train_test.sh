@@ -84,6 +84,9 @@ expect "export a checkpoint" 0 "$lodestone" export whole/checkpoint-5 --output e
 printf 'one text\nanother text\n' > texts.txt
 expect "encode" 0 "$lodestone" encode whole/model --input texts.txt --output out.npy
 [ -s out.npy ] && ok "encode wrote embeddings" || bad "encode wrote embeddings" err.log
+expect "encode to HDF5" 0 "$lodestone" encode whole/model --input texts.txt --output out.h5
+[ -s out.h5 ] && ok "encode wrote an HDF5 file" || bad "encode wrote an HDF5 file" err.log
+expect "encode to another form" 2 "$lodestone" encode whole/model --input texts.txt --output out.csv
 
 # ---- errors ------------------------------------------------------------------------------------------------------------
 expect "unknown key" 2 "$lodestone" train run.yaml train.stepz=3

@@ -21,6 +21,7 @@ import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+import h5py
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
@@ -91,12 +92,15 @@ def compare(binary, original, work, plain):
     (work / "texts.txt").write_text("\n".join(TEXTS) + "\n")
     subprocess.run([binary, "encode", str(ours), "--input", str(work / "texts.txt"), "--output", str(work / "out.npy")], check=True, stdout=subprocess.DEVNULL)
     out["encode"] = largest(expected, np.load(work / "out.npy"))
+    subprocess.run([binary, "encode", str(ours), "--input", str(work / "texts.txt"), "--output", str(work / "out.h5")], check=True, stdout=subprocess.DEVNULL)
+    with h5py.File(work / "out.h5") as file:
+        out["encode_hdf5"] = largest(np.load(work / "out.npy"), file["embeddings"][:])
     return out
 
 
 def is_good(result):
     same = all(result.get(key, 0) == 0 for key in ("hidden_states", "pooler", "embeddings"))
-    return same and result["same_ids"] and result.get("same_prompts", True) and result.get("same_length_limit", True) and result["encode"] <= 1e-5
+    return same and result["same_ids"] and result.get("same_prompts", True) and result.get("same_length_limit", True) and result["encode"] <= 1e-5 and result["encode_hdf5"] == 0
 
 
 def main():
