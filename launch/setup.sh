@@ -21,6 +21,7 @@ packages=(
   "procps|the tests: send signals to ranks"
   "python3|prepares the demo's data, draws its picture"
   "python3-pip|fetches the demo's starting weights"
+  "python3-venv|the environments of the scripts under tests/parity and tests/peers"
   "ca-certificates|fetches them safely"
 )
 

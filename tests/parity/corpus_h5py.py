@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/venv.sh" tokenizers==0.23.3 h5py==3.16.0 numpy==2.4.6 xxhash==4.1.0)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh" tokenizers==0.23.3 h5py==3.16.0 numpy==2.4.6 xxhash==4.1.0)" && exec "$python" "$0" "$@"'
 """Does h5py read from a packed corpus, text by text, the ids that Hugging Face's tokenizers gives?
 
   tests/parity/corpus_h5py.py [--binary build/release/lodestone] [--rows 3000] VOCAB.txt

@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh")" && exec "$python" "$0" "$@"'
 """Trains the same batches with Lodestone and with PyTorch, dropout off, and compares the losses of every step.
 
-Run:  "$(tests/parity/venv.sh)" tests/parity/curve_parity.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--steps 20] [--precision f32] [--batch 32]
+Run:  tests/parity/curve_parity.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--steps 20] [--precision f32] [--batch 32]
 
 f32: the largest difference of a step's loss must be at most 1e-3. bf16 (against PyTorch's f32, --steps 200): at most 2 % of the
 loss, each a mean over 10 steps. Batches come from `lodestone check --steps`; TRAIN.jsonl must fit in

@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh")" && exec "$python" "$0" "$@"'
 """Compares one InfoNCE step with PyTorch on a real model: embeddings, loss and every parameter's gradient, dropout off.
 
-Run:  "$(tests/parity/venv.sh)" tests/parity/gradient_parity.py BUILD_DIR MODEL_FOLDER PAIRS.jsonl [--pairs 16]
+Run:  tests/parity/gradient_parity.py BUILD_DIR MODEL_FOLDER PAIRS.jsonl [--pairs 16]
 
 Per tensor: ||g - g_ref|| <= tol * max(||g_ref||, 1e-4 ||whole gradient||); tol 1e-9 in f64 and 1e-4 in f32 (the gradient of key
 biases is zero in theory, hence the second term). In bf16 the error of the whole gradient against f64 must be at most 1.5 times

@@ -1,7 +1,8 @@
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh")" && exec "$python" "$0" "$@"'
 """Writes tests/golden/encoder_bf16.safetensors: a small seeded BERT, its gradient in f64, and how far PyTorch's own bf16 autocast
 is from it.
 
-Run:  "$(tests/parity/venv.sh)" tests/parity/make_bf16_golden.py [--check]
+Run:  tests/parity/make_bf16_golden.py [--check]
 --check compares with the file instead of writing it. Both gradients are those of <d_embeddings, embeddings> with mean pooling and
 dropout off; weights have the deviation of trained models (1 / sqrt(inputs)). Kept in f32, which is exact for the weights.
 """

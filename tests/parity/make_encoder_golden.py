@@ -1,6 +1,7 @@
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh")" && exec "$python" "$0" "$@"'
 """Writes tests/golden/encoder.safetensors: embeddings and gradients of a tiny seeded BERT, by transformers and PyTorch in f64.
 
-Run:  "$(tests/parity/venv.sh)" tests/parity/make_encoder_golden.py [--check]
+Run:  tests/parity/make_encoder_golden.py [--check]
 --check compares with the file instead of writing it. The loss is InfoNCE over 3 pairs (temperature 0.05, cosine, query to
 passage), dropout off. Texts are padded with a mask here and ragged in Lodestone. Token 0 is padding there, which gets no gradient; no text holds it.
 """

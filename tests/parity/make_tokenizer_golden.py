@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" && exec "$python" "$0" "$@"'
 """Makes tests/golden/tokenizer.json: texts and the ids that Hugging Face's tokenizers gives them with a small vocabulary.
 
   tests/parity/make_tokenizer_golden.py            regenerates and compares with the committed file; exit 1 if different

@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" && exec "$python" "$0" "$@"'
 """Where does Hugging Face's tokenizers package differ from utf8proc? Writes data/unicode_exceptions.h, or compares with it.
 
   tests/parity/make_unicode_exceptions.py            regenerates and compares with the committed file; exit 1 if different

@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/venv.sh")" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh")" && exec "$python" "$0" "$@"'
 """Do transformers and sentence-transformers see in our folders what they see in their own?
 
   tests/parity/model_folder_st.py [--binary build/release/lodestone] [--model FOLDER ...]

@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" && exec "$python" "$0" "$@"'
 """Are our token ids those of Hugging Face's tokenizers, one by one?
 
   tests/parity/tokenizer_parity.py [--megabytes 50] [--seed 1] [--binary build/release/tokenize_texts] VOCAB.txt...

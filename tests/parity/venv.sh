@@ -20,7 +20,7 @@ venv=$root/.cache/venv
 mkdir -p "$root/.cache"
 exec 9>"$root/.cache/venv.lock"
 flock 9   # scripts started side by side install one after the other
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv" >&2 || fail "python3 cannot make a virtual environment" "install python3-venv"
+[ -x "$venv/bin/pip" ] || python3 -m venv "$venv" >&2 || fail "python3 cannot make a virtual environment" "install python3-venv"
 touch "$venv/installed"
 for package in "$@"; do
   grep -qxF "$package" "$venv/installed" && continue

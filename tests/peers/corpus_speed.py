@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/../parity/venv.sh" h5py==3.16.0 numpy==2.4.6)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/../parity/venv.sh" h5py==3.16.0 numpy==2.4.6)" && exec "$python" "$0" "$@"'
 """How much processor time does a random row take, ours and h5py's, on the same corpus in one run?
 
   tests/peers/corpus_speed.py [--rows 20000] [--rounds 5] [--program build/release/corpus_rows] CORPUS

@@ -1,5 +1,4 @@
-#!/bin/sh
-''''exec "$("$(dirname "$0")/../parity/venv.sh" tokenizers==0.23.3)" "$0" "$@" # '''
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/../parity/venv.sh" tokenizers==0.23.3)" && exec "$python" "$0" "$@"'
 """How fast is our tokenizer beside Hugging Face's, in one run on one text, one after the other in turn?
 
   tests/peers/tokenizer_speed.py VOCAB.txt [TEXT_FILE...] [--megabytes 8] [--rounds 5] [--binary build/release/tokenize_texts]

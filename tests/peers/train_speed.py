@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/../parity/venv.sh" torch==2.15.0 transformers==5.23.0 sentence-transformers==6.2.0 datasets==5.2.0 accelerate==1.15.0)" && exec "$python" "$0" "$@"'
 """Training speed on real pairs, side by side in one run: Lodestone, stock sentence-transformers, and a tuned PyTorch loop.
 
-Run:  "$(tests/parity/venv.sh)" tests/peers/train_speed.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--batch 128] [--steps 6] [--rounds 2]
+Run:  tests/peers/train_speed.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--batch 128] [--steps 6] [--rounds 2]
 
 Every program trains the same number of pairs at most 128 tokens long; real tokens per second are counted without padding. Workers
 run one after the other, interleaved over the rounds, each with its better precision (bf16 where the CPU has it, else f32):
