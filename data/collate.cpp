@@ -24,6 +24,22 @@ void append_text(const Framing& framing, const std::vector<int32_t>& prompt, std
   ids.push_back(framing.sep);
 }
 
+/// How many ids append_text() appends.
+int64_t text_tokens(const std::vector<int32_t>& prompt, std::span<const int32_t> text, int64_t max_len) {
+  return std::min(max_len, static_cast<int64_t>(prompt.size() + text.size()) + 2);
+}
+
+/// Errors of `work` say of which source the row is.
+template <class Work>
+void naming_source(const RowSource& rows, const PackedRow& row, Work work) {
+  try {
+    work();
+  } catch (Error& error) {
+    error.at("source", rows.sources().at(static_cast<size_t>(row.source)).name);
+    throw;
+  }
+}
+
 /// A number in [0, n) from 64 random bits.
 int64_t below(uint64_t bits, size_t n) { return static_cast<int64_t>((static_cast<unsigned __int128>(bits) * n) >> 64); }
 
@@ -51,14 +67,28 @@ void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out
     const int64_t slot = out.first_query + i;
     const int64_t row_id = which.rows[static_cast<size_t>(slot)];
     rows.read(row_id, row_);
-    try {
-      add_row(row_id, slot, which, out);
-    } catch (Error& error) {
-      error.at("source", rows.sources().at(static_cast<size_t>(row_.source)).name);
-      throw;
-    }
+    naming_source(rows, row_, [&] {
+      choose(row_id, which.step);
+      add_row(row_id, slot, out);
+    });
   }
   end_batch(out);
+}
+
+int64_t Collator::tokens(const RowSource& rows, int64_t row_id, int64_t step) {
+  rows.read(row_id, row_);
+  naming_source(rows, row_, [&] { choose(row_id, step); });
+  int64_t sum = text_tokens(query_prompt(), row_.query.ids, config_.query_max_len);
+  for (int64_t g = 0; g < config_.group; ++g) sum += text_tokens(framing_.passage_prompt, passage(g).ids, config_.passage_max_len);
+  return sum;
+}
+
+const std::vector<int32_t>& Collator::query_prompt() const {
+  return row_.prompt < 0 ? framing_.query_prompt : framing_.row_prompts.at(static_cast<size_t>(row_.prompt));
+}
+
+const PackedText& Collator::passage(int64_t g) const {
+  return g == 0 ? row_.positives[static_cast<size_t>(positive_)] : row_.negatives[static_cast<size_t>(negatives_[static_cast<size_t>(g - 1)])];
 }
 
 void Collator::begin_batch(const BatchRows& which, Batch& out) {
@@ -88,18 +118,14 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
   passage_keys_.clear();
 }
 
-void Collator::add_row(int64_t row_id, int64_t slot, const BatchRows& which, Batch& out) {
-  choose(row_id, which.step);
-  const auto& query_prompt = row_.prompt < 0 ? framing_.query_prompt : framing_.row_prompts.at(static_cast<size_t>(row_.prompt));
-  append_text(framing_, query_prompt, row_.query.ids, config_.query_max_len, out.ids);
+void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
+  append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
   for (int64_t g = 0; g < config_.group; ++g) {
-    const PackedText& passage = g == 0 ? row_.positives[static_cast<size_t>(positive_)]
-                                       : row_.negatives[static_cast<size_t>(negatives_[static_cast<size_t>(g - 1)])];
-    append_text(framing_, framing_.passage_prompt, passage.ids, config_.passage_max_len, passage_ids_);
+    append_text(framing_, framing_.passage_prompt, passage(g).ids, config_.passage_max_len, passage_ids_);
     passage_ends_.push_back(static_cast<int64_t>(passage_ids_.size()));
-    out.passage_hash.push_back(passage.text_hash);
+    out.passage_hash.push_back(passage(g).text_hash);
   }
   if (config_.purpose == Purpose::training) {
     const auto row = static_cast<uint64_t>(row_id), place = static_cast<uint64_t>(slot);

@@ -60,6 +60,9 @@ class Collator {
   /// Throws Error (data) with the row: no positive, no negative where G > 1, a score or teacher scores only in some rows.
   void collate(const RowSource& rows, const BatchRows& which, Batch& out);
 
+  /// Tokens that collate() would give a row: its query and its group's passages. Reads the row; throws as collate() does.
+  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step);
+
   /// Reserves, here and in `out`, what the largest batch of B queries on W ranks needs: collate() then allocates nothing.
   void reserve(int64_t queries, int world, Batch& out);
 
@@ -67,7 +70,9 @@ class Collator {
 
  private:
   void begin_batch(const BatchRows& which, Batch& out);
-  void add_row(int64_t row_id, int64_t slot, const BatchRows& which, Batch& out);
+  const std::vector<int32_t>& query_prompt() const;
+  const PackedText& passage(int64_t g) const;
+  void add_row(int64_t row_id, int64_t slot, Batch& out);
   void choose(int64_t row_id, int64_t step);
   void add_teacher_scores(int64_t row_id, Batch& out);
   void end_batch(Batch& out);

@@ -16,13 +16,12 @@ Loader::Loader(const Plan& plan, const RowSource& rows, Collator collator, int r
       world_(world),
       first_(first_step * plan.config().accumulate),
       end_(plan.config().steps * plan.config().accumulate),
+      global_rows_(plan, rows, collator_),
       made_(first_),
       taken_(first_) {
   require_ranks_for_batch(plan.config().global_batch, world);
   const RankRows largest = rank_rows(plan.config().global_batch, 0, world);
   for (Batch& batch : batches_) collator_.reserve(largest.end, world, batch);
-  row_ids_.resize(static_cast<size_t>(plan.config().global_batch));
-  part_.rows.reserve(row_ids_.size());
   thread_ = std::thread([this] { work(); });
 }
 
@@ -78,12 +77,8 @@ void Loader::work() {
 
 void Loader::make(int64_t number, Batch& out) {
   const int64_t step = number / plan_.config().accumulate;
-  plan_.part(step, number % plan_.config().accumulate, part_);
-  for (size_t i = 0; i < row_ids_.size(); ++i) {
-    const SourceRow row = plan_.locate(part_.source, part_.rows[i]);
-    row_ids_[i] = rows_.row_of(row.source, row.k);
-  }
-  collator_.collate(rows_, {.step = step, .source = part_.source, .rows = row_ids_, .rank = rank_, .world = world_}, out);
+  const std::span<const int64_t> ids = global_rows_.read(step, number % plan_.config().accumulate);
+  collator_.collate(rows_, {.step = step, .source = global_rows_.part().source, .rows = ids, .rank = rank_, .world = world_}, out);
 }
 
 }  // namespace lodestone

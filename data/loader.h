@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "data/collate.h"
+#include "data/global_rows.h"
 #include "data/plan.h"
 #include "data/row_source.h"
 
@@ -41,12 +42,11 @@ class Loader {
 
   const Plan& plan_;
   const RowSource& rows_;
-  Collator collator_;
+  Collator collator_;                   // the thread's
   const int rank_, world_;
   const int64_t first_;                 // number of the first part: step * accumulate + part
   const int64_t end_;
-  Part part_;                           // the thread's: positions of the global batch
-  std::vector<int64_t> row_ids_;        // the thread's: [N] global row ids
+  GlobalRows global_rows_;              // the thread's
   std::array<Batch, slots> batches_;    // part n is in batches_[n % slots]
   double stall_s_ = 0;
 

@@ -45,6 +45,12 @@ enum class SmallSources : uint8_t {
   merge,    // they become one source "other" (joined by a source of that name); refused if that is still too small
 };
 
+/// In which order the rows of a global batch stand, and so which rank holds which.
+enum class RowOrder : uint8_t {
+  shuffled,   // as the plan draws them
+  balanced,   // so that contiguous shares hold nearly equal numbers of tokens (data/global_rows.h)
+};
+
 struct PlanConfig {
   int64_t global_batch = 128;
   int64_t accumulate = 1;       // global batches per optimizer step
@@ -53,6 +59,7 @@ struct PlanConfig {
   Batching batching = Batching::multinomial;
   double alpha = 1.0;           // p_i = n_i^alpha / sum_j n_j^alpha
   SmallSources small_sources = SmallSources::refuse;
+  RowOrder order = RowOrder::shuffled;  // read by GlobalRows; the plan itself knows no lengths
   std::string task = "retrieval";
 };
 

@@ -145,7 +145,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const MemoryEstimate memory = estimate_memory(encoder, ex, count, lengths.largest, objective_options(config.train));
   print_report(steps > 0 ? std::cerr : std::cout,
                {config, model, plan, lengths, memory, cores, count, ranks, world.size() == 1 ? ranks : world.local_size(), corpus.rows()});
-  print_plan(std::cout, plan, rows, 0, steps);
+  print_plan(std::cout, plan, rows, collator, 0, steps);
   return 0;
 }
 

@@ -54,6 +54,9 @@ DataConfig read_data(Section s) {
   s.read("alpha", c.alpha);
   static constexpr std::string_view policies[] = {"refuse", "merge"};
   read_enum(s, "small_sources", policies, c.small_sources);
+  bool balance_tokens = c.order == RowOrder::balanced;
+  s.read("balance_tokens", balance_tokens);
+  c.order = balance_tokens ? RowOrder::balanced : RowOrder::shuffled;
   s.finish();
   if (c.train.empty()) s.refuse("train", "no training corpus is given", "give data.train: a folder written by `lodestone pack`");
   at_least(s, "query_max_len", static_cast<double>(c.query_max_len), 3);

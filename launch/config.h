@@ -35,6 +35,7 @@ struct DataConfig {
   Batching batching = Batching::multinomial;  // a batch is of one source, drawn with p_i, or mixed
   double alpha = 1;                           // sources are drawn with n^alpha / sum n^alpha
   SmallSources small_sources = SmallSources::refuse;
+  RowOrder order = RowOrder::balanced;        // data.balance_tokens
 };
 
 struct TrainConfig {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/length_chunks.h"
+#include "data/global_rows.h"
 #include "losses/info_nce.h"
 
 namespace lodestone {
@@ -29,24 +30,20 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
   const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));   // of a larger batch only one part of this many
   LengthSample sample;
   sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
-  Part part;
+  GlobalRows global_rows(plan, rows, collator);
   Batch batch;
-  std::vector<int64_t> ids(static_cast<size_t>(n));
   int64_t queries = 0, largest_tokens = -1;
   for (int64_t i = 0; i < sample.batches; ++i) {
     const int64_t number = i * parts / sample.batches, step = number / plan.config().accumulate;
-    plan.part(step, number % plan.config().accumulate, part);
-    for (size_t k = 0; k < ids.size(); ++k) {
-      const SourceRow row = plan.locate(part.source, part.rows[k]);
-      ids[k] = rows.row_of(row.source, row.k);
-    }
-    collator.collate(rows, {.step = step, .source = part.source, .rows = ids, .rank = 0, .world = cut}, batch);
+    const std::span<const int64_t> ids = global_rows.read(step, number % plan.config().accumulate);
+    const int32_t source = global_rows.part().source;
+    collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = cut}, batch);
     queries += batch.queries;
     add_lengths(batch, 0, batch.queries, collator.config().query_max_len, sample.queries);
     add_lengths(batch, batch.queries, batch.tokens().texts(), collator.config().passage_max_len, sample.passages);
     if (batch.tokens().tokens() > largest_tokens) {
       largest_tokens = batch.tokens().tokens();
-      collator.collate(rows, {.step = step, .source = part.source, .rows = ids, .rank = 0, .world = world}, sample.largest);
+      collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = world}, sample.largest);
     }
   }
   if (queries > 0) {

@@ -55,7 +55,8 @@ Plan make_plan(const RunConfig& c, const Corpus& corpus) {
                .seed = static_cast<uint64_t>(c.train.seed),
                .batching = c.data.batching,
                .alpha = c.data.alpha,
-               .small_sources = c.data.small_sources};
+               .small_sources = c.data.small_sources,
+               .order = c.data.order};
   const std::vector<PlanSource> sources = plan_sources(corpus.sources());
   if (p.steps == 0) p.steps = steps_for_epochs(p, sources, c.train.num_train_epochs);
   return Plan(p, sources);

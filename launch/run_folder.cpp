@@ -154,7 +154,8 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, Meter& meter, Progre
   last_step_ = step;
   if (world_.rank() != 0) return;
   metrics_.write(step, {{"loss", r.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate}, {"pairs_per_s", rates.pairs_per_s},
-                        {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s}, {"stall_share", rates.stall_share}});
+                        {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s}, {"stall_share", rates.stall_share},
+                        {"token_imbalance", r.token_imbalance}});
   char text[160];
   std::snprintf(text, sizeof text, "loss %.4f  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.loss, r.grad_norm, r.learning_rate, rates.pairs_per_s,
                 rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");

@@ -15,6 +15,7 @@ namespace lodestone {
 /// What a record says: the mean loss of the steps since the last one, norm and rate of the last step.
 struct StepRecord {
   double loss = 0, grad_norm = 0, learning_rate = 0;
+  double token_imbalance = 0;   // of the step: the most tokens of a rank over the mean, less 1
   bool skipped = false;
 };
 

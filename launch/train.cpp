@@ -33,6 +33,12 @@ struct Tally {
   double loss = 0, pairs = 0, tokens = 0, stop = 0, seconds = 0;
 };
 
+/// The largest of every rank's `own` over their mean, less 1. `sum` is over all ranks. Every rank calls it.
+double imbalance_over_ranks(Communicator& comm, double own, double sum) {
+  all_reduce(comm, std::span(&own, 1), Reduce::max);
+  return own * comm.size() / sum - 1;
+}
+
 int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
   Progress progress("step", run.plan.config().steps, run.world.rank() == 0);
   Meter meter;
@@ -57,6 +63,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
     const double norm = GradSync::norm(*run.backend, run.grads);
+    const double own_tokens = tally.tokens;
     tally.stop = signals.received() != 0 ? 1 : 0;
     all_reduce(run.world.comm(), std::span(&tally.loss, sizeof tally / sizeof(double)), Reduce::sum);
     const double lr = run.lr.at(step);
@@ -75,7 +82,8 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     ++recent_steps;
     const bool last = step + 1 == run.plan.config().steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      folder.log_step(step + 1, {recent_loss / static_cast<double>(recent_steps), norm, lr, skipped > 0}, meter, progress);
+      const double imbalance = imbalance_over_ranks(run.world.comm(), own_tokens, tally.tokens);
+      folder.log_step(step + 1, {recent_loss / static_cast<double>(recent_steps), norm, lr, imbalance, skipped > 0}, meter, progress);
       recent_loss = 0;
       recent_steps = 0;
     }

@@ -200,7 +200,8 @@ TEST(PlanPrint, WritesOneJsonLineAStepWithGlobalRowIds) {
   const FakeRows rows(two_sources());
   const Plan plan = make_plan(rows, {.global_batch = 2, .steps = 3, .seed = 1});
   std::ostringstream out;
-  print_plan(out, plan, rows, 0, 100);
+  Collator collator({}, plain);
+  print_plan(out, plan, rows, collator, 0, 100);
   std::string expected;
   for (int64_t step = 0; step < 3; ++step) {
     const Part part = plan.at(step).parts[0];
