@@ -8,12 +8,13 @@
 
 namespace lodestone {
 
-/// Written by one rank, read by others at any time: a torn name would only spoil a message.
+/// Written by one rank (but for `reported`), read by others at any time: a torn name would only spoil a message.
 struct StatusBoard::Entry {
   std::atomic<int> world_rank{0};
   std::atomic<double> beat_s{0};
   std::atomic<int64_t> number{-1};
   std::array<std::atomic<char>, 64> operation{};
+  std::atomic<bool> reported{false};  // that of rank 0 serves all
 };
 
 std::unique_ptr<StatusBoard> StatusBoard::make(Communicator& host, int world_rank) {
@@ -38,6 +39,8 @@ void StatusBoard::show(const char* operation, int64_t number) {
   for (size_t i = 0; i < n; ++i) mine.operation[i].store(name[i], std::memory_order_relaxed);
   mine.operation[n].store('\0', std::memory_order_relaxed);
 }
+
+bool StatusBoard::first_to_report() { return !entry(0).reported.exchange(true); }
 
 std::string StatusBoard::others(const char* operation, int64_t number, double now_s, double silent_s) const {
   std::string text;

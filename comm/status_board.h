@@ -18,6 +18,8 @@ class StatusBoard {
   void beat(double now_s);
   /// What this rank waits for; nullptr: for nothing. number < 0: none.
   void show(const char* operation, int64_t number);
+  /// True for one rank of this host, the first that asks: it reports, the others need not.
+  bool first_to_report();
   /// The other ranks that are not waiting for the same operation, in words: "rank 2 shows no sign of life for 31 s,
   /// rank 3 is not waiting for others". Empty when all wait for it. A rank is lifeless after silent_s without a beat.
   std::string others(const char* operation, int64_t number, double now_s, double silent_s) const;

@@ -16,7 +16,8 @@ namespace lodestone {
 /// A thread that calls nothing of MPI. While a Phase lives, the operation it names must end within the limit; otherwise the
 /// thread prints one line in the error form and ends the process with code 7 (communication), upon which mpirun or srun
 /// ends the other ranks. MPI itself never notices a stopped rank or a cut link. With a StatusBoard the line says which ranks
-/// of this host are stopped, or elsewhere.
+/// of this host are stopped, or elsewhere, and one rank of the host prints it: the others keep quiet for some seconds, in
+/// which the launcher ends them.
 class Watchdog {
  public:
   /// What is being waited for. `operation` is a string literal; bytes and number are left out of the message when negative.

@@ -18,6 +18,12 @@ namespace {
 
 constexpr double default_hang_limit_s = 600;
 
+std::string host_name() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
 /// Whether a launcher that speaks MPI started this process: mpirun, or srun --mpi=pmix / pmi2.
 bool started_by_mpi_launcher() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
@@ -25,18 +31,15 @@ bool started_by_mpi_launcher() {
   return false;
 }
 
-/// srun without an MPI plug-in starts unrelated copies that would all write the same files.
+/// srun without an MPI plug-in starts unrelated copies that would all write the same files. The first of them says so.
 void refuse_unrelated_copies() {
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
   if (tasks == nullptr || std::atoi(tasks) <= 1) return;
+  const char* copy = std::getenv("SLURM_PROCID");
+  if (copy != nullptr && std::atoi(copy) != 0) _exit(static_cast<int>(ExitCode::usage));
   throw Error(ExitCode::usage, "launcher", cat("srun started ", tasks, " processes that do not know of each other"),
-              "use `srun --mpi=pmix`, or mpirun inside the allocation");
-}
-
-std::string host_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
+              "use `srun --mpi=pmix`, or mpirun inside the allocation")
+      .at("host", host_name());
 }
 
 bool mpi_running() {

@@ -28,12 +28,17 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-std::string error_line(const Error& error, int rank, const std::string& host) {
-  std::string line = cat("error: ", error.code(), ' ', error.what(), ';');
-  if (!error.where().empty()) line += cat(' ', error.where());
-  line += cat(" rank=", rank, " host=", host);
+std::string error_line(const Error& error) {
+  std::string line = cat("error: ", error.code(), ' ', error.what());
+  if (!error.where().empty()) line += cat("; ", error.where());
   if (!error.remedy().empty()) line += cat("; do: ", error.remedy());
   return printable(line);
+}
+
+std::string error_line(const Error& error, int rank, const std::string& host) {
+  Error placed = error;
+  placed.at("rank", rank).at("host", host);
+  return error_line(placed);
 }
 
 namespace {

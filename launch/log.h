@@ -12,7 +12,9 @@
 
 namespace lodestone {
 
-/// "error: CODE what; file=.. row=.. rank=R host=H; do: remedy", in one line, control characters escaped.
+/// "error: CODE what; file=.. row=..; do: remedy", in one line, control characters escaped. For what fails before there are ranks.
+std::string error_line(const Error& error);
+/// The same with "rank=R host=H" behind the other places.
 std::string error_line(const Error& error, int rank, const std::string& host);
 
 /// Replaces control characters, so that no file name or text can forge lines or drive a terminal.

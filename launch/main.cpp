@@ -43,6 +43,19 @@ void keep_freed_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
+int run(const Command& command, int argc, char** argv, std::span<const std::string> arguments) {
+  World world(argc, argv);
+  try {
+    return command.run(world, arguments);
+  } catch (const Error& error) {
+    fail(error, world);
+  } catch (const std::bad_alloc&) {
+    fail(Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk"), world);
+  } catch (const std::exception& error) {
+    fail(Error(ExitCode::internal, "internal", error.what(), "report this with the command that caused it"), world);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -72,14 +85,10 @@ int main(int argc, char** argv) {
   }
   // 2. The command itself, on every rank.
   keep_freed_memory();
-  World world(argc, argv);
   try {
-    return command->run(world, std::span(arguments).subspan(1));
-  } catch (const Error& error) {
-    fail(error, world);
-  } catch (const std::bad_alloc&) {
-    fail(Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk"), world);
-  } catch (const std::exception& error) {
-    fail(Error(ExitCode::internal, "internal", error.what(), "report this with the command that caused it"), world);
+    return run(*command, argc, argv, std::span(arguments).subspan(1));
+  } catch (const Error& error) {  // from World: there are no ranks yet
+    std::cerr << error_line(error) << std::endl;
+    return static_cast<int>(error.exit_code());
   }
 }

@@ -6,4 +6,8 @@ cd "$(dirname "$0")/.."
 ./launch/setup.sh
 cmake --preset release > /dev/null
 cmake --build --preset release
-exec ctest --preset release --no-tests=error -j "$(nproc)" "$@"
+code=0
+ctest --preset release --no-tests=error -j "$(nproc)" "$@" || code=$?
+echo "skipped, with reasons:"
+awk '/: Skipped$/ { getline; print } sub(/^skipped: /, "") { print }' build/release/Testing/Temporary/LastTest.log | sort | uniq -c
+exit $code

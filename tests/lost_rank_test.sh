@@ -17,6 +17,11 @@ expect() {
     cat "$output"
     failed=1
   fi
+  if [ "$(grep -c 'error: F06' "$output")" -gt 1 ]; then
+    printf '%s: more than one rank reported it:\n' "$1"
+    cat "$output"
+    failed=1
+  fi
 }
 
 expect StoppedRank "$2" 7 'error: F06 all_reduce of 8 bytes \(collective [0-9]+\) has not ended after [0-9]+ s: rank 2 shows no sign of life for [0-9]+ s; rank=[01] host='

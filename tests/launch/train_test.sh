@@ -3,52 +3,7 @@
 #   train_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
-support=$2/tests/support
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok    $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL  $1"; shift; for f in "$@"; do tail -n 5 "$f"; done; }
-expect() {  # expect NAME CODE COMMAND...: the exit code is CODE
-  local name=$1 code=$2
-  shift 2
-  "$@" > out.log 2> err.log
-  local got=$?
-  if [ $got -eq "$code" ]; then ok "$name"; else bad "$name (exit code $got, expected $code)" out.log err.log; fi
-}
-says() {  # says NAME TEXT: the last command's stderr has the text
-  if grep -qF -- "$2" err.log; then ok "$1"; else bad "$1 (stderr lacks '$2')" err.log; fi
-}
-mpi() { "$support/mpirun.sh" "$@"; }
-same() { if cmp -s "$2" "$3"; then ok "$1"; else bad "$1 ($2 and $3 differ)"; fi; }
-
-# ---- a vocabulary, a model shape and a corpus -------------------------------------------------------------------------
-mkdir vocab
-python3 - <<'PY'
-import json, random
-random.seed(7)
-words = ["".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(random.randint(3, 7))) for _ in range(300)]
-tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + sorted(set(words)) + list("abcdefghijklmnopqrstuvwxyz") + ["##" + c for c in "abcdefghijklmnopqrstuvwxyz"]
-open("vocab/vocab.txt", "w").write("\n".join(tokens) + "\n")
-json.dump({"do_lower_case": True, "tokenizer_class": "BertTokenizer"}, open("vocab/tokenizer_config.json", "w"))
-json.dump({"model_type": "bert", "architectures": ["BertModel"], "vocab_size": len(tokens), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-           "intermediate_size": 64, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
-           "max_position_embeddings": 64, "type_vocab_size": 2, "initializer_range": 0.05, "layer_norm_eps": 1e-12}, open("config.json", "w"))
-def row(i):
-    topic = random.sample(words, 6)
-    return {"query": " ".join(topic[:3]), "pos": [" ".join(topic + random.sample(words, random.randint(1, 10)))], "source": "ab"[i % 2]}
-open("train.jsonl", "w").write("".join(json.dumps(row(i)) + "\n" for i in range(400)))
-open("heldout.jsonl", "w").write("".join(json.dumps(row(i)) + "\n" for i in range(40)))
-PY
-cat > run.yaml <<'YAML'
-model: {config: config.json, vocab: vocab, pooling: mean}
-data: {train: corpus, heldout: heldout, query_max_len: 32, passage_max_len: 32}
-train: {output_dir: run, global_batch: 16, steps: 10, precision: f32, threads: 1, chunk_tokens: 128, logging_steps: 1, save_steps: 5, eval_steps: 5}
-optim: {learning_rate: 1e-3}
-YAML
+. "$2/tests/support/tiny_run.sh"
 
 expect "pack" 0 mpi 2 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 expect "pack held-out" 0 "$lodestone" pack --tokenizer vocab --output heldout heldout.jsonl
@@ -103,9 +58,12 @@ says "file and row are named" "broken.jsonl"
 if [ -e broken ]; then bad "nothing half-written is left"; else ok "nothing half-written is left"; fi
 touch file
 expect "run folder is a file" 5 "$lodestone" train run.yaml train.output_dir=file
+expect "copies that srun started without PMIx" 2 env SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 "$lodestone" train run.yaml train.output_dir=copies
+says "the remedy is named" "srun --mpi=pmix"
+expect "the second of them" 2 env SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 "$lodestone" train run.yaml train.output_dir=copies
+if [ -s err.log ] || [ -e copies ]; then bad "keeps quiet" err.log; else ok "keeps quiet"; fi
 expect "version" 0 "$lodestone" --version
 expect "help" 0 "$lodestone" --help
 expect "train help" 0 "$lodestone" train --help
 
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+all_passed
