@@ -15,7 +15,8 @@ const char* const encode_usage =
     R"(usage: lodestone encode MODEL_FOLDER --input TEXTS.txt --output OUT.npy|OUT.h5 [options]
 
 Writes the embeddings of a text file, one text a line (plain or .gz), as a float32 matrix: .npy for numpy.load; .h5 or .hdf5
-with one contiguous dataset "embeddings" of shape [texts, dimensions]. Row i is line i; an empty line has a row too. Under mpirun every rank embeds a share and writes its rows.
+with one contiguous dataset "embeddings" of shape [texts, dimensions]. Row i is line i; an empty line has a row too.
+Under mpirun every rank embeds a share and writes its rows.
 
   --prompt TEXT        put before every text (the model folder's default prompt)
   --max-len N          tokens of a text (what the model folder says)
