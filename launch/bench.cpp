@@ -1,158 +1,134 @@
-// lodestone bench: a whole training step against this machine's measured ceiling, as JSON.
+// lodestone bench: a whole training step against this machine's measured ceiling, its memory, and the gradient sum, as JSON.
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "comm/reduce_bench.h"
-#include "core/optim/adamw.h"
+#include "data/plan.h"
+#include "launch/bench_step.h"
 #include "launch/command.h"
-#include "launch/cores.h"
-#include "launch/log.h"
 #include "launch/options.h"
-#include "losses/embedding_objective.h"
 
 namespace lodestone {
 
 const char* const bench_usage =
-    "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real] [--precision bf16|f32] [--threads N]\n"
+    "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real|short] [--precision bf16|f32] [--threads N]\n"
     "                       [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
+    "       lodestone bench --memory N [the same options]\n"
+    "       mpirun -np 2 lodestone bench [...]\n"
     "       mpirun -np 2 lodestone bench --all-reduce\n\n"
-    "Times whole training steps (encoder, InfoNCE, AdamW) on random texts with random weights, interleaved with a plain matrix\n"
-    "product, and prints JSON: tokens per second, floating-point rate counted on real tokens, share of the product's rate (the\n"
-    "ceiling), page faults per step, and peak step memory beside the bytes that must be held.\n"
-    "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128 tokens\n"
-    "  --all-reduce      a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n";
+    "Times whole training steps (encoder, InfoNCE, gradient sum over ranks, AdamW) on random texts with random weights,\n"
+    "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
+    "share of the product's rate (the ceiling), page faults and heap allocations per step.\n"
+    "  --pairs N         pairs of the global batch; ranks share them\n"
+    "  --threads N       threads of each rank; default: the cores that it may use\n"
+    "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128 tokens; short: 4 to 8\n"
+    "  --keep-mb N       activations to keep for backward; chunks beyond are computed twice (GradCache)\n"
+    "  --memory N        instead: peak step memory with --pairs and with N pairs, less the bytes of vectors that must be held.\n"
+    "                    Keeps no more than one chunk unless --keep-mb is given\n"
+    "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n";
 
 namespace {
 
-struct BenchOptions {
-  std::string model = "minilm", lengths = "dense", precision = "bf16";
-  int64_t threads = 0, pairs = 32, steps = 5, chunk_tokens = 1024, keep_mb = 4096;
+struct BenchCommand {
+  BenchOptions options;
+  int64_t memory_pairs = 0;        // 0: time steps
 };
 
-BenchOptions parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--model", "--lengths", "--precision", "--threads", "--pairs", "--steps", "--chunk-tokens", "--keep-mb"};
+BenchCommand parse(std::span<const std::string> arguments) {
+  const std::string names[] = {"--model",  "--lengths", "--precision",    "--threads", "--pairs",
+                               "--steps",  "--memory",  "--chunk-tokens", "--keep-mb"};
   const Options given(arguments, "bench", names);
-  BenchOptions o;
+  BenchCommand c;
+  BenchOptions& o = c.options;
   const auto one_of = [&](const char* name, std::string& value, std::initializer_list<const char*> known) {
     value = given.text(name, value);
     if (std::find(known.begin(), known.end(), value) == known.end()) given.refuse(cat(name, " '", value, "' is not known"));
   };
   one_of("--model", o.model, {"minilm", "bert-base"});
-  one_of("--lengths", o.lengths, {"dense", "real"});
+  one_of("--lengths", o.lengths, {"dense", "real", "short"});
   one_of("--precision", o.precision, {"bf16", "f32"});
   o.threads = given.integer("--threads", o.threads, 1);
   o.pairs = given.integer("--pairs", o.pairs, 2);
   o.steps = given.integer("--steps", o.steps, 1);
   o.chunk_tokens = given.integer("--chunk-tokens", o.chunk_tokens, 1);
+  if (given.has("--memory")) {
+    c.memory_pairs = given.integer("--memory", 0, 2);
+    o.keep_mb = 0;
+  }
   o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
   if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
-  return o;
-}
-
-EmbedderConfig shape_of(const std::string& model) {
-  if (model == "minilm") return {};   // EncoderConfig's defaults: 6 layers of 384
-  EmbedderConfig c;
-  c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
   return c;
 }
 
-/// Random ids; lengths from a fixed seed, so that every run and every peer has the same ones.
-Batch random_batch(const BenchOptions& o) {
-  const Key key = Key(1).with("bench lengths");
-  Batch b;
-  b.queries = b.global_queries = o.pairs;
-  b.rank_queries = {o.pairs};
-  for (int64_t t = 0; t < 2 * o.pairs; ++t) {
-    const bool query = t < o.pairs;
-    const double u = key.uniform(static_cast<uint64_t>(t));
-    const int64_t length = o.lengths == "dense" ? 128 : query ? 5 + static_cast<int64_t>(16 * u) : 16 + static_cast<int64_t>(113 * u);
-    for (int64_t i = 0; i < length; ++i)
-      b.ids.push_back(static_cast<int32_t>(1000 + key.with("ids").bits(static_cast<uint64_t>(t * 512 + i)) % 29000));
-    b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
-    b.keys.push_back(text_key(static_cast<uint64_t>(t), query ? Role::query : Role::positive, 0, static_cast<uint64_t>(t)));
-    (query ? b.query_hash : b.passage_hash).push_back(static_cast<uint64_t>(t));
-  }
-  return b;
+nlohmann::ordered_json setting(const BenchOptions& o, const BenchStep& bench, const World& world) {
+  return {{"backend", bench.backend_description()}, {"model", o.model}, {"lengths", o.lengths}, {"precision", o.precision},
+          {"ranks", world.size()}, {"threads", bench.cores().threads}, {"chunk_tokens", o.chunk_tokens}, {"keep_mb", o.keep_mb}};
 }
 
-/// Forward and backward: 6 flops per product weight and token, 12 L T H for attention (no recomputation, no padding).
-double step_flops(const EncoderConfig& e, const Batch& b) {
-  const double per_token = 6.0 * static_cast<double>(e.layers * (4 * e.hidden * e.hidden + 2 * e.hidden * e.feed_forward));
-  double flops = 0;
-  for (size_t t = 0; t + 1 < b.offsets.size(); ++t) {
-    const auto length = static_cast<double>(b.offsets[t + 1] - b.offsets[t]);
-    flops += length * (per_token + 12.0 * static_cast<double>(e.layers * e.hidden) * length);
-  }
-  return flops;
-}
-
-/// Best rate of a large product in the compute dtype: the ceiling.
-double product_flops_per_s(Exec& ex, int64_t hidden, int64_t feed_forward) {
-  const auto scope = ex.arena.scope();
-  const int64_t rows = 1024;
-  const Tensor x = ex.arena.tensor(ex.compute, {rows, hidden}), w = ex.arena.tensor(ex.compute, {feed_forward, hidden}),
-               y = ex.arena.tensor(ex.compute, {rows, feed_forward}), bias = ex.arena.tensor(ex.wide(), {feed_forward});
-  for (const Tensor& t : {x, w, bias}) ex.backend.fill_zero(t);
-  double best_s = 1e30;
-  for (int i = 0; i < 12; ++i) {
-    const double start = now_s();
-    ex.backend.linear(x, w, bias, y);
-    if (i > 1) best_s = std::min(best_s, now_s() - start);
-  }
-  return 2.0 * static_cast<double>(rows * hidden * feed_forward) / best_s;
-}
-
-int64_t page_faults() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_minflt + usage.ru_majflt;
-}
-
-nlohmann::ordered_json bench_step(const BenchOptions& o, const World& world) {
-  const EmbedderConfig config = shape_of(o.model);
-  const Cores cores = choose_threads(world, o.threads);
-  const auto backend = make_backend({.kind = "cpu", .threads = cores.threads});
-  Arena arena;
-  Exec ex{*backend, arena, Key(1), o.precision == "bf16" ? DType::bf16 : DType::f32};
-  ParamStore params(embedder_layout(config), ex.compute);
-  initialize_parameters(config, params, 1);
-  params.refresh(*backend);
-  const Buffer memory(static_cast<size_t>(params.layout().count()) * sizeof(float));
-  const Tensor grads = memory.tensor(DType::f32, {params.layout().count()});
-  const Encoder encoder(config, params);
-  const auto loss = make_loss({}, config.embedding());
-  const auto self = make_self_comm();
-  EmbeddingObjective objective(encoder, *loss, *self, {.chunk_tokens = o.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(o.keep_mb) << 20});
-  AdamW optimizer({}, params.layout(), DType::f32);
-  const Batch batch = random_batch(o);
+nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
+  BenchStep bench(world, o);
+  const Batch batch = bench.batch(o.pairs);
+  std::array<double, 2> work{static_cast<double>(batch.ids.size()), bench.flops(batch)};
+  all_reduce(world.comm(), work, Reduce::sum);
+  const auto [tokens, flops] = work;
 
   std::vector<double> seconds, ceilings;
-  int64_t faults = 0;
+  double faults = 0, allocations = 0;
   for (int64_t step = -2; step < o.steps; ++step) {   // two steps of warm-up
-    ceilings.push_back(product_flops_per_s(ex, config.encoder.hidden, config.encoder.feed_forward));
-    const int64_t faults_before = page_faults();
-    const double start = now_s();
-    backend->fill_zero(grads);
-    objective.accumulate(ex.with(ex.key.with(static_cast<uint64_t>(step))), batch, 1, grads, {});
-    optimizer.step(ex, 1e-5, 1, grads, params);
+    ceilings.push_back(bench.ceiling_flops_per_s());
+    const StepCounts counts = bench.run(batch);
     if (step < 0) continue;
-    seconds.push_back(now_s() - start);
-    faults += page_faults() - faults_before;
+    seconds.push_back(counts.seconds);
+    faults += static_cast<double>(counts.page_faults);
+    allocations += static_cast<double>(counts.allocations);
   }
   std::sort(seconds.begin(), seconds.end());
   std::sort(ceilings.begin(), ceilings.end());
-  const double median_s = seconds[seconds.size() / 2], ceiling = ceilings[ceilings.size() / 2], flops = step_flops(config.encoder, batch);
-  const auto tokens = static_cast<double>(batch.ids.size());
-  const double counted = 4.0 * static_cast<double>(2 * o.pairs * config.embedding()) * sizeof(float) + tokens * (sizeof(int32_t) + 16);
-  return {{"backend", backend->description()}, {"model", o.model}, {"lengths", o.lengths}, {"precision", o.precision}, {"threads", cores.threads},
-          {"pairs", o.pairs}, {"tokens", batch.ids.size()}, {"step_s", median_s}, {"step_s_min", seconds.front()}, {"step_s_max", seconds.back()},
-          {"tokens_per_s", tokens / median_s}, {"gflops", flops / median_s / 1e9}, {"ceiling_gflops", ceiling / 1e9},
-          {"share_of_ceiling", flops / median_s / ceiling}, {"page_faults_per_step", static_cast<double>(faults) / static_cast<double>(o.steps)},
-          {"arena_peak_bytes", arena.peak_bytes()}, {"counted_batch_bytes", counted},
-          {"arena_peak_less_counted_bytes", static_cast<double>(arena.peak_bytes()) - counted}};
+  const double median_s = seconds[seconds.size() / 2], ceiling = ceilings[ceilings.size() / 2];
+  const auto steps = static_cast<double>(o.steps);
+  const StepMemory memory = bench.memory(batch);
+  nlohmann::ordered_json result = setting(o, bench, world);
+  result.update({{"pairs", o.pairs}, {"tokens", static_cast<int64_t>(tokens)}, {"step_s", median_s}, {"step_s_min", seconds.front()}, {"step_s_max", seconds.back()},
+                 {"tokens_per_s", tokens / median_s}, {"gflops", flops / median_s / 1e9}, {"ceiling_gflops", ceiling / 1e9},
+                 {"share_of_ceiling", flops / median_s / ceiling}, {"page_faults_per_step", faults / steps}, {"allocations_per_step", allocations / steps},
+                 {"allocations_counted", "calls of operator new by all threads of a rank; the rank with most. Memory that libraries take with malloc is not counted"},
+                 {"arena_peak_bytes", memory.peak_bytes}, {"counted_vector_bytes", memory.vectors_bytes},
+                 {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
+  return result;
+}
+
+/// Largest resident memory of this process so far.
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+/// One step of each size, the smaller first, since the peak of a process only grows.
+nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
+  BenchStep bench(world, c.options);
+  std::array<int64_t, 2> sizes{c.options.pairs, c.memory_pairs};
+  std::sort(sizes.begin(), sizes.end());
+  std::array<StepMemory, 2> peaks;
+  nlohmann::ordered_json batches = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const Batch batch = bench.batch(sizes[i]);
+    bench.run(batch);
+    peaks[i] = bench.memory(batch);
+    batches.push_back({{"pairs", sizes[i]}, {"tokens_of_rank_0", batch.ids.size()}, {"arena_peak_bytes", peaks[i].peak_bytes},
+                       {"counted_vector_bytes", peaks[i].vectors_bytes}, {"arena_peak_less_counted_bytes", peaks[i].beyond_bytes},
+                       {"process_peak_bytes", peak_resident_bytes()}});
+  }
+  nlohmann::ordered_json result = setting(c.options, bench, world);
+  result.update({{"batches", batches},
+                 {"counted", "sentence vectors, their gradients, copies in other orders, and the gathered passages; of each phase of a step "
+                             "what it holds. Step memory is the largest, over phases, of its peak less those bytes"},
+                 {"ratio", static_cast<double>(peaks[1].beyond_bytes) / static_cast<double>(peaks[0].beyond_bytes)}});
+  return result;
 }
 
 /// 64 MiB of f32 gradient: one MPI_Allreduce against ours, in pieces of several sizes.
@@ -167,15 +143,17 @@ nlohmann::ordered_json bench_all_reduce(World& world) {
   return {{"ranks", bench.ranks}, {"bytes", bench.bytes}, {"ways", ways}};
 }
 
+nlohmann::ordered_json measure(std::span<const std::string> arguments, World& world) {
+  if (arguments.size() == 1 && arguments[0] == "--all-reduce") return bench_all_reduce(world);
+  const BenchCommand c = parse(arguments);
+  require_ranks_for_batch(c.memory_pairs > 0 ? std::min(c.options.pairs, c.memory_pairs) : c.options.pairs, world.size());
+  return c.memory_pairs > 0 ? bench_memory(c, world) : bench_speed(c.options, world);
+}
+
 }  // namespace
 
 int run_bench(World& world, std::span<const std::string> arguments) {
-  if (arguments.size() == 1 && arguments[0] == "--all-reduce") {
-    const nlohmann::ordered_json result = bench_all_reduce(world);
-    if (world.rank() == 0) std::cout << result.dump(2) << '\n';
-    return 0;
-  }
-  const nlohmann::ordered_json result = bench_step(parse(arguments), world);
+  const nlohmann::ordered_json result = measure(arguments, world);
   if (world.rank() == 0) std::cout << result.dump(2) << '\n';
   return 0;
 }

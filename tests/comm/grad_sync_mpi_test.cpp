@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "comm/grad_sync.h"
-#include "tests/support/allocations.h"
+#include "launch/allocations.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -153,14 +153,14 @@ TEST(GradSync, AllocatesNothingOnceWarm) {
     const std::vector<Slice> slices = descending(n, 12);
     uint64_t before = 0;
     for (int step = 0; step < 4; ++step) {
-      if (step == 1) before = test::allocations();
+      if (step == 1) before = heap_allocations();
       const Tensor g = view(std::span(grads));
       sync.begin(g);
       const std::function<void(Slice)> hook = sync.hook();
       for (const Slice s : slices) hook(s);
       sync.finish(g);
     }
-    EXPECT_EQ(test::allocations() - before, 0u) << sync.route_name();
+    EXPECT_EQ(heap_allocations() - before, 0u) << sync.route_name();
   }
 }
 

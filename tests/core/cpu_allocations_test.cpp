@@ -3,8 +3,8 @@
 
 #include "core/arena.h"
 #include "core/cpu/cpu_backend.h"
+#include "launch/allocations.h"
 #include "tests/core/op_fixture.h"
-#include "tests/support/allocations.h"
 
 namespace lodestone {
 
@@ -64,9 +64,9 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
       return be.sum_squares(d_weight);
     };
     step();
-    const uint64_t before = test::allocations();
+    const uint64_t before = heap_allocations();
     step();
-    EXPECT_LE(test::allocations() - before, by_library) << name_of(dtype);
+    EXPECT_LE(heap_allocations() - before, by_library) << name_of(dtype);
   }
 }
 

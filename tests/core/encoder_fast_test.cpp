@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/nn/encoder.h"
-#include "tests/support/allocations.h"
+#include "launch/allocations.h"
 #include "tests/support/tiny_model.h"
 
 namespace lodestone::test {
@@ -98,9 +98,9 @@ TEST(EncoderFast, ForwardAndBackwardDoNotAllocateOnceTheirShapesWereSeen) {
         model.encoder.backward(model.ex, tokens, saved, emb, flat, ready);
       };
       once();
-      const uint64_t before = allocations();
+      const uint64_t before = heap_allocations();
       once();
-      EXPECT_EQ(allocations(), before) << name_of(dtype);
+      EXPECT_EQ(heap_allocations(), before) << name_of(dtype);
     }
 }
 

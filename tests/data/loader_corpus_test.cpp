@@ -5,8 +5,8 @@
 
 #include "data/corpus_rows.h"
 #include "data/loader.h"
+#include "launch/allocations.h"
 #include "tests/data/pack_support.h"
-#include "tests/support/allocations.h"
 
 namespace lodestone {
 namespace {
@@ -66,9 +66,9 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
     }
   }
   for (const auto& [name, rows_of_source] : sizes) EXPECT_GT(seen[name], 0) << name;
-  const uint64_t before = test::allocations();
+  const uint64_t before = heap_allocations();
   for (int64_t step = steps / 2; step < steps; ++step) (void)loader.take(step, 0);
-  EXPECT_EQ(test::allocations() - before, 0u);
+  EXPECT_EQ(heap_allocations() - before, 0u);
 }
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 #include "data/heldout.h"
 #include "data/plan_print.h"
+#include "launch/allocations.h"
 #include "tests/data/fake_rows.h"
-#include "tests/support/allocations.h"
 
 namespace lodestone {
 namespace {
@@ -115,9 +115,9 @@ TEST(Loader, AllocatesNothingOnceEveryBufferWasUsed) {
   Loader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0);
   int64_t step = 0;
   for (; step < 20; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
-  const uint64_t before = test::allocations();
+  const uint64_t before = heap_allocations();
   for (; step < 200; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
-  EXPECT_EQ(test::allocations() - before, 0u);
+  EXPECT_EQ(heap_allocations() - before, 0u);
 }
 
 /// Rows of which each takes a while to read.

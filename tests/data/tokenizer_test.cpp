@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "data/tokenizer_spec.h"
-#include "tests/support/allocations.h"
+#include "launch/allocations.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone {
@@ -156,9 +156,9 @@ TEST(Tokenizer, AllocatesNothingOnceItHasSeenSuchTexts) {
   tokenizer.encode(text, scratch, ids);
   const Ids first = ids;
   ids.clear();
-  const uint64_t before = test::allocations();
+  const uint64_t before = heap_allocations();
   tokenizer.encode(text, scratch, ids);
-  EXPECT_EQ(test::allocations() - before, 0u);
+  EXPECT_EQ(heap_allocations() - before, 0u);
   EXPECT_EQ(ids, first);
 }
 

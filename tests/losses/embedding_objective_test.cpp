@@ -5,8 +5,8 @@
 
 #include <cmath>
 
+#include "launch/allocations.h"
 #include "losses/info_nce.h"
-#include "tests/support/allocations.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -133,9 +133,9 @@ TEST(EmbeddingObjective, AllocatesNothingOnceWarm) {
   const Batch batch = toy_batch(3, 6, 2, 0, 1);
   const GradHook ready = [](Slice) {};
   run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
-  const uint64_t before = allocations();
+  const uint64_t before = heap_allocations();
   run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
-  EXPECT_EQ(allocations(), before);
+  EXPECT_EQ(heap_allocations(), before);
 }
 
 TEST(EmbeddingObjective, MemoryBeyondTheEmbeddingsIsIndependentOfTheBatch) {

@@ -1,12 +1,12 @@
-// Replaces the global operator new of test programs by one that counts.
-#include "tests/support/allocations.h"
+// Replaces the global operator new by one that counts, in every program that links this file.
+#include "launch/allocations.h"
 
 #include <atomic>
 #include <cstdlib>
 #include <new>
 
 namespace {
-std::atomic<uint64_t> count{0};
+std::atomic<uint64_t> count{0};  // operator new takes no context: there is nowhere else to keep it
 
 void* allocate(std::size_t size) {
   count.fetch_add(1, std::memory_order_relaxed);
@@ -35,6 +35,6 @@ void* allocate(std::size_t size, std::align_val_t alignment) {
 [[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
-namespace lodestone::test {
-uint64_t allocations() { return count.load(std::memory_order_relaxed); }
-}  // namespace lodestone::test
+namespace lodestone {
+uint64_t heap_allocations() { return count.load(std::memory_order_relaxed); }
+}  // namespace lodestone
