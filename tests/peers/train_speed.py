@@ -1,7 +1,7 @@
 #!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/../parity/venv.sh" torch==2.15.0 transformers==5.23.0 sentence-transformers==6.2.0 datasets==5.2.0 accelerate==1.15.0)" && exec "$python" "$0" "$@"'
 """Training speed on real pairs, side by side in one run: Lodestone, stock sentence-transformers, and a tuned PyTorch loop.
 
-Run:  tests/peers/train_speed.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--batch 128] [--steps 6] [--rounds 2]
+Run:  tests/peers/train_speed.py LODESTONE MODEL_FOLDER TRAIN.jsonl [--batch 128] [--steps 6] [--rounds 2] [--peers stock,tuned]
 
 Every program trains the same number of pairs at most 128 tokens long; real tokens per second are counted without padding. Workers
 run one after the other, interleaved over the rounds, each with its better precision (bf16 where the CPU has it, else f32):
@@ -112,12 +112,13 @@ def main():
     args.add_argument("--batch", type=int, default=128)
     args.add_argument("--steps", type=int, default=6)
     args.add_argument("--rounds", type=int, default=2)
+    args.add_argument("--peers", default="stock,tuned")
     args.add_argument("--worker", choices=("stock", "tuned"))
     a = args.parse_args()
     if a.worker:
         print(json.dumps({"stock": worker_stock, "tuned": worker_tuned}[a.worker](a.model, a.data, a.batch, a.steps)))
         return
-    results = {"lodestone": [], "stock": [], "tuned": []}
+    results = {name: [] for name in ["lodestone", *a.peers.split(",")]}
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
         subprocess.run([a.lodestone, "pack", "--tokenizer", a.model, "--output", tmp / "corpus", a.data], check=True, capture_output=True)
@@ -132,8 +133,8 @@ def main():
                     value = json.loads(out.splitlines()[-1])
                 results[name].append(value)
     median = {name: statistics.median(values) for name, values in results.items()}
-    print(json.dumps({"real_tokens_per_s": results, "bf16_instructions": has_bf16(), "ratio_to_stock": median["lodestone"] / median["stock"],
-                      "ratio_to_tuned": median["lodestone"] / median["tuned"]}, indent=2))
+    ratios = {f"ratio_to_{name}": median["lodestone"] / median[name] for name in a.peers.split(",")}
+    print(json.dumps({"real_tokens_per_s": results, "bf16_instructions": has_bf16(), **ratios}, indent=2))
 
 
 if __name__ == "__main__":
