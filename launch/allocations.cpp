@@ -8,9 +8,12 @@
 namespace {
 std::atomic<uint64_t> count{0};  // operator new takes no context: there is nowhere else to keep it
 
-void* allocate(std::size_t size) {
+void* allocate_or_null(std::size_t size) {
   count.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
+  return std::malloc(size == 0 ? 1 : size);
+}
+void* allocate(std::size_t size) {
+  if (void* p = allocate_or_null(size)) return p;
   throw std::bad_alloc();
 }
 void* allocate(std::size_t size, std::align_val_t alignment) {
@@ -26,6 +29,8 @@ void* allocate(std::size_t size, std::align_val_t alignment) {
 [[gnu::noinline]] void* operator new[](std::size_t size) { return allocate(size); }
 [[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }
 [[gnu::noinline]] void* operator new[](std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate_or_null(size); }
+[[gnu::noinline]] void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return allocate_or_null(size); }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }

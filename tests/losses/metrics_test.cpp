@@ -73,7 +73,9 @@ nlohmann::json golden() {
 }
 
 TEST(MetricsGolden, RankingsAgreeWithTrecEval) {
-  for (const auto& query : golden().at("queries")) {
+  const nlohmann::json file = golden();
+  ASSERT_FALSE(file.at("queries").empty());
+  for (const auto& query : file.at("queries")) {
     const auto run = query.at("run").get<std::map<std::string, float>>();
     const auto qrels = query.at("qrels").get<std::map<std::string, double>>();
     vector<Hit> hits;
