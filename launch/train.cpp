@@ -30,7 +30,7 @@ bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every =
 
 /// What a step adds up over ranks, in one small reduction.
 struct Tally {
-  double loss = 0, pairs = 0, tokens = 0, stop = 0, seconds = 0;
+  double loss = 0, pairs = 0, tokens = 0, stop = 0;
 };
 
 /// The largest of every rank's `own` over their mean, less 1. `sum` is over all ranks. Every rank calls it.

@@ -17,16 +17,13 @@ import subprocess
 import sys
 import time
 
+from machine import KEEP_MEMORY, better_precision, has_bf16, mpirun_environment
+
 LENGTH, TEMPERATURE, VOCABULARY = 128, 0.05, 30522
-KEEP_MEMORY = {"MALLOC_TOP_PAD_": "4294967296", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 SHAPES = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
     "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
-
-
-def has_bf16():
-    return any(flag in open("/proc/cpuinfo").read() for flag in ("avx512_bf16", "amx_bf16"))
 
 
 def worker(a):
@@ -64,10 +61,9 @@ def torch_tokens_per_s(a, model):
 
 
 def lodestone_bench(a, model, ranks):
-    env = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     command = (["mpirun", "-np", str(ranks)] if ranks > 1 else []) + [a.lodestone, "bench", "--model", model, "--threads", str(2 // ranks), "--pairs", str(a.pairs),
-                                                                     "--steps", str(a.steps), "--precision", "bf16" if has_bf16() else "f32"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout)
+                                                                     "--steps", str(a.steps), "--precision", better_precision()]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=mpirun_environment()).stdout)
 
 
 def measure(a, model):

@@ -8,20 +8,16 @@ several ranks with --pairs each. Prints JSON: tokens per second of the whole job
 """
 import argparse
 import json
-import os
 import statistics
 import subprocess
 
-
-def has_bf16():
-    return any(flag in open("/proc/cpuinfo").read() for flag in ("avx512_bf16", "amx_bf16"))
+from machine import better_precision, mpirun_environment
 
 
 def bench(a, ranks, pairs):
-    env = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     command = ["mpirun", "-np", ranks, a.lodestone, "bench", "--threads", 1, "--model", a.model, "--lengths", a.lengths, "--pairs", pairs, "--steps", a.steps,
-               "--precision", "bf16" if has_bf16() else "f32"]
-    return json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, env=env).stdout)
+               "--precision", better_precision()]
+    return json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, env=mpirun_environment()).stdout)
 
 
 def main():

@@ -20,17 +20,14 @@ import sys
 import tempfile
 import time
 
+from machine import KEEP_MEMORY, better_precision, has_bf16, mpirun_environment
+
 LENGTH, TEMPERATURE = 128, 0.05
-KEEP_MEMORY = {"MALLOC_TOP_PAD_": "4294967296", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 
 
 def pairs_of(path, count):
     rows = [json.loads(line) for _, line in zip(range(count * 7), open(path, encoding="utf-8"))]
     return [(r["query"], r["pos"][0]) for r in rows[::7]][:count]
-
-
-def has_bf16():
-    return any(flag in open("/proc/cpuinfo").read() for flag in ("avx512_bf16", "amx_bf16"))
 
 
 def worker_tuned(model_folder, data, batch, steps):
@@ -91,15 +88,13 @@ def worker_stock(model_folder, data, batch, steps):
 
 def run_lodestone(a, tmp, round_number):
     out = tmp / f"run{round_number}"
-    precision = "bf16" if has_bf16() else "f32"
     (tmp / "run.yaml").write_text(f"""
 model: {{folder: {pathlib.Path(a.model).resolve()}}}
 data: {{train: {tmp / "corpus"}, query_max_len: {LENGTH}, passage_max_len: {LENGTH}, small_sources: merge}}
-train: {{output_dir: {out}, global_batch: {a.batch}, steps: {a.steps + 1}, precision: {precision}, logging_steps: 1, save_steps: 0}}
+train: {{output_dir: {out}, global_batch: {a.batch}, steps: {a.steps + 1}, precision: {better_precision()}, logging_steps: 1, save_steps: 0}}
 loss: {{temperature: {TEMPERATURE}}}
 """)
-    env = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    subprocess.run(["mpirun", "-np", "2", a.lodestone, "train", tmp / "run.yaml"], check=True, capture_output=True, env=env)
+    subprocess.run(["mpirun", "-np", "2", a.lodestone, "train", tmp / "run.yaml"], check=True, capture_output=True, env=mpirun_environment())
     records = [r for r in map(json.loads, open(out / "metrics.jsonl")) if "loss" in r][1:]
     return sum(r["tokens_per_s"] * r["step_s"] for r in records) / sum(r["step_s"] for r in records)
 
