@@ -13,7 +13,8 @@ namespace lodestone {
 
 /// Reorders rows so that any contiguous share holds about as many tokens as any other of its size: sorted by tokens, the
 /// shortest paired with the longest, the second with the second longest ..., and the pairs taken in van der Corput's order
-/// (0, N/4, N/8, 3N/8, ...). A function of the rows' order and tokens alone, not of the number of ranks. tokens [N] belong to rows [N]. `scratch` is memory to reuse.
+/// (0, N/4, N/8, 3N/8, ...). A function of the rows' order and tokens alone, not of the number of ranks. tokens [N] belong
+/// to rows [N]. `scratch` is memory to reuse.
 void balance_tokens(std::span<int64_t> rows, std::span<const int64_t> tokens, std::vector<int64_t>& scratch);
 
 class GlobalRows {
@@ -31,7 +32,8 @@ class GlobalRows {
   const RowSource& rows_;
   Collator& collator_;
   Part part_;
-  std::vector<int64_t> ids_, tokens_, scratch_;   // [N] each
+  std::vector<int64_t> ids_, tokens_;   // [N] each
+  std::vector<int64_t> scratch_;        // [2 N]
 };
 
 }  // namespace lodestone

@@ -77,8 +77,8 @@ struct SourceRow {
   int64_t k = 0;
 };
 
-/// Each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed,
-/// "rows", source name, epoch). The constructor draws all steps (8 bytes each); calls are then O(batch).
+/// Each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's
+/// remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed, "rows", source name, epoch). The constructor draws all steps (8 bytes each); calls are then O(batch).
 class Plan {
  public:
   /// Throws Error (usage): no sources, sources smaller than a batch, impossible values.
