@@ -37,7 +37,7 @@ static_assert(std::atomic<int64_t>::is_always_lock_free);
 template <class T>
 void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target, T* copy) {
   constexpr size_t block = 512;  // fits the first-level cache
-  std::array<T, block> sum;
+  std::array<T, block> sum{};
   for (size_t begin = 0; begin < n; begin += block) {
     const size_t m = std::min(block, n - begin);
     std::memcpy(sum.data(), sources[0] + begin * sizeof(T), m * sizeof(T));

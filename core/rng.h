@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <string_view>
 
@@ -78,6 +79,6 @@ inline uint32_t dropout_bits(Key key, uint64_t text, uint32_t index, uint32_t e)
 }
 
 /// An element is dropped when its bits are below this; the kept ones are divided by 1 - threshold / 65536.
-inline uint32_t dropout_threshold(double p) { return static_cast<uint32_t>(p * 65536.0 + 0.5); }
+inline uint32_t dropout_threshold(double p) { return static_cast<uint32_t>(std::lround(p * 65536.0)); }
 
 }  // namespace lodestone

@@ -13,13 +13,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Error refused(const fs::path& file, const std::string& tensor, std::string what,
+Error refused(const fs::path& file, const std::string& tensor, const std::string& what,
               std::string remedy = "use weights that belong to this config.json") {
-  return Error(ExitCode::checkpoint, "F42", std::move(what), std::move(remedy)).at("tensor", tensor).at("file", file.string());
+  return Error(ExitCode::checkpoint, "F42", what, std::move(remedy)).at("tensor", tensor).at("file", file.string());
 }
 
 fs::path weights_file(const fs::path& folder) {
-  const fs::path file = folder / "model.safetensors";
+  fs::path file = folder / "model.safetensors";
   if (path_exists(file)) return file;
   Error error(ExitCode::checkpoint, "missing", "the folder has no model.safetensors");
   if (path_exists(folder / "model.safetensors.index.json"))

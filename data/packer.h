@@ -1,6 +1,7 @@
 // Packer: turns units of work into shard files and counts what it sees; knows no ranks.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <utility>
@@ -26,7 +27,7 @@ enum class TextRole : uint8_t { query, positive, negative };
 struct PackCounts {
   int64_t rows = 0, bytes = 0;             // bytes of input files consumed
   int64_t tokens = 0, truncated = 0;       // tokens stored, texts cut at max_tokens
-  std::vector<int64_t> lengths[3];         // [max_tokens + 1] texts of each length, per TextRole
+  std::array<std::vector<int64_t>, 3> lengths;         // [max_tokens + 1] texts of each length, per TextRole
 };
 
 /// Appends the token ids of a text: Tokenizer::encode.

@@ -22,6 +22,7 @@ class RowSource {
 /// The sources of a corpus as a plan takes them.
 inline std::vector<PlanSource> plan_sources(const std::vector<CorpusSource>& sources) {
   std::vector<PlanSource> result;
+  result.reserve(sources.size());
   for (const CorpusSource& source : sources) result.push_back({source.name, source.rows});
   return result;
 }

@@ -17,8 +17,8 @@ namespace {
 constexpr uint64_t max_header_bytes = 100'000'000;
 constexpr size_t piece_bytes = size_t{1} << 18;
 
-Error refused(std::string what) { return Error(ExitCode::checkpoint, "F42", std::move(what), "fetch or export the file again"); }
-Error refused(const std::string& name, std::string what) { return refused(std::move(what)).at("tensor", name); }
+Error refused(const std::string& what) { return Error(ExitCode::checkpoint, "F42", what, "fetch or export the file again"); }
+Error refused(const std::string& name, const std::string& what) { return refused(what).at("tensor", name); }
 
 uint64_t element_size(std::string_view dtype) {
   struct Entry {

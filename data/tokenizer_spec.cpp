@@ -30,8 +30,8 @@ std::string read_text(const fs::path& file) {
   return text;
 }
 
-Error vocabulary_error(std::string what, std::string remedy) {
-  return Error(ExitCode::usage, "F41", std::move(what), std::move(remedy));
+Error vocabulary_error(const std::string& what, std::string remedy) {
+  return Error(ExitCode::usage, "F41", what, std::move(remedy));
 }
 
 /// A token as it may be printed: control characters and bytes beyond ASCII stay out of messages.

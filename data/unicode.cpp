@@ -55,7 +55,7 @@ CodePoint describe(char32_t c) {
 
 std::u32string decompose(char32_t c) {
   if (contains(unicode_exceptions::undecomposed, c)) return {c};
-  std::array<utf8proc_int32_t, 32> buffer;
+  std::array<utf8proc_int32_t, 32> buffer{};
   int boundary = 0;
   const utf8proc_ssize_t n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), buffer.data(), buffer.size(),
                                                      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE), &boundary);

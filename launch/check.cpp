@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <iomanip>
 #include <iostream>
@@ -94,7 +95,7 @@ void print_report(std::ostream& out, const Report& r) {
   }
   row("batch", c.train.global_batch, " queries x ", c.data.train_group_size, " passages over all ranks, ", negatives_per_query(c, r.ranks), " negatives per query");
   row("steps", r.plan.config().steps, " of ", c.train.gradient_accumulation_steps, c.train.gradient_accumulation_steps == 1 ? " batch" : " batches");
-  row("tokens", static_cast<int64_t>(r.lengths.tokens_per_step + 0.5), " per step (estimated from ", r.lengths.batches, " of its batches)");
+  row("tokens", std::llround(r.lengths.tokens_per_step), " per step (estimated from ", r.lengths.batches, " of its batches)");
   row("queries", lengths_text(r.lengths.queries, c.data.query_max_len));
   row("passages", lengths_text(r.lengths.passages, c.data.passage_max_len));
   row("memory", mebibytes(r.memory.total()), " per rank, counted from shapes; the libraries' own comes on top");

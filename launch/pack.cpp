@@ -228,7 +228,7 @@ void print_summary(const Manifest& manifest, const PackCounts& counts, const Dup
   std::ostringstream out;
   out << "packed " << counts.rows << " rows in " << duration_text(seconds) << ": " << static_cast<int64_t>(static_cast<double>(counts.rows) / seconds) << " rows/s, "
       << std::floor(static_cast<double>(counts.bytes) / 1e4 / seconds) / 100 << " MB/s; " << counts.tokens << " tokens in " << manifest.shards.size()
-      << (manifest.shards.size() == 1 ? " shard, " : " shards, ") << static_cast<double>(bytes / 10000) / 100 << " MB: " << printable(output.string()) << '\n';
+      << (manifest.shards.size() == 1 ? " shard, " : " shards, ") << std::floor(static_cast<double>(bytes) / 1e4) / 100 << " MB: " << printable(output.string()) << '\n';
   std::stable_sort(sources.begin(), sources.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   out << "sources: " << sources.size();
   for (size_t s = 0; s < std::min<size_t>(sources.size(), 8); ++s) out << (s == 0 ? " (" : ", ") << printable(sources[s].first) << ' ' << sources[s].second;

@@ -7,9 +7,14 @@ namespace lodestone {
 
 const vec::Table& best_vector_table() {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v4")) return vec_v4::table();
-  if (__builtin_cpu_supports("x86-64-v3")) return vec_v3::table();
-  if (__builtin_cpu_supports("x86-64-v2")) return vec_v2::table();
+  // The features that set a level of x86-64 apart from the one below; compilers older than these names know no "x86-64-v3".
+  const bool v2 = __builtin_cpu_supports("sse4.2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && __builtin_cpu_supports("bmi2") != 0;
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+                  __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  if (v4) return vec_v4::table();
+  if (v3) return vec_v3::table();
+  if (v2) return vec_v2::table();
   throw Error(ExitCode::resource, "cpu", "this processor has no SSE4.2", "run on a processor made after 2010");
 }
 

@@ -15,7 +15,7 @@ const std::vector<int64_t> sizes{0, 1, 2, 3, 7, 64, 1001, 300'007};
 /// Element i of rank r: a small integer that differs between ranks.
 template <class T>
 T value(int rank, int64_t i) {
-  return static_cast<T>((i * 7 + rank * 3) % 23);
+  return static_cast<T>((i * 7 + int64_t{rank} * 3) % 23);
 }
 
 template <class T>
@@ -28,6 +28,7 @@ std::vector<T> values(int rank, int64_t n) {
 /// Uneven counts: rank r holds (base * (r + 2)) % 5 elements times `scale`; some ranks hold none.
 std::vector<int64_t> uneven_counts(int size, int64_t base, int64_t scale) {
   std::vector<int64_t> counts;
+  counts.reserve(static_cast<size_t>(size));
   for (int r = 0; r < size; ++r) counts.push_back((base * (r + 2)) % 5 * scale);
   return counts;
 }
@@ -124,7 +125,10 @@ TEST(MpiComm, Bf16AndBytesAreMoved) {
   const auto ranks = static_cast<size_t>(comm.size());
   std::vector<bfloat16> in(3, bfloat16(static_cast<float>(comm.rank()))), out(3 * ranks);
   comm.all_gather(view(std::span(in)), view(std::span(out)), std::vector<int64_t>(ranks, 3)).wait();
-  for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(static_cast<float>(out[i]), static_cast<float>(i / 3));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const size_t sender = i / 3;
+    EXPECT_EQ(static_cast<float>(out[i]), static_cast<float>(sender));
+  }
   std::vector<uint8_t> bytes(5, static_cast<uint8_t>(comm.rank()));
   comm.all_reduce(view(std::span(bytes)), view(std::span(bytes)), Reduce::max).wait();
   EXPECT_EQ(bytes, std::vector<uint8_t>(5, static_cast<uint8_t>(ranks - 1)));
@@ -163,8 +167,10 @@ TEST(MpiComm, SeveralVerbsMayBeUnderWay) {
   }
   for (auto p = pending.rbegin(); p != pending.rend(); ++p) p->wait();
   for (int k = 0; k < verbs; ++k)
-    for (size_t i = 0; i < gathered[static_cast<size_t>(k)].size(); ++i)
-      ASSERT_EQ(gathered[static_cast<size_t>(k)][i], static_cast<float>(k) + static_cast<float>(i / 501));
+    for (size_t i = 0; i < gathered[static_cast<size_t>(k)].size(); ++i) {
+      const size_t sender = i / 501;
+      ASSERT_EQ(gathered[static_cast<size_t>(k)][i], static_cast<float>(k) + static_cast<float>(sender));
+    }
 }
 
 TEST(MpiComm, SplitOrdersRanksWithinEachColour) {

@@ -31,7 +31,7 @@ std::vector<std::vector<int64_t>> row_layouts(int ranks) {
   return {even, uneven, with_none, one};
 }
 
-double value(int64_t i, int rank, int64_t salt) { return std::sin(static_cast<double>(i * 13 + rank * 101 + salt)); }
+double value(int64_t i, int rank, int64_t salt) { return std::sin(static_cast<double>(i * 13 + int64_t{rank} * 101 + salt)); }
 
 TEST(Rows, GatherAndScatterAreTransposes) {
   Communicator& comm = world_comm();

@@ -100,7 +100,7 @@ TEST(InfoNceOverRanks, DetachedGatherFailsTheSameComparison) {
 
 TEST(InfoNceOverRanks, RankOnlyCandidatesAreTheOneProcessLossOfEachRanksRows) {
   Communicator& world = world_comm();
-  const int64_t n = 4 * world.size();
+  const int64_t n = int64_t{4} * world.size();
   const Problem whole(n, 2, 5, Candidates::all_ranks);
   const Deviation deviation = run_over_ranks(whole, Candidates::this_rank, world, world);
   if (world.size() == 1)

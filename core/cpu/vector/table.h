@@ -20,23 +20,23 @@ struct RowMask {
 /// Operands of (residual) layer normalisation over rows of `columns` elements. T is float, or uint16_t for bf16.
 template <class T>
 struct NormForward {
-  const T* residual;   // null: sum is branch itself and is not written
-  const T* branch;
-  const float *gamma, *beta;
-  T *sum, *y;
-  float *mean, *rstd;
-  float eps;
-  int64_t columns;
+  const T* residual = nullptr;   // null: sum is branch itself and is not written
+  const T* branch = nullptr;
+  const float *gamma = nullptr, *beta = nullptr;
+  T *sum = nullptr, *y = nullptr;
+  float *mean = nullptr, *rstd = nullptr;
+  float eps = 0;
+  int64_t columns = 0;
   RowMask mask;
 };
 
 template <class T>
 struct NormBackward {
-  const T *dy, *sum;
-  const float *gamma, *mean, *rstd;
-  T* d_sum;
-  T* d_branch;          // null: no dropped copy is wanted
-  int64_t columns;
+  const T *dy = nullptr, *sum = nullptr;
+  const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
+  T* d_sum = nullptr;
+  T* d_branch = nullptr;          // null: no dropped copy is wanted
+  int64_t columns = 0;
   RowMask mask;
 };
 
