@@ -29,8 +29,10 @@ struct Pairs {
   std::span<const int64_t> rank_queries;    // [W] queries of every rank; their sum is global_queries
   std::span<const uint64_t> query_hash;     // [B]   text hashes, for masking duplicates
   std::span<const uint64_t> passage_hash;   // [B*G]
+  std::span<const uint64_t> passage_document;   // [B*G] document ids (text hashes where the input names none)
   std::span<const double> scores;           // [B] gold scores of scored pairs; empty otherwise
   std::span<const double> teacher_scores;   // [B*G] teacher scores; empty otherwise
+  bool in_batch_negatives = true;           // false: this batch's source says that other queries' passages are no negatives
 };
 
 /// One rank's share of one part of a step. Owns its memory; views are valid while it lives and is not moved from.
@@ -38,16 +40,18 @@ struct Batch {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
-  std::vector<uint64_t> query_hash, passage_hash;
+  std::vector<uint64_t> query_hash, passage_hash, passage_document;
   std::vector<double> scores, teacher_scores;
   std::vector<int64_t> rank_queries;
   std::vector<int64_t> rows;                // [B] global row ids
   int64_t queries = 0, group = 1, first_query = 0, global_queries = 0;
   int source = 0;                           // which source the whole global batch comes from
+  bool in_batch_negatives = true;
 
   TokenBatch tokens() const { return {ids, offsets, keys}; }
   Pairs pairs() const {
-    return {queries, group, first_query, global_queries, rank_queries, query_hash, passage_hash, scores, teacher_scores};
+    return {queries,      group,        first_query,      global_queries, rank_queries,   query_hash,
+            passage_hash, passage_document, scores, teacher_scores, in_batch_negatives};
   }
 };
 

@@ -111,6 +111,7 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
   out.keys.clear();
   out.query_hash.clear();
   out.passage_hash.clear();
+  out.passage_document.clear();
   out.scores.clear();
   out.teacher_scores.clear();
   passage_ids_.clear();
@@ -126,6 +127,7 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
     append_text(framing_, framing_.passage_prompt, passage(g).ids, config_.passage_max_len, passage_ids_);
     passage_ends_.push_back(static_cast<int64_t>(passage_ids_.size()));
     out.passage_hash.push_back(passage(g).text_hash);
+    out.passage_document.push_back(passage(g).document);
   }
   if (config_.purpose == Purpose::training) {
     const auto row = static_cast<uint64_t>(row_id), place = static_cast<uint64_t>(slot);
@@ -187,6 +189,7 @@ void Collator::reserve(int64_t queries, int world, Batch& out) {
   out.keys.reserve(b + passages);
   out.query_hash.reserve(b);
   out.passage_hash.reserve(passages);
+  out.passage_document.reserve(passages);
   out.scores.reserve(b);
   out.teacher_scores.reserve(passages);
   out.rank_queries.reserve(static_cast<size_t>(world));

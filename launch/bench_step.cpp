@@ -89,6 +89,7 @@ Batch BenchStep::batch(int64_t pairs) const {
     b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
     b.keys.push_back(text_key(static_cast<uint64_t>(row), role, 0, static_cast<uint64_t>(row)));
     (role == Role::query ? b.query_hash : b.passage_hash).push_back(text);
+    if (role == Role::positive) b.passage_document.push_back(text);
   };
   for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::query);
   for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::positive);

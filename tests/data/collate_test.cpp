@@ -134,6 +134,7 @@ TEST(Collate, RanksPutTogetherGiveTheBatchOfAWorldOfOne) {
         append(joined.rows, part.rows);
         append(joined.query_hash, part.query_hash);
         append(joined.passage_hash, part.passage_hash);
+        append(joined.passage_document, part.passage_document);
         append(joined.scores, part.scores);
         append(joined.teacher_scores, part.teacher_scores);
         for (int64_t b = 0; b < part.queries; ++b) {   // keys in the order of the whole batch
@@ -148,6 +149,7 @@ TEST(Collate, RanksPutTogetherGiveTheBatchOfAWorldOfOne) {
       EXPECT_EQ(joined.keys, whole.keys);
       EXPECT_EQ(joined.query_hash, whole.query_hash);
       EXPECT_EQ(joined.passage_hash, whole.passage_hash);
+      EXPECT_EQ(joined.passage_document, whole.passage_document);
       EXPECT_EQ(joined.scores, whole.scores);
       EXPECT_EQ(joined.teacher_scores, whole.teacher_scores);
     }

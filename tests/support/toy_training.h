@@ -51,6 +51,7 @@ inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int wor
   }
   batch.query_hash.resize(static_cast<size_t>(batch.queries));
   batch.passage_hash.resize(static_cast<size_t>(batch.queries * group));
+  batch.passage_document = batch.passage_hash;
   return batch;
 }
 
