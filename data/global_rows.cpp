@@ -1,4 +1,4 @@
-// How a part's rows are found and put in order.
+// How a batch's rows are found and put in order.
 #include "data/global_rows.h"
 
 #include <algorithm>
@@ -42,8 +42,8 @@ GlobalRows::GlobalRows(const Plan& plan, const RowSource& rows, Collator& collat
   scratch_.reserve(2 * n);
 }
 
-std::span<const int64_t> GlobalRows::read(int64_t step, int64_t part) {
-  plan_.part(step, part, part_);
+std::span<const int64_t> GlobalRows::read(int64_t draw, int64_t step) {
+  plan_.batch(draw, part_);
   for (size_t i = 0; i < ids_.size(); ++i) {
     const SourceRow row = plan_.locate(part_.source, part_.rows[i]);
     ids_[i] = rows_.row_of(row.source, row.k);

@@ -1,4 +1,4 @@
-// GlobalRows: which rows make up a part of a step, in the order in which ranks share them.
+// GlobalRows: which rows make up a global batch, in the order in which ranks share them.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ class GlobalRows {
   /// All must outlive it. The collator tells how many tokens a row has; it is used only when the plan's rows are balanced.
   GlobalRows(const Plan& plan, const RowSource& rows, Collator& collator);
 
-  /// Global row ids [N] of a part of a step, valid until the next call; part() then says of which source and epoch.
-  /// Balanced, it reads the lengths of all N rows. Allocates nothing. Throws what reading and collating throw.
-  std::span<const int64_t> read(int64_t step, int64_t part);
+  /// Global row ids [N] of a batch of the plan that a step trains on, valid until the next call; part() then says of which
+  /// source and epoch. Balanced, it reads the lengths of all N rows. Allocates nothing. Throws what reading and collating throw.
+  std::span<const int64_t> read(int64_t draw, int64_t step);
   const Part& part() const { return part_; }
 
  private:

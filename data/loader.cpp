@@ -8,14 +8,15 @@
 
 namespace lodestone {
 
-Loader::Loader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step)
+Loader::Loader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step, int64_t accumulate)
     : plan_(plan),
       rows_(rows),
       collator_(std::move(collator)),
       rank_(rank),
       world_(world),
-      first_(first_step * plan.config().accumulate),
-      end_(plan.config().steps * plan.config().accumulate),
+      accumulate_(accumulate),
+      first_(first_step * accumulate),
+      end_(plan.config().batches / accumulate * accumulate),
       global_rows_(plan, rows, collator_),
       made_(first_),
       taken_(first_) {
@@ -35,7 +36,7 @@ Loader::~Loader() {
 }
 
 const Batch& Loader::take(int64_t step, int64_t part) {
-  const int64_t number = step * plan_.config().accumulate + part;
+  const int64_t number = step * accumulate_ + part;
   std::unique_lock lock(mutex_);
   LODE_CHECK(number == taken_ && number < end_, "step ", step, " part ", part, " is not the next batch of the plan");
   ++taken_;   // the batch given out before is free now
@@ -60,7 +61,7 @@ void Loader::work() {
     try {
       make(number, batches_[static_cast<size_t>(number % slots)]);
     } catch (Error& error) {
-      error.at("step", number / plan_.config().accumulate);
+      error.at("step", number / accumulate_);
       failure = std::current_exception();
     } catch (...) {
       failure = std::current_exception();
@@ -76,8 +77,8 @@ void Loader::work() {
 }
 
 void Loader::make(int64_t number, Batch& out) {
-  const int64_t step = number / plan_.config().accumulate;
-  const std::span<const int64_t> ids = global_rows_.read(step, number % plan_.config().accumulate);
+  const int64_t step = number / accumulate_;
+  const std::span<const int64_t> ids = global_rows_.read(number, step);
   collator_.collate(rows_, {.step = step, .source = global_rows_.part().source, .rows = ids, .rank = rank_, .world = world_}, out);
 }
 

@@ -19,9 +19,9 @@ namespace lodestone {
 /// constructor to the destructor only the loader's thread may call `rows` (the corpus: HDF5 is used from one thread).
 class Loader {
  public:
-  /// Starts with the first part of first_step and goes to the plan's last. `plan` and `rows` must outlive the loader.
+  /// Starts with the first part of first_step and goes to the plan's last; a step has `accumulate` parts. `plan` and `rows` must outlive the loader.
   /// Throws Error (usage, F13) when there are more ranks than rows in a global batch.
-  Loader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step);
+  Loader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step, int64_t accumulate = 1);
   /// Stops the thread after the batch it is making.
   ~Loader();
   Loader(const Loader&) = delete;
@@ -44,6 +44,7 @@ class Loader {
   const RowSource& rows_;
   Collator collator_;                   // the thread's
   const int rank_, world_;
+  const int64_t accumulate_;
   const int64_t first_;                 // number of the first part: step * accumulate + part
   const int64_t end_;
   GlobalRows global_rows_;              // the thread's

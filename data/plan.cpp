@@ -25,15 +25,12 @@ void require_valid(const PlanConfig& config) {
   if (config.global_batch < 1) {
     throw bad_plan(cat("the global batch is ", config.global_batch, " rows"), "give a global batch of at least 1");
   }
-  if (config.accumulate < 1) {
-    throw bad_plan(cat("a step accumulates ", config.accumulate, " batches"), "accumulate at least 1 batch a step");
-  }
-  if (config.steps < 0) throw bad_plan(cat("the run has ", config.steps, " steps"), "give a number of steps of at least 0");
+  if (config.batches < 0) throw bad_plan(cat("the run has ", config.batches, " batches"), "give a number of steps of at least 0");
   if (!std::isfinite(config.alpha) || config.alpha < 0) {
     throw bad_plan(cat("alpha is ", config.alpha), "give an alpha from 0 (uniform) to 1 (proportional to size)");
   }
-  if (config.steps > std::numeric_limits<int32_t>::max() / config.accumulate) {
-    throw bad_plan(cat(config.steps, " steps of ", config.accumulate, " batches are more than 2147483647 batches"), "take fewer steps");
+  if (config.batches > std::numeric_limits<int32_t>::max()) {
+    throw bad_plan(cat(config.batches, " batches are more than 2147483647"), "take fewer steps");
   }
 }
 
@@ -89,11 +86,11 @@ std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vec
   return resolved;
 }
 
-int64_t steps_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs) {
+int64_t batches_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs) {
   if (!std::isfinite(epochs) || epochs < 0) throw bad_plan(cat("the run has ", epochs, " epochs"), "give a number of epochs of at least 0");
   int64_t batches = 0;
   for (const PlanSource& source : resolve_sources(config, sources)) batches += source.rows / config.global_batch;
-  return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(batches) / static_cast<double>(config.accumulate)));
+  return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(batches)));
 }
 
 Plan::Plan(PlanConfig config, const std::vector<PlanSource>& sources)
@@ -109,7 +106,7 @@ Plan::Plan(PlanConfig config, const std::vector<PlanSource>& sources)
   cumulative_.back() = 1;
 
   const Key key = Key(config_.seed).with("source");
-  const auto draws = static_cast<size_t>(config_.steps * config_.accumulate);
+  const auto draws = static_cast<size_t>(config_.batches);
   drawn_.resize(draws);
   position_.resize(draws);
   std::vector<int32_t> count(sources_.size(), 0);
@@ -121,22 +118,14 @@ Plan::Plan(PlanConfig config, const std::vector<PlanSource>& sources)
   }
 }
 
-StepPlan Plan::at(int64_t step) const {
-  StepPlan plan{step, std::vector<Part>(static_cast<size_t>(config_.accumulate))};
-  for (int64_t i = 0; i < config_.accumulate; ++i) part(step, i, plan.parts[static_cast<size_t>(i)]);
-  return plan;
-}
-
-void Plan::part(int64_t step, int64_t part, Part& out) const {
-  LODE_CHECK(step >= 0 && step < config_.steps, "step ", step, " of a plan of ", config_.steps);
-  LODE_CHECK(part >= 0 && part < config_.accumulate, "part ", part, " of a step of ", config_.accumulate);
-  const auto draw = static_cast<size_t>(step * config_.accumulate + part);
-  out.source = drawn_[draw];
-  out.weight = 1.0 / static_cast<double>(config_.accumulate);
+void Plan::batch(int64_t draw, Part& out) const {
+  LODE_CHECK(draw >= 0 && draw < config_.batches, "batch ", draw, " of a plan of ", config_.batches);
+  const auto d = static_cast<size_t>(draw);
+  out.source = drawn_[d];
   const PlanSource& source = sources_[static_cast<size_t>(out.source)];
   const int64_t batches = source.rows / config_.global_batch;   // of an epoch; the remainder is dropped
-  out.epoch = position_[draw] / batches;
-  const int64_t first = position_[draw] % batches * config_.global_batch;
+  out.epoch = position_[d] / batches;
+  const int64_t first = position_[d] % batches * config_.global_batch;
   const Permutation order(Key(config_.seed).with("rows").with(source.name).with(static_cast<uint64_t>(out.epoch)), source.rows);
   out.rows.resize(static_cast<size_t>(config_.global_batch));
   for (int64_t i = 0; i < config_.global_batch; ++i) out.rows[static_cast<size_t>(i)] = order(first + i);

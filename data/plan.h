@@ -1,4 +1,4 @@
-// Plan: what every step trains on, a pure function of (seed, step), identical on all ranks without communication.
+// Plan: the global batches of one task, a pure function of (seed, draw number), identical on all ranks without communication.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,11 @@
 
 namespace lodestone {
 
-/// One part of a step: a global batch.
+/// A global batch.
 struct Part {
   int32_t source = 0;           // index into Plan::sources()
-  double weight = 1;
   std::vector<int64_t> rows;    // [N] positions k inside the source's rows, ordered by global index; no row twice
   int64_t epoch = 0;            // of the source
-};
-
-struct StepPlan {
-  int64_t step = 0;
-  std::vector<Part> parts;      // gradient accumulation: several, each weight 1 / parts
 };
 
 /// A source of the plan is one source of the corpus, or several small ones merged: its rows are its members' rows, one
@@ -53,8 +47,7 @@ enum class RowOrder : uint8_t {
 
 struct PlanConfig {
   int64_t global_batch = 128;
-  int64_t accumulate = 1;       // global batches per optimizer step
-  int64_t steps = 0;
+  int64_t batches = 0;          // how many the run draws
   uint64_t seed = 0;
   Batching batching = Batching::multinomial;
   double alpha = 1.0;           // p_i = n_i^alpha / sum_j n_j^alpha
@@ -67,9 +60,9 @@ struct PlanConfig {
 /// as members. Throws Error (usage).
 std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& sources);
 
-/// Steps in which `epochs` times the batches of all sources are drawn (a source's last, partial batch does not count),
-/// rounded up. config.steps is not read. Throws Error (usage).
-int64_t steps_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs);
+/// How many batches are `epochs` times those of all sources (a source's last, partial batch does not count), rounded up.
+/// config.batches is not read. Throws Error (usage).
+int64_t batches_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs);
 
 /// A row by the names the corpus knows: Corpus::row_of(source, k) is its global id.
 struct SourceRow {
@@ -77,17 +70,16 @@ struct SourceRow {
   int64_t k = 0;
 };
 
-/// Each part's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's
-/// remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed, "rows", source name, epoch). The constructor draws all steps (8 bytes each); calls are then O(batch).
+/// Each batch's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's
+/// remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed, "rows", source name, epoch).
+/// The constructor draws all sources (8 bytes a batch); calls are then O(batch).
 class Plan {
  public:
   /// Throws Error (usage): no sources, sources smaller than a batch, impossible values.
   Plan(PlanConfig config, const std::vector<PlanSource>& sources);
 
-  /// step in [0, config().steps).
-  StepPlan at(int64_t step) const;
-  /// The same, one part: part in [0, config().accumulate). Reuses the memory of `out`.
-  void part(int64_t step, int64_t part, Part& out) const;
+  /// draw in [0, config().batches). Reuses the memory of `out`.
+  void batch(int64_t draw, Part& out) const;
 
   const PlanConfig& config() const { return config_; }
   const std::vector<PlanSource>& sources() const { return sources_; }
@@ -99,8 +91,8 @@ class Plan {
   PlanConfig config_;
   std::vector<PlanSource> sources_;
   std::vector<double> probability_, cumulative_;
-  std::vector<int32_t> drawn_;          // [steps * accumulate] source of each part
-  std::vector<int32_t> position_;       // [steps * accumulate] earlier draws of the same source
+  std::vector<int32_t> drawn_;          // [batches] source of each
+  std::vector<int32_t> position_;       // [batches] earlier draws of the same source
 };
 
 /// Rows [begin, end) of a global batch of N that rank r of W holds: contiguous parts that differ by at most one row.

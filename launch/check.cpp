@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <iomanip>
 #include <iostream>
@@ -94,8 +93,8 @@ void print_report(std::ostream& out, const Report& r) {
         s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : "");
   }
   row("batch", c.train.global_batch, " queries x ", c.data.train_group_size, " passages over all ranks, ", negatives_per_query(c, r.ranks), " negatives per query");
-  row("steps", r.plan.config().steps, " of ", c.train.gradient_accumulation_steps, c.train.gradient_accumulation_steps == 1 ? " batch" : " batches");
-  row("tokens", std::llround(r.lengths.tokens_per_step), " per step (estimated from ", r.lengths.batches, " of its batches)");
+  row("steps", step_count(c, r.plan), " of ", c.train.gradient_accumulation_steps, c.train.gradient_accumulation_steps == 1 ? " batch" : " batches");
+  row("tokens", static_cast<int64_t>(r.lengths.tokens_per_step + 0.5), " per step (estimated from ", r.lengths.batches, " of its batches)");
   row("queries", lengths_text(r.lengths.queries, c.data.query_max_len));
   row("passages", lengths_text(r.lengths.passages, c.data.passage_max_len));
   row("memory", mebibytes(r.memory.total()), " per rank, counted from shapes; the libraries' own comes on top");
@@ -135,7 +134,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const CorpusRows rows(corpus);
   const Plan plan = make_plan(config, corpus);
   Collator collator = make_collator(config, Purpose::training, model.tokenizer, corpus);
-  const LengthSample lengths = sample_lengths(plan, rows, collator, static_cast<int>(ranks));
+  const LengthSample lengths = sample_lengths(plan, rows, collator, config.train.gradient_accumulation_steps, static_cast<int>(ranks));
   (void)read_heldout(config, model.tokenizer, 0, static_cast<int>(ranks));
 
   // 3. What it takes.
@@ -146,7 +145,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const MemoryEstimate memory = estimate_memory(encoder, ex, count, lengths.largest, objective_options(config.train));
   print_report(steps > 0 ? std::cerr : std::cout,
                {config, model, plan, lengths, memory, cores, count, ranks, world.size() == 1 ? ranks : world.local_size(), corpus.rows()});
-  print_plan(std::cout, plan, rows, collator, 0, steps);
+  print_plan(std::cout, plan, rows, collator, config.train.gradient_accumulation_steps, 0, steps);
   return 0;
 }
 

@@ -25,8 +25,8 @@ void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, 
 
 }  // namespace
 
-LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int world) {
-  const int64_t n = plan.config().global_batch, parts = plan.config().steps * plan.config().accumulate;
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int64_t accumulate, int world) {
+  const int64_t n = plan.config().global_batch, parts = plan.config().batches / accumulate * accumulate;
   const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));   // of a larger batch only one part of this many
   LengthSample sample;
   sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
@@ -34,8 +34,8 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
   Batch batch;
   int64_t queries = 0, largest_tokens = -1;
   for (int64_t i = 0; i < sample.batches; ++i) {
-    const int64_t number = i * parts / sample.batches, step = number / plan.config().accumulate;
-    const std::span<const int64_t> ids = global_rows.read(step, number % plan.config().accumulate);
+    const int64_t number = i * parts / sample.batches, step = number / accumulate;
+    const std::span<const int64_t> ids = global_rows.read(number, step);
     const int32_t source = global_rows.part().source;
     collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = cut}, batch);
     queries += batch.queries;
@@ -48,7 +48,7 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
   }
   if (queries > 0) {
     sample.tokens_per_step = static_cast<double>(sample.queries.tokens + sample.passages.tokens) / static_cast<double>(queries) *
-                             static_cast<double>(n * plan.config().accumulate);
+                             static_cast<double>(n * accumulate);
   }
   return sample;
 }

@@ -24,8 +24,8 @@ struct LengthSample {
   Batch largest;                  // of those batches the one with most tokens, as one rank of `world` holds it
 };
 
-/// Reads about 4,096 rows of the plan. Throws what collating throws: rows without negatives, ... `world`: see largest.
-LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int world);
+/// Reads about 4,096 rows of the plan, whose batches make steps of `accumulate`. Throws what collating throws: rows without negatives, ... `world`: see largest.
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int64_t accumulate, int world);
 
 /// Bytes per rank, counted from shapes; the libraries' own memory comes on top.
 struct MemoryEstimate {

@@ -50,15 +50,17 @@ TrainedModel open_model(const RunConfig& c) {
 
 Plan make_plan(const RunConfig& c, const Corpus& corpus) {
   PlanConfig p{.global_batch = c.train.global_batch,
-               .accumulate = c.train.gradient_accumulation_steps,
-               .steps = c.train.steps,
+               .batches = c.train.steps * c.train.gradient_accumulation_steps,
                .seed = static_cast<uint64_t>(c.train.seed),
                .batching = c.data.batching,
                .alpha = c.data.alpha,
                .small_sources = c.data.small_sources,
                .order = c.data.order};
   const std::vector<PlanSource> sources = plan_sources(corpus.sources());
-  if (p.steps == 0) p.steps = steps_for_epochs(p, sources, c.train.num_train_epochs);
+  if (p.batches == 0) {
+    const int64_t parts = c.train.gradient_accumulation_steps;
+    p.batches = (batches_for_epochs(p, sources, c.train.num_train_epochs) + parts - 1) / parts * parts;
+  }
   return Plan(p, sources);
 }
 
@@ -116,10 +118,11 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
           .warmup_steps = cfg.optim.warmup_steps >= 0 ? std::optional(cfg.optim.warmup_steps) : std::nullopt,
           .warmup_ratio = cfg.optim.warmup_ratio,
           .warmup_shape = cfg.optim.warmup_shape},
-         plan.config().steps),
+         step_count(cfg, plan)),
       sync(world.comm(), params.layout().count(), params.wide_dtype(),
            {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
-      loader(plan, rows, make_collator(cfg, Purpose::training, model.tokenizer, corpus), world.rank(), world.size(), first_step) {
+      loader(plan, rows, make_collator(cfg, Purpose::training, model.tokenizer, corpus), world.rank(), world.size(), first_step,
+             cfg.train.gradient_accumulation_steps) {
   world.watchdog().set_limit(static_cast<double>(cfg.train.timeout_s));
 }
 
@@ -141,7 +144,7 @@ std::string start_up_table(const Run& run) {
   row("batch", n, " queries x ", g, g == 1 ? " passage" : " passages", " over all ranks, ", candidates, " negatives per query",
       run.cfg.train.gradient_accumulation_steps > 1 ? cat(", ", run.cfg.train.gradient_accumulation_steps, " batches per step") : "");
   row("lengths", "queries ", run.cfg.data.query_max_len, ", passages ", run.cfg.data.passage_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens);
-  row("steps", run.plan.config().steps, " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate);
+  row("steps", step_count(run.cfg, run.plan), " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate);
   row("run folder", run.cfg.train.output_dir.string());
   return out.str();
 }

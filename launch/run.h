@@ -35,8 +35,11 @@ std::filesystem::path vocabulary_file(const std::filesystem::path& vocab);
 /// Throws Error when the texts of data.* would not fit its positions.
 TrainedModel open_model(const RunConfig& config);
 
-/// The plan of a configuration; steps follow from the epochs if they are given.
+/// The plan of a configuration, a whole number of steps; they follow from the epochs if they are given.
 Plan make_plan(const RunConfig& config, const Corpus& corpus);
+
+/// Optimizer steps of the run's plan.
+inline int64_t step_count(const RunConfig& config, const Plan& plan) { return plan.config().batches / config.train.gradient_accumulation_steps; }
 
 /// Opens a packed corpus; refuses one that another tokenizer packed.
 Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer);

@@ -225,7 +225,7 @@ void RunFolder::finish(Run& run) {
     card.base_model = run.cfg.model.folder.empty() ? "" : run.cfg.model.folder.filename().string();
     card.loss = cat("InfoNCE, temperature ", run.cfg.loss.temperature);
     card.training_pairs = run.corpus.rows();
-    card.steps = run.plan.config().steps;
+    card.steps = step_count(run.cfg, run.plan);
     card.hyper_parameters = {{"global batch", cat(run.cfg.train.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
                              {"precision", name_of(run.cfg.train.precision)}};
     card.program = cat("Lodestone ", version);

@@ -40,13 +40,13 @@ double imbalance_over_ranks(Communicator& comm, double own, double sum) {
 }
 
 int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
-  Progress progress("step", run.plan.config().steps, run.world.rank() == 0);
+  Progress progress("step", step_count(run.cfg, run.plan), run.world.rank() == 0);
   Meter meter;
   bool stopping = false;
   double recent_loss = 0;            // sum over the steps since the last record
   int64_t recent_steps = 0, skipped = 0, step = folder.first_step();
   if (step == 0) folder.log_heldout(0, run, meter, progress);
-  for (; step < run.plan.config().steps && !stopping; ++step) {
+  for (; step < step_count(run.cfg, run.plan) && !stopping; ++step) {
     // 1. Gradients: every part adds into run.grads and returns this rank's share of the global loss.
     run.backend->fill_zero(run.grads);
     run.sync.begin(run.grads);
@@ -80,7 +80,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     meter.add(tally.pairs, tally.tokens, run.loader.stall_s());
     recent_loss += tally.loss;
     ++recent_steps;
-    const bool last = step + 1 == run.plan.config().steps;
+    const bool last = step + 1 == step_count(run.cfg, run.plan);
     if (due(step, run.cfg.train.logging_steps) || last) {
       const double imbalance = imbalance_over_ranks(run.world.comm(), own_tokens, tally.tokens);
       folder.log_step(step + 1, {recent_loss / static_cast<double>(recent_steps), norm, lr, imbalance, skipped > 0}, meter, progress);
@@ -106,7 +106,7 @@ int run_train(World& world, std::span<const std::string> arguments) {
     folder.resume(run);
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, signals);
-    if (done < run.plan.config().steps) return folder.stopped(done);
+    if (done < step_count(run.cfg, run.plan)) return folder.stopped(done);
     folder.finish(run);
     return static_cast<int>(ExitCode::finished);
   } catch (const Error& error) {

@@ -64,14 +64,14 @@ TEST(BalanceTokens, CutsTheImbalanceOfAnyNumberOfRanksToHalfOrLess) {
 TEST(GlobalRows, BalancedBatchesHaveThePlansRowsAndTheLengthsThatCollatingGives) {
   const FakeRows rows = FakeRows(make_rows(60, 2, 3));
   const CollateConfig config{.group = 3, .query_max_len = 8, .passage_max_len = 7, .seed = 5};
-  const PlanConfig shuffled{.global_batch = 12, .accumulate = 2, .steps = 4, .seed = 5};
+  const PlanConfig shuffled{.global_batch = 12, .batches = 8, .seed = 5};
   PlanConfig balanced = shuffled;
   balanced.order = RowOrder::balanced;
   const Plan plan(shuffled, plan_sources(rows.sources())), same(balanced, plan_sources(rows.sources()));
   Collator collator(config, plain);
   GlobalRows as_drawn(plan, rows, collator), in_order(same, rows, collator);
   for (int64_t step = 0; step < 4; ++step) {
-    const auto a = as_drawn.read(step, 1), b = in_order.read(step, 1);
+    const auto a = as_drawn.read(2 * step + 1, step), b = in_order.read(2 * step + 1, step);
     EXPECT_FALSE(std::equal(a.begin(), a.end(), b.begin())) << "the order is another";
     EXPECT_EQ(std::multiset<int64_t>(a.begin(), a.end()), std::multiset<int64_t>(b.begin(), b.end()));
     for (const int64_t row : b) {
@@ -84,12 +84,12 @@ TEST(GlobalRows, BalancedBatchesHaveThePlansRowsAndTheLengthsThatCollatingGives)
 
 TEST(GlobalRows, RanksOfALoaderShareTheBalancedOrder) {
   const FakeRows rows = FakeRows(make_rows(60, 1, 0));
-  const Plan plan({.global_batch = 10, .steps = 5, .order = RowOrder::balanced}, plan_sources(rows.sources()));
+  const Plan plan({.global_batch = 10, .batches = 5, .order = RowOrder::balanced}, plan_sources(rows.sources()));
   Collator collator({}, plain);
   GlobalRows whole(plan, rows, collator);
   for (const int world : {1, 2, 3}) {
     for (int64_t step = 0; step < 5; ++step) {
-      const auto expected = whole.read(step, 0);
+      const auto expected = whole.read(step, step);
       std::vector<int64_t> together;
       for (int rank = 0; rank < world; ++rank) {
         Loader loader(plan, rows, Collator({}, plain), rank, world, step);

@@ -44,7 +44,7 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
     }
   }
   const int64_t steps = 400;
-  const Plan plan({.global_batch = 10, .steps = steps, .seed = 2, .alpha = 0.5, .small_sources = SmallSources::merge}, plan_sources(corpus.sources()));
+  const Plan plan({.global_batch = 10, .batches = steps, .seed = 2, .alpha = 0.5, .small_sources = SmallSources::merge}, plan_sources(corpus.sources()));
   ASSERT_EQ(plan.sources().size(), 2u);
   Loader loader(plan, rows, Collator({.group = 3}, {101, 102, {}, {}, {}}), 0, 1, 0);
   std::map<std::string, int> seen;

@@ -28,19 +28,25 @@ std::vector<FakeRow> two_sources() {
   return rows;
 }
 
+Part batch_of(const Plan& plan, int64_t draw) {
+  Part part;
+  plan.batch(draw, part);
+  return part;
+}
+
 Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(config, plan_sources(rows.sources())); }
 
 TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 7, .accumulate = 2, .steps = 30, .seed = 9});
+  const Plan plan = make_plan(rows, {.global_batch = 7, .batches = 60, .seed = 9});
   const CollateConfig config{.group = 2, .seed = 9};
   for (int world = 1; world <= 3; ++world) {
     for (int rank = 0; rank < world; ++rank) {
-      Loader loader(plan, rows, Collator(config, plain), rank, world, 0);
+      Loader loader(plan, rows, Collator(config, plain), rank, world, 0, 2);
       for (int64_t step = 0; step < 30; ++step) {
         for (int64_t part = 0; part < 2; ++part) {
           const Batch& batch = loader.take(step, part);
-          const Part expected = plan.at(step).parts[static_cast<size_t>(part)];
+          const Part expected = batch_of(plan, 2 * step + part);
           const RankRows mine = rank_rows(7, rank, world);
           ASSERT_EQ(batch.queries, mine.end - mine.begin);
           EXPECT_EQ(batch.source, expected.source);
@@ -59,7 +65,7 @@ TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
 
 TEST(Loader, StartsAtAnyStep) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
   Loader from_start(plan, rows, Collator({}, plain), 0, 1, 0), resumed(plan, rows, Collator({}, plain), 0, 1, 12);
   for (int64_t step = 0; step < 12; ++step) (void)from_start.take(step, 0);
   for (int64_t step = 12; step < 20; ++step) EXPECT_EQ(from_start.take(step, 0).ids, resumed.take(step, 0).ids);
@@ -68,7 +74,7 @@ TEST(Loader, StartsAtAnyStep) {
 
 TEST(Loader, RefusesPartsOutOfOrder) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
   Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
   (void)loader.take(0, 0);
   EXPECT_THROW((void)loader.take(2, 0), Error);
@@ -76,17 +82,17 @@ TEST(Loader, RefusesPartsOutOfOrder) {
 
 TEST(Loader, RefusesMoreRanksThanRows) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
   EXPECT_THROW(Loader(plan, rows, Collator({}, plain), 0, 5, 0), Error);
 }
 
 TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
   FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
-  const Part fifth = plan.at(5).parts[0];
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  const Part fifth = batch_of(plan, 5);
   rows.fail_at = rows.row_of(fifth.source, fifth.rows[2]);
   for (int64_t step = 0; step < 5; ++step) {   // the row must not come earlier by chance
-    const Part part = plan.at(step).parts[0];
+    const Part part = batch_of(plan, step);
     for (const int64_t k : part.rows) ASSERT_NE(rows.row_of(part.source, k), rows.fail_at);
   }
   Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
@@ -102,7 +108,7 @@ TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
 
 TEST(Loader, EndsCleanlyWhateverItIsDoing) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .steps = 20});
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
   for (int64_t taken = 0; taken <= 20; ++taken) {
     Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
     for (int64_t step = 0; step < taken; ++step) (void)loader.take(step, 0);
@@ -111,8 +117,8 @@ TEST(Loader, EndsCleanlyWhateverItIsDoing) {
 
 TEST(Loader, AllocatesNothingOnceEveryBufferWasUsed) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 8, .accumulate = 2, .steps = 200});
-  Loader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0);
+  const Plan plan = make_plan(rows, {.global_batch = 8, .batches = 400});
+  Loader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0, 2);
   int64_t step = 0;
   for (; step < 20; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
   const uint64_t before = heap_allocations();
@@ -142,7 +148,7 @@ class SlowRows final : public RowSource {
 TEST(Loader, MeasuresTheTimeThatTheTrainerWaits) {
   const FakeRows fast(two_sources());
   const SlowRows rows(fast);
-  const Plan plan = make_plan(rows, {.global_batch = 5, .steps = 4});
+  const Plan plan = make_plan(rows, {.global_batch = 5, .batches = 4});
   Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
   for (int64_t step = 0; step < 4; ++step) (void)loader.take(step, 0);
   EXPECT_GE(loader.stall_s(), 0.020);   // 20 rows of at least 2 ms; the thread had no head start worth mentioning
@@ -151,7 +157,7 @@ TEST(Loader, MeasuresTheTimeThatTheTrainerWaits) {
 TEST(Loader, RunsTwoBatchesAhead) {
   const FakeRows fast(two_sources());
   const SlowRows rows(fast);
-  const Plan plan = make_plan(rows, {.global_batch = 2, .steps = 20});
+  const Plan plan = make_plan(rows, {.global_batch = 2, .batches = 20});
   Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
   (void)loader.take(0, 0);
   for (int wait = 0; wait < 1000 && rows.reads < 6; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -198,13 +204,13 @@ TEST(HeldOut, TakesRowsEvenlySpreadAndRefusesTooFew) {
 
 TEST(PlanPrint, WritesOneJsonLineAStepWithGlobalRowIds) {
   const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 2, .steps = 3, .seed = 1});
+  const Plan plan = make_plan(rows, {.global_batch = 2, .batches = 3, .seed = 1});
   std::ostringstream out;
   Collator collator({}, plain);
-  print_plan(out, plan, rows, collator, 0, 100);
+  print_plan(out, plan, rows, collator, 1, 0, 100);
   std::string expected;
   for (int64_t step = 0; step < 3; ++step) {
-    const Part part = plan.at(step).parts[0];
+    const Part part = batch_of(plan, step);
     expected += cat("{\"step\":", step, ",\"parts\":[{\"source\":\"s", part.source, "\",\"task\":\"retrieval\",\"epoch\":0,\"rows\":[",
                     rows.row_of(part.source, part.rows[0]), ",", rows.row_of(part.source, part.rows[1]), "]}]}\n");
   }

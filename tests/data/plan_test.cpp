@@ -13,6 +13,12 @@
 namespace lodestone {
 namespace {
 
+Part batch_of(const Plan& plan, int64_t draw) {
+  Part part;
+  plan.batch(draw, part);
+  return part;
+}
+
 std::string message_of(const PlanConfig& config, const std::vector<PlanSource>& sources) {
   try {
     const Plan plan(config, sources);
@@ -42,51 +48,46 @@ TEST(Plan, AlphaZeroIsUniformAndAlphaOneProportional) {
 
 TEST(Plan, SourcesAreDrawnWithTheirProbabilities) {
   const int64_t steps = 20000;
-  const Plan plan({.global_batch = 2, .steps = steps, .seed = 5, .alpha = 0.5}, gte_sources);
+  const Plan plan({.global_batch = 2, .batches = steps, .seed = 5, .alpha = 0.5}, gte_sources);
   std::vector<double> drawn(9, 0);
-  for (int64_t step = 0; step < steps; ++step) ++drawn[static_cast<size_t>(plan.at(step).parts[0].source)];
+  for (int64_t step = 0; step < steps; ++step) ++drawn[static_cast<size_t>(batch_of(plan, step).source)];
   for (int32_t i = 0; i < 9; ++i) {
     const double p = plan.probability(i), sigma = std::sqrt(p * (1 - p) * static_cast<double>(steps));
     EXPECT_NEAR(drawn[static_cast<size_t>(i)], p * static_cast<double>(steps), 3 * sigma) << gte_sources[static_cast<size_t>(i)].name;
   }
 }
 
-TEST(Plan, IsAFunctionOfSeedAndStepAlone) {
-  const PlanConfig config{.global_batch = 4, .accumulate = 2, .steps = 50, .seed = 3};
+TEST(Plan, IsAFunctionOfSeedAndDrawAlone) {
+  const PlanConfig config{.global_batch = 4, .batches = 100, .seed = 3};
   PlanConfig longer = config, other_seed = config;
-  longer.steps = 500;
+  longer.batches = 1000;
   other_seed.seed = 4;
   const std::vector<PlanSource> sources = {{"a", 40}, {"b", 25}};
   const Plan plan(config, sources), same(longer, sources), other(other_seed, sources);
   int differ = 0;
-  for (int64_t step = 49; step >= 0; --step) {
-    const StepPlan x = plan.at(step), y = same.at(step), z = other.at(step);
-    ASSERT_EQ(x.parts.size(), 2u);
-    for (size_t i = 0; i < 2; ++i) {
-      EXPECT_EQ(x.parts[i].source, y.parts[i].source);
-      EXPECT_EQ(x.parts[i].rows, y.parts[i].rows);
-      EXPECT_EQ(x.parts[i].epoch, y.parts[i].epoch);
-      EXPECT_DOUBLE_EQ(x.parts[i].weight, 0.5);
-      differ += x.parts[i].rows != z.parts[i].rows;
-    }
+  for (int64_t draw = 99; draw >= 0; --draw) {
+    const Part x = batch_of(plan, draw), y = batch_of(same, draw), z = batch_of(other, draw);
+    EXPECT_EQ(x.source, y.source);
+    EXPECT_EQ(x.rows, y.rows);
+    EXPECT_EQ(x.epoch, y.epoch);
+    differ += x.rows != z.rows;
   }
   EXPECT_GT(differ, 90);
 }
 
 TEST(Plan, EveryRowOfASourceComesOnceAnEpochUpToTheDroppedRemainder) {
   const std::vector<PlanSource> sources = {{"a", 103}, {"b", 64}};
-  const int64_t steps = 200, batch = 8;
-  const Plan plan({.global_batch = batch, .accumulate = 3, .steps = steps, .seed = 1}, sources);
+  const int64_t batches = 600, batch = 8;
+  const Plan plan({.global_batch = batch, .batches = batches, .seed = 1}, sources);
   std::map<std::pair<int32_t, int64_t>, std::vector<int64_t>> seen;
   std::map<int32_t, int64_t> last_epoch;
-  for (int64_t step = 0; step < steps; ++step) {
-    for (const Part& part : plan.at(step).parts) {
-      ASSERT_EQ(part.rows.size(), static_cast<size_t>(batch));
-      EXPECT_GE(part.epoch, last_epoch[part.source]);
-      last_epoch[part.source] = part.epoch;
-      auto& rows = seen[{part.source, part.epoch}];
-      rows.insert(rows.end(), part.rows.begin(), part.rows.end());
-    }
+  for (int64_t draw = 0; draw < batches; ++draw) {
+    const Part part = batch_of(plan, draw);
+    ASSERT_EQ(part.rows.size(), static_cast<size_t>(batch));
+    EXPECT_GE(part.epoch, last_epoch[part.source]);
+    last_epoch[part.source] = part.epoch;
+    auto& rows = seen[{part.source, part.epoch}];
+    rows.insert(rows.end(), part.rows.begin(), part.rows.end());
   }
   std::set<std::vector<int64_t>> orders;
   for (auto& [which, rows] : seen) {
@@ -128,7 +129,7 @@ TEST(Plan, RefusesSmallSourcesByName) {
 }
 
 TEST(Plan, MergesSmallSourcesIntoOther) {
-  const Plan plan({.global_batch = 8, .steps = 300, .small_sources = SmallSources::merge},
+  const Plan plan({.global_batch = 8, .batches = 300, .small_sources = SmallSources::merge},
                   {{"s0", 5}, {"large", 20}, {"empty", 0}, {"s1", 4}, {"s2", 1}});
   ASSERT_EQ(plan.sources().size(), 2u);
   EXPECT_EQ(plan.sources()[0].name, "large");
@@ -148,15 +149,14 @@ TEST(Plan, MergesSmallSourcesIntoOther) {
 }
 
 TEST(Plan, MixedBatchesDrawFromTheRowsOfAllSourcesInOneShuffledOrder) {
-  const Plan plan({.global_batch = 8, .steps = 5, .batching = Batching::mixed}, {{"a", 25}, {"b", 5}, {"c", 14}});
+  const Plan plan({.global_batch = 8, .batches = 5, .batching = Batching::mixed}, {{"a", 25}, {"b", 5}, {"c", 14}});
   ASSERT_EQ(plan.sources().size(), 1u);
   EXPECT_EQ(plan.sources()[0].name, "all");
   EXPECT_EQ(plan.sources()[0].rows, 44);
   std::set<std::pair<int32_t, int64_t>> rows;
   std::set<int32_t> sources_of_first_batch;
   for (int64_t step = 0; step < 5; ++step) {   // one epoch: 40 of the 44 rows
-    const StepPlan at = plan.at(step);
-    for (const int64_t k : at.parts[0].rows) {
+    for (const int64_t k : batch_of(plan, step).rows) {
       const SourceRow row = plan.locate(0, k);
       rows.insert({row.source, row.k});
       if (step == 0) sources_of_first_batch.insert(row.source);
@@ -184,21 +184,19 @@ TEST(Plan, RefusesAMergedSourceThatIsStillTooSmall) {
 
 TEST(Plan, RefusesImpossibleValues) {
   EXPECT_EQ(message_of({.global_batch = 0}, {{"a", 5}}), "the global batch is 0 rows; do: give a global batch of at least 1");
-  EXPECT_NE(message_of({.accumulate = 0}, {{"a", 500}}), "no error");
-  EXPECT_NE(message_of({.steps = -1}, {{"a", 500}}), "no error");
+  EXPECT_NE(message_of({.batches = -1}, {{"a", 500}}), "no error");
   EXPECT_NE(message_of({.alpha = -0.5}, {{"a", 500}}), "no error");
   EXPECT_NE(message_of({.alpha = std::nan("")}, {{"a", 500}}), "no error");
   EXPECT_NE(message_of({}, {}), "no error");
   EXPECT_NE(message_of({}, {{"a", 500}, {"a", 600}}), "no error");
-  EXPECT_THROW(Plan({.global_batch = 1, .steps = 2}, {{"a", 5}}).at(2), Error);
+  EXPECT_THROW(batch_of(Plan({.global_batch = 1, .batches = 2}, {{"a", 5}}), 2), Error);
 }
 
-TEST(Plan, StepsForEpochsCountsWholeBatches) {
+TEST(Plan, BatchesForEpochsCountsWholeBatches) {
   const std::vector<PlanSource> sources = {{"a", 100}, {"b", 37}};   // 6 + 2 batches of 16
-  EXPECT_EQ(steps_for_epochs({.global_batch = 16}, sources, 1), 8);
-  EXPECT_EQ(steps_for_epochs({.global_batch = 16, .accumulate = 3}, sources, 1), 3);
-  EXPECT_EQ(steps_for_epochs({.global_batch = 16}, sources, 0.5), 4);
-  EXPECT_THROW(steps_for_epochs({.global_batch = 16}, sources, std::nan("")), Error);
+  EXPECT_EQ(batches_for_epochs({.global_batch = 16}, sources, 1), 8);
+  EXPECT_EQ(batches_for_epochs({.global_batch = 16}, sources, 0.5), 4);
+  EXPECT_THROW(batches_for_epochs({.global_batch = 16}, sources, std::nan("")), Error);
 }
 
 }  // namespace

@@ -32,14 +32,16 @@ FakeRows small_id_rows(int n, int negatives) {
 
 TEST(Estimate, LengthsOfAPlanReadInFullAreExact) {
   const FakeRows rows(make_rows(60, 1, 0));
-  const Plan plan({.global_batch = 20, .accumulate = 2, .steps = 3}, plan_sources(rows.sources()));
+  const Plan plan({.global_batch = 20, .batches = 6}, plan_sources(rows.sources()));
   Collator collator({.query_max_len = 8, .passage_max_len = 64}, plain);
-  const LengthSample sample = sample_lengths(plan, rows, collator, 3);
+  const LengthSample sample = sample_lengths(plan, rows, collator, 2, 3);
   EXPECT_EQ(sample.batches, 6);
   double tokens = 0;
   int64_t full = 0;
   for (int64_t step = 0; step < 3; ++step) {
-    for (const Part& part : plan.at(step).parts) {
+    for (int64_t i = 0; i < 2; ++i) {
+      Part part;
+      plan.batch(2 * step + i, part);
       Batch batch;
       collator.collate(rows, {.step = step, .rows = part.rows}, batch);
       tokens += static_cast<double>(batch.ids.size());
@@ -57,9 +59,9 @@ TEST(Estimate, LengthsOfAPlanReadInFullAreExact) {
 
 TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
   const FakeRows rows(make_rows(9000, 1, 0));
-  const Plan plan({.global_batch = 9000, .steps = 5}, plan_sources(rows.sources()));
+  const Plan plan({.global_batch = 9000, .batches = 5}, plan_sources(rows.sources()));
   Collator collator({}, plain);
-  const LengthSample sample = sample_lengths(plan, rows, collator, 1);
+  const LengthSample sample = sample_lengths(plan, rows, collator, 1, 1);
   EXPECT_EQ(sample.batches, 1);
   EXPECT_EQ(sample.queries.texts, 4500);
   EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);   // texts have 1 to 9 tokens and two special ones
