@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "losses/log_sum.h"
 
 namespace lodestone {
 
@@ -12,10 +13,9 @@ namespace {
 using Row = std::span<const double>;
 
 double log_sum_exp(Row x, double scale) {
-  const double largest = scale * *std::max_element(x.begin(), x.end());
-  double sum = 0;
-  for (const double v : x) sum += std::exp(scale * v - largest);
-  return largest + std::log(sum);
+  LogSum sum;
+  for (const double v : x) sum.add(scale * v);
+  return sum.value();
 }
 
 /// log(1 + exp(x)).
@@ -103,10 +103,13 @@ double group_loss(const GroupLossOptions& options, std::span<const double> score
 }
 
 void require_teacher(std::span<const double> teacher_scores, int64_t count, const char* loss) {
-  if (static_cast<int64_t>(teacher_scores.size()) == count) return;
-  throw Error(ExitCode::data, "teacher",
-              cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()),
-              "give every row of this source teacher_scores (or pos_scores and neg_scores), or choose a loss without a teacher");
+  const char* const remedy =
+      "give every row of this source finite teacher_scores (or pos_scores and neg_scores), or choose a loss without a teacher";
+  if (static_cast<int64_t>(teacher_scores.size()) != count)
+    throw Error(ExitCode::data, "teacher",
+                cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()), remedy);
+  for (const double score : teacher_scores)
+    if (!std::isfinite(score)) throw Error(ExitCode::data, "teacher", cat("a teacher score is ", score), remedy);
 }
 
 }  // namespace lodestone

@@ -43,7 +43,7 @@ struct GroupLossOptions {
 double group_loss(const GroupLossOptions& options, std::span<const double> scores, std::span<const double> teacher_scores,
                   int64_t group, double weight, std::span<double> d_scores);
 
-/// Throws Error (data) naming `loss` unless there are as many teacher scores as scores.
+/// Throws Error (data) naming `loss` unless there are `count` teacher scores, all finite.
 void require_teacher(std::span<const double> teacher_scores, int64_t count, const char* loss);
 
 }  // namespace lodestone

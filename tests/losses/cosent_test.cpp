@@ -1,0 +1,158 @@
+// CoSENT: golden values, agreement with the sum over all ordered pairs, exact gradients, extremes, refused data.
+#include "losses/cosent.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/support/gradcheck.h"
+#include "tests/support/scored_texts.h"
+
+namespace lodestone::test {
+namespace {
+
+using std::vector;
+
+double sorted_form(const vector<double>& cosines, const vector<double>& gold, double temperature, vector<double>& d_cosines) {
+  const size_t n = cosines.size();
+  vector<int64_t> order(n);
+  vector<double> below(n), above(n);
+  d_cosines.assign(n, 5.0);  // set, not added to
+  return cosent({.cosines = cosines, .gold = gold, .temperature = temperature}, {order, below, above}, d_cosines);
+}
+
+/// The definition, over all ordered pairs.
+double all_pairs_form(const vector<double>& cosines, const vector<double>& gold, double temperature, vector<double>& d_cosines) {
+  const size_t n = cosines.size();
+  double largest = 0, sum = 0;
+  const auto each = [&](auto&& visit) {
+    for (size_t a = 0; a < n; ++a)
+      for (size_t b = 0; b < n; ++b)
+        if (gold[a] > gold[b]) visit(a, b, (cosines[b] - cosines[a]) / temperature);
+  };
+  each([&](size_t, size_t, double z) { largest = std::max(largest, z); });
+  each([&](size_t, size_t, double z) { sum += std::exp(z - largest); });
+  const double loss = largest + std::log(std::exp(-largest) + sum);
+  d_cosines.assign(n, 0);
+  each([&](size_t a, size_t b, double z) {
+    const double w = std::exp(z - loss) / temperature;
+    d_cosines[b] += w;
+    d_cosines[a] -= w;
+  });
+  return loss;
+}
+
+TEST(Cosent, GoldenValuesForThreeTemperatures) {
+  const vector<double> cosines{0.8, 0.3, 0.5, 0.5}, gold{1, 0, 1, 0.5};
+  vector<double> d;
+  EXPECT_NEAR(sorted_form(cosines, gold, 0.05, d), 0.7125357172, 5e-11);
+  EXPECT_NEAR(sorted_form(cosines, gold, 0.5, d), 1.4486424779, 5e-11);
+  EXPECT_NEAR(sorted_form(cosines, gold, 1, d), 1.6063953659, 5e-11);
+}
+
+TEST(Cosent, SortedFormEqualsTheSumOverAllOrderedPairs) {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<double> cosine(-1, 1);
+  for (const size_t n : {1, 2, 3, 17, 100, 500}) {
+    for (const unsigned levels : {1u, 2u, 6u, 1000u}) {  // all equal, many ties, few ties
+      for (const double temperature : {0.01, 0.05, 1.0}) {
+        vector<double> cosines(n), gold(n), d, expected;
+        for (double& c : cosines) c = cosine(random);
+        for (double& y : gold) y = static_cast<double>(random() % levels) / 5;
+        const double value = all_pairs_form(cosines, gold, temperature, expected);
+        EXPECT_NEAR(sorted_form(cosines, gold, temperature, d), value, 1e-13 * std::max(value, 1.0)) << n << " pairs";
+        for (size_t i = 0; i < n; ++i) ASSERT_NEAR(d[i], expected[i], 1e-12 / temperature) << "pair " << i << " of " << n;
+      }
+    }
+  }
+}
+
+TEST(Cosent, EqualGoldScoresGiveNoLossAndNoGradient) {
+  vector<double> d;
+  EXPECT_EQ(sorted_form({0.9, -0.2, 0.4}, {0.5, 0.5, 0.5}, 0.05, d), 0);
+  EXPECT_EQ(d, (vector<double>{0, 0, 0}));
+  EXPECT_EQ(sorted_form({}, {}, 0.05, d), 0);
+  EXPECT_EQ(sorted_form({0.3}, {1}, 0.05, d), 0);
+  EXPECT_EQ(d, vector<double>{0});
+}
+
+TEST(Cosent, CosinesAtBothEndsAreExactAtSmallTemperatures) {
+  for (const double temperature : {0.01, 0.001, 1e-5}) {  // exp(2 / 1e-5) has 86,859 digits
+    vector<double> d;
+    EXPECT_NEAR(sorted_form({-1, 1}, {1, 0}, temperature, d), 2 / temperature, 1e-9);  // the worst order
+    EXPECT_NEAR(d[0], -1 / temperature, 1e-9);
+    EXPECT_NEAR(d[1], 1 / temperature, 1e-9);
+    EXPECT_NEAR(sorted_form({1, -1}, {1, 0}, temperature, d), 0, 1e-12);  // the right order
+    EXPECT_NEAR(d[0], 0, 1e-9);
+    // A pair that is far out does not hide the order of two others that tie.
+    EXPECT_NEAR(sorted_form({1, 0.5, 0.5, -1}, {3, 2, 1, 0}, temperature, d), std::log(2.0), 1e-12);
+    EXPECT_NEAR(d[1], -0.5 / temperature, 1e-9);
+    EXPECT_NEAR(d[2], 0.5 / temperature, 1e-9);
+  }
+}
+
+TEST(Cosent, GradientAgreesWithCentralDifferences) {
+  vector<double> cosines{0.8, 0.3, 0.5, 0.5, -0.4, 0.1}, d, unused;
+  const vector<double> gold{1, 0, 1, 0.5, 0.5, 0.25};
+  sorted_form(cosines, gold, 0.2, d);
+  expect_gradient("cosines", cosines, d, [&] { return sorted_form(cosines, gold, 0.2, unused); });
+}
+
+TEST(Cosent, TensorFormEqualsThePureFunctionWithAnExactGradient) {
+  ScoredTexts texts = random_texts(23, 1, 6);
+  Cosent loss({.temperature = 0.1});
+  const RankAnswer answer = evaluate_alone(loss, texts);
+  vector<double> d;
+  EXPECT_NEAR(answer.loss, sorted_form(own_scores(texts, true), texts.scores, 0.1, d), 1e-13);
+  const std::span<const double> gradient(answer.d_emb);
+  const auto value = [&] { return evaluate_alone(loss, texts).loss; };
+  expect_gradient("queries", texts.queries, gradient.first(texts.queries.size()), value, 5);
+  expect_gradient("passages", texts.passages, gradient.subspan(texts.queries.size()), value, 5);
+}
+
+TEST(Cosent, WeightScalesValueAndGradient) {
+  const ScoredTexts texts = random_texts(9, 1, 4);
+  Cosent loss({.temperature = 0.1});
+  const RankAnswer once = evaluate_alone(loss, texts), quarter = evaluate_alone(loss, texts, DType::f64, 0.25);
+  EXPECT_NEAR(quarter.loss, once.loss / 4, 1e-15);
+  for (size_t i = 0; i < once.d_emb.size(); ++i) EXPECT_NEAR(quarter.d_emb[i], once.d_emb[i] / 4, 1e-14);
+}
+
+TEST(Cosent, SinglePrecisionFollowsDouble) {
+  const ScoredTexts texts = random_texts(60, 1, 16);
+  for (const double temperature : {0.05, 0.01}) {
+    Cosent loss({.temperature = temperature});
+    const RankAnswer wide = evaluate_alone(loss, texts), narrow = evaluate_alone(loss, texts, DType::f32);
+    // A unit vector carries 6e-8, its cosine 1e-7, the temperature makes that 1e-7 / temperature of a logit.
+    EXPECT_NEAR(narrow.loss, wide.loss, 2e-7 / temperature);
+    for (size_t i = 0; i < wide.d_emb.size(); ++i) EXPECT_NEAR(narrow.d_emb[i], wide.d_emb[i], 2e-7 / temperature / temperature);
+  }
+}
+
+std::string refusal(const ScoredTexts& texts) {
+  try {
+    Cosent loss({.temperature = 0.05});
+    evaluate_alone(loss, texts);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_FALSE(error.remedy().empty());
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Cosent, RowsWithoutScoresAreAnErrorInTheData) {
+  ScoredTexts texts = random_texts(3, 1, 4);
+  EXPECT_EQ(refusal(texts), "accepted");
+  texts.scores[1] = std::nan("");
+  EXPECT_NE(refusal(texts).find("a gold score is nan"), std::string::npos);
+
+  const auto self = make_self_comm();
+  Cosent loss({.temperature = 0.05});
+  EXPECT_THROW(evaluate(loss, random_texts(3, 1, 4), *self, DType::f64, 1, [](Pairs& pairs) { pairs.scores = {}; }), Error);
+  EXPECT_THROW(evaluate_alone(loss, random_texts(3, 2, 4)), Error);  // two second texts
+}
+
+}  // namespace
+}  // namespace lodestone::test

@@ -1,0 +1,221 @@
+// Stabilised distillation: golden values, limits, both orders, agreement with masking column by column, exact gradients.
+#include "losses/stabilised_distill.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "tests/support/gradcheck.h"
+#include "tests/support/scored_texts.h"
+
+namespace lodestone::test {
+namespace {
+
+using std::vector;
+
+const vector<double> golden_logits{2.0, 1.0, 0.5, 0.2, -0.3, 0.1, 0.0, 0.4, -0.2, 1.5, 1.2, -0.5};
+const vector<double> golden_rewards{-0.5, -1.0, -3.0, -0.2, -0.9, -1.1};
+
+struct Answer {
+  double loss;
+  vector<double> d_logits, terms;
+};
+Answer pure(const vector<double>& logits, const vector<double>& rewards, int64_t group, double teacher_temperature = 1,
+            RewardOrder order = RewardOrder::full_sort) {
+  Answer answer{0, vector<double>(logits.size(), 4.0), vector<double>(static_cast<size_t>(group), 4.0)};
+  answer.loss = stabilised_distillation(
+      {.logits = logits, .rewards = rewards, .group = group, .teacher_temperature = teacher_temperature, .order = order},
+      answer.d_logits, answer.terms);
+  return answer;
+}
+
+/// The procedure as the released code has it: one cross-entropy for each place in the order, over the whole row, after which the
+/// candidate's column is taken out of the row.
+double column_by_column(vector<double> logits, const vector<double>& rewards, int64_t group, double teacher_temperature,
+                        RewardOrder order) {
+  const auto g = static_cast<size_t>(group), n = rewards.size() / g, columns = n * g;
+  const double alpha = order == RewardOrder::released_code ? 1 : teacher_temperature;
+  double loss = 0;
+  for (size_t i = 0; i < n; ++i) {
+    vector<size_t> places(g);
+    std::iota(places.begin(), places.end(), size_t{0});
+    std::stable_sort(places.begin() + (order == RewardOrder::released_code ? 1 : 0), places.end(),
+                     [&](size_t a, size_t b) { return rewards[i * g + a] > rewards[i * g + b]; });
+    double weights = 0;
+    for (size_t k = 0; k < g; ++k) weights += std::exp(rewards[i * g + k] / alpha);
+    for (const size_t place : places) {
+      double* z = logits.data() + i * columns;
+      const size_t target = i * g + place;
+      double sum = 0;
+      for (size_t j = 0; j < columns; ++j) sum += std::exp(z[j]);
+      loss += std::exp(rewards[target] / alpha) / weights * (std::log(sum) - z[target]);
+      z[target] = -std::numeric_limits<double>::infinity();
+    }
+  }
+  return loss / static_cast<double>(n);
+}
+
+TEST(StabilisedDistillation, GoldenValuesAndTheirParts) {
+  const Answer mild = pure(golden_logits, golden_rewards, 3, 1), sharp = pure(golden_logits, golden_rewards, 3, 0.1);
+  EXPECT_NEAR(mild.loss, 0.9658225724, 5e-11);
+  EXPECT_NEAR(sharp.loss, 0.8297162865, 5e-11);
+  const vector<double> mild_terms{0.4586769245, 0.2823545285, 0.2247911193}, sharp_terms{0.8258794905, 0.0037218139, 0.0001149821};
+  for (size_t k = 0; k < 3; ++k) {
+    EXPECT_NEAR(mild.terms[k], mild_terms[k], 5e-11);
+    EXPECT_NEAR(sharp.terms[k], sharp_terms[k], 5e-11);
+  }
+}
+
+TEST(StabilisedDistillation, OneDominatingRewardIsTheContrastiveLoss) {
+  EXPECT_NEAR(pure(golden_logits, {0, -2000, -3000, 0, -2000, -2500}, 3).loss, 0.8287063547, 5e-11);
+  EXPECT_NEAR(pure(golden_logits, golden_rewards, 3, 1e-4).loss, 0.8287063547, 5e-11);
+}
+
+TEST(StabilisedDistillation, ReleasedCodeKeepsTheFirstCandidateFirstAndIgnoresTheTeacherTemperature) {
+  // The golden rewards stand in falling order, so that the two orders agree; the temperature is taken as 1.
+  EXPECT_NEAR(pure(golden_logits, golden_rewards, 3, 0.1, RewardOrder::released_code).loss, 0.9658225724, 5e-11);
+  const vector<double> rewards{-3.0, -1.0, -0.5, -1.1, -0.9, -0.2};  // the first is the worst
+  const Answer released = pure(golden_logits, rewards, 3, 0.1, RewardOrder::released_code);
+  EXPECT_NEAR(released.loss, column_by_column(golden_logits, rewards, 3, 0.1, RewardOrder::released_code), 1e-14);
+  EXPECT_GT(std::abs(released.loss - pure(golden_logits, rewards, 3, 1).loss), 1e-2);
+}
+
+TEST(StabilisedDistillation, EqualsTheColumnByColumnProcedure) {
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  for (const auto& [n, group] : {std::pair<size_t, size_t>{1, 1}, {1, 4}, {6, 1}, {9, 8}}) {
+    vector<double> logits(n * n * group), rewards(n * group);
+    for (double& z : logits) z = 4 * normal(random);
+    for (double& r : rewards) r = std::round(2 * normal(random)) / 2;  // ties
+    for (const RewardOrder order : {RewardOrder::full_sort, RewardOrder::released_code}) {
+      const double expected = column_by_column(logits, rewards, static_cast<int64_t>(group), 0.5, order);
+      EXPECT_NEAR(pure(logits, rewards, static_cast<int64_t>(group), 0.5, order).loss, expected, 1e-13 * std::max(expected, 1.0));
+    }
+  }
+}
+
+TEST(StabilisedDistillation, GradientAgreesWithCentralDifferences) {
+  vector<double> logits = golden_logits;
+  for (const RewardOrder order : {RewardOrder::full_sort, RewardOrder::released_code}) {
+    const vector<double> rewards{-1.0, -0.5, -1.0, -1.1, -0.2, -0.9};  // a tie, and a first candidate that is not the best
+    expect_gradient("logits", logits, pure(logits, rewards, 3, 0.5, order).d_logits,
+                    [&] { return pure(logits, rewards, 3, 0.5, order).loss; });
+  }
+}
+
+TEST(StabilisedDistillation, FullSortDoesNotDependOnTheOrderOfCandidates) {
+  const vector<size_t> moved{2, 0, 1};  // of candidates, in both groups
+  vector<double> logits = golden_logits, rewards = golden_rewards;
+  const auto from = [&](size_t column) { return column / 3 * 3 + moved[column % 3]; };
+  for (size_t i = 0; i < 2; ++i)
+    for (size_t j = 0; j < 6; ++j) logits[6 * i + j] = golden_logits[6 * i + from(j)];
+  for (size_t j = 0; j < 6; ++j) rewards[j] = golden_rewards[from(j)];
+  const Answer before = pure(golden_logits, golden_rewards, 3), after = pure(logits, rewards, 3);
+  EXPECT_NEAR(after.loss, before.loss, 1e-15);
+  for (size_t i = 0; i < 2; ++i)
+    for (size_t j = 0; j < 6; ++j) EXPECT_NEAR(after.d_logits[6 * i + j], before.d_logits[6 * i + from(j)], 1e-15);
+  // The released code's order does.
+  EXPECT_GT(std::abs(pure(logits, rewards, 3, 1, RewardOrder::released_code).loss - before.loss), 1e-3);
+}
+
+TEST(StabilisedDistillation, LogitsOfTwoHundredAreFinite) {
+  vector<double> logits = golden_logits;
+  for (double& z : logits) z *= 100;
+  const Answer answer = pure(logits, golden_rewards, 3);
+  EXPECT_TRUE(std::isfinite(answer.loss));
+  for (const double d : answer.d_logits) EXPECT_TRUE(std::isfinite(d));
+}
+
+/// cosine / temperature of every query with every passage, [N,N*G].
+vector<double> all_logits(const ScoredTexts& t, double temperature) {
+  vector<double> out;
+  for (int64_t i = 0; i < t.n; ++i) {
+    ScoredTexts row{1, t.n * t.group, t.width, {}, t.passages, {}, {}};
+    row.queries.assign(t.queries.begin() + i * t.width, t.queries.begin() + (i + 1) * t.width);
+    for (const double c : own_scores(row, true)) out.push_back(c / temperature);
+  }
+  return out;
+}
+
+TEST(StabilisedDistillation, TensorFormEqualsThePureFunctionForBothOrdersAndAnyTiling) {
+  const ScoredTexts texts = random_texts(150, 3, 9);  // 150 rows are three tiles when a tile is as small as it may be
+  for (const RewardOrder order : {RewardOrder::full_sort, RewardOrder::released_code}) {
+    const double expected = pure(all_logits(texts, 0.1), texts.teacher_scores, 3, 0.5, order).loss;
+    vector<double> d_first;
+    for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
+      StabilisedDistillation loss(
+          {.temperature = 0.1, .teacher_temperature = 0.5, .order = order, .tile_elements = tile_elements});
+      const RankAnswer answer = evaluate_alone(loss, texts);
+      EXPECT_NEAR(answer.loss, expected, 1e-13 * expected);
+      if (d_first.empty()) d_first = answer.d_emb;
+      for (size_t i = 0; i < d_first.size(); ++i) ASSERT_NEAR(answer.d_emb[i], d_first[i], 1e-14);
+    }
+  }
+}
+
+TEST(StabilisedDistillation, TensorFormHasAnExactGradientForEveryCandidateSet) {
+  for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
+    ScoredTexts texts = random_texts(6, 3, 5);
+    StabilisedDistillation loss({.temperature = 0.2, .teacher_temperature = 0.5, .candidates = candidates});
+    const RankAnswer answer = evaluate_alone(loss, texts);
+    const std::span<const double> gradient(answer.d_emb);
+    const auto value = [&] { return evaluate_alone(loss, texts).loss; };
+    expect_gradient("queries", texts.queries, gradient.first(texts.queries.size()), value);
+    expect_gradient("passages", texts.passages, gradient.subspan(texts.queries.size()), value);
+  }
+}
+
+TEST(StabilisedDistillation, WithoutInBatchNegativesOnlyTheOwnGroupCompetes) {
+  const ScoredTexts texts = random_texts(6, 3, 5);
+  StabilisedDistillation shared({.temperature = 0.2}), own({.temperature = 0.2, .candidates = Candidates::own_group});
+  const auto self = make_self_comm();
+  const RankAnswer said = evaluate(shared, texts, *self, DType::f64, 1, [](Pairs& pairs) { pairs.in_batch_negatives = false; });
+  const RankAnswer expected = evaluate_alone(own, texts);
+  EXPECT_EQ(said.loss, expected.loss);
+  EXPECT_EQ(said.d_emb, expected.d_emb);
+  EXPECT_LT(said.loss, evaluate_alone(shared, texts).loss);
+  // One query alone has no others either.
+  const ScoredTexts single = random_texts(1, 3, 5);
+  EXPECT_NEAR(evaluate_alone(shared, single).loss, evaluate_alone(own, single).loss, 1e-14);
+}
+
+TEST(StabilisedDistillation, WeightScalesValueAndGradient) {
+  const ScoredTexts texts = random_texts(6, 3, 5);
+  for (const Candidates candidates : {Candidates::all_ranks, Candidates::own_group}) {
+    StabilisedDistillation loss({.temperature = 0.2, .candidates = candidates});
+    const RankAnswer once = evaluate_alone(loss, texts), quarter = evaluate_alone(loss, texts, DType::f64, 0.25);
+    EXPECT_NEAR(quarter.loss, once.loss / 4, 1e-15);
+    for (size_t i = 0; i < once.d_emb.size(); ++i) EXPECT_NEAR(quarter.d_emb[i], once.d_emb[i] / 4, 1e-15);
+  }
+}
+
+TEST(StabilisedDistillation, SinglePrecisionFollowsDoubleAtASmallTemperature) {
+  const ScoredTexts texts = random_texts(40, 4, 16);
+  StabilisedDistillation loss({.temperature = 0.01});
+  const RankAnswer wide = evaluate_alone(loss, texts);
+  const auto self = make_self_comm();
+  for (const char* backend : {"reference", "cpu"}) {
+    const RankAnswer narrow = evaluate(loss, texts, *self, DType::f32, 1, as_they_are, backend);
+    // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
+    EXPECT_NEAR(narrow.loss, wide.loss, 1e-5 * wide.loss);
+    for (size_t i = 0; i < wide.d_emb.size(); ++i) EXPECT_NEAR(narrow.d_emb[i], wide.d_emb[i], 2e-5);
+  }
+}
+
+TEST(StabilisedDistillation, RowsWithoutTeacherScoresAreAnErrorInTheData) {
+  const auto self = make_self_comm();
+  StabilisedDistillation loss({});
+  try {
+    evaluate(loss, random_texts(3, 2, 4), *self, DType::f64, 1, [](Pairs& pairs) { pairs.teacher_scores = {}; });
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_STREQ(error.what(), "stabilised distillation needs a teacher score for each of 6 passages, the rows give 0");
+  }
+}
+
+}  // namespace
+}  // namespace lodestone::test
