@@ -50,9 +50,10 @@ class Backend {
   virtual void column_sums(ConstTensor x, Tensor sums) = 0;
 
   // ---- embeddings ---------------------------------------------------------------------------------------------
-  /// y = word[id] + position[t] + type[0].   word [V,H], position [P,H], type [.,H], y [S,H].
+  /// y = word[id] + position[t] + type[k], k = 0 before tokens.second and 1 from there on.
+  ///   word [V,H], position [P,H], type [.,H], y [S,H].
   virtual void embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) = 0;
-  /// d_word[id] += dy, d_position[t] += dy, d_type[0] += dy. Rows are added in a fixed order.
+  /// d_word[id] += dy, d_position[t] += dy, d_type[k] += dy. Rows are added in a fixed order.
   virtual void embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) = 0;
 
   // ---- normalisation and dropout ------------------------------------------------------------------------------

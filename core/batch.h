@@ -14,9 +14,12 @@ struct TokenBatch {
   std::span<const int32_t> ids;       // [S] token ids with special tokens and prompt, truncated
   std::span<const int64_t> offsets;   // [B+1], offsets[0] == 0
   std::span<const uint64_t> keys;     // [B] text_key() of each text: names its dropout masks. Empty when dropout is off
+  std::span<const int64_t> second{};  // [B] place in each text where token type 1 begins; empty: every token has type 0
   int64_t texts() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t length(int64_t b) const { return offsets[static_cast<size_t>(b) + 1] - offsets[static_cast<size_t>(b)]; }
+  /// How many tokens of text b have type 0: they come first.
+  int64_t first_length(int64_t b) const { return second.empty() ? length(b) : second[static_cast<size_t>(b)]; }
 };
 
 /// How the texts of a batch belong together. Texts are ordered: the B queries, then the B*G passages query-major
@@ -40,6 +43,7 @@ struct Batch {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
+  std::vector<int64_t> second;              // as TokenBatch::second
   std::vector<uint64_t> query_hash, passage_hash, passage_document;
   std::vector<double> scores, teacher_scores;
   std::vector<int64_t> rank_queries;
@@ -48,7 +52,7 @@ struct Batch {
   int source = 0;                           // which source the whole global batch comes from
   bool in_batch_negatives = true;
 
-  TokenBatch tokens() const { return {ids, offsets, keys}; }
+  TokenBatch tokens() const { return {ids, offsets, keys, second}; }
   Pairs pairs() const {
     return {queries,      group,        first_query,      global_queries, rank_queries,   query_hash,
             passage_hash, passage_document, scores, teacher_scores, in_batch_negatives};

@@ -16,6 +16,7 @@ void LengthChunks::assign(const TokenBatch& batch, int64_t chunk_tokens) {
   offsets_.clear();
   ids_.clear();
   keys_.clear();
+  second_.clear();
   // Boundaries, from the longest text down, so that the chunk left over is the one of the shortest texts.
   int64_t chunk_length = 0;
   for (auto place = static_cast<int64_t>(texts); place-- > 0;) {
@@ -38,6 +39,7 @@ void LengthChunks::assign(const TokenBatch& batch, int64_t chunk_tokens) {
       const auto begin = batch.ids.begin() + batch.offsets[text];
       ids_.insert(ids_.end(), begin, begin + batch.length(static_cast<int64_t>(text)));
       if (!batch.keys.empty()) keys_.push_back(batch.keys[text]);
+      if (!batch.second.empty()) second_.push_back(batch.second[text]);
       offsets_.push_back(static_cast<int64_t>(ids_.size()) - chunk.ids.begin);
     }
     chunk.ids.end = static_cast<int64_t>(ids_.size());
@@ -50,7 +52,9 @@ TokenBatch LengthChunks::tokens(int64_t c) const {
   TokenBatch batch;
   batch.ids = std::span(ids_).subspan(static_cast<size_t>(chunk.ids.begin), static_cast<size_t>(chunk.ids.count()));
   batch.offsets = std::span(offsets_).subspan(static_cast<size_t>(chunk.offsets), texts + 1);
-  if (!keys_.empty()) batch.keys = std::span(keys_).subspan(static_cast<size_t>(chunk.places.begin), texts);
+  const auto begin = static_cast<size_t>(chunk.places.begin);
+  if (!keys_.empty()) batch.keys = std::span(keys_).subspan(begin, texts);
+  if (!second_.empty()) batch.second = std::span(second_).subspan(begin, texts);
   return batch;
 }
 

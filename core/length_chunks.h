@@ -7,7 +7,7 @@
 
 namespace lodestone {
 
-/// Owns the reordered ids, offsets and keys; reuses its memory from batch to batch. A chunk's texts differ little in length and
+/// Owns the reordered ids, offsets, keys and beginnings of type 1; reuses its memory from batch to batch. A chunk's texts differ little in length and
 /// its token count is near the budget, so few shapes occur.
 class LengthChunks {
  public:
@@ -32,6 +32,7 @@ class LengthChunks {
   std::vector<int64_t> order_, offsets_;
   std::vector<int32_t> ids_;
   std::vector<uint64_t> keys_;
+  std::vector<int64_t> second_;
 };
 
 }  // namespace lodestone

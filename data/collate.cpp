@@ -109,6 +109,7 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
   out.ids.clear();
   out.offsets.assign(1, 0);
   out.keys.clear();
+  out.second.clear();
   out.query_hash.clear();
   out.passage_hash.clear();
   out.passage_document.clear();

@@ -77,7 +77,7 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
 }
 
 Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
-  chunks_.assign({batch.ids, batch.offsets, {}}, options_.chunk_tokens);  // without keys nothing is dropped
+  chunks_.assign({batch.ids, batch.offsets, {}, batch.second}, options_.chunk_tokens);  // without keys nothing is dropped
   const Tensor emb = ex.arena.tensor(ex.wide(), {batch.texts(), embedding()});
   const auto scope = ex.arena.scope();
   const Tensor sorted = ex.arena.tensor(ex.wide(), emb.shape());

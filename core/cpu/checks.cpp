@@ -89,11 +89,16 @@ void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTens
     dtype(op, "a table", t, wide_dtype);
     LODE_CHECK(t.dim(1) == hidden, op, ": a table has ", t.dim(1), " columns, needs ", hidden);
   }
-  LODE_CHECK(type.dim(0) >= 1, op, ": the type table is empty");
+  LODE_CHECK(type.dim(0) >= (tokens.second.empty() ? 1 : 2), op, ": the type table has ", type.dim(0), " rows");
+  LODE_CHECK(tokens.second.empty() || static_cast<int64_t>(tokens.second.size()) == tokens.texts(), op, ": ", tokens.second.size(),
+             " beginnings of type 1 for ", tokens.texts(), " texts");
   for (const int32_t id : tokens.ids) LODE_CHECK(id >= 0 && id < word.dim(0), op, ": token id ", id, " of a vocabulary of ", word.dim(0));
   for (int64_t b = 0; b < tokens.texts(); ++b)
     LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= position.dim(0), op, ": text ", b, " has ", tokens.length(b), " tokens, the model ",
                position.dim(0), " positions");
+  for (int64_t b = 0; b < tokens.texts(); ++b)
+    LODE_CHECK(tokens.first_length(b) >= 0 && tokens.first_length(b) <= tokens.length(b), op, ": type 1 begins at ", tokens.first_length(b),
+               " in text ", b, " of ", tokens.length(b), " tokens");
 }
 
 void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, ConstTensor y, ConstTensor mean, ConstTensor rstd) {

@@ -23,7 +23,7 @@ ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTen
 ProductDims gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor c);
 void column_sums(ConstTensor x, ConstTensor sums);
 
-/// Also that every id is below V and every text fits into P.
+/// Also that every id is below V, every text fits into P, and type 1 begins inside its text.
 void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTensor word, ConstTensor position, ConstTensor type, ConstTensor y);
 
 void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, ConstTensor y, ConstTensor mean, ConstTensor rstd);

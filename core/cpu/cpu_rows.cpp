@@ -30,6 +30,15 @@ void norm_backward(const Parallel& parallel, const vec::Kernels<T>& kernels, Scr
     }
 }
 
+/// Calls body(token, place, length, type) for the part of text b with token type 0, and for that with type 1: its first token in
+/// the batch, that token's place in the text, the part's length, and the row of the type table.
+template <class Body>
+void typed_parts(const TokenBatch& tokens, int64_t b, Body body) {
+  const int64_t first = tokens.offsets[static_cast<size_t>(b)], middle = tokens.first_length(b), length = tokens.length(b);
+  body(first, int64_t{0}, middle, int64_t{0});
+  if (middle < length) body(first + middle, middle, length - middle, int64_t{1});
+}
+
 }  // namespace
 
 void CpuBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
@@ -37,11 +46,12 @@ void CpuBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, Const
   checks::embed("embed_forward", tokens, DType::f32, word, position, type, y);
   by_storage(table_, y.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        const int64_t first = tokens.offsets[static_cast<size_t>(b)];
-        kernels.embed_forward(tokens.ids.data() + first, tokens.length(b), elements<float>(word), elements<float>(position),
-                              elements<float>(type), elements<T>(y) + first * y.dim(1), y.dim(1));
-      }
+      const int64_t hidden = y.dim(1);
+      for (int64_t b = begin; b < end; ++b)
+        typed_parts(tokens, b, [&](int64_t token, int64_t place, int64_t length, int64_t kind) {
+          kernels.embed_forward(tokens.ids.data() + token, length, elements<float>(word), elements<float>(position) + place * hidden,
+                                elements<float>(type) + kind * hidden, elements<T>(y) + token * hidden, hidden);
+        });
     });
   });
 }
@@ -52,11 +62,12 @@ void CpuBackend::embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor
   checks::embed("embed_backward", tokens, DType::f32, d_word, d_position, d_type, dy);
   by_storage(table_, dy.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(dy.dim(1), 64, [&](int64_t begin, int64_t end) {
-      for (int64_t b = 0; b < tokens.texts(); ++b) {
-        const int64_t first = tokens.offsets[static_cast<size_t>(b)];
-        kernels.embed_backward(tokens.ids.data() + first, tokens.length(b), elements<T>(dy) + first * dy.dim(1), elements<float>(d_word),
-                               elements<float>(d_position), elements<float>(d_type), dy.dim(1), begin, end);
-      }
+      const int64_t hidden = dy.dim(1);
+      for (int64_t b = 0; b < tokens.texts(); ++b)
+        typed_parts(tokens, b, [&](int64_t token, int64_t place, int64_t length, int64_t kind) {
+          kernels.embed_backward(tokens.ids.data() + token, length, elements<T>(dy) + token * hidden, elements<float>(d_word),
+                                 elements<float>(d_position) + place * hidden, elements<float>(d_type) + kind * hidden, hidden, begin, end);
+        });
     });
   });
 }

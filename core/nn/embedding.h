@@ -1,4 +1,4 @@
-// Embedding: token ids to the first block's input, dropout(layer_norm(word + position + type 0)), and its backward.
+// Embedding: token ids to the first block's input, dropout(layer_norm(word + position + type)), and its backward.
 #pragma once
 
 #include "core/nn/residual_norm.h"

@@ -129,17 +129,20 @@ TEST_P(CpuParity, ColumnSums) {
   }
 }
 
-TEST_P(CpuParity, Embeddings) {
-  const Texts texts({5, 1, 0, 17}, 9);
-  const int64_t S = texts.tokens(), H = 84;
-  const Operand word = wide({9, H}, 1), position = wide({20, H}, 2), type = wide({2, H}, 3), y = activation({S, H}, 4);
-  run([&](Backend& be, auto pick) { be.embed_forward(texts.batch(), pick(word), pick(position), pick(type), pick(y)); });
-  expect_same("y", y);
-  const Operand dy = activation({S, H}, 5);
-  run([&](Backend& be, auto pick) { be.embed_backward(texts.batch(), pick(dy), pick(word), pick(position), pick(type)); });
-  expect_same("d_word", word);
-  expect_same("d_position", position);
-  expect_same("d_type", type);
+TEST_P(CpuParity, EmbeddingsOfOneAndTwoTokenTypes) {
+  for (const std::vector<int64_t>& second : {std::vector<int64_t>{}, {2, 0, 0, 17}, {5, 1, 0, 9}}) {
+    Texts texts({5, 1, 0, 17}, 9);
+    texts.second = second;
+    const int64_t S = texts.tokens(), H = 84;
+    const Operand word = wide({9, H}, 1), position = wide({20, H}, 2), type = wide({2, H}, 3), y = activation({S, H}, 4);
+    run([&](Backend& be, auto pick) { be.embed_forward(texts.batch(), pick(word), pick(position), pick(type), pick(y)); });
+    expect_same("y", y);
+    const Operand dy = activation({S, H}, 5);
+    run([&](Backend& be, auto pick) { be.embed_backward(texts.batch(), pick(dy), pick(word), pick(position), pick(type)); });
+    expect_same("d_word", word);
+    expect_same("d_position", position);
+    expect_same("d_type", type);
+  }
 }
 
 TEST_P(CpuParity, LayerNorm) {

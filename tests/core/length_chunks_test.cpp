@@ -12,15 +12,17 @@ struct Texts {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
+  std::vector<int64_t> second;
   void add(int64_t length) {
     for (int64_t t = 0; t < length; ++t) ids.push_back(static_cast<int32_t>(1000 * keys.size()) + static_cast<int32_t>(t));
     offsets.push_back(static_cast<int64_t>(ids.size()));
     keys.push_back(77 + keys.size());
+    second.push_back(length / 3);
   }
-  TokenBatch batch() const { return {ids, offsets, keys}; }
+  TokenBatch batch() const { return {ids, offsets, keys, second}; }
 };
 
-TEST(LengthChunks, HoldEveryTextOnceWithItsTokensAndKey) {
+TEST(LengthChunks, HoldEveryTextOnceWithItsTokensKeyAndTokenTypes) {
   std::mt19937 random(1);
   Texts texts;
   for (int i = 0; i < 100; ++i) texts.add(1 + static_cast<int64_t>(random() % 40));
@@ -43,6 +45,7 @@ TEST(LengthChunks, HoldEveryTextOnceWithItsTokensAndKey) {
         last_length = chunk.length(b);
         EXPECT_EQ(chunk.ids[static_cast<size_t>(chunk.offsets[static_cast<size_t>(b)])], static_cast<int32_t>(1000 * text));
         EXPECT_EQ(chunk.keys[static_cast<size_t>(b)], 77 + text);
+        EXPECT_EQ(chunk.second[static_cast<size_t>(b)], batch.second[text]);
       }
       EXPECT_EQ(chunks.places(c).end, place);
     }
@@ -72,7 +75,7 @@ TEST(LengthChunks, ATextLongerThanTheBudgetIsAChunkOfItsOwn) {
   EXPECT_EQ(chunks.tokens(1).tokens(), 500);
 }
 
-TEST(LengthChunks, NoTextsMakeNoChunksAndNoKeysStayAbsent) {
+TEST(LengthChunks, NoTextsMakeNoChunksAndWhatIsAbsentStaysAbsent) {
   Texts texts;
   LengthChunks chunks;
   chunks.assign(texts.batch(), 100);
@@ -80,6 +83,7 @@ TEST(LengthChunks, NoTextsMakeNoChunksAndNoKeysStayAbsent) {
   texts.add(4);
   chunks.assign({texts.ids, texts.offsets, {}}, 100);
   EXPECT_TRUE(chunks.tokens(0).keys.empty());
+  EXPECT_TRUE(chunks.tokens(0).second.empty());
 }
 
 }  // namespace

@@ -98,7 +98,8 @@ TEST(ReferenceGradients, SoftmaxRowsIsTheGradientOfLogSumExp) {
 
 TEST(ReferenceGradients, EmbeddingBackwardIsTheTransposeOfForward) {
   ReferenceBackend be;
-  const Texts texts({3, 2}, 4);
+  Texts texts({3, 2}, 4);
+  texts.second = {1, 2};   // two tokens of type 1, then none
   const int64_t S = texts.tokens(), H = 3;
   Values word = random_values(4 * H, 1), position = random_values(3 * H, 2), type = random_values(2 * H, 3), r = random_values(S * H, 4);
   Values y(r.size()), dw(word.size()), dp(position.size()), dt(type.size());

@@ -68,6 +68,33 @@ TEST(ReferenceValues, EmbeddingAddsWordPositionAndFirstType) {
   EXPECT_EQ(dt, (Values{21, 42, 0, 0}));
 }
 
+TEST(ReferenceValues, EmbeddingGivesTheSecondTypeFromItsBeginningOn) {
+  ReferenceBackend be;
+  Values word{1, 2, 3, 4}, position{10, 20, 30, 40}, type{100, 200, 300, 400}, y(6), dw(4), dp(4), dt(4);
+  Texts texts({2, 1});
+  texts.ids = {1, 0, 1};
+  texts.second = {1, 1};   // the second token of the first text; none of the second text
+  be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
+  EXPECT_EQ(y, (Values{113, 224, 331, 442, 113, 224}));
+  Values dy{1, 2, 4, 8, 16, 32};
+  be.embed_backward(texts.batch(), matrix(dy, 3, 2), matrix(dw, 2, 2), matrix(dp, 2, 2), matrix(dt, 2, 2));
+  EXPECT_EQ(dt, (Values{17, 34, 4, 8}));
+}
+
+TEST(ReferenceValues, ASecondTypeOutsideItsTextOrTableIsRefused) {
+  ReferenceBackend be;
+  Values word(4), position(4), type(4), y(6);
+  Texts texts({2, 1});
+  texts.ids = {1, 0, 1};
+  const auto embed = [&](std::vector<int64_t> second, int64_t types) {
+    texts.second = second;
+    be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, types, 4 / types), matrix(y, 3, 2));
+  };
+  EXPECT_NO_THROW(embed({0, 1}, 2));
+  for (const std::vector<int64_t>& second : {std::vector<int64_t>{3, 0}, {0, -1}, {0}, {0, 0, 0}}) EXPECT_THROW(embed(second, 2), Error);
+  EXPECT_THROW(embed({0, 1}, 1), Error);
+}
+
 TEST(ReferenceValues, AttentionWithEqualScoresAveragesTheValuesOfItsOwnText) {
   ReferenceBackend be;
   Texts texts({2, 1});

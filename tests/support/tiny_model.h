@@ -55,8 +55,9 @@ struct Texts {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
+  std::vector<int64_t> second{};   // where token type 1 begins; empty: nowhere
 
-  TokenBatch tokens() const { return {ids, offsets, keys}; }
+  TokenBatch tokens() const { return {ids, offsets, keys, second}; }
   /// Texts [first, last) as a batch of their own.
   Texts part(size_t first, size_t last) const {
     Texts t;
@@ -64,6 +65,7 @@ struct Texts {
       t.ids.insert(t.ids.end(), ids.begin() + offsets[b], ids.begin() + offsets[b + 1]);
       t.offsets.push_back(static_cast<int64_t>(t.ids.size()));
       if (!keys.empty()) t.keys.push_back(keys[b]);
+      if (!second.empty()) t.second.push_back(second[b]);
     }
     return t;
   }

@@ -12,13 +12,13 @@ using reference::write;
 void ReferenceBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
   checks::embed("embed_forward", tokens, checks::wide(y.dtype()), word, position, type, y);
   for_dtype("embed_forward", y.dtype(), [&]<class T>(T) {
-    const auto w = read<T>(word), p = read<T>(position), t0 = read<T>(type);
+    const auto w = read<T>(word), p = read<T>(position), k = read<T>(type);
     const auto out = write<T>(y);
     for (int64_t b = 0; b < tokens.texts(); ++b)
       for (int64_t t = 0; t < tokens.length(b); ++t) {
         const int64_t s = tokens.offsets[static_cast<size_t>(b)] + t;
-        const int64_t id = tokens.ids[static_cast<size_t>(s)];
-        for (int64_t h = 0; h < out.columns; ++h) out(s, h) = w(id, h) + p(t, h) + t0(0, h);
+        const int64_t id = tokens.ids[static_cast<size_t>(s)], kind = t < tokens.first_length(b) ? 0 : 1;
+        for (int64_t h = 0; h < out.columns; ++h) out(s, h) = w(id, h) + p(t, h) + k(kind, h);
       }
   });
 }
@@ -27,15 +27,15 @@ void ReferenceBackend::embed_backward(const TokenBatch& tokens, ConstTensor dy, 
   checks::embed("embed_backward", tokens, checks::wide(dy.dtype()), d_word, d_position, d_type, dy);
   for_dtype("embed_backward", dy.dtype(), [&]<class T>(T) {
     const auto d = read<T>(dy);
-    const auto w = write<T>(d_word), p = write<T>(d_position), t0 = write<T>(d_type);
+    const auto w = write<T>(d_word), p = write<T>(d_position), k = write<T>(d_type);
     for (int64_t b = 0; b < tokens.texts(); ++b)
       for (int64_t t = 0; t < tokens.length(b); ++t) {
         const int64_t s = tokens.offsets[static_cast<size_t>(b)] + t;
-        const int64_t id = tokens.ids[static_cast<size_t>(s)];
+        const int64_t id = tokens.ids[static_cast<size_t>(s)], kind = t < tokens.first_length(b) ? 0 : 1;
         for (int64_t h = 0; h < d.columns; ++h) {
           w(id, h) += d(s, h);
           p(t, h) += d(s, h);
-          t0(0, h) += d(s, h);
+          k(kind, h) += d(s, h);
         }
       }
   });
