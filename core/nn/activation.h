@@ -38,7 +38,7 @@ inline Activation take_rows(const Exec& ex, DType dtype, int64_t rows, int64_t c
 enum class Keep : uint8_t { all, nothing };
 
 /// Where in a layer a dropout mask sits: part of its name.
-enum class Place : uint8_t { embedding = 0, attention = 1, attention_output = 2, feed_forward_output = 3 };
+enum class Place : uint8_t { embedding = 0, attention = 1, attention_output = 2, feed_forward_output = 3, score = 4 };
 
 /// The mask of a place. No dropout when the texts have no keys.
 inline Dropout dropout_at(const Exec& ex, const TokenBatch& tokens, double p, int64_t layer, Place place) {

@@ -1,4 +1,4 @@
-// What an embedder looks like: the shape of its encoder, its pooling and its head.
+// What an embedder or a reranker looks like: the shape of its encoder, its pooling and its head.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,16 @@ struct EmbedderConfig {
   std::optional<HeadConfig> head;
   bool normalize = true;              // L2-normalise at inference (a Normalize module); losses always normalise themselves
   int64_t embedding() const { return head ? head->out_features : encoder.hidden; }
+};
+
+/// A cross-encoder: BERT's pooler tanh(dense([CLS])) behind the encoder, and a linear score behind dropout.
+struct RerankerConfig {
+  EncoderConfig encoder;
+  double classifier_dropout = 0.1;
+  /// Encoder and pooler as an embedder whose vector the score is computed from.
+  EmbedderConfig body() const {
+    return {encoder, Pooling::cls, HeadConfig{.out_features = encoder.hidden, .bias = true, .tanh = true}, false};
+  }
 };
 
 }  // namespace lodestone

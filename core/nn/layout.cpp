@@ -1,6 +1,6 @@
 #include "core/nn/layout.h"
 
-#include "core/nn/encoder.h"
+#include "core/nn/reranker.h"
 
 namespace lodestone {
 
@@ -32,10 +32,8 @@ NormParams norm_params(const ParamLayout& layout, const std::string& prefix, dou
   return {layout.find(prefix + "LayerNorm.weight").slice, layout.find(prefix + "LayerNorm.bias").slice, eps};
 }
 
-}  // namespace
-
-ParamLayout embedder_layout(const EmbedderConfig& config) {
-  const EncoderConfig& c = config.encoder;
+/// Embeddings and blocks.
+ParamLayout encoder_layout(const EncoderConfig& c) {
   const int64_t H = c.hidden, F = c.feed_forward;
   LODE_CHECK(c.heads >= 1 && H % c.heads == 0, "hidden size ", H, " is not divisible by ", c.heads, " attention heads");
   ParamLayout layout;
@@ -53,10 +51,26 @@ ParamLayout embedder_layout(const EmbedderConfig& config) {
     add_dense(layout, block + "output.", H, F);
     add_norm(layout, block + "output.", H);
   }
+  return layout;
+}
+
+}  // namespace
+
+ParamLayout embedder_layout(const EmbedderConfig& config) {
+  ParamLayout layout = encoder_layout(config.encoder);
   if (config.head) {
-    layout.add("head.weight", {config.head->out_features, H}, Decay::yes);
+    layout.add("head.weight", {config.head->out_features, config.encoder.hidden}, Decay::yes);
     if (config.head->bias) layout.add("head.bias", {config.head->out_features}, Decay::no);
   }
+  return layout;
+}
+
+ParamLayout reranker_layout(const RerankerConfig& config) {
+  const int64_t H = config.encoder.hidden;
+  ParamLayout layout = encoder_layout(config.encoder);
+  add_dense(layout, "pooler.", H, H);
+  layout.add("classifier.weight", {1, H}, Decay::yes);
+  layout.add("classifier.bias", {1}, Decay::no);
   return layout;
 }
 
@@ -84,10 +98,16 @@ Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t
 Head make_head(const EmbedderConfig& config, const ParamLayout& layout) {
   const int64_t H = config.encoder.hidden;
   if (!config.head) return Head(config.pooling, H, std::nullopt, Squash::identity, {});
-  const Slice weight = layout.find("head.weight").slice;
-  const Slice bias = config.head->bias ? layout.find("head.bias").slice : Slice{};
+  const std::string name = layout.contains("pooler.dense.weight") ? "pooler.dense." : "head.";
+  const Slice weight = layout.find(name + "weight").slice;
+  const Slice bias = config.head->bias ? layout.find(name + "bias").slice : Slice{};
   return Head(config.pooling, H, Linear(H, config.head->out_features, weight, bias),
               config.head->tanh ? Squash::tanh : Squash::identity, {weight.begin, config.head->bias ? bias.end : weight.end});
+}
+
+ScoreHead make_score_head(const RerankerConfig& config, const ParamLayout& layout) {
+  const Slice weight = layout.find("classifier.weight").slice, bias = layout.find("classifier.bias").slice;
+  return ScoreHead(Linear(config.encoder.hidden, 1, weight, bias), config.classifier_dropout, {weight.begin, bias.end});
 }
 
 }  // namespace lodestone

@@ -7,12 +7,15 @@
 #include "core/nn/config.h"
 #include "core/nn/embedding.h"
 #include "core/nn/head.h"
+#include "core/nn/score_head.h"
 
 namespace lodestone {
 
 /// Layers that read their parameters at the places `layout` names. Throws Error (internal) when a name is missing.
 Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout);
 Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t layer);
+/// The dense layer is called head.*, or pooler.dense.* in the layout of a reranker.
 Head make_head(const EmbedderConfig& config, const ParamLayout& layout);
+ScoreHead make_score_head(const RerankerConfig& config, const ParamLayout& layout);
 
 }  // namespace lodestone

@@ -1,0 +1,159 @@
+// The reranker as a whole: its gradient, its dropout, its memory and its hook.
+#include "core/nn/reranker.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/gradcheck.h"
+#include "tests/support/tiny_model.h"
+
+namespace lodestone::test {
+namespace {
+
+constexpr int64_t vocab = 13;
+
+RerankerConfig tiny_reranker() { return {.encoder = tiny_encoder(), .classifier_dropout = 0.3}; }
+
+/// Three pairs of 9 tokens in all.
+Texts tiny_pairs(Masks masks) {
+  Texts pairs = make_texts({4, 2, 3}, vocab, masks);
+  pairs.second = {2, 1, 3};   // the last has no second text
+  return pairs;
+}
+
+struct PairModel {
+  explicit PairModel(DType compute, const char* kind = "reference", Checkpointing checkpointing = Checkpointing::none)
+      : backend(make_backend({.kind = kind})), params(reranker_layout(tiny_reranker()), compute),
+        reranker(tiny_reranker(), params, checkpointing), ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
+    randomize(params);
+    params.refresh(*backend);
+  }
+
+  std::vector<double> as_doubles(ConstTensor t) {
+    std::vector<double> out(static_cast<size_t>(t.count()));
+    backend->cast(t.reshape({t.count()}), view(std::span(out)));
+    return out;
+  }
+  std::vector<double> score(const Texts& pairs) {
+    const auto scope = arena.scope();
+    const Tensor scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
+    reranker.forward(ex, pairs.tokens(), scores);
+    return as_doubles(scores);
+  }
+  /// The gradient of <d_scores, scores>.
+  std::vector<double> gradient(const Texts& pairs, std::span<const double> d_scores, const std::function<void(Slice)>& ready = {}) {
+    const auto scope = arena.scope();
+    const int64_t n = params.layout().count();
+    const Buffer memory(static_cast<size_t>(n) * size_of(ex.wide()));
+    const Tensor grads = memory.tensor(ex.wide(), {n}), scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
+    const RerankerSaved saved = reranker.forward_saved(ex, pairs.tokens(), scores);
+    const Tensor d = arena.tensor(ex.wide(), scores.shape());
+    backend->cast(view(d_scores), d);
+    reranker.backward(ex, pairs.tokens(), saved, d, grads, ready);
+    return as_doubles(grads);
+  }
+
+  std::unique_ptr<Backend> backend;
+  Arena arena{size_t{4} << 30};
+  ParamStore params;
+  Reranker reranker;
+  Exec ex;
+};
+
+const std::vector<double> weights{0.7, -1.3, 0.4};
+
+TEST(Reranker, GradientOfEveryParameterMatchesCentralDifferencesWithDropout) {
+  PairModel model(DType::f64);
+  const Texts pairs = tiny_pairs(Masks::on);
+  const std::vector<double> gradient = model.gradient(pairs, weights);
+  expect_gradient("reranker", model.params.masters().host<double>(), gradient, [&] { return dot(model.score(pairs), weights); });
+  const Param& types = model.params.layout().find("embeddings.token_type_embeddings.weight");
+  double second_row = 0;
+  for (int64_t i = types.slice.begin + types.shape[1]; i < types.slice.end; ++i) second_row += std::abs(gradient[static_cast<size_t>(i)]);
+  EXPECT_GT(second_row, 1e-3);   // the passage's type learns
+}
+
+TEST(Reranker, ScoreIsLinearInTheTanhOfADenseLayerOnTheFirstToken) {
+  PairModel model(DType::f64);
+  const Texts pairs = tiny_pairs(Masks::off);
+  Model encoder(tiny_embedder(Pooling::cls), DType::f64, "reference");   // the same parameters by name
+  const std::vector<double> first = encoder.embed(pairs), scores = model.score(pairs);
+  const auto value = [&](const char* name) { return model.params.master(model.params.layout().find(name)).host<double>(); };
+  const auto weight = value("pooler.dense.weight"), bias = value("pooler.dense.bias"), classifier = value("classifier.weight");
+  const size_t H = 8;
+  for (size_t b = 0; b < 3; ++b) {
+    double score = value("classifier.bias")[0];
+    for (size_t o = 0; o < H; ++o) {
+      double y = bias[o];
+      for (size_t i = 0; i < H; ++i) y += weight[o * H + i] * first[b * H + i];
+      score += classifier[o] * std::tanh(y);
+    }
+    EXPECT_NEAR(scores[b], score, 1e-13);
+  }
+}
+
+TEST(Reranker, DropsElementsOfTheVectorByTheNameOfThePair) {
+  PairModel model(DType::f64);
+  const std::vector<double> on = model.score(tiny_pairs(Masks::on)), off = model.score(tiny_pairs(Masks::off));
+  EXPECT_NE(on, off);
+  EXPECT_EQ(on, model.score(tiny_pairs(Masks::on)));
+  const Texts pairs = tiny_pairs(Masks::on);
+  for (size_t b = 0; b < 3; ++b) EXPECT_NEAR(model.score(pairs.part(b, b + 1))[0], on[b], 1e-14);   // whatever its neighbours
+}
+
+TEST(Reranker, RecomputingBlocksAndFastBackendsGiveTheSameGradient) {
+  const Texts pairs = tiny_pairs(Masks::on);
+  PairModel exact(DType::f64);
+  const std::vector<double> expected = exact.gradient(pairs, weights), scores = exact.score(pairs);
+  PairModel recomputing(DType::f64, "reference", Checkpointing::per_block);
+  EXPECT_LT(relative_error(recomputing.gradient(pairs, weights), expected), 1e-14);
+  PairModel fast(DType::f32, "cpu"), rounded(DType::bf16, "cpu");
+  EXPECT_LT(relative_error(fast.score(pairs), scores), 1e-5);
+  EXPECT_LT(relative_error(fast.gradient(pairs, weights), expected), 1e-4);
+  EXPECT_LT(relative_error(rounded.gradient(pairs, weights), expected), 0.1);
+}
+
+TEST(Reranker, HookCoversEveryParameterOnceScoreHeadFirst) {
+  PairModel model(DType::f64);
+  for (const bool any : {true, false}) {
+    int64_t next_end = model.params.layout().count();
+    const Texts pairs = any ? tiny_pairs(Masks::on) : Texts{};
+    model.gradient(pairs, std::span(weights).first(any ? 3 : 0), [&](Slice slice) {
+      EXPECT_EQ(slice.end, next_end);
+      next_end = slice.begin;
+    });
+    EXPECT_EQ(next_end, 0);
+  }
+}
+
+TEST(Reranker, BytesSaidAreBytesTaken) {
+  for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
+    PairModel model(DType::f64, "reference", checkpointing);
+    const Texts pairs = tiny_pairs(Masks::on);
+    const int64_t n = model.params.layout().count();
+    const Buffer grads(static_cast<size_t>(n) * 8);
+    const Tensor scores = model.arena.tensor(DType::f64, {3});
+    const size_t before = model.arena.used_bytes();
+    const size_t saved_bytes = model.reranker.saved_bytes(model.ex, 9, 3), work_bytes = model.reranker.work_bytes(model.ex, 9, 3);
+    model.arena.reset_peak();
+    model.reranker.forward(model.ex, pairs.tokens(), scores);
+    const size_t forward_peak = model.arena.peak_bytes() - before;
+    model.arena.reset_peak();
+    const RerankerSaved saved = model.reranker.forward_saved(model.ex, pairs.tokens(), scores);
+    EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
+    model.reranker.backward(model.ex, pairs.tokens(), saved, scores, grads.tensor(DType::f64, {n}), {});
+    EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
+    EXPECT_EQ(std::max(forward_peak, model.arena.peak_bytes() - before - saved_bytes), work_bytes);
+  }
+}
+
+TEST(RerankerLayout, IsTheEncodersFollowedByPoolerAndClassifier) {
+  const ParamLayout layout = reranker_layout(tiny_reranker()), encoder = embedder_layout(tiny_embedder());
+  ASSERT_EQ(layout.params().size(), encoder.params().size() + 4);
+  for (size_t i = 0; i < encoder.params().size(); ++i) EXPECT_EQ(layout.params()[i].name, encoder.params()[i].name);
+  EXPECT_EQ(layout.find("pooler.dense.weight").shape, (Shape{8, 8}));
+  EXPECT_EQ(layout.find("classifier.weight").shape, (Shape{1, 8}));
+  for (const Param& p : layout.params()) EXPECT_EQ(p.decay == Decay::yes, p.shape.rank() == 2) << p.name;
+}
+
+}  // namespace
+}  // namespace lodestone::test
