@@ -101,6 +101,7 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
   out.first_query = mine.begin;
   out.global_queries = n;
   out.source = which.source;
+  out.in_batch_negatives = which.in_batch_negatives;
   out.rank_queries.clear();
   for (int rank = 0; rank < which.world; ++rank) {
     const RankRows share = rank_rows(n, rank, which.world);

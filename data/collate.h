@@ -46,6 +46,7 @@ struct BatchRows {
   int32_t source = 0;                   // index into Plan::sources()
   std::span<const int64_t> rows;        // [N] global row ids of all ranks
   int rank = 0, world = 1;              // world <= N: the rank's rows are rank_rows(N, rank, world)
+  bool in_batch_negatives = true;       // of the source
 };
 
 class Collator {

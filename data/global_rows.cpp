@@ -37,13 +37,15 @@ void balance_tokens(std::span<int64_t> rows, std::span<const int64_t> tokens, st
 GlobalRows::GlobalRows(const Plan& plan, const RowSource& rows, Collator& collator) : plan_(plan), rows_(rows), collator_(collator) {
   const auto n = static_cast<size_t>(plan.config().global_batch);
   part_.rows.reserve(n);
-  ids_.resize(n);
-  tokens_.resize(n);
+  ids_.reserve(n);
+  tokens_.reserve(n);
   scratch_.reserve(2 * n);
 }
 
 std::span<const int64_t> GlobalRows::read(int64_t draw, int64_t step) {
   plan_.batch(draw, part_);
+  ids_.resize(part_.rows.size());   // fewer than N for sources with half batches
+  tokens_.resize(part_.rows.size());
   for (size_t i = 0; i < ids_.size(); ++i) {
     const SourceRow row = plan_.locate(part_.source, part_.rows[i]);
     ids_[i] = rows_.row_of(row.source, row.k);

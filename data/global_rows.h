@@ -26,6 +26,8 @@ class GlobalRows {
   /// source and epoch. Balanced, it reads the lengths of all N rows. Allocates nothing. Throws what reading and collating throw.
   std::span<const int64_t> read(int64_t draw, int64_t step);
   const Part& part() const { return part_; }
+  /// Whether that source has in-batch negatives.
+  bool in_batch_negatives() const { return plan_.sources()[static_cast<size_t>(part_.source)].in_batch_negatives; }
 
  private:
   const Plan& plan_;

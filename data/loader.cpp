@@ -20,7 +20,7 @@ Loader::Loader(const Plan& plan, const RowSource& rows, Collator collator, int r
       global_rows_(plan, rows, collator_),
       made_(first_),
       taken_(first_) {
-  require_ranks_for_batch(plan.config().global_batch, world);
+  require_ranks_for_batch(plan.smallest_batch(), world);
   const RankRows largest = rank_rows(plan.config().global_batch, 0, world);
   for (Batch& batch : batches_) collator_.reserve(largest.end, world, batch);
   thread_ = std::thread([this] { work(); });
@@ -79,7 +79,8 @@ void Loader::work() {
 void Loader::make(int64_t number, Batch& out) {
   const int64_t step = number / accumulate_;
   const std::span<const int64_t> ids = global_rows_.read(number, step);
-  collator_.collate(rows_, {.step = step, .source = global_rows_.part().source, .rows = ids, .rank = rank_, .world = world_}, out);
+  collator_.collate(rows_, {.step = step, .source = global_rows_.part().source, .rows = ids, .rank = rank_, .world = world_,
+                            .in_batch_negatives = global_rows_.in_batch_negatives()}, out);
 }
 
 }  // namespace lodestone

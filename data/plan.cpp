@@ -5,10 +5,11 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "data/draw_sources.h"
 #include "data/permutation.h"
 
 namespace lodestone {
@@ -40,98 +41,171 @@ void require_valid(const PlanConfig& config) {
   for (size_t i = 0; i < shown; ++i) names += cat(i == 0 ? "" : ", ", small[i].name, " (", small[i].rows, " rows)");
   if (small.size() > shown) names += cat(" and ", small.size() - shown, " more");
   throw bad_plan(cat(small.size() == 1 ? "source " : "sources ", names, small.size() == 1 ? " is" : " are",
-                     " smaller than the global batch of ", config.global_batch, " rows"),
+                     " smaller than the global batch of ", small[0].batch, " rows"),
                  config.small_sources == SmallSources::refuse
                      ? "set small_sources to merge, lower the global batch, or leave the source out"
                      : "lower the global batch, or leave the source out");
 }
 
-void append_members(const PlanSource& source, PlanSource& merged) {
-  for (const PlanMember& member : source.members) merged.members.push_back({member.source, merged.rows + member.first});
-  merged.rows += source.rows;
+/// Sources of the corpus as the plan's own, with the traits that the rules and their names give them.
+std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<PlanSource>& sources) {
+  std::vector<PlanSource> result;
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const PlanSource& source = sources[i];
+    if (!names.insert(source.name).second) throw bad_plan(cat("two sources are called ", source.name), "rename one");
+    const SourceTraits traits = traits_of(source.name, config.rules);
+    const int64_t rows = traits.max_rows < 0 ? source.rows : std::min(source.rows, traits.max_rows);
+    result.push_back({.name = source.name,
+                      .rows = rows,
+                      .members = {{static_cast<int32_t>(i), 0, rows, source.rows}},
+                      .batch = traits.half_batch ? std::max<int64_t>(config.global_batch / 2, 1) : config.global_batch,
+                      .repeat = traits.repeat,
+                      .share = traits.share,
+                      .in_batch_negatives = traits.in_batch_negatives});
+  }
+  const std::vector<std::string_view> all(names.begin(), names.end());
+  require_valid(config.rules, all);
+  return result;
+}
+
+/// Whether batches may mix rows of both.
+bool alike(const PlanSource& a, const PlanSource& b) {
+  return a.batch == b.batch && a.share == b.share && a.in_batch_negatives == b.in_batch_negatives;
+}
+
+std::string merged_title(const char* name, const PlanConfig& config, const PlanSource& like) {
+  return cat(name, like.share < 0 ? "" : cat(", share of ", config.rules[static_cast<size_t>(like.share)].match),
+             like.batch < config.global_batch ? ", half batch" : "", like.in_batch_negatives ? "" : ", no_in_batch_neg");
+}
+
+/// Merges `source` into the source of `merged` that it may share batches with.
+void merge(const PlanConfig& config, const char* name, const PlanSource& source, std::vector<PlanSource>& merged) {
+  auto into = std::find_if(merged.begin(), merged.end(), [&](const PlanSource& m) { return alike(m, source); });
+  if (into == merged.end()) {
+    merged.push_back({.name = merged_title(name, config, source),
+                      .batch = source.batch,
+                      .share = source.share,
+                      .in_batch_negatives = source.in_batch_negatives});
+    into = merged.end() - 1;
+  }
+  for (PlanMember member : source.members) {
+    member.first += into->rows;
+    member.repeat = source.repeat;
+    into->members.push_back(member);
+  }
+  into->rows += source.rows;
+}
+
+/// Merged members that come equally often are no matter of rounds: the whole source is repeated.
+void simplify_repeats(PlanSource& merged) {
+  const int64_t repeat = merged.members.front().repeat;
+  if (std::any_of(merged.members.begin(), merged.members.end(), [&](const PlanMember& m) { return m.repeat != repeat; })) return;
+  merged.repeat = repeat;
+  for (PlanMember& member : merged.members) member.repeat = 1;
+}
+
+/// One source a share, all its batches of the global batch's size.
+std::vector<PlanSource> mixed_sources(const PlanConfig& config, std::vector<PlanSource> sources) {
+  std::vector<PlanSource> mixed;
+  for (PlanSource& source : sources) {
+    source.batch = config.global_batch;
+    const auto other = std::find_if(sources.begin(), sources.end(), [&](const PlanSource& s) { return s.share == source.share; });
+    if (other->in_batch_negatives != source.in_batch_negatives) {
+      throw bad_plan(cat("mixed batches cannot leave out the in-batch negatives of ", source.in_batch_negatives ? other->name : source.name, " alone"),
+                     "choose another batching, or give all sources the same in_batch_negatives");
+    }
+    merge(config, mixed_name, source, mixed);
+  }
+  for (PlanSource& source : mixed) {
+    simplify_repeats(source);
+    if (SourceBatches(Key(), source).per_epoch() == 0) {
+      throw bad_plan(cat(mixed.size() == 1 ? "the corpus" : source.name, " has ", source.rows, " rows, fewer than the global batch of ", config.global_batch),
+                     "lower the global batch");
+    }
+  }
+  return mixed;
 }
 
 }  // namespace
 
-std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& sources) {
+std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& given) {
   require_valid(config);
-  if (sources.empty()) throw bad_plan("the corpus has no sources", "pack at least one source");
-  std::vector<PlanSource> resolved, small;
-  PlanSource all{mixed_name, 0, {}};
-  std::set<std::string> names;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    if (!names.insert(sources[i].name).second) throw bad_plan(cat("two sources are called ", sources[i].name), "rename one");
-    const bool is_small = sources[i].rows < config.global_batch;
-    const PlanSource source{sources[i].name, sources[i].rows, {{static_cast<int32_t>(i), 0}}};
-    (is_small ? small : resolved).push_back(source);
-    append_members(source, all);
-  }
-  if (config.batching == Batching::mixed) {
-    if (all.rows < config.global_batch) {
-      throw bad_plan(cat("the corpus has ", all.rows, " rows, fewer than the global batch of ", config.global_batch), "lower the global batch");
-    }
-    return {std::move(all)};
-  }
-  if (small.empty()) return resolved;
+  if (given.empty()) throw bad_plan("the corpus has no sources", "pack at least one source");
+  std::vector<PlanSource> sources = with_traits(config, given);
+  if (config.batching == Batching::mixed) return mixed_sources(config, std::move(sources));
+  const auto first_small = std::stable_partition(sources.begin(), sources.end(), [](const PlanSource& s) { return s.rows >= s.batch; });
+  const std::vector<PlanSource> small(first_small, sources.end());
+  sources.erase(first_small, sources.end());
+  if (small.empty()) return sources;
   if (config.small_sources == SmallSources::refuse) refuse_small(config, small);
-  PlanSource merged{merged_name, 0, {}};
-  const auto named = std::find_if(resolved.begin(), resolved.end(), [](const PlanSource& s) { return s.name == merged_name; });
-  if (named != resolved.end()) {
-    append_members(*named, merged);
-    resolved.erase(named);
+  std::vector<PlanSource> merged;
+  for (const PlanSource& source : small) {
+    const auto named = std::find_if(sources.begin(), sources.end(),
+                                    [&](const PlanSource& s) { return s.name == merged_title(merged_name, config, source) && alike(s, source); });
+    if (named != sources.end()) {   // a source that is called as the merged one joins it
+      merge(config, merged_name, *named, merged);
+      sources.erase(named);
+    }
+    merge(config, merged_name, source, merged);
   }
-  for (const PlanSource& source : small) append_members(source, merged);
-  if (merged.rows < config.global_batch) refuse_small(config, small);
-  resolved.push_back(std::move(merged));
-  return resolved;
+  for (PlanSource& source : merged) {
+    simplify_repeats(source);
+    if (SourceBatches(Key(), source).per_epoch() == 0) {
+      std::vector<PlanSource> theirs;
+      for (const PlanSource& s : small)
+        if (alike(s, source)) theirs.push_back(s);
+      refuse_small(config, theirs);
+    }
+    sources.push_back(std::move(source));
+  }
+  return sources;
 }
 
 int64_t batches_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs) {
   if (!std::isfinite(epochs) || epochs < 0) throw bad_plan(cat("the run has ", epochs, " epochs"), "give a number of epochs of at least 0");
-  int64_t batches = 0;
-  for (const PlanSource& source : resolve_sources(config, sources)) batches += source.rows / config.global_batch;
-  return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(batches)));
+  int64_t with_share = 0, without = 0;
+  for (const PlanSource& source : resolve_sources(config, sources)) {
+    (source.share < 0 ? without : with_share) += source.repeat * SourceBatches(Key(), source).per_epoch();
+  }
+  double shares = 0;
+  for (const SourceRule& rule : config.rules) shares += rule.share.value_or(0);
+  const double batches = without == 0 ? static_cast<double>(with_share) : static_cast<double>(without) / (1 - shares);
+  return static_cast<int64_t>(std::ceil(epochs * batches - 1e-9));
 }
 
 Plan::Plan(PlanConfig config, const std::vector<PlanSource>& sources)
-    : config_(std::move(config)), sources_(resolve_sources(config_, sources)) {
-  double largest = 0, sum = 0;
-  for (const PlanSource& source : sources_) largest = std::max(largest, static_cast<double>(source.rows));
-  for (const PlanSource& source : sources_) {   // relative to the largest: n^alpha itself could overflow
-    probability_.push_back(std::pow(static_cast<double>(source.rows) / largest, config_.alpha));
-    sum += probability_.back();
-  }
-  double below = 0;
-  for (double& p : probability_) cumulative_.push_back(below += (p /= sum));
-  cumulative_.back() = 1;
-
-  const Key key = Key(config_.seed).with("source");
-  const auto draws = static_cast<size_t>(config_.batches);
-  drawn_.resize(draws);
-  position_.resize(draws);
+    : config_(std::move(config)), key_(Key(config_.seed).with("plan").with(config_.task)), sources_(resolve_sources(config_, sources)) {
+  for (const PlanSource& source : sources_) batches_.emplace_back(key_.with(source.name), source);
+  SourceDraws draws = draw_sources(key_, config_, sources_, batches_);
+  drawn_ = std::move(draws.drawn);
+  probability_ = std::move(draws.probability);
+  position_.reserve(drawn_.size());
   std::vector<int32_t> count(sources_.size(), 0);
-  for (size_t draw = 0; draw < draws; ++draw) {
-    const auto above = std::upper_bound(cumulative_.begin(), cumulative_.end(), key.uniform(draw));
-    const auto source = static_cast<size_t>(above - cumulative_.begin());
-    drawn_[draw] = static_cast<int32_t>(source);
-    position_[draw] = count[source]++;
-  }
+  for (const int32_t source : drawn_) position_.push_back(count[static_cast<size_t>(source)]++);
 }
 
 void Plan::batch(int64_t draw, Part& out) const {
   LODE_CHECK(draw >= 0 && draw < config_.batches, "batch ", draw, " of a plan of ", config_.batches);
-  const auto d = static_cast<size_t>(draw);
+  const auto d = static_cast<size_t>(draw), source = static_cast<size_t>(drawn_[d]);
+  const SourceBatches& batches = batches_[source];
   out.source = drawn_[d];
-  const PlanSource& source = sources_[static_cast<size_t>(out.source)];
-  const int64_t batches = source.rows / config_.global_batch;   // of an epoch; the remainder is dropped
-  out.epoch = position_[d] / batches;
-  const int64_t first = position_[d] % batches * config_.global_batch;
-  const Permutation order(Key(config_.seed).with("rows").with(source.name).with(static_cast<uint64_t>(out.epoch)), source.rows);
-  out.rows.resize(static_cast<size_t>(config_.global_batch));
-  for (int64_t i = 0; i < config_.global_batch; ++i) out.rows[static_cast<size_t>(i)] = order(first + i);
+  out.epoch = position_[d] / batches.per_epoch();
+  int64_t b = position_[d] % batches.per_epoch();
+  auto order = static_cast<uint64_t>(out.epoch);
+  if (config_.batching == Batching::epoch_static) {   // each data set that a source counts as has batches of its own
+    b = Permutation(key_.with(sources_[source].name).with("batches").with(order), batches.per_epoch())(b);
+    order %= static_cast<uint64_t>(sources_[source].repeat);
+  }
+  batches.rows(order, b, out.rows);
 }
 
 double Plan::probability(int32_t source) const { return probability_.at(static_cast<size_t>(source)); }
+
+int64_t Plan::smallest_batch() const {
+  const auto smaller = [](const PlanSource& a, const PlanSource& b) { return a.batch < b.batch; };
+  return std::min_element(sources_.begin(), sources_.end(), smaller)->batch;
+}
 
 SourceRow Plan::locate(int32_t source, int64_t k) const {
   const PlanSource& from = sources_.at(static_cast<size_t>(source));
@@ -139,7 +213,9 @@ SourceRow Plan::locate(int32_t source, int64_t k) const {
   const auto after = std::upper_bound(from.members.begin(), from.members.end(), k,
                                       [](int64_t position, const PlanMember& member) { return position < member.first; });
   const PlanMember& member = *(after - 1);   // of several that start at k (empty ones), the last: the one that has rows
-  return {member.source, k - member.first};
+  if (member.rows == member.all_rows) return {member.source, k - member.first};
+  const Permutation drawn(key_.with("used").with(static_cast<uint64_t>(member.source)), member.all_rows);
+  return {member.source, drawn(k - member.first)};
 }
 
 void require_ranks_for_batch(int64_t global_batch, int world) {

@@ -5,6 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "core/rng.h"
+#include "data/source_batches.h"
+#include "data/source_rules.h"
+
 namespace lodestone {
 
 /// A global batch.
@@ -14,23 +18,15 @@ struct Part {
   int64_t epoch = 0;            // of the source
 };
 
-/// A source of the plan is one source of the corpus, or several small ones merged: its rows are its members' rows, one
-/// member after the other.
-struct PlanMember {
-  int32_t source = 0;           // index into the sources the plan was made from
-  int64_t first = 0;            // position of its first row in the merged source
-};
-
-struct PlanSource {
-  std::string name;
-  int64_t rows = 0;
-  std::vector<PlanMember> members{};    // filled by resolve_sources()
-};
-
-/// What a global batch is made of.
+/// What a global batch is made of. All but mixed are homogeneous: a batch is of one source, whose rows come once in an epoch of
+/// the source, in an order drawn for that epoch; what fills no batch is left out. n_i, b_i: a source's rows and whole batches.
 enum class Batching : uint8_t {
-  multinomial,   // one source each, drawn with p_i: homogeneous batches
-  mixed,         // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
+  multinomial,    // the source is drawn with p_i ~ repeat_i n_i^alpha
+  random,         // the same with alpha = 1
+  epoch,          // an epoch is all b_i batches of all sources, shuffled
+  epoch_static,   // the same, but rows stay together: batches are made once, and only their order is drawn for each epoch
+  epoch_random,   // the source is drawn with p_i ~ batches it has left; all start again when none has any
+  mixed,          // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
 };
 
 /// What happens to sources with fewer rows than a global batch.
@@ -50,17 +46,20 @@ struct PlanConfig {
   int64_t batches = 0;          // how many the run draws
   uint64_t seed = 0;
   Batching batching = Batching::multinomial;
-  double alpha = 1.0;           // p_i = n_i^alpha / sum_j n_j^alpha
+  double alpha = 1.0;           // of multinomial
   SmallSources small_sources = SmallSources::refuse;
   RowOrder order = RowOrder::shuffled;  // read by GlobalRows; the plan itself knows no lengths
   std::string task = "retrieval";
+  std::vector<SourceRule> rules{};      // repetition, shares of the batches, half batches, ...
 };
 
-/// The sources a plan draws from: those given, with the small ones refused or merged; mixed: one, "all", that has them all
-/// as members. Throws Error (usage).
+/// The sources a plan draws from, with their traits: those given, the small ones refused or merged into "other"; mixed: one,
+/// "all", that has them all as members. Sources of different shares, batch sizes or kinds of negatives are merged apart, the
+/// name says which: "other, share of NAME, half batch, no_in_batch_neg". Throws Error (usage).
 std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vector<PlanSource>& sources);
 
-/// How many batches are `epochs` times those of all sources (a source's last, partial batch does not count), rounded up.
+/// How many batches are `epochs` times those of all sources, each `repeat` times (a source's last, partial batch does not count),
+/// rounded up. Where shares are given, epochs are those of the sources without one, and theirs come on top.
 /// config.batches is not read. Throws Error (usage).
 int64_t batches_for_epochs(const PlanConfig& config, const std::vector<PlanSource>& sources, double epochs);
 
@@ -70,9 +69,8 @@ struct SourceRow {
   int64_t k = 0;
 };
 
-/// Each batch's source is drawn with p_i, its rows follow a hash-keyed permutation of the source per epoch; an epoch's
-/// remainder is dropped. Draws are keyed by (seed, "source", draw), permutations by (seed, "rows", source name, epoch).
-/// The constructor draws all sources (8 bytes a batch); calls are then O(batch).
+/// What is drawn is keyed by (seed, task, purpose, source name, epoch) and the batch's number, so tasks and sources have epochs
+/// of their own. The constructor draws the source of every batch (8 bytes each); calls are then O(batch).
 class Plan {
  public:
   /// Throws Error (usage): no sources, sources smaller than a batch, impossible values.
@@ -83,14 +81,19 @@ class Plan {
 
   const PlanConfig& config() const { return config_; }
   const std::vector<PlanSource>& sources() const { return sources_; }
+  /// The fraction of all batches that come from a source.
   double probability(int32_t source) const;
+  /// Rows of the smallest batch: as many ranks can share each.
+  int64_t smallest_batch() const;
   /// The row at position k of a source of this plan. O(log members).
   SourceRow locate(int32_t source, int64_t k) const;
 
  private:
   PlanConfig config_;
+  Key key_;
   std::vector<PlanSource> sources_;
-  std::vector<double> probability_, cumulative_;
+  std::vector<SourceBatches> batches_;  // of each source
+  std::vector<double> probability_;
   std::vector<int32_t> drawn_;          // [batches] source of each
   std::vector<int32_t> position_;       // [batches] earlier draws of the same source
 };

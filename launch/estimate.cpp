@@ -32,13 +32,14 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
   sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
   GlobalRows global_rows(plan, rows, collator);
   Batch batch;
-  int64_t queries = 0, largest_tokens = -1;
+  int64_t queries = 0, global_queries = 0, largest_tokens = -1;
   for (int64_t i = 0; i < sample.batches; ++i) {
     const int64_t number = i * parts / sample.batches, step = number / accumulate;
     const std::span<const int64_t> ids = global_rows.read(number, step);
     const int32_t source = global_rows.part().source;
     collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = cut}, batch);
     queries += batch.queries;
+    global_queries += batch.global_queries;
     add_lengths(batch, 0, batch.queries, collator.config().query_max_len, sample.queries);
     add_lengths(batch, batch.queries, batch.tokens().texts(), collator.config().passage_max_len, sample.passages);
     if (batch.tokens().tokens() > largest_tokens) {
@@ -48,7 +49,7 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& c
   }
   if (queries > 0) {
     sample.tokens_per_step = static_cast<double>(sample.queries.tokens + sample.passages.tokens) / static_cast<double>(queries) *
-                             static_cast<double>(n * accumulate);
+                             static_cast<double>(global_queries * accumulate) / static_cast<double>(sample.batches);
   }
   return sample;
 }

@@ -1,0 +1,46 @@
+// SourceRules: what is special about a source, by its name and by the configuration.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lodestone {
+
+/// What the configuration says about the sources whose name matches; what it does not say stays as it was.
+struct SourceRule {
+  std::string match;                         // a source's name, in which * stands for any text
+  std::optional<int64_t> repeat{};           // the source counts as so many data sets of its rows, each with epochs of its own
+  std::optional<double> share{};             // of all batches, so many come from the sources matched, together
+  std::optional<int64_t> max_rows{};         // a source with more rows keeps so many, drawn once by the seed
+  std::optional<bool> half_batch{};          // its batches have half the rows
+  std::optional<bool> prompt_on_passages{};  // its passages get the prompt of their query
+  std::optional<bool> in_batch_negatives{};  // other queries' passages are negatives
+};
+
+struct SourceTraits {
+  int64_t repeat = 1;
+  int32_t share = -1;                        // the rule that gives its share; -1: none
+  int64_t max_rows = -1;                     // -1: all
+  bool half_batch = false, prompt_on_passages = false, in_batch_negatives = true;
+};
+
+/// Whether a name is what the pattern says, * standing for any text.
+bool matches(std::string_view pattern, std::string_view name);
+
+/// The traits of a source. Its name, FILE or FILE/TYPE, gives the first word (FlagEmbedding's convention): a FILE that contains
+/// no_in_batch_neg has no in-batch negatives; of a TYPE that contains "symmetric" batches have half the rows; symmetric_sts and
+/// symmetric_clustering have prompts on passages. Then the rules apply, in order: later ones win.
+SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules);
+
+/// Throws Error (usage): impossible values; a rule that matches none of the names; a share whose sources all follow other rules;
+/// shares of 1 or more in all where other sources are left, or of other than 1 where none is.
+void require_valid(std::span<const SourceRule> rules, std::span<const std::string_view> names);
+
+/// The prompt flag of each source, in the order of the names: what Framing::prompted_sources takes.
+std::vector<uint8_t> prompted_sources(std::span<const std::string_view> names, std::span<const SourceRule> rules);
+
+}  // namespace lodestone
