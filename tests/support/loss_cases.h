@@ -1,0 +1,45 @@
+// Cases of losses written as JSON: which loss with which options, on which vectors and scores. The golden file and the comparison
+// with sentence-transformers are made of them; tests/parity/losses_st.py writes them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "losses/cosent.h"
+#include "losses/distill.h"
+#include "losses/info_nce.h"
+#include "losses/matryoshka.h"
+#include "tests/support/scored_texts.h"
+
+namespace lodestone::test {
+
+inline std::unique_ptr<Loss> make_case_loss(const nlohmann::json& c) {
+  const std::string name = c.at("loss");
+  const nlohmann::json& options = c.at("options");
+  const auto number = [&](const char* key) { return options.at(key).get<double>(); };
+  if (name == "info_nce") return std::make_unique<InfoNce>(InfoNceOptions{.temperature = number("temperature")});
+  if (name == "cosent") return std::make_unique<Cosent>(CosentOptions{.temperature = number("temperature")});
+  if (name == "kl_divergence")
+    return std::make_unique<GroupDistillation>(GroupDistillationOptions{
+        .temperature = number("temperature"), .teacher_temperature = number("teacher_temperature")});
+  if (name == "margin_mse")
+    return std::make_unique<MarginMse>(
+        MarginMseOptions{.similarity = options.at("similarity") == "dot" ? Similarity::dot : Similarity::cosine});
+  LODE_CHECK(false, "no loss is called ", name);
+  return {};
+}
+
+/// With its prefixes, where the case has some.
+inline std::unique_ptr<Loss> make_loss_of(const nlohmann::json& c) {
+  std::unique_ptr<Loss> loss = make_case_loss(c);
+  if (!c.contains("matryoshka_dims")) return loss;
+  return std::make_unique<Matryoshka>(std::move(loss), c.at("matryoshka_dims").get<std::vector<int64_t>>());
+}
+
+inline ScoredTexts texts_of(const nlohmann::json& c) {
+  const auto numbers = [&](const char* key) { return c.at(key).get<std::vector<double>>(); };
+  return {c.at("n"),          c.at("group"),     c.at("width"),
+          numbers("queries"), numbers("passages"), numbers("scores"), numbers("teacher_scores")};
+}
+
+}  // namespace lodestone::test
