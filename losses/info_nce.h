@@ -1,19 +1,28 @@
-// InfoNCE: softmax cross-entropy of each query's positive among candidate passages, one direction (query to passage).
+// InfoNCE: softmax cross-entropy of each query's positive among candidate passages, and of each positive's query among queries.
 #pragma once
 
+#include "losses/candidates.h"
+#include "losses/false_negatives.h"
 #include "losses/loss.h"
 
 namespace lodestone {
 
-/// Which passages are candidates of a query.
-enum class Candidates : uint8_t {
-  own_group,  // its own G passages
-  this_rank,  // the passages of all queries on this rank
-  all_ranks,  // the passages of all queries of the global batch, ordered by global index
+enum class Direction : uint8_t {
+  query_to_passage,  // each query looks for its positive among passages
+  both,              // averaged with: each positive looks for its query among the other queries
 };
 
-/// The specification, on plain arrays and one process. With s = cosine over the first d components, and j over candidates:
-///   loss = 1/N sum_i ( log sum_j exp(s(q_i, p_j) / temperature) - s(q_i, p_{i G}) / temperature )
+enum class Duplicates : uint8_t {
+  kept,    // candidates as they come
+  masked,  // false negatives (losses/false_negatives.h) are no candidates
+};
+
+/// The specification, on plain arrays and one process. With s = cosine over the first d components, j over candidate passages and
+/// k over candidate queries:
+///   among_passages = 1/N sum_i ( log sum_j exp(s(q_i, p_j) / temperature) - s(q_i, p_{i G}) / temperature )
+///   among_queries  = 1/N sum_i ( log sum_k exp(s(q_k, p_{i G}) / temperature) - s(q_i, p_{i G}) / temperature )
+///   loss = among_passages, or (among_passages + among_queries) / 2
+/// With own_group a positive has no other query to be told from, and the loss is among_passages alone.
 struct InfoNceInput {
   std::span<const double> queries = {};   // [N,E]
   std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
@@ -22,6 +31,8 @@ struct InfoNceInput {
   int64_t group = 1;                      // G
   double temperature = 0.05;
   Candidates candidates = Candidates::all_ranks;
+  Direction direction = Direction::query_to_passage;
+  TextHashes hashes = {};                 // given: false negatives are masked
 };
 
 /// Returns the loss; d_queries [N,E] and d_passages [N*G,E] are set to its gradient with respect to the raw vectors.
@@ -30,25 +41,29 @@ double info_nce(const InfoNceInput& in, std::span<double> d_queries, std::span<d
 struct InfoNceOptions {
   double temperature = 0.05;
   Candidates candidates = Candidates::all_ranks;
+  Direction direction = Direction::query_to_passage;
+  Duplicates duplicates = Duplicates::kept;
   /// Logits held at once. A tile has at least min(B, 64) rows, so its memory grows with N as the embeddings' does.
   int64_t tile_elements = int64_t{1} << 20;
 };
 
-/// The same on tensors and ranks. Local queries meet all candidates in tiles of query rows; the gradient of every candidate
-/// goes back to the rank that owns it, summed over ranks, so it is exact. Ranks may hold different numbers of queries.
+/// The same on tensors and ranks. Local rows meet all candidates in tiles; the gradient of every candidate goes back to the rank
+/// that owns it, summed over ranks, so it is exact. Ranks may hold different numbers of queries, or none.
 class InfoNce final : public Loss {
  public:
-  explicit InfoNce(const InfoNceOptions& options) : options_(options) {}
+  /// Throws Error (usage, "config") for a temperature that is not positive, or both directions with own_group.
+  explicit InfoNce(const InfoNceOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossCounts counts() const override { return counts_; }
 
  private:
-  /// Unit queries [B,E] against unit candidates [M,E]; the positive of query i is column (first + i) * G.
-  double shared_candidates(Exec& ex, ConstTensor queries, ConstTensor candidates, int64_t first, int64_t group, double row_weight,
-                           Tensor d_queries, Tensor d_candidates) const;
-  /// Unit queries [B,E] against their own unit passages [B*G,E].
-  double own_group(Exec& ex, ConstTensor queries, ConstTensor passages, int64_t group, double row_weight, Tensor d_queries,
-                   Tensor d_passages) const;
+  struct Problem;
+  double own_group(const Problem& problem);
+  double among_passages(const Problem& problem);
+  double among_queries(const Problem& problem);
+
   InfoNceOptions options_;
+  LossCounts counts_;
 };
 
 }  // namespace lodestone

@@ -1,10 +1,9 @@
 // The pure InfoNCE function: golden values, and its gradient by central differences.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "losses/info_nce.h"
 #include "tests/losses/golden_pairs.h"
+#include "tests/support/gradcheck.h"
 
 namespace lodestone::test {
 namespace {
@@ -37,6 +36,34 @@ TEST(InfoNceGolden, GroupOnlyValues) {
   EXPECT_NEAR(value(in), 7.47262552e-06, 5e-15);
 }
 
+TEST(InfoNceGolden, SymmetricValuesAverageBothDirections) {
+  InfoNceInput in = golden_input(0.5);
+  in.direction = Direction::both;
+  EXPECT_NEAR(value(in), (0.8441107080 + 0.3721781611) / 2, 5e-11);
+  in.temperature = 0.05;
+  EXPECT_NEAR(value(in), (0.0625591836 + 0.0514443516) / 2, 5e-11);
+}
+
+TEST(InfoNceGolden, PassagesOfThePositivesDocumentAreNoCandidates) {
+  const std::vector<uint64_t> query{1, 2}, passage{3, 4, 5, 6}, document{7, 8, 7, 9};  // both positives are of document 7
+  InfoNceInput in = golden_input(0.5);
+  in.hashes = {query, passage, document};
+  EXPECT_NEAR(value(in), 0.6125807605, 5e-11);
+  in.direction = Direction::both;  // each positive is left with its own query
+  EXPECT_NEAR(value(in), 0.6125807605 / 2, 5e-11);
+}
+
+// Equation 3 of GTE's paper, its baseline: queries to passages, one passage each.
+TEST(InfoNceGolden, VanillaBaselineOfPairs) {
+  const std::vector<double> positives{2, 1, 2, 2, -2, 1};
+  InfoNceInput in = golden_input(0.5);
+  in.passages = positives;
+  in.group = 1;
+  EXPECT_NEAR(value(in), 0.3721781611, 5e-11);
+  in.temperature = 0.05;
+  EXPECT_NEAR(value(in), 0.0514443516, 5e-11);
+}
+
 TEST(InfoNceGolden, GradientsOfRawVectors) {
   std::vector<double> dq(6), dp(12);
   info_nce(golden_input(0.5), dq, dp);
@@ -64,31 +91,24 @@ TEST(InfoNceGolden, ComponentsBeyondThePrefixGetNoGradient) {
   for (size_t j = 0; j < 4; ++j) EXPECT_EQ(dp[3 * j + 2], 0);
 }
 
-// With h = 1e-5 the difference quotient's error is about h^2 |f'''| / 6 (1e-9 for third derivatives of order 100) plus rounding
-// 1e-16 / h = 1e-11.
 TEST(InfoNceGolden, GradientAgreesWithCentralDifferences) {
+  const std::vector<uint64_t> query{1, 2}, passage{3, 4, 5, 3}, document{7, 8, 9, 9};
   for (const Candidates candidates : {Candidates::all_ranks, Candidates::own_group}) {
-    std::vector<double> q(golden_queries.begin(), golden_queries.end()), p(golden_passages.begin(), golden_passages.end());
-    InfoNceInput in = golden_input(0.2);
-    in.queries = q;
-    in.passages = p;
-    in.candidates = candidates;
-    std::vector<double> dq(6), dp(12);
-    info_nce(in, dq, dp);
-    const double h = 1e-5;
-    const auto check = [&](std::vector<double>& x, const std::vector<double>& dx) {
-      for (size_t i = 0; i < x.size(); ++i) {
-        const double kept = x[i];
-        x[i] = kept + h;
-        const double above = value(in);
-        x[i] = kept - h;
-        const double below = value(in);
-        x[i] = kept;
-        EXPECT_NEAR(dx[i], (above - below) / (2 * h), 1e-8) << "element " << i;
+    for (const Direction direction : {Direction::query_to_passage, Direction::both}) {
+      for (const TextHashes& hashes : {TextHashes{}, TextHashes{query, passage, document}}) {
+        std::vector<double> q(golden_queries.begin(), golden_queries.end()), p(golden_passages.begin(), golden_passages.end());
+        InfoNceInput in = golden_input(0.2);
+        in.queries = q;
+        in.passages = p;
+        in.candidates = candidates;
+        in.direction = direction;
+        in.hashes = hashes;
+        std::vector<double> dq(6), dp(12);
+        info_nce(in, dq, dp);
+        expect_gradient("queries", q, dq, [&] { return value(in); });
+        expect_gradient("passages", p, dp, [&] { return value(in); });
       }
-    };
-    check(q, dq);
-    check(p, dp);
+    }
   }
 }
 

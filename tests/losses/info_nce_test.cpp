@@ -8,6 +8,7 @@
 
 #include "losses/matryoshka.h"
 #include "tests/losses/golden_pairs.h"
+#include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
 namespace {
@@ -115,6 +116,52 @@ TEST_F(InfoNceTest, SinglePrecisionFollowsDoubleAtASmallTemperature) {
   // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
   EXPECT_NEAR(value, expected, 1e-5 * expected);
   for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_narrow[i], expected_[i], 2e-5);
+}
+
+TEST_F(InfoNceTest, SymmetricAndMaskedFormsEqualThePureFunction) {
+  LossProblem problem(150, 3, 9);
+  problem.plant_duplicates();
+  const TextHashes hashes{problem.query_hash, problem.passage_hash, problem.passage_document};
+  for (const Direction direction : {Direction::query_to_passage, Direction::both}) {
+    for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
+      if (direction == Direction::both && candidates == Candidates::own_group) continue;
+      for (const Duplicates duplicates : {Duplicates::kept, Duplicates::masked}) {
+        InfoNce loss({.temperature = 0.1, .candidates = candidates, .direction = direction, .duplicates = duplicates});
+        const LossAnswer got = answer_alone(loss, problem);
+        LossAnswer expected = got;
+        expected.loss = info_nce({.queries = problem.queries,
+                                  .passages = problem.passages,
+                                  .embedding = 9,
+                                  .dimensions = 9,
+                                  .group = 3,
+                                  .temperature = 0.1,
+                                  .candidates = candidates,
+                                  .direction = direction,
+                                  .hashes = duplicates == Duplicates::masked ? hashes : TextHashes{}},
+                                 expected.d_queries, expected.d_passages);
+        EXPECT_NEAR(got.loss, expected.loss, 1e-13 * expected.loss);
+        EXPECT_LT(gradient_difference(got, expected), 1e-14);
+        EXPECT_EQ(got.masked > 0, duplicates == Duplicates::masked);
+      }
+    }
+  }
+}
+
+TEST(InfoNce, RefusesImpossibleSettingsNamingTheKey) {
+  const auto where = [](const InfoNceOptions& options) {
+    try {
+      InfoNce loss(options);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::usage);
+      EXPECT_FALSE(error.remedy().empty());
+      return error.where();
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(where({}), "accepted");
+  EXPECT_EQ(where({.temperature = 0}), "key=loss.temperature");
+  EXPECT_EQ(where({.temperature = std::nan("")}), "key=loss.temperature");
+  EXPECT_EQ(where({.candidates = Candidates::own_group, .direction = Direction::both}), "key=loss.symmetric");
 }
 
 TEST(MakeLoss, RefusesImpossibleSettingsNamingTheKey) {

@@ -1,0 +1,66 @@
+#include "losses/candidates.h"
+
+#include <algorithm>
+
+#include "comm/rows.h"
+
+namespace lodestone {
+
+UnitTexts::UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& pairs) {
+  const int64_t texts = pairs.queries * (1 + pairs.group);
+  LODE_CHECK(emb.dim(0) == texts, loss, ": emb ", emb.shape(), " for ", pairs.queries, " queries of group ", pairs.group);
+  unit_ = ex.arena.tensor(emb.dtype(), emb.shape());
+  d_unit_ = ex.arena.tensor(emb.dtype(), emb.shape());
+  norms_ = ex.arena.tensor(emb.dtype(), {texts});
+  ex.backend.l2_normalize_forward(emb, unit_, norms_);
+  ex.backend.fill_zero(d_unit_);
+  queries = unit_.rows(0, pairs.queries);
+  passages = unit_.rows(pairs.queries, texts);
+  d_queries = d_unit_.rows(0, pairs.queries);
+  d_passages = d_unit_.rows(pairs.queries, texts);
+}
+
+void UnitTexts::finish(Exec& ex, Tensor d_emb) const {
+  ex.backend.fill_zero(d_emb);
+  ex.backend.l2_normalize_backward(d_unit_, unit_, norms_, d_emb);
+}
+
+PassagesPerQuery::PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count)
+    : rows(passages), d_rows(d_passages), d_passages_(d_passages), group_(group), first_(first), count_(count) {
+  if (count == group) return;
+  rows = d_rows = passages.rows(0, 0);
+  if (count == 0) return;
+  const int64_t queries = passages.dim(0) / group;
+  rows = ex.arena.tensor(passages.dtype(), {queries * count, passages.dim(1)});
+  d_rows = ex.arena.tensor(passages.dtype(), rows.shape());
+  ex.backend.fill_zero(d_rows);
+  for (int64_t i = 0; i < queries; ++i)
+    ex.backend.copy(passages.rows(i * group + first, i * group + first + count), rows.rows(i * count, (i + 1) * count));
+}
+
+void PassagesPerQuery::finish(Exec& ex) const {
+  if (count_ == group_ || count_ == 0) return;
+  for (int64_t i = 0; i < d_passages_.dim(0) / group_; ++i)
+    ex.backend.axpy(1, d_rows.rows(i * count_, (i + 1) * count_),
+                    d_passages_.rows(i * group_ + first_, i * group_ + first_ + count_));
+}
+
+SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,
+                       Tensor d_local)
+    : rows(local), d_rows(d_local), d_local_(d_local) {
+  if (candidates != Candidates::all_ranks) return;
+  const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
+  std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(),
+                 [&](int64_t n) { return n * per_query; });
+  counts_ = counts;
+  rows = gather_rows(ex, group, local, counts_);
+  d_rows = ex.arena.tensor(rows.dtype(), rows.shape());
+  ex.backend.fill_zero(d_rows);
+  first_query = pairs.first_query;
+}
+
+void SharedRows::finish(Exec& ex, Communicator& group) const {
+  if (!counts_.empty()) scatter_rows(ex, group, d_rows, counts_, d_local_);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,149 @@
+#include "losses/cbb.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "losses/score_block.h"
+#include "losses/settings.h"
+
+namespace lodestone {
+
+namespace {
+
+/// lse [N] = log of the sum over ranks of exp(lse): a maximum and a sum of exponentials of each query travel.
+template <class T>
+void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
+  const auto scope = ex.arena.scope();
+  const Tensor largest = ex.arena.tensor(lse.dtype(), lse.shape()), sum = ex.arena.tensor(lse.dtype(), lse.shape());
+  ex.backend.copy(lse, largest);
+  group.all_reduce(largest, largest, Reduce::max).wait();
+  const auto logs = lse.host<T>(), tops = largest.host<T>(), sums = sum.host<T>();
+  for (size_t i = 0; i < logs.size(); ++i) sums[i] = std::exp(logs[i] - tops[i]);
+  group.all_reduce(sum, sum, Reduce::sum).wait();
+  for (size_t i = 0; i < logs.size(); ++i) logs[i] = tops[i] + std::log(sums[i]);
+}
+
+/// Some of a softmax's scores, and the log-sums of their rows.
+struct Part {
+  ScoreBlock block;
+  Tensor lse;   // [rows]
+};
+
+/// Calls visit(part, first, tile) for every tile of every part's scores.
+template <class Visit>
+void each_tile(Exec& ex, std::span<const Part> parts, int64_t tile_elements, const Visit& visit) {
+  for (const Part& part : parts) {
+    const int64_t rows = part.block.rows.dim(0), width = part.block.width(), step = tile_rows(rows, width, tile_elements);
+    if (width == 0) continue;
+    for (int64_t begin = 0; begin < rows; begin += step) {
+      const int64_t n = std::min(step, rows - begin);
+      const auto scope = ex.arena.scope();
+      const Tensor tile = ex.arena.tensor(part.lse.dtype(), {n, width});
+      score(ex, part.block, begin, tile);
+      visit(part, Slice{begin, begin + n}, tile);
+    }
+  }
+}
+
+}  // namespace
+
+double cbb(const CbbInput& in, std::span<double> d_scores) {
+  const auto group = static_cast<size_t>(in.group);
+  const auto n = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(in.scores.size() / group)))), m = n * group;
+  LODE_CHECK(n > 0 && n * m == in.scores.size() && d_scores.size() == in.scores.size(), "cbb: ", in.scores.size(),
+             " scores of queries and their groups of ", group);
+  std::fill(d_scores.begin(), d_scores.end(), 0.0);
+  const double scale = 1 / in.temperature, weight = 1 / static_cast<double>(n);
+  double loss = 0;
+  for (size_t i = 0; i < n; ++i) {
+    std::vector<size_t> candidates{i * m + i * group};
+    for (size_t j = 0; j < m; ++j) {
+      const bool own = j / group == i;
+      const bool counts = j % group == 0 ? in.other_positives == OtherPositives::included && !own
+                                         : in.negatives == NegativeScope::all || own;
+      if (counts) candidates.push_back(i * m + j);
+    }
+    double largest = -HUGE_VAL, sum = 0;
+    for (const size_t c : candidates) largest = std::max(largest, scale * in.scores[c]);
+    for (const size_t c : candidates) sum += std::exp(scale * in.scores[c] - largest);
+    const double lse = largest + std::log(sum);
+    for (const size_t c : candidates) d_scores[c] = weight * scale * std::exp(scale * in.scores[c] - lse);
+    d_scores[candidates[0]] -= weight * scale;
+    loss += weight * (lse - scale * in.scores[candidates[0]]);
+  }
+  return loss;
+}
+
+Cbb::Cbb(const CbbOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
+
+double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+  const auto scope = ex.arena.scope();
+  const UnitTexts texts(ex, "cbb", emb, pairs);
+  const double row_weight = weight / static_cast<double>(pairs.global_queries);
+  const bool own = !pairs.in_batch_negatives || (options_.negatives == NegativeScope::own &&
+                                                 options_.other_positives == OtherPositives::excluded);
+  const double loss = own ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
+  texts.finish(ex, d_emb);
+  return loss;
+}
+
+double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+  const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
+  return cross_entropy(ex, {&block, 1},
+                       {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
+                       [](size_t, int64_t, Tensor) {});
+}
+
+double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+  const auto scope = ex.arena.scope();
+  const DType dtype = texts.queries.dtype();
+  const double scale = 1 / options_.temperature;
+  const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
+  const PassagesPerQuery negatives(ex, texts.passages, texts.d_passages, pairs.group, 1, pairs.group - 1);
+  const SharedRows queries(ex, group, Candidates::all_ranks, pairs, 1, texts.queries, texts.d_queries);
+
+  const Tensor lse = ex.arena.tensor(dtype, {pairs.global_queries});
+  const Tensor own_lse = lse.rows(queries.first_query, queries.first_query + pairs.queries);
+  set_to_minus_infinity(lse, 0, 0);
+  const ScoreBlock own_positive{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1};
+  std::array<Part, 2> parts;
+  if (options_.other_positives == OtherPositives::included)
+    parts[0] = {{queries.rows, positives.rows, queries.d_rows, positives.d_rows}, lse};
+  else
+    parts[0] = {own_positive, own_lse};
+  if (options_.negatives == NegativeScope::all)
+    parts[1] = {{queries.rows, negatives.rows, queries.d_rows, negatives.d_rows}, lse};
+  else
+    parts[1] = {{texts.queries, negatives.rows, texts.d_queries, negatives.d_rows, pairs.group - 1}, own_lse};
+
+  each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
+    const Tensor tile_lse = ex.arena.tensor(dtype, {rows.count()});
+    ex.backend.log_sum_exp_rows(tile, scale, tile_lse);
+    log_add(tile_lse, part.lse.slice(rows));
+  });
+  if (dtype == DType::f64)
+    add_over_ranks<double>(ex, group, lse);
+  else
+    add_over_ranks<float>(ex, group, lse);
+
+  const Tensor positive_scores = ex.arena.tensor(dtype, {pairs.queries, 1});
+  score(ex, own_positive, 0, positive_scores);
+  const double loss = row_weight * (sum(own_lse, 0, 0) - scale * sum(positive_scores, 0, 0));
+  each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
+    ex.backend.softmax_rows(tile, scale, part.lse.slice(rows), row_weight * scale);
+    score_backward(ex, part.block, rows.begin, tile);
+  });
+  const Tensor d_positive = positive_scores;   // the softmax's part is done; what is left is - row_weight * scale
+  ex.backend.fill_zero(d_positive);
+  subtract(d_positive, row_weight * scale, 0, 0);
+  score_backward(ex, own_positive, 0, d_positive);
+
+  queries.finish(ex, group);
+  negatives.finish(ex);
+  positives.finish(ex);
+  return loss;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,57 @@
+// The batch-balanced retrieval loss of Conan: queries are shared between ranks, hard negatives never leave theirs.
+#pragma once
+
+#include "losses/candidates.h"
+#include "losses/loss.h"
+
+namespace lodestone {
+
+/// Whose negatives a query is told from.
+enum class NegativeScope : uint8_t {
+  all,  // those of every query of the global batch
+  own,  // those mined for it
+};
+
+/// Whether other queries' positives are candidates of a query.
+enum class OtherPositives : uint8_t { excluded, included };
+
+/// The specification, on plain scores and one process (Li et al. 2024, "Conan-embedding", equation 3, without its CoSENT term).
+/// With s divided by the temperature, and c over the candidates of query i beside its positive:
+///   loss = 1/N sum_i ( log( exp s(i, i G) + sum_c exp s(i, c) ) - s(i, i G) )
+struct CbbInput {
+  std::span<const double> scores = {};   // [N,N*G] of query and passage; passages query-major, the positive first
+  int64_t group = 1;                     // G
+  double temperature = 0.01;
+  NegativeScope negatives = NegativeScope::all;
+  OtherPositives other_positives = OtherPositives::excluded;
+};
+
+/// Returns the loss; d_scores [N,N*G] is set to its gradient.
+double cbb(const CbbInput& in, std::span<double> d_scores);
+
+struct CbbOptions {
+  double temperature = 0.01;
+  NegativeScope negatives = NegativeScope::all;
+  OtherPositives other_positives = OtherPositives::excluded;
+  int64_t tile_elements = int64_t{1} << 20;   // scores held at once; a tile has at least min(N, 64) rows
+};
+
+/// The same on tensors and ranks. The queries' vectors are gathered; each rank scores all of them against its own passages, and
+/// of those scores only the maximum and the sum of exponentials of each query travel. The gradient of a query is summed over
+/// ranks and returned to its owner, that of a passage is complete where it is. What is sent does not depend on G. Scores are
+/// computed twice, for the sums and for the gradient, so that one tile of them exists at a time. Where a batch's source says that
+/// other queries' passages are no negatives, a query has its own group only.
+class Cbb final : public Loss {
+ public:
+  /// Throws Error (usage, "config") for a temperature that is not positive.
+  explicit Cbb(const CbbOptions& options);
+  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+
+ private:
+  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+  double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+
+  CbbOptions options_;
+};
+
+}  // namespace lodestone

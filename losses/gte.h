@@ -1,0 +1,65 @@
+// The improved contrastive loss of GTE: one softmax over passages, queries and positives at once.
+#pragma once
+
+#include "losses/candidates.h"
+#include "losses/loss.h"
+
+namespace lodestone {
+
+/// How often the score of a query and its positive stands in its softmax.
+enum class PositiveTerms : uint8_t {
+  twice,  // as the paper's formula has it: the loss is at least log 2
+  once,
+};
+
+/// What a positive is compared with, beside the queries.
+enum class PositiveRivals : uint8_t {
+  positives,     // the other queries' positives
+  all_passages,  // and every hard negative
+};
+
+/// The specification, on plain arrays and one process (Li et al. 2023, "Towards General Text Embeddings with Multi-stage
+/// Contrastive Learning", equations 5 to 7; hard negatives are ours). With s = cosine over the first d components divided by the
+/// temperature, d_i = p_{i G} the positive of query i, and sums over the candidates:
+///   Z_i  = sum_j exp s(q_i, p_j) + sum_{j != i} exp s(q_i, q_j) + sum_j exp s(q_j, d_i) + sum_{j != i} exp s(d_j, d_i)
+///   loss = 1/N sum_i ( log Z_i - s(q_i, d_i) )
+/// `once` leaves j = i out of the third sum; all_passages puts every passage but d_i itself into the fourth. With own_group the
+/// candidates of query i are its own passages, and itself in the third sum.
+struct GteInput {
+  std::span<const double> queries = {};   // [N,E]
+  std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
+  int64_t embedding = 0;                  // E
+  int64_t dimensions = 0;                 // d <= E
+  int64_t group = 1;                      // G
+  double temperature = 0.01;
+  PositiveTerms positive_terms = PositiveTerms::twice;
+  PositiveRivals positive_rivals = PositiveRivals::positives;
+  Candidates candidates = Candidates::all_ranks;
+};
+
+/// Returns the loss; d_queries [N,E] and d_passages [N*G,E] are set to its gradient with respect to the raw vectors.
+double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_passages);
+
+struct GteOptions {
+  double temperature = 0.01;
+  PositiveTerms positive_terms = PositiveTerms::twice;
+  PositiveRivals positive_rivals = PositiveRivals::positives;
+  Candidates candidates = Candidates::all_ranks;
+  int64_t tile_elements = int64_t{1} << 20;   // scores held at once, of the four sums together; at least min(B, 64) rows
+};
+
+/// The same on tensors and ranks: local queries and positives against the gathered texts, whose gradients go back to their owners.
+class Gte final : public Loss {
+ public:
+  /// Throws Error (usage, "config") for a temperature that is not positive.
+  explicit Gte(const GteOptions& options);
+  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+
+ private:
+  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+  double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+
+  GteOptions options_;
+};
+
+}  // namespace lodestone

@@ -1,0 +1,34 @@
+#include "losses/sum.h"
+
+#include <cmath>
+
+#include "losses/settings.h"
+
+namespace lodestone {
+
+SumLoss::SumLoss(std::vector<WeightedLoss> terms) : terms_(std::move(terms)) {
+  if (terms_.empty()) refuse_setting("loss.terms", "a sum of losses has no term", "give at least one");
+  for (const WeightedLoss& term : terms_)
+    if (!std::isfinite(term.weight))
+      refuse_setting("loss.terms.weight", cat("a term's weight is ", term.weight), "give a finite number");
+}
+
+double SumLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+  const auto scope = ex.arena.scope();
+  const Tensor d_term = ex.arena.tensor(d_emb.dtype(), d_emb.shape());
+  double loss = 0;
+  ex.backend.fill_zero(d_emb);
+  for (const WeightedLoss& term : terms_) {
+    loss += term.loss->evaluate(ex, group, emb, pairs, weight * term.weight, d_term);
+    ex.backend.axpy(1, d_term, d_emb);
+  }
+  return loss;
+}
+
+LossCounts SumLoss::counts() const {
+  LossCounts total;
+  for (const WeightedLoss& term : terms_) total += term.loss->counts();
+  return total;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,71 @@
+// Every contrastive loss with each of its settings: what the tests that hold for all of them run over.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "losses/cbb.h"
+#include "losses/gte.h"
+#include "losses/info_nce.h"
+#include "losses/matryoshka.h"
+#include "losses/sum.h"
+
+namespace lodestone::test {
+
+/// Whether a text's gradient comes from other ranks' rows too.
+enum class GradientsTravel : uint8_t { no, yes };
+
+struct ContrastiveCase {
+  std::string name;
+  std::function<std::unique_ptr<Loss>()> make;
+  GradientsTravel gradients = GradientsTravel::yes;
+};
+
+inline std::unique_ptr<Loss> sum_of_info_nce_and_cbb() {
+  std::vector<WeightedLoss> terms;
+  terms.push_back({std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.2, .tile_elements = 1}), 0.75});
+  terms.push_back({std::make_unique<Cbb>(CbbOptions{.temperature = 0.3, .tile_elements = 1}), 2});
+  return std::make_unique<SumLoss>(std::move(terms));
+}
+
+/// Tiles are as small as they may be: 64 rows.
+inline std::vector<ContrastiveCase> contrastive_cases() {
+  const auto info_nce = [](InfoNceOptions options) {
+    options.temperature = 0.2;
+    options.tile_elements = 1;
+    return [options] { return std::make_unique<InfoNce>(options); };
+  };
+  const auto gte = [](GteOptions options) {
+    options.temperature = 0.2;
+    options.tile_elements = 1;
+    return [options] { return std::make_unique<Gte>(options); };
+  };
+  const auto cbb = [](CbbOptions options) {
+    options.temperature = 0.2;
+    options.tile_elements = 1;
+    return [options] { return std::make_unique<Cbb>(options); };
+  };
+  return {
+      {"InfoNCE", info_nce({})},
+      {"InfoNCE, own group", info_nce({.candidates = Candidates::own_group}), GradientsTravel::no},
+      {"InfoNCE, symmetric", info_nce({.direction = Direction::both})},
+      {"InfoNCE, duplicates masked", info_nce({.duplicates = Duplicates::masked})},
+      {"InfoNCE, symmetric, duplicates masked", info_nce({.direction = Direction::both, .duplicates = Duplicates::masked})},
+      {"GTE", gte({})},
+      {"GTE, positive once", gte({.positive_terms = PositiveTerms::once})},
+      {"GTE, all rivals", gte({.positive_rivals = PositiveRivals::all_passages})},
+      {"GTE, own group", gte({.positive_rivals = PositiveRivals::all_passages, .candidates = Candidates::own_group}),
+       GradientsTravel::no},
+      {"CBB", cbb({})},
+      {"CBB, other positives", cbb({.other_positives = OtherPositives::included})},
+      {"CBB, own negatives", cbb({.negatives = NegativeScope::own}), GradientsTravel::no},
+      {"CBB, own negatives, other positives",
+       cbb({.negatives = NegativeScope::own, .other_positives = OtherPositives::included})},
+      {"Matryoshka CBB",
+       [cbb] { return std::make_unique<Matryoshka>(cbb({})(), std::vector<int64_t>{2, 5}); }},
+      {"InfoNCE and CBB", sum_of_info_nce_and_cbb},
+  };
+}
+
+}  // namespace lodestone::test

@@ -1,0 +1,118 @@
+// Every contrastive loss over ranks: shares add up to the one-process loss and gradients are parts of the one-process gradient,
+// however the rows lie on the ranks.
+#include <gtest/gtest.h>
+
+#include "tests/losses/contrastive_cases.h"
+#include "tests/support/counting_comm.h"
+#include "tests/support/detached_comm.h"
+#include "tests/support/loss_problem.h"
+#include "tests/support/mpi_world.h"
+
+namespace lodestone::test {
+namespace {
+
+LossProblem seven_queries(int64_t group) {
+  LossProblem problem(7, group, 5);
+  problem.plant_duplicates();
+  return problem;
+}
+
+TEST(ContrastiveOverRanks, LossAndGradientAreIndependentOfRankCountAndSplit) {
+  Communicator& world = world_comm();
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    for (const int64_t group : {1, 3}) {
+      const LossProblem problem = seven_queries(group);
+      const auto loss = c.make();
+      const LossAnswer expected = answer_alone(*loss, problem);
+      for (const std::vector<int64_t>& split : row_splits(problem.n, world.size())) {
+        const LossAnswer got = answer(*loss, problem, split, world, world);
+        // Sums of a few hundred numbers of order 1 in another order.
+        EXPECT_NEAR(got.loss, expected.loss, 1e-13) << c.name << ", group " << group;
+        EXPECT_LT(gradient_difference(got, expected), 1e-14) << c.name << ", group " << group;
+        EXPECT_EQ(got.masked, expected.masked) << c.name << ", group " << group;
+      }
+    }
+  }
+}
+
+TEST(ContrastiveOverRanks, FewerQueriesThanRanksWork) {
+  Communicator& world = world_comm();
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    const LossProblem problem(1, 2, 5);
+    const auto loss = c.make();
+    const LossAnswer expected = answer_alone(*loss, problem), got = answer(*loss, problem, row_splits(1, world.size())[0], world, world);
+    EXPECT_NEAR(got.loss, expected.loss, 1e-14) << c.name;
+    EXPECT_LT(gradient_difference(got, expected), 1e-15) << c.name;
+  }
+}
+
+TEST(ContrastiveOverRanks, SourceWithoutInBatchNegativesHasTheOwnGroupOnly) {
+  Communicator& world = world_comm();
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    LossProblem problem = seven_queries(3), changed = problem;
+    problem.in_batch_negatives = changed.in_batch_negatives = false;
+    for (size_t e = 0; e < 4 * 5; ++e) changed.queries[e] += 1;  // of the first four queries
+    const auto loss = c.make();
+    const auto split = row_splits(problem.n, world.size())[0];
+    const LossAnswer alone = answer_alone(*loss, problem), got = answer(*loss, problem, split, world, world),
+                     other = answer(*loss, changed, split, world, world);
+    EXPECT_NEAR(got.loss, alone.loss, 1e-13) << c.name;
+    EXPECT_LT(gradient_difference(got, alone), 1e-14) << c.name;
+    for (size_t e = 4 * 5; e < problem.queries.size(); ++e) ASSERT_EQ(other.d_queries[e], got.d_queries[e]) << c.name;
+  }
+}
+
+TEST(ContrastiveOverRanks, DetachedExchangeFailsTheSameComparison) {
+  Communicator& world = world_comm();
+  if (world.size() == 1) GTEST_SKIP() << "one rank has nothing to detach";
+  DetachedComm detached(world);
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    if (c.gradients == GradientsTravel::no) continue;
+    const LossProblem problem(7, 2, 5);
+    const auto loss = c.make();
+    const LossAnswer expected = answer_alone(*loss, problem),
+                     got = answer(*loss, problem, row_splits(problem.n, world.size())[0], world, detached);
+    EXPECT_NEAR(got.loss, expected.loss, 1e-13) << c.name;              // the value is right,
+    EXPECT_GT(gradient_difference(got, expected), 1e-4) << c.name;  // the gradient is not
+  }
+}
+
+TEST(ContrastiveOverRanks, SinglePrecisionFollowsDouble) {
+  Communicator& world = world_comm();
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    const LossProblem problem = seven_queries(3);
+    const auto loss = c.make();
+    const LossAnswer expected = answer_alone(*loss, problem),
+                     got = answer(*loss, problem, row_splits(problem.n, world.size())[2], world, world, DType::f32, "cpu");
+    // A cosine carries about 1e-7, the temperature of 0.2 makes that 5e-7 of a logit.
+    EXPECT_NEAR(got.loss, expected.loss, 2e-6 * expected.loss) << c.name;
+    EXPECT_LT(gradient_difference(got, expected), 2e-6) << c.name;
+  }
+}
+
+TEST(CbbOverRanks, BytesSentDoNotChangeWithTheNumberOfNegatives) {
+  Communicator& world = world_comm();
+  const int64_t n = 7, width = 5;
+  for (const auto& other : {OtherPositives::excluded, OtherPositives::included}) {
+    for (const int64_t group : {2, 3, 9}) {
+      CountingComm counted(world);
+      Cbb loss({.temperature = 0.2, .other_positives = other});
+      answer(loss, LossProblem(n, group, width), row_splits(n, world.size())[0], world, counted);
+      EXPECT_EQ(counted.reduced_bytes, 2 * n * sizeof(double));            // a maximum and a sum for each query
+      EXPECT_EQ(counted.gathered_bytes, n * width * sizeof(double));       // the queries,
+      EXPECT_EQ(counted.scattered_bytes, counted.gathered_bytes);          // their gradients, and no passage
+    }
+  }
+}
+
+TEST(CbbOverRanks, MatryoshkaSendsTwoNumbersForEachQueryAndSize) {
+  Communicator& world = world_comm();
+  CountingComm counted(world);
+  Matryoshka loss(std::make_unique<Cbb>(CbbOptions{}), {2, 3, 5});
+  answer(loss, LossProblem(7, 4, 5), row_splits(7, world.size())[0], world, counted);
+  EXPECT_EQ(counted.reduced_bytes, 3 * 2 * 7 * sizeof(double));
+  EXPECT_EQ(counted.gathered_bytes, (2 + 3 + 5) * 7 * sizeof(double));
+}
+
+}  // namespace
+}  // namespace lodestone::test
