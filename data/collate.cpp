@@ -10,9 +10,7 @@
 namespace lodestone {
 namespace {
 
-Error bad_row(int64_t row, std::string what, std::string remedy) {
-  return Error(ExitCode::data, "row", std::move(what), std::move(remedy)).at("row", row);
-}
+Error bad_row(std::string what, std::string remedy) { return Error(ExitCode::data, "row", std::move(what), std::move(remedy)); }
 
 /// ids += [CLS] prompt text [SEP], cut from the right to max_len.
 void append_text(const Framing& framing, const std::vector<int32_t>& prompt, std::span<const int32_t> text, int64_t max_len,
@@ -29,19 +27,16 @@ int64_t text_tokens(const std::vector<int32_t>& prompt, std::span<const int32_t>
   return std::min(max_len, static_cast<int64_t>(prompt.size() + text.size()) + 2);
 }
 
-/// Errors of `work` say of which source the row is.
+/// Errors of `work` say which row it is, and of which source.
 template <class Work>
-void naming_source(const RowSource& rows, const PackedRow& row, Work work) {
+void naming_row(const RowSource& rows, const PackedRow& row, int64_t row_id, Work work) {
   try {
     work();
   } catch (Error& error) {
-    error.at("source", rows.sources().at(static_cast<size_t>(row.source)).name);
+    error.at("row", row_id).at("source", rows.sources().at(static_cast<size_t>(row.source)).name);
     throw;
   }
 }
-
-/// A number in [0, n) from 64 random bits.
-int64_t below(uint64_t bits, size_t n) { return static_cast<int64_t>((static_cast<unsigned __int128>(bits) * n) >> 64); }
 
 void require_room(const char* what, const std::vector<int32_t>& prompt, int64_t max_len) {
   if (static_cast<int64_t>(prompt.size()) + 3 <= max_len) return;
@@ -52,13 +47,15 @@ void require_room(const char* what, const std::vector<int32_t>& prompt, int64_t 
 
 }  // namespace
 
-Collator::Collator(const CollateConfig& config, Framing framing) : config_(config), framing_(std::move(framing)) {
-  if (config_.group < 1) {
-    throw Error(ExitCode::usage, "group", cat("a group of ", config_.group, " passages has no positive"), "set it to at least 1");
-  }
+Collator::Collator(const CollateConfig& config, Framing framing, const NegativeWindows* windows)
+    : config_(config), framing_(std::move(framing)), chooser_(config.candidates(), windows) {
   require_room("query_max_len", framing_.query_prompt, config_.query_max_len);
   for (const auto& prompt : framing_.row_prompts) require_room("query_max_len", prompt, config_.query_max_len);
   require_room("passage_max_len", framing_.passage_prompt, config_.passage_max_len);
+  const auto& prompted = framing_.prompted_sources;
+  if (std::find(prompted.begin(), prompted.end(), 1) == prompted.end()) return;
+  require_room("passage_max_len", framing_.query_prompt, config_.passage_max_len);
+  for (const auto& prompt : framing_.row_prompts) require_room("passage_max_len", prompt, config_.passage_max_len);
 }
 
 void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out) {
@@ -67,7 +64,7 @@ void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out
     const int64_t slot = out.first_query + i;
     const int64_t row_id = which.rows[static_cast<size_t>(slot)];
     rows.read(row_id, row_);
-    naming_source(rows, row_, [&] {
+    naming_row(rows, row_, row_id, [&] {
       choose(row_id, which.step);
       add_row(row_id, slot, out);
     });
@@ -77,9 +74,9 @@ void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out
 
 int64_t Collator::tokens(const RowSource& rows, int64_t row_id, int64_t step) {
   rows.read(row_id, row_);
-  naming_source(rows, row_, [&] { choose(row_id, step); });
+  naming_row(rows, row_, row_id, [&] { choose(row_id, step); });
   int64_t sum = text_tokens(query_prompt(), row_.query.ids, config_.query_max_len);
-  for (int64_t g = 0; g < config_.group; ++g) sum += text_tokens(framing_.passage_prompt, passage(g).ids, config_.passage_max_len);
+  for (const int64_t place : chooser_.choice()) sum += text_tokens(passage_prompt(), text_at(row_, place).ids, config_.passage_max_len);
   return sum;
 }
 
@@ -87,8 +84,14 @@ const std::vector<int32_t>& Collator::query_prompt() const {
   return row_.prompt < 0 ? framing_.query_prompt : framing_.row_prompts.at(static_cast<size_t>(row_.prompt));
 }
 
-const PackedText& Collator::passage(int64_t g) const {
-  return g == 0 ? row_.positives[static_cast<size_t>(positive_)] : row_.negatives[static_cast<size_t>(negatives_[static_cast<size_t>(g - 1)])];
+const std::vector<int32_t>& Collator::passage_prompt() const {
+  const auto source = static_cast<size_t>(row_.source);
+  const bool as_query = source < framing_.prompted_sources.size() && framing_.prompted_sources[source] != 0;
+  return as_query ? query_prompt() : framing_.passage_prompt;
+}
+
+void Collator::choose(int64_t row_id, int64_t step) {
+  chooser_.choose(row_, row_id, Key(config_.seed).with("group").with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(row_id)));
 }
 
 void Collator::begin_batch(const BatchRows& which, Batch& out) {
@@ -125,11 +128,12 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
   append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
-  for (int64_t g = 0; g < config_.group; ++g) {
-    append_text(framing_, framing_.passage_prompt, passage(g).ids, config_.passage_max_len, passage_ids_);
+  for (const int64_t place : chooser_.choice()) {
+    const PackedText& passage = text_at(row_, place);
+    append_text(framing_, passage_prompt(), passage.ids, config_.passage_max_len, passage_ids_);
     passage_ends_.push_back(static_cast<int64_t>(passage_ids_.size()));
-    out.passage_hash.push_back(passage(g).text_hash);
-    out.passage_document.push_back(passage(g).document);
+    out.passage_hash.push_back(passage.text_hash);
+    out.passage_document.push_back(passage.document);
   }
   if (config_.purpose == Purpose::training) {
     const auto row = static_cast<uint64_t>(row_id), place = static_cast<uint64_t>(slot);
@@ -140,41 +144,13 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
     }
   }
   const bool first = out.query_hash.size() == 1, scored = !std::isnan(row_.score);
-  if (!first && scored == out.scores.empty()) throw bad_row(row_id, "a score stands in some rows of the source only", "give all rows one");
+  if (!first && scored == out.scores.empty()) throw bad_row("a score stands in some rows of the source only", "give all rows one");
   if (scored) out.scores.push_back(row_.score);
   if (!first && row_.teacher_scores.empty() != out.teacher_scores.empty()) {
-    throw bad_row(row_id, "teacher scores stand in some rows of the source only", "give all rows theirs");
+    throw bad_row("teacher scores stand in some rows of the source only", "give all rows theirs");
   }
-  if (!row_.teacher_scores.empty()) add_teacher_scores(row_id, out);
-}
-
-void Collator::choose(int64_t row_id, int64_t step) {
-  if (row_.positives.empty()) throw bad_row(row_id, "the row has no positive", "pack rows with at least one positive");
-  const Key key = Key(config_.seed).with("group").with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(row_id));
-  positive_ = below(key.bits(0), row_.positives.size());
-  negatives_.clear();
-  const auto wanted = static_cast<size_t>(config_.group - 1), given = row_.negatives.size();
-  if (wanted == 0) return;
-  if (given == 0) {
-    throw bad_row(row_id, cat("the row has no negative, but each query takes ", wanted), "mine negatives, or set train_group_size to 1");
-  }
-  const size_t copies = (wanted + given - 1) / given;
-  for (size_t i = 0; i < copies * given; ++i) negatives_.push_back(static_cast<int64_t>(i % given));
-  for (size_t i = 0; i < wanted; ++i) {   // the first steps of a Fisher-Yates shuffle
-    std::swap(negatives_[i], negatives_[i + static_cast<size_t>(below(key.bits(i + 1), negatives_.size() - i))]);
-  }
-}
-
-void Collator::add_teacher_scores(int64_t row_id, Batch& out) {
-  const size_t positives = row_.positives.size(), texts = positives + row_.negatives.size();
-  if (row_.teacher_scores.size() != texts) {
-    throw bad_row(row_id, cat("the row has ", row_.teacher_scores.size(), " teacher scores for ", texts, " passages"),
-                  "give one score for each positive, then one for each negative");
-  }
-  out.teacher_scores.push_back(row_.teacher_scores[static_cast<size_t>(positive_)]);
-  for (int64_t k = 0; k + 1 < config_.group; ++k) {
-    out.teacher_scores.push_back(row_.teacher_scores[positives + static_cast<size_t>(negatives_[static_cast<size_t>(k)])]);
-  }
+  if (row_.teacher_scores.empty()) return;
+  for (const int64_t place : chooser_.choice()) out.teacher_scores.push_back(row_.teacher_scores[static_cast<size_t>(place)]);
 }
 
 void Collator::end_batch(Batch& out) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "data/candidates.h"
 #include "data/prompt.h"
 #include "data/row_source.h"
 
@@ -23,6 +24,10 @@ struct CollateConfig {
   int64_t passage_max_len = 512;
   uint64_t seed = 0;
   Purpose purpose = Purpose::training;
+  SelectPositive select_positive = SelectPositive::random;
+  SelectNegative select_negative = SelectNegative::random;
+
+  CandidateConfig candidates() const { return {group, select_positive, select_negative}; }
 };
 
 /// The ids that stand around a text's own: [CLS] prompt text [SEP].
@@ -30,12 +35,18 @@ struct Framing {
   int32_t cls = 0, sep = 0;
   std::vector<int32_t> query_prompt, passage_prompt;
   std::vector<std::vector<int32_t>> row_prompts;   // of RowSource::prompts(): a row's own replaces the query prompt
+  std::vector<uint8_t> prompted_sources{};         // by RowSource::sources(): passages get the prompt of their query; empty: none do
 };
 
 /// Throws Error (usage) for a prompt whose end is no token boundary.
 inline Framing make_framing(const Tokenizer& tokenizer, std::string_view query_prompt, std::string_view passage_prompt,
-                            const std::vector<std::string>& row_prompts) {
-  Framing framing{tokenizer.cls_id(), tokenizer.sep_id(), prompt_ids(query_prompt, tokenizer), prompt_ids(passage_prompt, tokenizer), {}};
+                            const std::vector<std::string>& row_prompts, std::vector<uint8_t> prompted_sources = {}) {
+  Framing framing{.cls = tokenizer.cls_id(),
+                  .sep = tokenizer.sep_id(),
+                  .query_prompt = prompt_ids(query_prompt, tokenizer),
+                  .passage_prompt = prompt_ids(passage_prompt, tokenizer),
+                  .row_prompts = {},
+                  .prompted_sources = std::move(prompted_sources)};
   for (const std::string& prompt : row_prompts) framing.row_prompts.push_back(prompt_ids(prompt, tokenizer));
   return framing;
 }
@@ -51,14 +62,14 @@ struct BatchRows {
 
 class Collator {
  public:
-  /// Throws Error (usage): lengths that leave no room for a text behind its prompt, an empty group.
-  Collator(const CollateConfig& config, Framing framing);
+  /// `windows` (of mined negatives, for SelectNegative::window) must outlive it.
+  /// Throws Error (usage): lengths that leave no room for a text behind its prompt, an empty group, windows that are missing.
+  Collator(const CollateConfig& config, Framing framing, const NegativeWindows* windows = nullptr);
 
-  /// Fills `out` (its memory is reused) with the rank's queries, then its passages query-major, the positive first. The
-  /// positive is drawn from the row's positives; the negatives are drawn without replacement from its negatives, which are
-  /// first repeated ceil((G-1) / count) times. Draws are keyed by (seed, "group", step, row id), never by rank: put
+  /// Fills `out` (its memory is reused) with the rank's queries, then its passages query-major, the positive first, as
+  /// CandidateChooser chooses them; teacher scores follow. Draws are keyed by (seed, "group", step, row id), never by rank: put
   /// together over the ranks of any world, the batches are those of a world of one.
-  /// Throws Error (data) with the row: no positive, no negative where G > 1, a score or teacher scores only in some rows.
+  /// Throws Error (data) with row and source: what CandidateChooser throws; a score or teacher scores only in some rows.
   void collate(const RowSource& rows, const BatchRows& which, Batch& out);
 
   /// Tokens that collate() would give a row: its query and its group's passages. Reads the row; throws as collate() does.
@@ -72,17 +83,15 @@ class Collator {
  private:
   void begin_batch(const BatchRows& which, Batch& out);
   const std::vector<int32_t>& query_prompt() const;
-  const PackedText& passage(int64_t g) const;
+  const std::vector<int32_t>& passage_prompt() const;
   void add_row(int64_t row_id, int64_t slot, Batch& out);
   void choose(int64_t row_id, int64_t step);
-  void add_teacher_scores(int64_t row_id, Batch& out);
   void end_batch(Batch& out);
 
   CollateConfig config_;
   Framing framing_;
   PackedRow row_;                                   // the row being read
-  int64_t positive_ = 0;                            // drawn for it
-  std::vector<int64_t> negatives_;                  // [G-1 or more] drawn for it: the first G-1
+  CandidateChooser chooser_;                        // has its passages
   std::vector<int32_t> passage_ids_;                // passages, until all queries are known
   std::vector<int64_t> passage_ends_;
   std::vector<uint64_t> passage_keys_;

@@ -56,6 +56,20 @@ struct Corpus::Impl {
       throw Error(ExitCode::data, "F34", cat(what, " ", local, " of ", index.size()), "restore the file or pack again").at("file", folder.string());
     return index[static_cast<size_t>(local)];
   }
+  /// read_shard(shard, row of the shard) fills `out`, whose source and prompt then become the corpus'. Errors say the row.
+  template <class ReadShard>
+  void read(int64_t row, PackedRow& out, ReadShard read_shard) {
+    const size_t shard = shard_of(row);
+    try {
+      read_shard(shards[shard], row - first_row[shard]);
+      out.source = global_index(source_index[shard], out.source, "source");
+      if (out.prompt != -1) out.prompt = global_index(prompt_index[shard], out.prompt, "prompt");
+    } catch (Error& error) {
+      error.at("row", row);
+      throw;
+    }
+    limit_open_files(shard);
+  }
 };
 
 Corpus::Corpus(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -114,17 +128,11 @@ int64_t Corpus::row_of(int32_t source, int64_t k) const {
 }
 
 void Corpus::read(int64_t row, PackedRow& out) const {
-  Impl& impl = *impl_;
-  const size_t shard = impl.shard_of(row);
-  try {
-    impl.shards[shard].read(row - impl.first_row[shard], out, impl.ids);
-    out.source = impl.global_index(impl.source_index[shard], out.source, "source");
-    if (out.prompt != -1) out.prompt = impl.global_index(impl.prompt_index[shard], out.prompt, "prompt");
-  } catch (Error& error) {
-    error.at("row", row);
-    throw;
-  }
-  impl.limit_open_files(shard);
+  impl_->read(row, out, [&](ShardReader& shard, int64_t k) { shard.read(k, out, impl_->ids); });
+}
+
+void Corpus::read_counts(int64_t row, PackedRow& out) const {
+  impl_->read(row, out, [&](ShardReader& shard, int64_t k) { shard.read_counts(k, out); });
 }
 
 std::vector<std::string> Corpus::answers(int64_t row) const {

@@ -52,6 +52,8 @@ class Corpus {
   /// Reads one row. First touch of a chunk verifies it through the library (fletcher32), later reads use its mapped address.
   /// Throws Error (data) with file, dataset and row.
   void read(int64_t row, PackedRow& out) const;
+  /// The same without what texts hold: as many positives and negatives, but no ids and hashes, which are not read from disk.
+  void read_counts(int64_t row, PackedRow& out) const;
   /// Reference answers of a row, as text; empty where the input gave none.
   std::vector<std::string> answers(int64_t row) const;
   /// Hash of the manifest: equal for equal inputs whatever the number of packing ranks.

@@ -47,12 +47,20 @@ void require_valid(const PlanConfig& config) {
                      : "lower the global batch, or leave the source out");
 }
 
+std::string listed(const std::vector<PlanSource>& sources) {
+  std::string names;
+  for (size_t i = 0; i < std::min<size_t>(sources.size(), 5); ++i) names += cat(i == 0 ? "" : ", ", sources[i].name);
+  return sources.size() > 5 ? cat(names, " and ", sources.size() - 5, " more") : names;
+}
+
 /// Sources of the corpus as the plan's own, with the traits that the rules and their names give them.
 std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<PlanSource>& sources) {
   std::vector<PlanSource> result;
   std::set<std::string_view> names;
   for (size_t i = 0; i < sources.size(); ++i) {
     const PlanSource& source = sources[i];
+    const auto is_it = [&](const std::string& pattern) { return matches(pattern, source.name); };
+    if (!config.only.empty() && std::none_of(config.only.begin(), config.only.end(), is_it)) continue;
     if (!names.insert(source.name).second) throw bad_plan(cat("two sources are called ", source.name), "rename one");
     const SourceTraits traits = traits_of(source.name, config.rules);
     const int64_t rows = traits.max_rows < 0 ? source.rows : std::min(source.rows, traits.max_rows);
@@ -63,6 +71,11 @@ std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<
                       .repeat = traits.repeat,
                       .share = traits.share,
                       .in_batch_negatives = traits.in_batch_negatives});
+  }
+  for (const std::string& pattern : config.only) {
+    if (std::none_of(names.begin(), names.end(), [&](std::string_view name) { return matches(pattern, name); })) {
+      throw bad_plan(cat("task ", config.task, " has no source \"", pattern, "\""), cat("the corpus has ", listed(sources)));
+    }
   }
   const std::vector<std::string_view> all(names.begin(), names.end());
   require_valid(config.rules, all);

@@ -50,6 +50,7 @@ struct PlanConfig {
   SmallSources small_sources = SmallSources::refuse;
   RowOrder order = RowOrder::shuffled;  // read by GlobalRows; the plan itself knows no lengths
   std::string task = "retrieval";
+  std::vector<std::string> only{};      // the sources to draw from, as SourceRule::match names them; empty: all
   std::vector<SourceRule> rules{};      // repetition, shares of the batches, half batches, ...
 };
 

@@ -17,9 +17,10 @@ constexpr size_t max_ignored = 32;
 constexpr std::array<std::string_view, 5> query_names{"query", "anchor", "sentence1", "text", "question"};
 constexpr std::array<std::string_view, 7> positive_names{"pos", "positive", "positives", "text_pos", "sentence2", "text_pair", "answer"};
 constexpr std::array<std::string_view, 4> negative_names{"neg", "negative", "negatives", "text_neg"};
+constexpr std::array<std::string_view, 2> query_id_names{"query_id", "qid"};
 constexpr std::array<std::string_view, 2> score_names{"score", "similarity"};
-constexpr std::array<std::string_view, 14> other_names{"label",     "history", "pos_scores", "neg_scores", "neg_score", "teacher_scores", "answers",
-                                                       "prompt",    "query_id", "pos_index", "neg_index",  "source",    "task",           "type"};
+constexpr std::array<std::string_view, 15> other_names{"label",     "history", "pos_scores", "neg_scores", "neg_score", "teacher_scores", "answers",
+                                                       "prompt",    "query_id", "qid",        "pos_index",  "neg_index", "source",         "task",    "type"};
 
 bool is_numbered_negative(std::string_view name) { return name.starts_with("negative_") && name.size() > 9; }
 
@@ -172,7 +173,7 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
   out.prompt.reset();
   if (const Field* f = fields.find("prompt"); f != nullptr && !(f->texts.size() == 1 && f->texts[0].empty())) out.prompt = one_text(*f);
   std::vector<uint64_t> id;
-  if (const Field* f = fields.find("query_id")) {
+  if (const Field* f = fields.first_of(query_id_names)) {
     for (const std::string_view text : f->texts) id.push_back(text_hash(text));
     for (const int64_t number : f->integers) id.push_back(text_hash(std::to_string(number)));
   }

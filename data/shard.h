@@ -76,6 +76,8 @@ class ShardReader {
   ~ShardReader();
   /// Row `row` of this shard. source and prompt are this shard's own indices. ids are views into `ids`, valid until it changes.
   void read(int64_t row, PackedRow& out, std::vector<int32_t>& ids);
+  /// The same, but texts have no ids and hashes; touches neither.
+  void read_counts(int64_t row, PackedRow& out);
   std::vector<std::string> answers(int64_t row);
   /// Whether the library holds the file open (one descriptor), and letting go of it; it is opened again when needed.
   bool library_open() const;

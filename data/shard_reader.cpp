@@ -195,6 +195,7 @@ struct ShardReader::Impl {
   void open_columns();
   void open_role(Role& role, const char* const (&names)[5], const std::string& count_name, int64_t rows, H5Type id_type);
   int64_t add_text(Role& role, int64_t text, PackedText& out);
+  void read_numbers(int64_t row, PackedRow& out);
 };
 
 void ShardReader::Impl::open_role(Role& role, const char* const (&names)[5], const std::string& count_name, int64_t rows, H5Type id_type) {
@@ -291,15 +292,33 @@ void ShardReader::read(int64_t row, PackedRow& out, std::vector<int32_t>& ids) {
   copy_ids(impl.query, out.query);
   for (PackedText& text : out.positives) copy_ids(impl.positive, text);
   for (PackedText& text : out.negatives) copy_ids(impl.negative, text);
-  out.source = impl.value<int32_t>(impl.source, row);
-  out.prompt = impl.prompt.present() ? impl.value<int32_t>(impl.prompt, row) : -1;
-  out.label = impl.label.present() ? impl.value<int64_t>(impl.label, row) : -1;
-  out.score = impl.score.present() ? impl.value<double>(impl.score, row) : std::nan("");
+  impl.read_numbers(row, out);
+}
+
+void ShardReader::read_counts(int64_t row, PackedRow& out) {
+  Impl& impl = *impl_;
+  LODE_CHECK(row >= 0 && row < impl.file.rows, "row ", row, " of ", impl.file.rows);
+  const auto count_role = [&](Role& role, std::vector<PackedText>& texts) {
+    const int64_t count = role.row_offsets.present() ? impl.range(role.row_offsets, row, role.text_hash.count()).count() : 0;
+    texts.assign(static_cast<size_t>(count), PackedText{});
+  };
+  out.query = {};
+  count_role(impl.positive, out.positives);
+  count_role(impl.negative, out.negatives);
+  impl.read_numbers(row, out);
+}
+
+/// What a row has besides texts.
+void ShardReader::Impl::read_numbers(int64_t row, PackedRow& out) {
+  out.source = value<int32_t>(source, row);
+  out.prompt = prompt.present() ? value<int32_t>(prompt, row) : -1;
+  out.label = label.present() ? value<int64_t>(label, row) : -1;
+  out.score = score.present() ? value<double>(score, row) : std::nan("");
   out.teacher_scores.clear();
-  if (impl.teacher_offsets.present()) {
-    const Slice range = impl.range(impl.teacher_offsets, row, impl.teacher_scores.count());
-    out.teacher_scores.resize(static_cast<size_t>(range.count()));
-    impl.copy<double>(impl.teacher_scores, range, out.teacher_scores.data());
+  if (teacher_offsets.present()) {
+    const Slice slice = range(teacher_offsets, row, teacher_scores.count());
+    out.teacher_scores.resize(static_cast<size_t>(slice.count()));
+    copy<double>(teacher_scores, slice, out.teacher_scores.data());
   }
 }
 

@@ -286,6 +286,15 @@ TEST(SourceTraits, SourcesThatMayNotShareABatchAreMergedApart) {
   EXPECT_EQ(rows, (std::map<std::string, int64_t>{{"other", 9}, {"other, no_in_batch_neg", 10}, {"other, half batch", 5}, {"other, share of z*", 8}}));
 }
 
+TEST(Plan, DrawsFromTheSourcesOfItsTaskOnly) {
+  const std::vector<PlanSource> sources = {{"qa", 40}, {"chat", 80}, {"qa-nq", 16}};
+  const Plan plan({.global_batch = 8, .batches = 60, .only = {"qa*"}}, sources);
+  ASSERT_EQ(plan.sources().size(), 2u);
+  EXPECT_EQ(plan.locate(1, 3).source, 2) << "numbered as the corpus numbers them";
+  EXPECT_EQ(message_of({.global_batch = 8, .task = "icl", .only = {"qa", "icl"}}, sources),
+            "task icl has no source \"icl\"; do: the corpus has qa, chat, qa-nq");
+}
+
 TEST(SourceTraits, MaxRowsKeepsAFixedDrawOfASource) {
   const PlanConfig config{.global_batch = 8, .batches = 100, .rules = {{.match = "a", .max_rows = 40}}};
   const Plan plan(config, {{"a", 1000}});

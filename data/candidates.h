@@ -1,0 +1,70 @@
+// CandidateChooser: which of a row's texts are its passages in a batch.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/rng.h"
+#include "data/corpus.h"
+#include "data/negative_windows.h"
+
+namespace lodestone {
+
+/// Which text is the positive. Of equal scores the first in the row counts.
+enum class SelectPositive : uint8_t {
+  random,        // one of the positives, drawn
+  first,
+  teacher,       // the text with the highest teacher score among positives and negatives; one of the negatives then is none any more
+  teacher_pos,   // the positive with the highest teacher score
+};
+
+/// Which of the negatives are taken. A list shorter than G-1 is gone through again from its start.
+enum class SelectNegative : uint8_t {
+  random,          // drawn without replacement from the list, which is first repeated ceil((G-1) / count) times
+  first,
+  teacher_minus,   // those with the lowest teacher scores, the lowest first
+  teacher_plus,    // those with the highest, the highest first
+  window,          // those in use by NegativeWindows, of the list as it stands
+};
+
+struct CandidateConfig {
+  int64_t group = 1;        // G: the positive and G-1 negatives
+  SelectPositive positive = SelectPositive::random;
+  SelectNegative negative = SelectNegative::random;
+};
+
+/// Throws Error (data): not one teacher score for each positive and negative, or for none.
+void require_matching_scores(const PackedRow& row);
+
+class CandidateChooser {
+ public:
+  /// `windows` must outlive it; needed by SelectNegative::window alone. Throws Error (usage): an empty group, no windows.
+  explicit CandidateChooser(const CandidateConfig& config, const NegativeWindows* windows = nullptr);
+
+  /// Makes the choice for a row: choice() then has it. Random ones are drawn from `key`, which names row and step.
+  /// Throws Error (data): no positive, no negative where G > 1, no teacher scores where they decide, as many as are no use.
+  void choose(const PackedRow& row, int64_t row_id, Key key);
+
+  /// [G] places in the row's texts, positives then negatives, of the positive and the negatives chosen. Teacher scores have the
+  /// same order.
+  std::span<const int64_t> choice() const { return choice_; }
+  const CandidateConfig& config() const { return config_; }
+
+ private:
+  void choose_positive(const PackedRow& row, Key key);
+  void choose_negatives(const PackedRow& row, int64_t row_id, Key key);
+
+  CandidateConfig config_;
+  const NegativeWindows* windows_;
+  std::vector<int64_t> choice_;
+  std::vector<int64_t> negatives_;   // places of those to choose from
+};
+
+/// The text at a place of a row's positives and negatives.
+inline const PackedText& text_at(const PackedRow& row, int64_t place) {
+  const auto p = static_cast<int64_t>(row.positives.size());
+  return place < p ? row.positives[static_cast<size_t>(place)] : row.negatives[static_cast<size_t>(place - p)];
+}
+
+}  // namespace lodestone
