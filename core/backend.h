@@ -90,6 +90,14 @@ class Backend {
   virtual void attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
                                   int64_t heads, Dropout dropout, Tensor d_qkv) = 0;
 
+  /// The same for two streams: queries q [S,H] of one, keys and values kv [S,2H] (side by side) of the other. A row sees what its
+  /// mask does not hide, and never its own position. A row that sees nothing has ctx 0 and lse 0.
+  virtual void masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+                                        Dropout dropout, Tensor ctx, Tensor lse) = 0;
+  /// d_q = dL/dq, d_kv = dL/dkv.
+  virtual void masked_attention_backward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, ConstTensor ctx,
+                                         ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q, Tensor d_kv) = 0;
+
   // ---- sentence vectors ---------------------------------------------------------------------------------------
   /// y[b] = first, mean or last token of text b.   x [S,H] in the compute dtype, y [B,H] f32 (f64 for f64).
   virtual void pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) = 0;
@@ -105,6 +113,19 @@ class Backend {
   virtual void log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) = 0;
   /// x[i,j] = weight exp(scale x[i,j] - lse[i]), in place: the softmax part of a cross-entropy gradient.
   virtual void softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) = 0;
+
+  /// Cross-entropy over columns [first, first + K) of a wider row of logits, tile after tile.   logits [R,K], labels [R],
+  /// lse and target [R], all wide. lse[i] = log(exp(lse[i]) + sum_j exp(logits[i,j])), where the tile with first == 0 starts anew;
+  /// target[i] = logits[i, labels[i] - first] where the label lies in the tile. Stable. The loss of row i is lse[i] - target[i].
+  virtual void cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse, Tensor target) = 0;
+  /// d_logits[i,j] = weight (exp(logits[i,j] - lse[i]) - [labels[i] == first + j]), with the lse of whole rows. d_logits [R,K] is
+  /// wide or bf16 and may be logits, which is overwritten in any case.
+  virtual void cross_entropy_backward(Tensor logits, std::span<const int32_t> labels, int64_t first, ConstTensor lse, double weight,
+                                      Tensor d_logits) = 0;
+  /// y[i] = x[places[i]].   x [S,K], y [R,K] of the same dtype, places [R] below S.
+  virtual void select_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) = 0;
+  /// y[places[i]] = x[i]; other rows of y stay.   x [R,K], y [S,K], places [R] all different.
+  virtual void place_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) = 0;
 
   // ---- whole vectors ------------------------------------------------------------------------------------------
   /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first.

@@ -1,4 +1,4 @@
-// TokenBatch, Pairs and Batch: what data hands to training. Ragged: no padding and no padding mask.
+// TokenBatch, Pairs, MaskedTexts and Batch: what data hands to training. Ragged: no padding and no padding mask.
 #pragma once
 
 #include <span>
@@ -38,6 +38,30 @@ struct Pairs {
   bool in_batch_negatives = true;           // false: this batch's source says that other queries' passages are no negatives
 };
 
+/// Which positions of its own text each row of an attention may not see: a few masks a text, kept as bits, and for each row the
+/// number of one of them. Besides, no row sees its own position.
+struct KeyMasks {
+  std::span<const uint64_t> bits;    // mask m of text b: words(T) words from first[b] + m words(T); a set bit hides its position
+  std::span<const int64_t> first;    // [B] places in bits
+  std::span<const uint8_t> of_row;   // [S] the number of the row's mask among those of its text
+  static int64_t words(int64_t length) { return (length + 63) / 64; }
+  /// The words of the mask of row i of text b, which has `length` tokens and begins at token `begin` of the batch.
+  const uint64_t* row(int64_t b, int64_t begin, int64_t length, int64_t i) const {
+    return bits.data() + first[static_cast<size_t>(b)] + words(length) * of_row[static_cast<size_t>(begin + i)];
+  }
+};
+
+/// The label of a token that is not to be predicted.
+inline constexpr int32_t no_label = -1;
+
+/// What masked-language-model training adds to a batch of single texts, whose ids are the encoder's input, masks included.
+struct MaskedTexts {
+  std::span<const int32_t> labels;           // [S] the ids that the encoder predicts; no_label elsewhere
+  std::span<const int32_t> decoder_ids;      // [S] the decoder's input
+  std::span<const int32_t> decoder_labels;   // [S] the ids that the decoder predicts; no_label elsewhere
+  KeyMasks decoder_masks;                    // of enhanced decoding; empty for basic decoding
+};
+
 /// One rank's share of one part of a step. Owns its memory; views are valid while it lives and is not moved from.
 struct Batch {
   std::vector<int32_t> ids;
@@ -47,12 +71,17 @@ struct Batch {
   std::vector<uint64_t> query_hash, passage_hash, passage_document;
   std::vector<double> scores, teacher_scores;
   std::vector<int64_t> rank_queries;
+  std::vector<int32_t> mlm_labels, decoder_ids, decoder_labels;   // of masked texts; then group is 0 and the queries are the texts
+  std::vector<uint64_t> mask_bits;
+  std::vector<int64_t> mask_first;
+  std::vector<uint8_t> mask_of_row;
   std::vector<int64_t> rows;                // [B] global row ids
   int64_t queries = 0, group = 1, first_query = 0, global_queries = 0;
   int source = 0;                           // which source the whole global batch comes from
   bool in_batch_negatives = true;
 
   TokenBatch tokens() const { return {ids, offsets, keys, second}; }
+  MaskedTexts masked() const { return {mlm_labels, decoder_ids, decoder_labels, {mask_bits, mask_first, mask_of_row}}; }
   Pairs pairs() const {
     return {queries,      group,        first_query,      global_queries, rank_queries,   query_hash,
             passage_hash, passage_document, scores, teacher_scores, in_batch_negatives};

@@ -1,6 +1,8 @@
 // What must hold of the operands of every operation of core/backend.h: shapes and dtypes.
 #include "core/cpu/checks.h"
 
+#include <algorithm>
+
 namespace lodestone::checks {
 namespace {
 
@@ -143,6 +145,42 @@ void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_
   dtype(op, "lse", lse, wide(qkv.dtype()));
   for (int64_t b = 0; b < tokens.texts(); ++b)
     LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= 65536, op, ": text ", b, " has ", tokens.length(b), " tokens");
+}
+
+void masked_attention(const char* op, const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+                      const Dropout& d, ConstTensor ctx, ConstTensor lse) {
+  token_rows(op, "q", tokens, q);
+  compute_dtype(op, "q", q);
+  dropout(op, tokens, d);
+  LODE_CHECK(heads > 0 && heads <= 65536 && q.dim(1) % heads == 0, op, ": q ", q.shape(), " does not split into ", heads, " heads");
+  shape(op, "kv", kv, {q.dim(0), 2 * q.dim(1)});
+  dtype(op, "kv", kv, q.dtype());
+  same(op, "ctx", q, ctx);
+  shape(op, "lse", lse, {q.dim(0), heads});
+  dtype(op, "lse", lse, wide(q.dtype()));
+  LODE_CHECK(std::ssize(masks.first) == tokens.texts() && std::ssize(masks.of_row) == tokens.tokens(), op, ": masks of ", masks.first.size(),
+             " texts and ", masks.of_row.size(), " rows for ", tokens.texts(), " texts of ", tokens.tokens(), " tokens");
+  for (int64_t b = 0; b < tokens.texts(); ++b) {
+    const int64_t length = tokens.length(b);
+    LODE_CHECK(length >= 0 && length <= 65536, op, ": text ", b, " has ", length, " tokens");
+    const auto rows = masks.of_row.subspan(static_cast<size_t>(tokens.offsets[static_cast<size_t>(b)]), static_cast<size_t>(length));
+    const int64_t count = rows.empty() ? 0 : int64_t{*std::max_element(rows.begin(), rows.end())} + 1;
+    const int64_t first = masks.first[static_cast<size_t>(b)];
+    LODE_CHECK(first >= 0 && first + count * KeyMasks::words(length) <= std::ssize(masks.bits), op, ": the masks of text ", b,
+               " lie outside their ", masks.bits.size(), " words");
+  }
+}
+
+void cross_entropy(const char* op, ConstTensor logits, std::span<const int32_t> labels, ConstTensor lse) {
+  row_statistic(op, logits, lse);
+  LODE_CHECK(std::ssize(labels) == logits.dim(0), op, ": ", labels.size(), " labels for ", logits.dim(0), " rows");
+}
+
+void chosen_rows(const char* op, ConstTensor many, std::span<const int64_t> places, ConstTensor few) {
+  matrix(op, "x", many);
+  shape(op, "the chosen rows", few, {std::ssize(places), many.dim(1)});
+  dtype(op, "the chosen rows", few, many.dtype());
+  for (const int64_t place : places) LODE_CHECK(place >= 0 && place < many.dim(0), op, ": row ", place, " of ", many.dim(0));
 }
 
 void pool(const char* op, const TokenBatch& tokens, ConstTensor x, ConstTensor y) {

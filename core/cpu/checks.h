@@ -35,6 +35,13 @@ void same(const char* op, const char* name, ConstTensor x, ConstTensor y);
 
 void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& dropout, ConstTensor ctx, ConstTensor lse);
 
+void masked_attention(const char* op, const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+                      const Dropout& dropout, ConstTensor ctx, ConstTensor lse);
+/// logits [R,K] wide; R labels; lse [R].
+void cross_entropy(const char* op, ConstTensor logits, std::span<const int32_t> labels, ConstTensor lse);
+/// Matrices of equal width and dtype; `few` has a row for each place, `many` all that are named.
+void chosen_rows(const char* op, ConstTensor many, std::span<const int64_t> places, ConstTensor few);
+
 /// x [S,H] in a compute dtype, y [B,H] in its wide dtype.
 void pool(const char* op, const TokenBatch& tokens, ConstTensor x, ConstTensor y);
 /// x [B,E], y [B,d], norms [B], all f32 or all f64.

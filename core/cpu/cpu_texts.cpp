@@ -1,5 +1,6 @@
-// CpuBackend: what works on whole texts and sentence vectors - attention, pooling, L2 normalisation, row statistics.
+// CpuBackend: pooling, L2 normalisation, row statistics, cross-entropy, and choosing rows.
 #include <cmath>
+#include <cstring>
 
 #include "core/cpu/checks.h"
 #include "core/cpu/cpu_backend.h"
@@ -11,79 +12,7 @@ namespace {
 
 constexpr float smallest_norm = 1e-12f;
 
-int64_t longest(const TokenBatch& tokens) {
-  int64_t length = 0;
-  for (int64_t b = 0; b < tokens.texts(); ++b) length = std::max(length, tokens.length(b));
-  return length;
-}
-
-/// The operands that forward and backward share for head a of text b.
-template <class T>
-vec::AttentionHead<T> head_of(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& dropout, int64_t b, int64_t a,
-                              float* scratch) {
-  const int64_t hidden = qkv.dim(1) / 3, size = hidden / heads, first = tokens.offsets[static_cast<size_t>(b)];
-  const T* q = elements<T>(qkv) + first * 3 * hidden + a * size;
-  const uint32_t threshold = dropout_threshold(dropout.p);
-  vec::AttentionHead<T> h{};
-  h.q = q;
-  h.k = q + hidden;
-  h.v = q + 2 * hidden;
-  h.length = tokens.length(b);
-  h.size = size;
-  h.qkv_stride = 3 * hidden;
-  h.ctx_stride = hidden;
-  h.lse_stride = heads;
-  h.scale = 1.0f / std::sqrt(static_cast<float>(size));
-  h.key = dropout.key.value();
-  h.text = threshold == 0 ? 0 : tokens.keys[static_cast<size_t>(b)];
-  h.head = static_cast<uint32_t>(a);
-  h.threshold = threshold;
-  h.keep = static_cast<float>(1.0 / (1.0 - threshold / 65536.0));
-  h.scratch = scratch;
-  return h;
-}
-
 }  // namespace
-
-void CpuBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
-  if (qkv.dtype() == DType::f64) return reference_.attention_forward(tokens, qkv, heads, dropout, ctx, lse);
-  checks::attention("attention_forward", tokens, qkv, heads, dropout, ctx, lse);
-  const int64_t hidden = ctx.dim(1), size = hidden / heads, need = table_.attention_scratch(longest(tokens), size);
-  float* scratch = scratch_.take<float>(need * threads());
-  by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    parallel_.items(tokens.texts() * heads, [&](int64_t item, int thread) {
-      const int64_t b = item / heads, a = item % heads, first = tokens.offsets[static_cast<size_t>(b)];
-      auto h = head_of<T>(tokens, qkv, heads, dropout, b, a, scratch + need * thread);
-      h.ctx = elements<T>(ctx) + first * hidden + a * size;
-      h.lse = elements<float>(lse) + first * heads + a;
-      kernels.attention_forward(h);
-    });
-  });
-}
-
-void CpuBackend::attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
-                                    int64_t heads, Dropout dropout, Tensor d_qkv) {
-  if (qkv.dtype() == DType::f64) return reference_.attention_backward(tokens, qkv, ctx, lse, d_ctx, heads, dropout, d_qkv);
-  const char* op = "attention_backward";
-  checks::attention(op, tokens, qkv, heads, dropout, ctx, lse);
-  checks::same(op, "d_ctx", ctx, d_ctx);
-  checks::same(op, "d_qkv", qkv, d_qkv);
-  const int64_t hidden = ctx.dim(1), size = hidden / heads, need = table_.attention_scratch(longest(tokens), size);
-  float* scratch = scratch_.take<float>(need * threads());
-  by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    parallel_.items(tokens.texts() * heads, [&](int64_t item, int thread) {
-      const int64_t b = item / heads, a = item % heads, first = tokens.offsets[static_cast<size_t>(b)];
-      auto h = head_of<T>(tokens, qkv, heads, dropout, b, a, scratch + need * thread);
-      h.saved_ctx = elements<T>(ctx) + first * hidden + a * size;
-      h.saved_lse = elements<float>(lse) + first * heads + a;
-      h.d_ctx = elements<T>(d_ctx) + first * hidden + a * size;
-      h.dq = elements<T>(d_qkv) + first * 3 * hidden + a * size;
-      h.dk = h.dq + hidden;
-      h.dv = h.dq + 2 * hidden;
-      kernels.attention_backward(h);
-    });
-  });
-}
 
 void CpuBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) {
   if (x.dtype() == DType::f64) return reference_.pool_forward(tokens, x, pooling, y);
@@ -167,6 +96,62 @@ void CpuBackend::softmax_rows(Tensor x, double scale, ConstTensor lse, double we
     for (int64_t i = begin; i < end; ++i)
       table_.softmax(elements<float>(x) + i * x.dim(1), x.dim(1), static_cast<float>(scale), elements<float>(lse)[i],
                      static_cast<float>(weight));
+  });
+}
+
+void CpuBackend::cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse, Tensor target) {
+  if (logits.dtype() == DType::f64) return reference_.cross_entropy_forward(logits, labels, first, lse, target);
+  checks::cross_entropy("cross_entropy_forward", logits, labels, lse);
+  checks::row_statistic("cross_entropy_forward", logits, target);
+  const int64_t columns = logits.dim(1);
+  parallel_.ranges(logits.dim(0), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = elements<float>(logits) + i * columns;
+      const float sum = table_.log_sum_exp(row, columns, 1.0f), before = elements<float>(lse)[i];
+      const float top = first == 0 ? sum : std::max(sum, before), low = first == 0 ? sum : std::min(sum, before);
+      elements<float>(lse)[i] = first == 0 ? sum : top + std::log1p(std::exp(low - top));
+      const int64_t j = labels[static_cast<size_t>(i)] - first;
+      if (j >= 0 && j < columns) elements<float>(target)[i] = row[j];
+    }
+  });
+}
+
+void CpuBackend::cross_entropy_backward(Tensor logits, std::span<const int32_t> labels, int64_t first, ConstTensor lse, double weight,
+                                        Tensor d_logits) {
+  if (logits.dtype() == DType::f64) return reference_.cross_entropy_backward(logits, labels, first, lse, weight, d_logits);
+  const char* op = "cross_entropy_backward";
+  checks::cross_entropy(op, logits, labels, lse);
+  checks::shape(op, "d_logits", d_logits, logits.shape());
+  if (d_logits.dtype() != DType::bf16) checks::dtype(op, "d_logits", d_logits, DType::f32);
+  const int64_t columns = logits.dim(1);
+  by_storage(table_, d_logits.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
+    parallel_.ranges(logits.dim(0), 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float* row = elements<float>(logits) + i * columns;
+        table_.softmax(row, columns, 1.0f, elements<float>(lse)[i], static_cast<float>(weight));
+        const int64_t j = labels[static_cast<size_t>(i)] - first;
+        if (j >= 0 && j < columns) row[j] -= static_cast<float>(weight);
+        if (d_logits.bytes() != logits.bytes()) kernels.from_float(row, elements<T>(d_logits) + i * columns, columns);
+      }
+    });
+  });
+}
+
+void CpuBackend::select_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) {
+  checks::chosen_rows("select_rows", x, places, y);
+  const int64_t row = x.dim(1) * static_cast<int64_t>(size_of(x.dtype()));
+  parallel_.ranges(std::ssize(places), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(y.bytes() + i * row, x.bytes() + places[static_cast<size_t>(i)] * row, static_cast<size_t>(row));
+  });
+}
+
+void CpuBackend::place_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) {
+  checks::chosen_rows("place_rows", y, places, x);
+  const int64_t row = x.dim(1) * static_cast<int64_t>(size_of(x.dtype()));
+  parallel_.ranges(std::ssize(places), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(y.bytes() + places[static_cast<size_t>(i)] * row, x.bytes() + i * row, static_cast<size_t>(row));
   });
 }
 

@@ -25,6 +25,15 @@ class Embedding {
   void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy,
                 Tensor grads) const;
 
+  /// The same with rows of `words` [.,H] (wide dtype) in place of the word table's, and their gradient added into d_words.
+  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, ConstTensor words, const Saved& saved,
+               const Activation& y) const;
+  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy, Tensor d_words,
+                Tensor grads) const;
+
+  /// The position table, or its gradient, in a flat vector.   [P,H]
+  Tensor positions(Tensor flat) const { return table(flat, position_); }
+
  private:
   Tensor table(Tensor flat, Slice slice) const { return flat.slice(slice).reshape({slice.count() / hidden_, hidden_}); }
 

@@ -50,10 +50,17 @@ void Encoder::forward(Exec& ex, const TokenBatch& tokens, Tensor emb) const {
 }
 
 EncoderSaved* Encoder::forward_saved(Exec& ex, const TokenBatch& tokens, Tensor emb) const {
+  EncoderSaved* saved = forward_tokens(ex, tokens);
+  if (tokens.texts() == 0) return saved;
+  saved->head = head_.take(ex, tokens.texts());
+  head_.forward(ex, params_, tokens, saved->inputs.back(), saved->head, emb);
+  return saved;
+}
+
+EncoderSaved* Encoder::forward_tokens(Exec& ex, const TokenBatch& tokens) const {
   const int64_t rows = tokens.tokens(), H = config_.encoder.hidden, L = config_.encoder.layers;
   EncoderSaved& saved = arena_objects<EncoderSaved>(ex.arena, 1)[0];
   if (tokens.texts() == 0) return &saved;
-  saved.head = head_.take(ex, tokens.texts());
   saved.embedding = embedding_.take(ex, rows);
   saved.inputs = arena_objects<Activation>(ex.arena, L + 1);
   for (Activation& x : saved.inputs) x = take_rows(ex, ex.compute, rows, H, Padding::zero);
@@ -68,22 +75,26 @@ EncoderSaved* Encoder::forward_saved(Exec& ex, const TokenBatch& tokens, Tensor 
     const BlockSaved state = saved.blocks.empty() ? blocks_[l].take(ex, rows, Keep::nothing) : saved.blocks[l];
     blocks_[l].forward(ex, params_, tokens, saved.inputs[l], state, saved.inputs[l + 1]);
   }
-  head_.forward(ex, params_, tokens, saved.inputs.back(), saved.head, emb);
   return &saved;
 }
 
 void Encoder::backward(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, ConstTensor d_emb, Tensor grads,
                        const std::function<void(Slice)>& ready) const {
+  const auto scope = ex.arena.scope();
+  const Activation d = take_rows(ex, ex.compute, tokens.tokens(), config_.encoder.hidden, Padding::zero);
+  if (tokens.texts() > 0) head_.backward(ex, params_, tokens, saved->head, d_emb, d, grads);
+  if (ready && head_.slice().count() > 0) ready(head_.slice());
+  backward_tokens(ex, tokens, saved, d, grads, ready);
+}
+
+// d is dL/d output of the current block.
+void Encoder::backward_tokens(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, const Activation& d, Tensor grads,
+                              const std::function<void(Slice)>& ready) const {
   const bool any = tokens.texts() > 0;
   const auto done = [&](Slice slice) {
     if (ready && slice.count() > 0) ready(slice);
   };
-  const auto scope = ex.arena.scope();
   const int64_t rows = tokens.tokens(), H = config_.encoder.hidden;
-  const Activation d = take_rows(ex, ex.compute, rows, H, Padding::zero);   // dL/d output of the current block
-
-  if (any) head_.backward(ex, params_, tokens, saved->head, d_emb, d, grads);
-  done(head_.slice());
   for (size_t l = blocks_.size(); l-- > 0;) {
     const auto inner = ex.arena.scope();
     if (any && saved->blocks.empty()) {

@@ -49,6 +49,12 @@ class Encoder {
   void backward(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, ConstTensor d_emb, Tensor grads,
                 const std::function<void(Slice)>& ready) const;
 
+  /// The two without pooling and head: the vectors of all tokens [S,H] are saved->inputs.back().
+  EncoderSaved* forward_tokens(Exec& ex, const TokenBatch& tokens) const;
+  /// d [S,H] = dL/d token vectors, padding rows zero, is overwritten. ready is called as by backward, but not for the head.
+  void backward_tokens(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, const Activation& d, Tensor grads,
+                       const std::function<void(Slice)>& ready) const;
+
   /// Bytes of ex.arena that forward_saved() keeps for a chunk of `tokens` tokens in `texts` texts, exactly.
   size_t saved_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
   /// Bytes of ex.arena that the hungriest call of the three needs for such a chunk, beyond what forward_saved() keeps. Exact.

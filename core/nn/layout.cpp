@@ -1,6 +1,7 @@
 #include "core/nn/layout.h"
 
 #include "core/nn/reranker.h"
+#include "core/nn/retromae.h"
 
 namespace lodestone {
 
@@ -32,25 +33,34 @@ NormParams norm_params(const ParamLayout& layout, const std::string& prefix, dou
   return {layout.find(prefix + "LayerNorm.weight").slice, layout.find(prefix + "LayerNorm.bias").slice, eps};
 }
 
+/// One transformer layer.
+void add_block(ParamLayout& layout, const EncoderConfig& config, const std::string& prefix) {
+  const int64_t H = config.hidden, F = config.feed_forward;
+  const std::string self = prefix + "attention.self.";
+  for (const char* name : {"query", "key", "value"}) layout.add(self + name + ".weight", {H, H}, Decay::yes);
+  for (const char* name : {"query", "key", "value"}) layout.add(self + name + ".bias", {H}, Decay::no);
+  add_dense(layout, prefix + "attention.output.", H, H);
+  add_norm(layout, prefix + "attention.output.", H);
+  add_dense(layout, prefix + "intermediate.", F, H);
+  add_dense(layout, prefix + "output.", H, F);
+  add_norm(layout, prefix + "output.", H);
+}
+
+ResidualNorm attention_norm(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
+  return ResidualNorm(norm_params(layout, prefix + "attention.output.", config.layer_norm_eps), config.hidden_dropout, layer,
+                      Place::attention_output);
+}
+
 /// Embeddings and blocks.
 ParamLayout encoder_layout(const EncoderConfig& c) {
-  const int64_t H = c.hidden, F = c.feed_forward;
+  const int64_t H = c.hidden;
   LODE_CHECK(c.heads >= 1 && H % c.heads == 0, "hidden size ", H, " is not divisible by ", c.heads, " attention heads");
   ParamLayout layout;
   layout.add("embeddings.word_embeddings.weight", {c.vocab, H}, Decay::yes);
   layout.add("embeddings.position_embeddings.weight", {c.positions, H}, Decay::yes);
   layout.add("embeddings.token_type_embeddings.weight", {c.types, H}, Decay::yes);
   add_norm(layout, "embeddings.", H);
-  for (int64_t l = 0; l < c.layers; ++l) {
-    const std::string block = block_prefix(l), self = block + "attention.self.";
-    for (const char* name : {"query", "key", "value"}) layout.add(self + name + ".weight", {H, H}, Decay::yes);
-    for (const char* name : {"query", "key", "value"}) layout.add(self + name + ".bias", {H}, Decay::no);
-    add_dense(layout, block + "attention.output.", H, H);
-    add_norm(layout, block + "attention.output.", H);
-    add_dense(layout, block + "intermediate.", F, H);
-    add_dense(layout, block + "output.", H, F);
-    add_norm(layout, block + "output.", H);
-  }
+  for (int64_t l = 0; l < c.layers; ++l) add_block(layout, c, block_prefix(l));
   return layout;
 }
 
@@ -74,6 +84,18 @@ ParamLayout reranker_layout(const RerankerConfig& config) {
   return layout;
 }
 
+ParamLayout retromae_layout(const EmbedderConfig& config) {
+  if (config.head)
+    throw Error(ExitCode::usage, "config", "RetroMAE trains an encoder without a dense head", "add the head in the next stage");
+  ParamLayout layout = embedder_layout(config);
+  const int64_t H = config.encoder.hidden;
+  add_block(layout, config.encoder, retromae_decoder_prefix);
+  add_dense(layout, "cls.predictions.transform.", H, H);
+  add_norm(layout, "cls.predictions.transform.", H);
+  layout.add("cls.predictions.bias", {config.encoder.vocab}, Decay::no);
+  return layout;
+}
+
 Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout) {
   const NormParams norm = norm_params(layout, "embeddings.", config.layer_norm_eps);
   const std::string word = "embeddings.word_embeddings.weight";
@@ -82,17 +104,45 @@ Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout)
                    span_of(layout, word, "embeddings.LayerNorm.bias"), config.hidden, config.hidden_dropout);
 }
 
-Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t layer) {
-  const std::string block = block_prefix(layer), self = block + "attention.self.", attention = block + "attention.output.";
+SelfAttention make_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
+  const std::string self = prefix + "attention.self.";
   const int64_t H = config.hidden;
   const Linear qkv(H, 3 * H, span_of(layout, self + "query.weight", self + "value.weight"),
                    span_of(layout, self + "query.bias", self + "value.bias"));
-  const ResidualNorm first(norm_params(layout, attention, config.layer_norm_eps), config.hidden_dropout, layer, Place::attention_output);
-  const ResidualNorm second(norm_params(layout, block + "output.", config.layer_norm_eps), config.hidden_dropout, layer,
-                            Place::feed_forward_output);
-  return Block(SelfAttention(qkv, dense(layout, attention), first, config.heads, config.attention_dropout, layer),
-               Mlp(dense(layout, block + "intermediate."), dense(layout, block + "output."), second),
-               span_of(layout, self + "query.weight", block + "output.LayerNorm.bias"));
+  return SelfAttention(qkv, dense(layout, prefix + "attention.output."), attention_norm(config, layout, prefix, layer), config.heads,
+                       config.attention_dropout, layer);
+}
+
+TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
+  const std::string self = prefix + "attention.self.";
+  const int64_t H = config.hidden;
+  const Linear q(H, H, layout.find(self + "query.weight").slice, layout.find(self + "query.bias").slice);
+  const Linear kv(H, 2 * H, span_of(layout, self + "key.weight", self + "value.weight"), span_of(layout, self + "key.bias", self + "value.bias"));
+  return TwoStreamAttention(q, kv, dense(layout, prefix + "attention.output."), attention_norm(config, layout, prefix, layer), config.heads,
+                            config.attention_dropout, layer);
+}
+
+Mlp make_mlp(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
+  const ResidualNorm norm(norm_params(layout, prefix + "output.", config.layer_norm_eps), config.hidden_dropout, layer,
+                          Place::feed_forward_output);
+  return Mlp(dense(layout, prefix + "intermediate."), dense(layout, prefix + "output."), norm);
+}
+
+Slice block_slice(const ParamLayout& layout, const std::string& prefix) {
+  return span_of(layout, prefix + "attention.self.query.weight", prefix + "output.LayerNorm.bias");
+}
+
+Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t layer) {
+  const std::string block = block_prefix(layer);
+  return Block(make_attention(config, layout, block, layer), make_mlp(config, layout, block, layer), block_slice(layout, block));
+}
+
+MlmHead make_mlm_head(const EncoderConfig& config, const ParamLayout& layout, MlmTile tile) {
+  const std::string transform = "cls.predictions.transform.";
+  const Slice bias = layout.find("cls.predictions.bias").slice;
+  return MlmHead(dense(layout, transform), norm_params(layout, transform, config.layer_norm_eps),
+                 layout.find("embeddings.word_embeddings.weight").slice, bias, {layout.find(transform + "dense.weight").slice.begin, bias.end},
+                 tile);
 }
 
 Head make_head(const EmbedderConfig& config, const ParamLayout& layout) {

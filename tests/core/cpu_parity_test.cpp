@@ -224,6 +224,85 @@ TEST_P(CpuParity, Attention) {
     }
 }
 
+TEST_P(CpuParity, MaskedAttention) {
+  const Texts texts({1, 13, 0, 60, 128, 131, 20});
+  const test::RandomMasks masks(texts.batch(), 5, 6);
+  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {2, 7}})
+    for (const double p : {0.0, 0.1}) {
+      const int64_t S = texts.tokens(), H = heads * D;
+      const Dropout dropout{p, Key(4).with("attention")};
+      const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+      run([&](Backend& be, auto pick) {
+        be.masked_attention_forward(texts.batch(), masks.view(), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
+      });
+      expect_same("ctx", ctx);
+      expect_same("lse", lse);
+      const Operand d_ctx = activation({S, H}, 4), d_q = activation({S, H}, 5), d_kv = activation({S, 2 * H}, 7);
+      run([&](Backend& be, auto pick) {
+        be.masked_attention_backward(texts.batch(), masks.view(), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout,
+                                     pick(d_q), pick(d_kv));
+      });
+      expect_same("d_q", d_q);
+      expect_same("d_kv", d_kv);
+    }
+}
+
+// A hidden key has no weight at all, not a small one: what it holds may be anything.
+TEST_P(CpuParity, HiddenKeysChangeNoBit) {
+  const Texts texts({70});
+  const test::RandomMasks masks(texts.batch(), 12);
+  const int64_t S = texts.tokens(), heads = 2, H = 40, hidden_key = 33;
+  const Dropout dropout{0.1, Key(4).with("attention")};
+  const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+  const auto forward = [&] {
+    fast_.masked_attention_forward(texts.batch(), masks.view(), q.fast, kv.fast, heads, dropout, ctx.fast, lse.fast);
+    return std::vector<std::byte>(ctx.fast.bytes(), ctx.fast.bytes() + ctx.fast.size_bytes());
+  };
+  const auto before = forward();
+  const Tensor key = kv.fast.rows(hidden_key, hidden_key + 1);
+  fast_.axpy(1e4, key, key);
+  const auto after = forward();
+  const auto row = static_cast<std::ptrdiff_t>(ctx.fast.size_bytes()) / S;
+  int64_t blind = 0;
+  for (int64_t i = 0; i < S; ++i) {
+    const bool hides = i == hidden_key || (masks.view().row(0, 0, S, i)[0] >> hidden_key & 1) != 0;
+    const bool equal = std::equal(before.begin() + i * row, before.begin() + (i + 1) * row, after.begin() + i * row);
+    EXPECT_EQ(equal, hides) << i;
+    blind += hides;
+  }
+  EXPECT_GT(blind, 10);
+  EXPECT_LT(blind, 60);
+}
+
+TEST_P(CpuParity, CrossEntropyInTiles) {
+  for (const auto& [R, K] : {std::pair{4, 2}, {9, 33}, {5, 1003}}) {
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < R; ++i) labels.push_back(static_cast<int32_t>(i * 400 % (2 * K)));
+    const Operand left = wide({R, K}, 1, 20), right = wide({R, K}, 2, 20), lse = wide({R}, 3), target = wide({R}, 4);
+    run([&](Backend& be, auto pick) {
+      be.cross_entropy_forward(pick(left), labels, 0, pick(lse), pick(target));
+      be.cross_entropy_forward(pick(right), labels, K, pick(lse), pick(target));
+    });
+    expect_same("lse", lse);
+    expect_same("target", target);
+    const Operand d = activation({R, K}, 5);
+    fast_.cross_entropy_backward(right.fast, labels, K, lse.fast, 0.25, d.fast);
+    reference_.cross_entropy_backward(right.reference, labels, K, lse.reference, 0.25, d.reference);
+    expect_same("d_logits", d);
+    run([&](Backend& be, auto pick) { be.cross_entropy_backward(pick(left), labels, 0, pick(lse), 0.25, pick(left)); });
+    expect_same("d_logits in place", left);
+  }
+}
+
+TEST_P(CpuParity, RowsAreChosenAndPutBack) {
+  const Operand x = activation({50, 33}, 1), few = activation({3, 33}, 2), y = activation({50, 33}, 3);
+  const std::vector<int64_t> places = {49, 0, 17};
+  run([&](Backend& be, auto pick) { be.select_rows(pick(x), places, pick(few)), be.place_rows(pick(few), places, pick(y)); });
+  expect_same("chosen", few, 0);
+  expect_same("put back", y, 0);
+  EXPECT_THROW(fast_.select_rows(x.fast, std::vector<int64_t>{0, 1, 50}, few.fast), Error);
+}
+
 TEST_P(CpuParity, SentenceVectors) {
   const Texts texts({4, 1, 0, 33});
   const int64_t S = texts.tokens(), B = 4, H = 52;

@@ -40,6 +40,28 @@ struct Texts {
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 };
 
+/// Masks for masked attention over texts: `count` a text, each hiding about half of the positions behind the first, and for every
+/// row a random one of them. A text named by `blind` has a mask that hides everything.
+struct RandomMasks {
+  std::vector<uint64_t> bits;
+  std::vector<int64_t> first;
+  std::vector<uint8_t> of_row;
+  RandomMasks(const TokenBatch& tokens, int64_t count, int64_t blind = -1) {
+    const Key key = Key(31).with("masks");
+    for (int64_t b = 0; b < tokens.texts(); ++b) {
+      const int64_t words = KeyMasks::words(tokens.length(b));
+      first.push_back(std::ssize(bits));
+      for (int64_t w = 0; w < count * words; ++w) {
+        const uint64_t drawn = key.bits(bits.size());
+        bits.push_back(b == blind ? ~uint64_t{0} : w % words == 0 ? drawn & ~uint64_t{1} : drawn);
+      }
+      for (int64_t i = 0; i < tokens.length(b); ++i)
+        of_row.push_back(static_cast<uint8_t>(key.with("row").bits(of_row.size()) % static_cast<uint64_t>(count)));
+    }
+  }
+  KeyMasks view() const { return {bits, first, of_row}; }
+};
+
 /// Compares `gradient` with central differences of `loss`, a smooth function of `values` of size and curvature about 1.
 /// Step h = 1e-5: truncation h^2 |f'''| / 6 is about 1e-11 times the third derivative, rounding 2^-52 |f| / h about 1e-10
 /// for |f| up to a few units; 2e-8 leaves room for third derivatives and sums of a few hundred.

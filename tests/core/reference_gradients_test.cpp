@@ -52,6 +52,54 @@ TEST(ReferenceGradients, Attention) {
   expect_gradient("qkv", qkv, d_qkv, loss);
 }
 
+TEST(ReferenceGradients, MaskedAttentionOfTwoStreams) {
+  ReferenceBackend be;
+  const Texts texts({4, 1, 3, 5});
+  const test::RandomMasks masks(texts.batch(), 3, 2);
+  const int64_t S = texts.tokens(), A = 2, H = 6;
+  const Dropout dropout{0.25, Key(2).with("attention")};
+  Values q = random_values(S * H, 1, 1.5), kv = random_values(S * 2 * H, 2, 1.5), r = random_values(S * H, 3), ctx(r.size());
+  Values lse(static_cast<size_t>(S * A)), d_q(q.size(), NAN), d_kv(kv.size(), NAN);
+  const auto loss = [&] {
+    be.masked_attention_forward(texts.batch(), masks.view(), matrix(q, S, H), matrix(kv, S, 2 * H), A, dropout, matrix(ctx, S, H), matrix(lse, S, A));
+    return dot(r, ctx);
+  };
+  loss();
+  be.masked_attention_backward(texts.batch(), masks.view(), matrix(q, S, H), matrix(kv, S, 2 * H), matrix(ctx, S, H), matrix(lse, S, A),
+                               matrix(r, S, H), A, dropout, matrix(d_q, S, H), matrix(d_kv, S, 2 * H));
+  expect_gradient("q", q, d_q, loss);
+  expect_gradient("kv", kv, d_kv, loss);
+  EXPECT_GT(dot(d_kv, d_kv), 0.01);
+}
+
+TEST(ReferenceGradients, CrossEntropyInTilesOfAVocabulary) {
+  ReferenceBackend be;
+  const int64_t R = 3, V = 7, cut = 4;
+  const std::vector<int32_t> labels = {5, 0, 3};
+  Values logits = random_values(R * V, 1, 3), lse(3), target(3);
+  const auto tile = [&](int64_t first, int64_t end) {
+    Values part;
+    for (int64_t i = 0; i < R; ++i) part.insert(part.end(), logits.begin() + i * V + first, logits.begin() + i * V + end);
+    return part;
+  };
+  const auto loss = [&] {
+    Values left = tile(0, cut), right = tile(cut, V);
+    be.cross_entropy_forward(matrix(left, R, cut), labels, 0, vec(lse), vec(target));
+    be.cross_entropy_forward(matrix(right, R, V - cut), labels, cut, vec(lse), vec(target));
+    double sum = 0;
+    for (size_t i = 0; i < 3; ++i) sum += lse[i] - target[i];
+    return 0.7 * sum;
+  };
+  loss();
+  Values gradient(logits.size());
+  for (const auto& [first, end] : {std::pair{int64_t{0}, cut}, {cut, V}}) {
+    Values part = tile(first, end);
+    be.cross_entropy_backward(matrix(part, R, end - first), labels, first, vec(lse), 0.7, matrix(part, R, end - first));
+    for (int64_t i = 0; i < R; ++i) std::copy_n(part.begin() + i * (end - first), end - first, gradient.begin() + i * V + first);
+  }
+  expect_gradient("logits", logits, gradient, loss);
+}
+
 TEST(ReferenceGradients, GeluAndTanh) {
   ReferenceBackend be;
   Values x = random_values(40, 1, 4), r = random_values(40, 2), y(40), dx(40);

@@ -39,6 +39,11 @@ class ReferenceBackend : public Backend {
   void attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
                           int64_t heads, Dropout dropout, Tensor d_qkv) override;
 
+  void masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+                                Dropout dropout, Tensor ctx, Tensor lse) override;
+  void masked_attention_backward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, ConstTensor ctx,
+                                 ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q, Tensor d_kv) override;
+
   void pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) override;
   void pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling pooling, Tensor dx) override;
   void l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) override;
@@ -46,6 +51,11 @@ class ReferenceBackend : public Backend {
 
   void log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) override;
   void softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) override;
+  void cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse, Tensor target) override;
+  void cross_entropy_backward(Tensor logits, std::span<const int32_t> labels, int64_t first, ConstTensor lse, double weight,
+                              Tensor d_logits) override;
+  void select_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) override;
+  void place_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) override;
 
   void adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) override;
   double sum_squares(ConstTensor x) override;

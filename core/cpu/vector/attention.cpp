@@ -119,6 +119,22 @@ LODE_INLINE void row_factors(const AttentionHead<T>& h, int64_t query, float* fa
                  h.length - first, factors + first);
 }
 
+/// Whether rows have masks.
+enum class Sight { all, masked };
+
+/// Writes 1 for each of the keys [0, count) that a query row sees and 0 for the others; says whether it sees any. `seen` has whole
+/// vectors.
+template <class T>
+LODE_INLINE bool row_sight(const AttentionHead<T>& h, int64_t query, int64_t count, float* seen) {
+  const uint64_t* words = h.mask_bits + h.mask_words * h.mask_of_row[query];
+  for (int64_t j = 0; j < h.length; ++j) seen[j] = static_cast<float>(1 - (words[j / 64] >> (j % 64) & 1));
+  for (int64_t j = h.length; j < count; ++j) seen[j] = 0;
+  seen[query] = 0;
+  vf total{};
+  for (int64_t j = 0; j < count; j += lanes) total += load(seen + j);
+  return sum_of(total) > 0.0f;
+}
+
 /// The sum of exp(score - top) of a row, and top, its largest score.
 struct Softmax {
   float top, sum;
@@ -152,6 +168,27 @@ LODE_INLINE Softmax softmax_row(const AttentionHead<T>& h, int64_t query, float*
   return {top, sum_of(total)};
 }
 
+/// The same over the keys that the row sees; the others get 0. `keys` is their number rounded up to whole tiles. Where the row sees
+/// nothing, its log-sum is 0.
+template <class T>
+LODE_INLINE Softmax masked_softmax_row(const AttentionHead<T>& h, int64_t query, int64_t keys, float* score, float* factors, float* seen) {
+  if (!row_sight(h, query, keys, seen)) {
+    for (int64_t j = 0; j < keys; ++j) score[j] = 0;
+    return {0, 1};
+  }
+  vf tops = splat(-__builtin_inff());
+  for (int64_t j = 0; j < keys; j += lanes) tops = larger(load(seen + j) > 0.0f ? load(score + j) : splat(-__builtin_inff()), tops);
+  const float top = max_of(tops);
+  if (h.threshold != 0) row_factors(h, query, factors);
+  vf total{};
+  for (int64_t j = 0; j < keys; j += lanes) {
+    const vf e = load(seen + j) > 0.0f ? exponential_below_88(load(score + j) - top) : vf{};
+    store(score + j, h.threshold == 0 ? e : e * load(factors + j));
+    total += e;
+  }
+  return {top, sum_of(total)};
+}
+
 /// The parts of one head's scratch memory, in floats.
 struct Layout {
   int64_t keys, width;                                    // T and D rounded up to whole tiles
@@ -165,31 +202,36 @@ struct Layout {
 
 int64_t attention_scratch(int64_t length, int64_t size) {
   const Layout l(length, size);
-  return 6 * l.by_token + 2 * l.by_feature + 2 * l.block + l.factors + block_rows * (l.width + 1);
+  return 6 * l.by_token + 2 * l.by_feature + 2 * l.block + l.factors + l.keys + block_rows * (l.width + 1);
 }
 
-template <class T>
-void attention_forward(const AttentionHead<T>& h) {
+namespace {
+
+template <Sight sight, class T>
+void forward_of(const AttentionHead<T>& h) {
   const Layout l(h.length, h.size);
   float* free = h.scratch;
   const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
   const Packed q = take(l.by_token, l.width), k = take(l.by_token, l.width), v = take(l.by_token, l.width);
   const Packed k_transposed = take(l.by_feature, l.keys), inverse = take(block_rows, 0);
   const Packed p = take(l.block, l.keys), c = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
-  pack(h.q, h.qkv_stride, h.length, h.size, q);
-  pack(h.k, h.qkv_stride, h.length, h.size, k);
-  pack(h.v, h.qkv_stride, h.length, h.size, v);
+  const Packed seen = take(l.keys, 0);
+  pack(h.q, h.q_stride, h.length, h.size, q);
+  pack(h.k, h.kv_stride, h.length, h.size, k);
+  pack(h.v, h.kv_stride, h.length, h.size, v);
   transpose(k, h.length, h.size, h.scale, k_transposed);
   for (int64_t first = 0; first < h.length; first += block_rows) {
     const int64_t rest = h.length - first, rows = rest < block_rows ? rest : block_rows;
     product<Into::set>(rows, l.keys, h.size, {q.data + first * q.row, q.row, 1}, k_transposed, p);
     for (int64_t i = 0; i < rows; ++i) {
-      const Softmax row = softmax_row(h, first + i, p.data + i * p.row, factors.data);
+      float* score = p.data + i * p.row;
+      const Softmax row = sight == Sight::all ? softmax_row(h, first + i, score, factors.data)
+                                              : masked_softmax_row(h, first + i, l.keys, score, factors.data, seen.data);
       h.lse[(first + i) * h.lse_stride] = row.top + __builtin_logf(row.sum);
       inverse.data[i] = 1.0f / row.sum;
-      prefetch_next(h.q, h.qkv_stride, first + i, h.size);
-      prefetch_next(h.k, h.qkv_stride, first + i, h.size);
-      prefetch_next(h.v, h.qkv_stride, first + i, h.size);
+      prefetch_next(h.q, h.q_stride, first + i, h.size);
+      prefetch_next(h.k, h.kv_stride, first + i, h.size);
+      prefetch_next(h.v, h.kv_stride, first + i, h.size);
     }
     product<Into::set>(rows, l.width, h.length, {p.data, p.row, 1}, v, c);
     for (int64_t i = 0; i < rows; ++i) {
@@ -201,8 +243,8 @@ void attention_forward(const AttentionHead<T>& h) {
 
 // With probabilities p, factors z, g = d_ctx v^T and delta = d_ctx . ctx per row:
 // ds = p (z g - delta) / sqrt(D);  dq = ds k;  dk = ds^T q;  dv = (z p)^T d_ctx.
-template <class T>
-void attention_backward(const AttentionHead<T>& h) {
+template <Sight sight, class T>
+void backward_of(const AttentionHead<T>& h) {
   const Layout l(h.length, h.size);
   float* free = h.scratch;
   const auto take = [&](int64_t count, int64_t row) { return Packed{(free += count) - count, row}; };
@@ -210,9 +252,10 @@ void attention_backward(const AttentionHead<T>& h) {
   const Packed dk = take(l.by_token, l.width), dv = take(l.by_token, l.width);
   const Packed k_transposed = take(l.by_feature, l.keys), v_transposed = take(l.by_feature, l.keys);
   const Packed p = take(l.block, l.keys), g = take(l.block, l.keys), dq = take(block_rows * l.width, l.width), factors = take(l.factors, 0);
-  pack(h.q, h.qkv_stride, h.length, h.size, q);
-  pack(h.k, h.qkv_stride, h.length, h.size, k);
-  pack(h.v, h.qkv_stride, h.length, h.size, v);
+  const Packed seen = take(l.keys, 0);
+  pack(h.q, h.q_stride, h.length, h.size, q);
+  pack(h.k, h.kv_stride, h.length, h.size, k);
+  pack(h.v, h.kv_stride, h.length, h.size, v);
   pack(h.d_ctx, h.ctx_stride, h.length, h.size, dc);
   transpose(k, h.length, h.size, h.scale, k_transposed);
   transpose(v, h.length, h.size, 1.0f, v_transposed);
@@ -231,14 +274,17 @@ void attention_backward(const AttentionHead<T>& h) {
       });
       const float delta = sum_of(along), lse = h.saved_lse[(first + i) * h.lse_stride], scale = h.scale;
       if (h.threshold != 0) row_factors(h, first + i, factors.data);
-      prefetch_next(h.q, h.qkv_stride, first + i, h.size);
-      prefetch_next(h.k, h.qkv_stride, first + i, h.size);
-      prefetch_next(h.v, h.qkv_stride, first + i, h.size);
+      if constexpr (sight == Sight::masked) row_sight(h, first + i, l.keys, seen.data);
+      prefetch_next(h.q, h.q_stride, first + i, h.size);
+      prefetch_next(h.k, h.kv_stride, first + i, h.size);
+      prefetch_next(h.v, h.kv_stride, first + i, h.size);
       prefetch_next(h.d_ctx, h.ctx_stride, first + i, h.size);
       prefetch_next(h.saved_ctx, h.ctx_stride, first + i, h.size);
       float *prob = p.data + i * p.row, *grad = g.data + i * g.row;
       sweep(0, h.length, [&](int64_t j, auto) {
-        const vf e = exponential_below_88(load(prob + j) - lse), z = load(factors.data + j);
+        vf e = exponential_below_88(load(prob + j) - lse);
+        if constexpr (sight == Sight::masked) e = load(seen.data + j) > 0.0f ? e : vf{};   // the scores of hidden keys may be anything
+        const vf z = load(factors.data + j);
         store(grad + j, e * (z * load(grad + j) - delta) * scale);
         store(prob + j, e * z);
       });
@@ -248,14 +294,28 @@ void attention_backward(const AttentionHead<T>& h) {
     product<Into::set>(rows, l.width, h.length, {g.data, g.row, 1}, k, dq);
     for (int64_t i = 0; i < rows; ++i)
       sweep(0, h.size, [&](int64_t d, auto access) {
-        store(h.dq + (first + i) * h.qkv_stride + d, load(dq.data + i * dq.row + d), access);
+        store(h.dq + (first + i) * h.q_stride + d, load(dq.data + i * dq.row + d), access);
       });
   }
   for (int64_t t = 0; t < h.length; ++t)
     sweep(0, h.size, [&](int64_t d, auto access) {
-      store(h.dk + t * h.qkv_stride + d, load(dk.data + t * dk.row + d), access);
-      store(h.dv + t * h.qkv_stride + d, load(dv.data + t * dv.row + d), access);
+      store(h.dk + t * h.kv_stride + d, load(dk.data + t * dk.row + d), access);
+      store(h.dv + t * h.kv_stride + d, load(dv.data + t * dv.row + d), access);
     });
+}
+
+}  // namespace
+
+template <class T>
+void attention_forward(const AttentionHead<T>& h) {
+  if (h.mask_bits == nullptr) forward_of<Sight::all>(h);
+  else forward_of<Sight::masked>(h);
+}
+
+template <class T>
+void attention_backward(const AttentionHead<T>& h) {
+  if (h.mask_bits == nullptr) backward_of<Sight::all>(h);
+  else backward_of<Sight::masked>(h);
 }
 
 template void attention_forward(const AttentionHead<float>&);

@@ -40,7 +40,8 @@ struct NormBackward {
   RowMask mask;
 };
 
-/// One head of one text. Rows of q, k, v and of their gradients are 3H apart, rows of ctx and d_ctx H, of lse A.
+/// One head of one text. Rows of q and of its gradient are q_stride apart, of k, v and theirs kv_stride; rows of ctx and d_ctx H, of
+/// lse A. Where there is a mask for each row, a row sees the positions whose bits are not set, and never its own.
 template <class T>
 struct AttentionHead {
   const T *q, *k, *v;
@@ -49,7 +50,10 @@ struct AttentionHead {
   const T *saved_ctx, *d_ctx;         // backward reads these three
   const float* saved_lse;
   T *dq, *dk, *dv;                    // and writes these
-  int64_t length, size, qkv_stride, ctx_stride, lse_stride;   // T, D, 3H, H, A
+  int64_t length, size, q_stride, kv_stride, ctx_stride, lse_stride;
+  const uint64_t* mask_bits;          // null: every row sees all
+  const uint8_t* mask_of_row;         // [T] row i has the words from mask_bits + mask_words mask_of_row[i]
+  int64_t mask_words;
   float scale;                        // 1 / sqrt(D)
   uint64_t key, text;
   uint32_t head, threshold;

@@ -1,0 +1,261 @@
+// B2 to B4 at the level of layers: the two-stream decoder, basic decoding and the tied head against central differences in f64 with
+// dropout on, what a row may see, and what the switch of the query stream changes.
+#include <gtest/gtest.h>
+
+#include "core/nn/encoder.h"
+#include "core/nn/layout.h"
+#include "core/nn/mlm_decoder.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/tiny_model.h"
+
+namespace lodestone::test {
+namespace {
+
+/// A decoder's surroundings: parameters, texts of ids below the vocabulary, masks that hide about half of the positions.
+class RetroMaeLayers : public ::testing::Test {
+ protected:
+  EmbedderConfig config = tiny_embedder(Pooling::cls);
+  std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
+  Arena arena{size_t{1} << 30};
+  ParamStore params{retromae_layout(config), DType::f64};
+  Exec ex{*backend, arena, Key(5).with("train"), DType::f64};
+  Texts texts = make_texts({4, 1, 7, 2}, 13, Masks::on);
+  int64_t S = texts.tokens().tokens(), B = 4, H = 8;
+  std::vector<int32_t> text_of;
+  std::vector<uint64_t> bits;
+  std::vector<int64_t> first;
+  std::vector<uint8_t> of_row;
+  Buffer grads_buffer{static_cast<size_t>(params.layout().count()) * 8};
+  Tensor grads = grads_buffer.tensor(DType::f64, {params.layout().count()});
+  Arena::Scope scope{arena};
+  Tensor sentence = arena.tensor(DType::f64, {B, H});
+
+  RetroMaeLayers() {
+    randomize(params);
+    fill_uniform(sentence.host<double>(), "sentence", 1.0);
+    const Key key = Key(8).with("masks");
+    for (int64_t b = 0; b < B; ++b) {
+      first.push_back(std::ssize(bits));
+      for (int64_t m = 0; m < 3; ++m) bits.push_back(key.bits(bits.size()) & ~uint64_t{1});
+      for (int64_t t = 0; t < texts.tokens().length(b); ++t) {
+        text_of.push_back(static_cast<int32_t>(b));
+        of_row.push_back(static_cast<uint8_t>(key.with("row").bits(of_row.size()) % 3));
+      }
+    }
+  }
+  DecoderTexts decoder_texts(const TokenBatch& tokens) const { return {tokens, text_of, {bits, first, of_row}}; }
+  MlmDecoder decoder(Decoding decoding, QueryStream h1_mode) const { return MlmDecoder(config.encoder, params.layout(), decoding, h1_mode); }
+  /// Rows of the decoder's output, in double.
+  std::vector<double> decode(const MlmDecoder& d, const TokenBatch& tokens) {
+    const auto inner = arena.scope();
+    const Activation y = take_rows(ex, DType::f64, S, H, Padding::zero);
+    d.forward(ex, params, decoder_texts(tokens), sentence, d.take(ex, S), y);
+    const auto values = y.real().host<double>();
+    return {values.begin(), values.end()};
+  }
+};
+
+struct Form {
+  Decoding decoding;
+  QueryStream h1_mode;
+};
+const Form forms[] = {{Decoding::enhanced, QueryStream::embed_block}, {Decoding::enhanced, QueryStream::add}, {Decoding::basic, QueryStream::embed_block}};
+
+TEST_F(RetroMaeLayers, B2_DecoderReachesTheSentenceAndAllParameters) {
+  for (const Form& form : forms) {
+    const MlmDecoder d = decoder(form.decoding, form.h1_mode);
+    std::vector<double> weights(static_cast<size_t>(S * H));
+    fill_uniform(std::span(weights), "weights", 1.0);
+    const auto loss = [&] { return dot(decode(d, texts.tokens()), weights); };
+    const auto inner = arena.scope();
+    const MlmDecoder::Saved saved = d.take(ex, S);
+    const Activation y = take_rows(ex, DType::f64, S, H, Padding::zero), dy = take_rows(ex, DType::f64, S, H, Padding::zero);
+    d.forward(ex, params, decoder_texts(texts.tokens()), sentence, saved, y);
+    std::copy(weights.begin(), weights.end(), dy.real().host<double>().begin());
+    backend->fill_zero(grads);
+    const Tensor d_sentence = arena.tensor(DType::f64, {B, H});
+    d.backward(ex, params, decoder_texts(texts.tokens()), saved, dy, d_sentence, grads);
+    expect_gradient("sentence", sentence.host<double>(), d_sentence.host<double>(), loss);
+    const Slice embeddings = make_embedding(config.encoder, params.layout()).slice();
+    for (const Slice slice : {d.slice(), embeddings})
+      expect_gradient("parameters", params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
+  }
+}
+
+// The word at place i enters H2 at row i only, and no row sees its own position; rows that see i must change.
+TEST_F(RetroMaeLayers, B2_ATokensOwnRowDoesNotSeeItWhileOthersDo) {
+  const MlmDecoder d = decoder(Decoding::enhanced, QueryStream::embed_block);
+  const std::vector<double> before = decode(d, texts.tokens());
+  const KeyMasks masks{bits, first, of_row};
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t begin = texts.offsets[static_cast<size_t>(b)], length = texts.tokens().length(b);
+    for (int64_t j = 1; j < length; ++j) {
+      Texts changed = texts;
+      int32_t& id = changed.ids[static_cast<size_t>(begin + j)];
+      id = (id + 1) % 13;
+      const std::vector<double> after = decode(d, changed.tokens());
+      for (int64_t s = 0; s < S; ++s) {
+        const int64_t i = s - begin;
+        const bool inside = i >= 0 && i < length;
+        const bool sees = inside && i != j && (masks.row(b, begin, length, i)[0] >> j & 1) == 0;
+        const bool equal = std::equal(before.begin() + s * H, before.begin() + (s + 1) * H, after.begin() + s * H);
+        EXPECT_EQ(equal, !sees) << "text " << b << ", token " << j << ", row " << s;
+      }
+    }
+  }
+}
+
+// [CLS]'s own word is replaced by the sentence vector in both streams.
+TEST_F(RetroMaeLayers, B2_TheFirstTokensWordIsNotUsed) {
+  for (const Form& form : forms) {
+    const MlmDecoder d = decoder(form.decoding, form.h1_mode);
+    Texts changed = texts;
+    for (int64_t b = 0; b < B; ++b) {
+      int32_t& id = changed.ids[static_cast<size_t>(texts.offsets[static_cast<size_t>(b)])];
+      id = (id + 1) % 13;
+    }
+    EXPECT_EQ(decode(d, texts.tokens()), decode(d, changed.tokens()));
+  }
+}
+
+// Without dropout the query stream is, by its definition, h + p_i, and layer_norm(h + p_i + t_0) in the embedding block's form.
+TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
+  const TokenBatch tokens{texts.ids, texts.offsets, {}};
+  const auto table = [&](const char* name) { return params.master(params.layout().find(name)).host<double>(); };
+  const auto position = table("embeddings.position_embeddings.weight"), type = table("embeddings.token_type_embeddings.weight");
+  const auto gamma = table("embeddings.LayerNorm.weight"), beta = table("embeddings.LayerNorm.bias"), word = table("embeddings.word_embeddings.weight");
+  const auto normed = [&](std::vector<double> x) {
+    double mean = 0, variance = 0;
+    for (const double v : x) mean += v / static_cast<double>(H);
+    for (const double v : x) variance += (v - mean) * (v - mean) / static_cast<double>(H);
+    for (size_t h = 0; h < x.size(); ++h) x[h] = (x[h] - mean) / std::sqrt(variance + 1e-12) * gamma[h] + beta[h];
+    return x;
+  };
+  const TwoStreamAttention attention = make_two_stream_attention(config.encoder, params.layout(), retromae_decoder_prefix, 2);
+  const Mlp mlp = make_mlp(config.encoder, params.layout(), retromae_decoder_prefix, 2);
+  std::vector<std::vector<double>> outputs;
+  for (const QueryStream mode : {QueryStream::embed_block, QueryStream::add}) {
+    const auto inner = arena.scope();
+    const Activation h1 = take_rows(ex, DType::f64, S, H, Padding::zero), h2 = take_rows(ex, DType::f64, S, H, Padding::zero);
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t t = 0; t < tokens.length(b); ++t) {
+        const int64_t s = texts.offsets[static_cast<size_t>(b)] + t;
+        std::vector<double> query(static_cast<size_t>(H)), token(static_cast<size_t>(H)), vector(static_cast<size_t>(H));
+        for (int64_t h = 0; h < H; ++h) {
+          const auto k = static_cast<size_t>(h);
+          vector[k] = sentence.host<double>()[static_cast<size_t>(b * H + h)];
+          query[k] = vector[k] + position[static_cast<size_t>(t * H + h)] + (mode == QueryStream::embed_block ? type[k] : 0);
+          token[k] = word[static_cast<size_t>(texts.ids[static_cast<size_t>(s)] * H + h)] + position[static_cast<size_t>(t * H + h)] + type[k];
+        }
+        if (mode == QueryStream::embed_block) query = normed(query);
+        std::copy_n(query.begin(), H, h1.real().host<double>().begin() + s * H);
+        token = t == 0 ? vector : normed(token);
+        std::copy_n(token.begin(), H, h2.real().host<double>().begin() + s * H);
+      }
+    const Activation middle = take_rows(ex, DType::f64, S, H, Padding::zero), y = take_rows(ex, DType::f64, S, H, Padding::zero);
+    const MlmDecoder d = decoder(Decoding::enhanced, mode);
+    const MlmDecoder::Saved saved = d.take(ex, S);
+    attention.forward(ex, params, tokens, {bits, first, of_row}, h1, h2, saved.attention, middle);
+    mlp.forward(ex, params, tokens, middle, saved.mlp, y);
+    const auto expected = y.real().host<double>();
+    outputs.push_back(decode(d, tokens));
+    EXPECT_LT(relative_error(outputs.back(), expected), 1e-13);
+  }
+  EXPECT_GT(relative_error(outputs[0], outputs[1]), 1e-2);
+}
+
+TEST_F(RetroMaeLayers, B4_BasicDecodingSeesTheWholeInput) {
+  const MlmDecoder d = decoder(Decoding::basic, QueryStream::embed_block);
+  const std::vector<double> before = decode(d, texts.tokens());
+  Texts changed = texts;
+  changed.ids[6] = (changed.ids[6] + 1) % 13;   // in the third text
+  const std::vector<double> after = decode(d, changed.tokens());
+  for (int64_t s = 5; s < 12; ++s) EXPECT_FALSE(std::equal(before.begin() + s * H, before.begin() + (s + 1) * H, after.begin() + s * H)) << s;
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + 5 * H, after.begin()));
+}
+
+/// Cross-entropy written out: -sum_r log softmax(layer_norm(gelu(x_r W^T + b)) E^T + c)[label_r].
+double naive_mlm(const ParamStore& params, std::span<const double> x, std::span<const int32_t> labels, size_t H, size_t V) {
+  const auto of = [&](const char* name) { return params.master(params.layout().find(name)).host<double>(); };
+  const auto W = of("cls.predictions.transform.dense.weight"), b = of("cls.predictions.transform.dense.bias");
+  const auto gamma = of("cls.predictions.transform.LayerNorm.weight"), beta = of("cls.predictions.transform.LayerNorm.bias");
+  const auto words = of("embeddings.word_embeddings.weight"), c = of("cls.predictions.bias");
+  double loss = 0;
+  for (size_t r = 0; r < labels.size(); ++r) {
+    std::vector<double> t(H);
+    double mean = 0, variance = 0, sum = 0;
+    for (size_t i = 0; i < H; ++i) {
+      double u = b[i];
+      for (size_t h = 0; h < H; ++h) u += W[i * H + h] * x[r * H + h];
+      t[i] = 0.5 * u * (1 + std::erf(u / std::sqrt(2.0)));
+      mean += t[i] / static_cast<double>(H);
+    }
+    for (const double v : t) variance += (v - mean) * (v - mean) / static_cast<double>(H);
+    std::vector<double> logits(V);
+    for (size_t v = 0; v < V; ++v) {
+      logits[v] = c[v];
+      for (size_t i = 0; i < H; ++i) logits[v] += ((t[i] - mean) / std::sqrt(variance + 1e-12) * gamma[i] + beta[i]) * words[v * H + i];
+      sum += std::exp(logits[v]);
+    }
+    loss += std::log(sum) - logits[static_cast<size_t>(labels[r])];
+  }
+  return loss;
+}
+
+TEST_F(RetroMaeLayers, B3_TiedHeadEqualsTheFormulaAndItsGradientInAnyTiling) {
+  const std::vector<int32_t> labels = {3, 0, 12, 5, 5};
+  const Activation x = take_rows(ex, DType::f64, 5, H, Padding::zero), dx = take_rows(ex, DType::f64, 5, H, Padding::zero);
+  fill_uniform(x.real().host<double>(), "x", 1.0);
+  const double expected = naive_mlm(params, x.real().host<double>(), labels, 8, 13);
+  for (const MlmTile tile : {MlmTile{}, MlmTile{.rows = 2, .elements = 8}, MlmTile{.rows = 3, .elements = 1}, MlmTile{.rows = 1, .elements = 13}}) {
+    const MlmHead head = make_mlm_head(config.encoder, params.layout(), tile);
+    const auto loss = [&] { return 0.3 * head.value(ex, params, x, labels); };
+    EXPECT_NEAR(head.value(ex, params, x, labels), expected, 1e-12 * expected);
+    backend->fill_zero(grads);
+    EXPECT_NEAR(head.gradient(ex, params, x, labels, 0.3, dx, grads), expected, 1e-12 * expected);
+    expect_gradient("x", x.real().host<double>(), dx.real().host<double>(), loss);
+    const Slice word = params.layout().find("embeddings.word_embeddings.weight").slice;
+    for (const Slice slice : {head.slice(), word})
+      expect_gradient("parameters", params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
+  }
+}
+
+TEST_F(RetroMaeLayers, B3_NoSecondWordTableIsStoredAndTheHeadsNamesAreHuggingFaces) {
+  const ParamLayout& layout = params.layout();
+  const int64_t V = config.encoder.vocab, F = config.encoder.feed_forward;
+  const int64_t layer = 4 * (H * H + H) + 2 * H * F + F + H + 4 * H;
+  EXPECT_EQ(layout.count(), embedder_layout(config).count() + layer + (H * H + H + 2 * H + V));
+  for (const char* name : {"cls.predictions.transform.dense.weight", "cls.predictions.transform.dense.bias",
+                           "cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias", "cls.predictions.bias"})
+    EXPECT_TRUE(layout.contains(name)) << name;
+  EXPECT_FALSE(layout.contains("cls.predictions.decoder.weight"));
+  config.head = HeadConfig{5};
+  EXPECT_THROW(retromae_layout(config), Error);
+}
+
+// The logits of 700 rows over 5,000 words would take 14 MB in f32; the head holds a tile.
+TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
+  EmbedderConfig config = tiny_embedder(Pooling::cls);
+  config.encoder.vocab = 5000;
+  const auto backend = make_backend({.kind = "cpu"});
+  Arena arena{size_t{1} << 30};
+  ParamStore params(retromae_layout(config), DType::f32);
+  randomize(params);
+  Exec ex{*backend, arena, Key(5), DType::f32};
+  const int64_t R = 700, H = 8;
+  const Buffer grads(static_cast<size_t>(params.layout().count()) * 4);
+  const auto scope = arena.scope();
+  const Activation x = take_rows(ex, DType::f32, R, H, Padding::zero), dx = take_rows(ex, DType::f32, R, H, Padding::zero);
+  fill_uniform(x.real().host<float>(), "x", 1.0);
+  const std::vector<int32_t> labels(static_cast<size_t>(R), 4321);
+  const int64_t tile_bytes = 4 << 16;
+  const MlmHead head = make_mlm_head(config.encoder, params.layout(), {.rows = 256, .elements = 1 << 16});
+  arena.reset_peak();
+  const size_t before = arena.used_bytes();
+  head.gradient(ex, params, x, labels, 1, dx, grads.tensor(DType::f32, {params.layout().count()}));
+  const int64_t rows_bytes = 6 * (R + 32) * H * 4 + 8 * R * 4;   // what is proportional to the rows alone
+  EXPECT_LE(static_cast<int64_t>(arena.peak_bytes() - before), tile_bytes + rows_bytes);
+}
+
+}  // namespace
+}  // namespace lodestone::test
