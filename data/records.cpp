@@ -162,9 +162,11 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
   if (history != nullptr && out.positives.empty() && out.negatives.empty()) add_texts(*history, out.negatives);
 
   map_teacher(fields, out);
-  if (positive == nullptr && out.negatives.empty())
+  const bool alone = positive == nullptr && out.negatives.empty() && query->name == "text" && fields.find("label") == nullptr &&
+                     fields.first_of(score_names) == nullptr && out.teacher_scores.empty();   // a text to pre-train on
+  if (!alone && positive == nullptr && out.negatives.empty())
     throw bad("the row names no positive", {}, "give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer");
-  if (out.positives.empty() && out.teacher_scores.empty())
+  if (!alone && out.positives.empty() && out.teacher_scores.empty())
     throw bad("no positive, and no teacher scores to choose one by", positive != nullptr ? positive->name : std::string_view("pos"));
   map_score_and_label(fields, positive != nullptr ? positive->name : std::string_view{}, out);
 

@@ -14,7 +14,8 @@
 
 namespace lodestone {
 
-/// A query with its positives and negatives, or a scored pair: query = sentence1, one positive = sentence2, and a score.
+/// A query with its positives and negatives, or a scored pair: query = sentence1, one positive = sentence2, and a score; or a text
+/// alone, which stands as the query.
 /// Views are valid until the reader that gave them moves on.
 struct Record {
   std::string_view query;

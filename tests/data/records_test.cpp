@@ -71,6 +71,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"NoQuery", "{\"pos\": \"p\"}\n", "3 F30 the row names no query; file=a.jsonl line=1 offset=0; do: give it as one of query, anchor, sentence1, text, question"},
         Case{"NoPositive", "{\"query\": \"q\"}\n",
              "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
+        Case{"TextWithALabel", "{\"text\": \"q\", \"label\": 3}\n",
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
+        Case{"TextWithAScore", "{\"text\": \"q\", \"score\": 3}\n",
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
         Case{"EmptyPositives", "{\"query\": \"q\", \"pos\": []}\n", "3 F30 no positive, and no teacher scores to choose one by; field=pos file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"EmptyQuery", "{\"query\": \"\", \"pos\": \"p\"}\n", "3 F30 empty text; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"BlankNegative", "{\"query\": \"q\", \"pos\": \"p\", \"neg\": [\"n\", \" \\n\"]}\n", "3 F30 empty text; field=neg file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
@@ -138,6 +142,11 @@ TEST(Jsonl, UnderstandsTheFieldsInUse) {
   r = read(R"({"text": "a", "text_pos": "b", "text_neg": ["c", "d"], "type": "retri_contrast"})");
   EXPECT_EQ(r.negatives, (Texts{"c", "d"}));
   EXPECT_EQ(r.source, "set/retri_contrast");
+
+  r = read(R"({"text": "a", "source": "wiki", "pos": null, "title": "t"})");
+  EXPECT_EQ(r.query, "a");
+  EXPECT_TRUE(r.positives.empty());
+  EXPECT_EQ(r.source, "wiki");
 
   r = read(R"({"text": "a", "text_pair": "b", "label": 3, "type": "cosent"})", {.source_field = "type"});
   EXPECT_EQ(r.score, 3);
