@@ -1,0 +1,37 @@
+#include "losses/masked_chunk.h"
+
+namespace lodestone {
+
+void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens,
+                         std::span<const int64_t> texts) {
+  tokens_ = tokens;
+  mask_bits_ = masked.decoder_masks.bits;
+  for (Targets* t : {&encoder_, &decoder_}) {
+    t->places.clear();
+    t->labels.clear();
+  }
+  decoder_ids_.clear();
+  text_of_.clear();
+  mask_first_.clear();
+  mask_of_row_.clear();
+  const auto add = [](Targets& targets, int32_t label, int64_t row) {
+    if (label == no_label) return;
+    targets.places.push_back(row);
+    targets.labels.push_back(label);
+  };
+  for (size_t k = 0; k < texts.size(); ++k) {
+    const auto text = static_cast<size_t>(texts[k]);
+    const int64_t first_row = tokens.offsets[k], length = tokens.length(static_cast<int64_t>(k));
+    if (!masked.decoder_masks.first.empty()) mask_first_.push_back(masked.decoder_masks.first[text]);
+    for (int64_t t = 0; t < length; ++t) {
+      const auto from = static_cast<size_t>(offsets[text] + t);
+      add(encoder_, masked.labels[from], first_row + t);
+      add(decoder_, masked.decoder_labels[from], first_row + t);
+      decoder_ids_.push_back(masked.decoder_ids[from]);
+      text_of_.push_back(static_cast<int32_t>(k));
+      if (!masked.decoder_masks.of_row.empty()) mask_of_row_.push_back(masked.decoder_masks.of_row[from]);
+    }
+  }
+}
+
+}  // namespace lodestone
