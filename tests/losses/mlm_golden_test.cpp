@@ -1,0 +1,70 @@
+// Parity with PyTorch: the masked-language-model loss and its gradient against values that transformers' BertForMaskedLM gave in f64.
+// The file and how to make it again: tests/parity/make_mlm_golden.py.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "losses/retromae_objective.h"
+#include "tests/support/safetensors.h"
+#include "tests/support/tiny_model.h"
+
+namespace lodestone::test {
+namespace {
+
+/// Per tensor: |g - reference| <= tolerance max(|reference|, 1e-4 |whole reference|). The floor is for gradients that are zero in
+/// theory (key biases, tables' unused rows).
+void expect_parity(const std::string& kind, DType compute, double tolerance) {
+  const Golden golden = read_golden(LODE_TEST_DATA "/golden/mlm.safetensors");
+  const auto json = nlohmann::json::parse(golden.metadata.at("config"));
+  EmbedderConfig config;
+  config.encoder = {.vocab = json["vocab_size"], .hidden = json["hidden_size"], .layers = json["num_hidden_layers"],
+                    .heads = json["num_attention_heads"], .feed_forward = json["intermediate_size"],
+                    .positions = json["max_position_embeddings"], .types = json["type_vocab_size"]};
+  const auto backend = make_backend({.kind = kind});
+  Arena arena{size_t{1} << 30};
+  const Exec ex{*backend, arena, Key(1), compute};
+  ParamStore params(retromae_layout(config), compute);
+  initialize_parameters(config, params, 1);
+  const auto stored = [&](const Param& p) { return golden.tensors.contains("weight/" + p.name); };
+  for (const Param& p : params.layout().params()) {
+    if (!stored(p)) continue;
+    std::vector<double> weight = golden.at("weight/" + p.name);
+    backend->cast(view(std::span(weight)).reshape(p.shape), params.master(p));
+  }
+  params.refresh(*backend);
+
+  Batch batch;
+  for (const double id : golden.at("ids")) batch.ids.push_back(static_cast<int32_t>(id));
+  for (const double label : golden.at("labels")) batch.mlm_labels.push_back(label < 0 ? no_label : static_cast<int32_t>(label));
+  batch.decoder_ids = batch.ids;
+  batch.decoder_labels.assign(batch.ids.size(), no_label);
+  for (const int64_t length : nlohmann::json::parse(golden.metadata.at("lengths"))) batch.offsets.push_back(batch.offsets.back() + length);
+
+  const Encoder encoder(config, params);
+  const auto self = make_self_comm();
+  RetroMaeObjective objective(encoder, params, *self, {.decoder_weight = 0}, 20, {.rows = 8, .elements = 64});
+  const Buffer memory(static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
+  const Tensor grads = memory.tensor(ex.wide(), {params.layout().count()});
+  const double loss = std::stod(golden.metadata.at("loss"));
+  EXPECT_NEAR(objective.accumulate(ex, batch, 1, grads, {}), loss, tolerance * loss);
+  double whole = 0;
+  size_t compared = 0;
+  for (const Param& p : params.layout().params())
+    if (stored(p)) whole += dot(golden.at("gradient/" + p.name), golden.at("gradient/" + p.name));
+  for (const Param& p : params.layout().params()) {
+    if (!stored(p)) continue;
+    const auto& reference = golden.at("gradient/" + p.name);
+    std::vector<double> difference(reference.size());
+    backend->cast(grads.slice(p.slice), view(std::span(difference)));
+    for (size_t i = 0; i < difference.size(); ++i) difference[i] -= reference[i];
+    EXPECT_LE(std::sqrt(dot(difference, difference)), tolerance * std::max(std::sqrt(dot(reference, reference)), 1e-4 * std::sqrt(whole))) << p.name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, 42u);
+}
+
+TEST(MlmGolden, ReferenceInF64EqualsBertForMaskedLm) { expect_parity("reference", DType::f64, 1e-9); }
+TEST(MlmGolden, FastBackendInF32EqualsBertForMaskedLm) { expect_parity("cpu", DType::f32, 1e-4); }
+
+}  // namespace
+}  // namespace lodestone::test
