@@ -111,21 +111,25 @@ class F32Tensors {
   std::vector<std::vector<float>> rounded_;
 };
 
-void add_pooler(PoolerWeights& pooler, int64_t hidden, F32Tensors& tensors) {
+void add_pooler(PoolerWeights& pooler, int64_t hidden, const std::string& prefix, F32Tensors& tensors) {
   if (pooler.weight.empty()) return;
-  tensors.add("pooler.dense.bias", Tensor(reinterpret_cast<std::byte*>(pooler.bias.data()), DType::f32, {hidden}));
-  tensors.add("pooler.dense.weight", Tensor(reinterpret_cast<std::byte*>(pooler.weight.data()), DType::f32, {hidden, hidden}));
+  tensors.add(prefix + "pooler.dense.bias", Tensor(reinterpret_cast<std::byte*>(pooler.bias.data()), DType::f32, {hidden}));
+  tensors.add(prefix + "pooler.dense.weight", Tensor(reinterpret_cast<std::byte*>(pooler.weight.data()), DType::f32, {hidden, hidden}));
 }
 
+/// RetroMAE's decoder is left out. A masked-language-model head stands beside the encoder, which then is called "bert.": both
+/// BertModel and BertForMaskedLM read that.
 void write_weights(const fs::path& folder, const ModelFolder& model, const ParamStore& params, PoolerWeights& pooler) {
   F32Tensors encoder, dense;
+  const std::string prefix = params.layout().contains("cls.predictions.bias") ? "bert." : "";
   for (const Param& p : params.layout().params()) {
+    if (p.name.starts_with("decoder.")) continue;
     if (p.name.starts_with("head."))
       dense.add("linear." + p.name.substr(5), params.master(p));
     else
-      encoder.add(p.name, params.master(p));
+      encoder.add(p.name.starts_with("cls.") ? p.name : prefix + p.name, params.master(p));
   }
-  add_pooler(pooler, model.config.encoder.hidden, encoder);
+  add_pooler(pooler, model.config.encoder.hidden, prefix, encoder);
   write_safetensors(folder / "model.safetensors", encoder.list());
   if (model.config.head) write_safetensors(folder / "2_Dense" / "model.safetensors", dense.list());
 }
@@ -171,7 +175,7 @@ void keep_model_source(const ModelFolder& model, const fs::path& to) {
     write_configuration(folder, model);
     write_tokenizer_files(model.path, folder);
     F32Tensors tensors;
-    add_pooler(pooler, model.config.encoder.hidden, tensors);
+    add_pooler(pooler, model.config.encoder.hidden, "", tensors);
     if (!tensors.list().empty()) write_safetensors(folder / pooler_file, tensors.list());
   });
 }

@@ -101,13 +101,20 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
   const std::string prefix = name_prefix(reader);
   std::set<std::string_view> used;
   std::vector<std::string> left;
+  const bool has_mlm_head = std::any_of(reader.tensors().begin(), reader.tensors().end(),
+                                        [](const StoredTensor& t) { return t.name.starts_with("cls.predictions."); });
   for (const Param& p : params.layout().params()) {
     if (p.name.starts_with("head.")) {
       if (!folder.config.head) left.push_back(p.name);
       continue;
     }
-    const StoredTensor* stored = find_parameter(reader, prefix, p.name);
-    if (stored == nullptr) throw refused(reader.path(), prefix + p.name, "this tensor is missing");
+    const bool mlm_head = p.name.starts_with("cls.");   // stands beside the encoder, so without its prefix
+    if ((mlm_head && !has_mlm_head) || p.name.starts_with("decoder.")) {
+      left.push_back(p.name);
+      continue;
+    }
+    const StoredTensor* stored = find_parameter(reader, mlm_head ? "" : prefix, p.name);
+    if (stored == nullptr) throw refused(reader.path(), (mlm_head ? "" : prefix) + p.name, "this tensor is missing");
     fill(reader, *stored, params.master(p));
     used.insert(stored->name);
   }
