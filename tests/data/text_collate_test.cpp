@@ -195,8 +195,8 @@ TEST(RetroMaeCollate, TextsAlonePackIntoACorpusWithoutPassages) {
   const Batch batch = collate({}, rows, {.rows = ids});
   EXPECT_EQ(batch.decoder_ids.size(), 3u + 4 + 4);
   Batch pairs;
-  EXPECT_EQ(test::error_of([&] { Collator({}, {101, 102, {}, {}, {}}).collate(rows, {.rows = ids}, pairs); }),
-            "3 row the row has no positive; row=0 source=wiki; do: pack rows with at least one positive");
+  const std::string refused = test::error_of([&] { Collator({}, {101, 102, {}, {}, {}}).collate(rows, {.rows = ids}, pairs); });
+  EXPECT_TRUE(refused.starts_with("3 row the row has no positive; row=0 source=wiki")) << refused;
 }
 
 }  // namespace
