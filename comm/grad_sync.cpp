@@ -3,19 +3,27 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "comm/wait.h"
 
 namespace lodestone {
 
 GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options options)
-    : watchdog_(options.watchdog), count_(count), dtype_(dtype) {
+    : watchdog_(options.watchdog), count_(count), dtype_(dtype), own_{0, count} {
   LODE_CHECK(dtype == DType::f32 || dtype == DType::f64, "gradients are reduced in f32 or f64, not ", name_of(dtype));
   piece_ = options.piece_bytes / static_cast<int64_t>(size_of(dtype));
   LODE_CHECK(piece_ >= 1, "a piece of ", options.piece_bytes, " bytes holds no gradient");
   if (comm.size() == 1) return;
 
   comm_ = comm.split(0);  // of its own: pieces start at times that differ between ranks
+  if (options.update == Update::own_slice) {
+    shares_ = cut_shares();
+    own_ = shares_[static_cast<size_t>(comm_->rank())];
+    for (const Slice s : shares_) counts_.push_back(s.count());
+    ones_.assign(shares_.size(), 1);
+    squares_.resize(shares_.size());
+  }
   const auto piece_bytes = static_cast<size_t>(piece_) * size_of(dtype);
   if (options.route != Route::communicator) reducer_ = shared_reducer(options.host, piece_bytes);
   if (reducer_ == nullptr && options.route == Route::shared_memory)
@@ -23,12 +31,16 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
                 "the ranks share no memory: hosts have different numbers of ranks, or /dev/shm is too small",
                 "let the route be chosen automatically, or enlarge /dev/shm");
   if (reducer_ == nullptr) {
-    reducer_ = make_comm_reducer(*comm_);
+    reducer_ = make_comm_reducer(*comm_, shares_.empty() ? 0 : piece_bytes);
     route_name_ = "communicator";
   }
   for (int64_t end = count; end > 0;) {
     const int64_t begin = (end - 1) / piece_ * piece_;
     trace_.push_back({{begin, end}});
+    for (const Slice s : shares_) {
+      const int64_t from = std::clamp(s.begin, begin, end), to = std::clamp(s.end, begin, end);
+      kept_.push_back({from - begin, to - begin});
+    }
     end = begin;
   }
   waiting_.reserve(256);
@@ -37,16 +49,24 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
 std::unique_ptr<PieceReducer> GradSync::shared_reducer(Communicator* host, size_t piece_bytes) {
   if (host == nullptr || host->size() == comm_->size()) {
     route_name_ = "shared memory";
-    return make_shared_reducer(*comm_, piece_bytes, nullptr);
+    return make_shared_reducer(*comm_, comm_->rank(), piece_bytes, nullptr);
   }
   std::array<int64_t, 2> sizes{host->size(), -host->size()};  // largest and smallest
   all_reduce(*comm_, std::span<int64_t>(sizes), Reduce::max);
   if (sizes[0] != -sizes[1] || sizes[0] == 1) return nullptr;
   route_name_ = "shared memory, hosts by communicator";
-  std::unique_ptr<PieceReducer> reducer = make_shared_reducer(*host, piece_bytes, comm_->split(host->rank()));
+  std::unique_ptr<PieceReducer> reducer = make_shared_reducer(*host, comm_->rank(), piece_bytes, comm_->split(host->rank()));
   int64_t made = reducer != nullptr ? 1 : 0;
   all_reduce(*comm_, std::span<int64_t>(&made, 1), Reduce::min);
   return made == 1 ? std::move(reducer) : nullptr;
+}
+
+std::vector<Slice> GradSync::cut_shares() const {
+  const int64_t line = 64 / static_cast<int64_t>(size_of(dtype_)), lines = (count_ + line - 1) / line, ranks = comm_->size();
+  std::vector<Slice> shares;
+  for (int64_t r = 0; r < ranks; ++r)
+    shares.push_back({std::min(lines * r / ranks * line, count_), std::min(lines * (r + 1) / ranks * line, count_)});
+  return shares;
 }
 
 double GradSync::now_s() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_time_).count(); }
@@ -90,7 +110,8 @@ bool GradSync::pump() {
       for (; done_ < done; ++done_) trace_[done_].done_s = t;
     }
     if (started_ == trace_.size() || trace_[started_].slice.begin < final_from_) break;
-    if (!reducer_->start(grads_.slice(trace_[started_].slice))) break;
+    const auto kept = shares_.empty() ? std::span<const Slice>() : std::span(kept_).subspan(started_ * shares_.size(), shares_.size());
+    if (!reducer_->start(grads_.slice(trace_[started_].slice), kept)) break;
     trace_[started_++].started_s = now_s();
   }
   return done_ == trace_.size();
@@ -101,7 +122,7 @@ Slice GradSync::finish(Tensor grads) {
   LODE_CHECK(grads.bytes() == grads_.bytes(), "gradient sum: finished with other memory than it began with");
   begun_ = false;
   final_from_ = 0;
-  if (reducer_ == nullptr || pump()) return {0, count_};
+  if (reducer_ == nullptr || pump()) return own_;
   const auto phase = Watchdog::Phase(watchdog_, {"gradient all-reduce", static_cast<int64_t>(grads.size_bytes())});
   Patience patience;
   size_t moved = started_ + done_;
@@ -112,9 +133,22 @@ Slice GradSync::finish(Tensor grads) {
       patience = Patience();
     moved = started_ + done_;
   }
-  return {0, count_};
+  return own_;
 }
 
-double GradSync::norm(Backend& backend, ConstTensor grads) { return std::sqrt(backend.sum_squares(grads)); }
+double GradSync::norm(Backend& backend, ConstTensor grads) {
+  if (shares_.empty()) return std::sqrt(backend.sum_squares(grads));
+  double own = backend.sum_squares(grads.slice(own_));
+  comm_->all_gather(view(std::span(&own, 1)), view(std::span(squares_)), ones_).wait();
+  return std::sqrt(std::accumulate(squares_.begin(), squares_.end(), 0.0));
+}
+
+void GradSync::share(Backend& backend, ParamStore& params) {
+  if (shares_.empty()) return;
+  const Tensor masters = params.masters();
+  LODE_CHECK(masters.count() == count_, "sharing ", masters.count(), " parameters, the gradient has ", count_);
+  comm_->all_gather(masters.slice(own_), masters, counts_).wait();
+  params.refresh(backend);
+}
 
 }  // namespace lodestone

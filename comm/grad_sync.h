@@ -7,7 +7,7 @@
 
 #include "comm/piece_reducer.h"
 #include "comm/watchdog.h"
-#include "core/backend.h"
+#include "core/params.h"
 
 namespace lodestone {
 
@@ -17,12 +17,18 @@ namespace lodestone {
 /// depend on which ranges the hook was given or when: a rank whose backward never called it takes part all the same.
 /// Between begin and finish no verb of another communicator may wait on one rank only; the sums themselves use their own.
 /// A world of one does nothing. The result has the same bits on all ranks, and in every run with the same number of ranks.
+///
+/// With Update::own_slice (ZeRO stage 1) a rank gets the sum of the elements that it updates, own(), and nothing else of grads
+/// is of use after finish(); share() then brings the updated parameters together. Through shared memory the sums have the same
+/// bits as with Update::everywhere.
 class GradSync {
  public:
   enum class Route : uint8_t { automatic, shared_memory, communicator };
+  enum class Update : uint8_t { everywhere, own_slice };
   struct Options {
     int64_t piece_bytes = int64_t{1} << 19;
     Route route = Route::automatic;  // shared memory within hosts where it can be had, otherwise the communicator
+    Update update = Update::everywhere;
     Watchdog* watchdog = nullptr;    // watches finish(); must outlive this
     Communicator* host = nullptr;    // the ranks of `comm` on this host (World::host_comm()): with several, each host sums first
   };
@@ -44,11 +50,17 @@ class GradSync {
   std::function<void(Slice)> hook() {
     return [this](Slice slice) { ready(slice); };
   }
-  /// Declares the rest final and waits: grads is then the sum over ranks. Returns the range that this rank updates: all of it.
+  /// Declares the rest final and waits: grads is then the sum over ranks, in own() at least. Returns own().
   /// Without begin() it does the whole sum.
   Slice finish(Tensor grads);
-  /// Euclidean norm of the summed gradient, equal on all ranks.
-  static double norm(Backend& backend, ConstTensor grads);
+  /// The range that this rank updates: all, or its share; shares are contiguous in the order of ranks.
+  Slice own() const { return own_; }
+  /// Euclidean norm of the summed gradient after finish(), equal on all ranks. Collective with Update::own_slice: the squares of
+  /// the shares are added in rank order, so its last bits depend on the number of ranks.
+  double norm(Backend& backend, ConstTensor grads);
+  /// Collective. Gives every rank the masters that the others updated, and refreshes their rounded copy. Nothing to do with
+  /// Update::everywhere.
+  void share(Backend& backend, ParamStore& params);
 
   /// "shared memory", "shared memory, hosts by communicator", "communicator", or "none" in a world of one.
   const char* route_name() const { return route_name_; }
@@ -58,6 +70,8 @@ class GradSync {
  private:
   /// Null, on all ranks, when the ranks of a host share no memory, or hosts have different numbers of ranks.
   std::unique_ptr<PieceReducer> shared_reducer(Communicator* host, size_t piece_bytes);
+  /// Cuts the vector into one share per rank, at multiples of a cache line.
+  std::vector<Slice> cut_shares() const;
   double now_s() const;
   /// Moves data and starts pieces until neither is possible without waiting. Returns whether all pieces are complete.
   bool pump();
@@ -68,6 +82,12 @@ class GradSync {
   const char* route_name_ = "none";
   int64_t count_, piece_ = 0;  // elements
   DType dtype_;
+  Slice own_;
+  std::vector<Slice> shares_;     // [W] what every rank updates; empty when every rank updates everything
+  std::vector<int64_t> counts_;   // [W] their sizes
+  std::vector<int64_t> ones_;     // [W] of 1
+  std::vector<double> squares_;   // [W] sum of squares of every share
+  std::vector<Slice> kept_;       // [pieces x W] of each piece, relative to its begin, what every rank keeps
   std::vector<PieceTime> trace_;  // one per piece; its slices are the grid
   std::vector<Slice> waiting_;    // final ranges that do not yet touch final_from_
 

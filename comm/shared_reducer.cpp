@@ -6,6 +6,7 @@
 //   reduce   add share r of all slots, in rank order, to r's gradient; put the sum into r's slot    needs: all published k
 //   cross    with several hosts: sum share r over the hosts, in r's slot, by a non-blocking all-reduce
 //   collect  copy the sums of the other shares from their owners' slots       needs: all reduced and crossed k
+// A rank that keeps only a part of a piece collects that part alone.
 // The ring stays in the cache; main memory sees each gradient about twice, as with gradients that lie in the window themselves.
 #include <algorithm>
 #include <array>
@@ -52,10 +53,11 @@ void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target
 
 class SharedReducer final : public PieceReducer {
  public:
-  SharedReducer(Communicator& host, std::unique_ptr<SharedMemory> memory, size_t piece_bytes,
+  SharedReducer(Communicator& host, int rank, std::unique_ptr<SharedMemory> memory, size_t piece_bytes,
                 std::unique_ptr<Communicator> across)
       : memory_(std::move(memory)),
         across_(std::move(across)),
+        place_(static_cast<size_t>(rank)),
         piece_bytes_(piece_bytes),
         rank_(static_cast<size_t>(host.rank())),
         ranks_(static_cast<size_t>(host.size())),
@@ -66,14 +68,20 @@ class SharedReducer final : public PieceReducer {
 
   static size_t segment_bytes(size_t piece_bytes) { return sizeof(Counters) + slots * piece_bytes; }
 
-  bool start(Tensor piece) override {
+  bool start(Tensor piece, std::span<const Slice> kept) override {
     LODE_CHECK(piece.size_bytes() <= piece_bytes_ && (piece.dtype() == DType::f32 || piece.dtype() == DType::f64),
                "shared reduce: a piece ", piece.shape(), " ", name_of(piece.dtype()), ", room for ", piece_bytes_, " bytes");
     if (published_ - collected_ == static_cast<int64_t>(slots)) return false;
     if (!all_at(&Counters::collected, published_ + 1 - static_cast<int64_t>(slots))) return false;
     piece_of(published_) = piece;
-    for (size_t q = 0; q < ranks_; ++q)
-      if (q != rank_) copy_share(piece, q, slot(rank_, published_), To::slot);
+    const auto element = static_cast<int64_t>(size_of(piece.dtype()));
+    kept_of(published_) = kept.empty() ? Slice{0, static_cast<int64_t>(piece.size_bytes())}
+                                       : Slice{kept[place_].begin * element, kept[place_].end * element};
+    for (size_t q = 0; q < ranks_; ++q) {
+      if (q == rank_) continue;
+      const Slice s = share(piece, q);
+      std::memcpy(slot(rank_, published_) + s.begin, piece.bytes() + s.begin, static_cast<size_t>(s.count()));
+    }
     mine().published.store(++published_, std::memory_order_release);
     return true;
   }
@@ -85,7 +93,7 @@ class SharedReducer final : public PieceReducer {
       if (collected_ < reduced_ && all_at(&Counters::reduced, collected_ + 1)) {
         const Tensor piece = piece_of(collected_);
         for (size_t q = 0; q < ranks_; ++q)
-          if (q != rank_ || across_ != nullptr) copy_share(piece, q, slot(q, collected_), To::gradient);
+          if (q != rank_ || across_ != nullptr) collect_share(piece, q);
         mine().collected.store(++collected_, std::memory_order_release);
         moved = true;
       }
@@ -108,13 +116,12 @@ class SharedReducer final : public PieceReducer {
   }
 
  private:
-  enum class To : uint8_t { slot, gradient };
-
   Counters& counters(size_t rank) const {
     return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank))));
   }
   Counters& mine() const { return counters(rank_); }
   Tensor& piece_of(int64_t k) { return pieces_[static_cast<size_t>(k) % slots]; }
+  Slice& kept_of(int64_t k) { return kept_[static_cast<size_t>(k) % slots]; }
   Pending& crossing(int64_t k) { return crossings_[static_cast<size_t>(k) % slots]; }
   std::byte* slot(size_t rank, int64_t k) const {
     return memory_->segment(static_cast<int>(rank)) + sizeof(Counters) + static_cast<size_t>(k) % slots * piece_bytes_;
@@ -133,14 +140,11 @@ class SharedReducer final : public PieceReducer {
     return {cut(q), cut(q + 1)};
   }
 
-  void copy_share(Tensor piece, size_t q, std::byte* slot_begin, To to) const {
-    const Slice s = share(piece, q);
-    std::byte* const in_slot = slot_begin + s.begin;
-    std::byte* const in_gradient = piece.bytes() + s.begin;
-    if (to == To::slot)
-      std::memcpy(in_slot, in_gradient, static_cast<size_t>(s.count()));
-    else
-      std::memcpy(in_gradient, in_slot, static_cast<size_t>(s.count()));
+  /// Copies what this rank keeps of share q of the piece being collected.
+  void collect_share(Tensor piece, size_t q) {
+    const Slice s = share(piece, q), kept = kept_of(collected_);
+    const int64_t begin = std::max(s.begin, kept.begin), end = std::min(s.end, kept.end);
+    if (begin < end) std::memcpy(piece.bytes() + begin, slot(q, collected_) + begin, static_cast<size_t>(end - begin));
   }
 
   template <class T>
@@ -162,8 +166,10 @@ class SharedReducer final : public PieceReducer {
 
   std::unique_ptr<SharedMemory> memory_;
   std::unique_ptr<Communicator> across_;  // null with one host
-  size_t piece_bytes_, rank_, ranks_;
+  size_t place_;                          // among all ranks
+  size_t piece_bytes_, rank_, ranks_;     // rank_ of ranks_ on this host
   std::array<Tensor, slots> pieces_;
+  std::array<Slice, slots> kept_;  // bytes of each piece that this rank keeps
   std::array<Pending, slots> crossings_;
   std::vector<const std::byte*> sources_;  // of the share being added, in rank order
   int64_t published_ = 0, added_ = 0, reduced_ = 0, collected_ = 0;
@@ -171,11 +177,12 @@ class SharedReducer final : public PieceReducer {
 
 }  // namespace
 
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, size_t piece_bytes, std::unique_ptr<Communicator> across) {
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes,
+                                                  std::unique_ptr<Communicator> across) {
   const size_t rounded = (piece_bytes + line - 1) / line * line;
   std::unique_ptr<SharedMemory> memory = SharedMemory::make(host, SharedReducer::segment_bytes(rounded));
   if (memory == nullptr) return nullptr;
-  return std::make_unique<SharedReducer>(host, std::move(memory), rounded, std::move(across));
+  return std::make_unique<SharedReducer>(host, rank, std::move(memory), rounded, std::move(across));
 }
 
 }  // namespace lodestone

@@ -22,17 +22,6 @@ const Param& ParamLayout::find(std::string_view name) const {
   return *it;
 }
 
-std::vector<ParamLayout::Run> ParamLayout::decay_runs() const {
-  std::vector<Run> runs;
-  for (const Param& p : params_) {
-    if (!runs.empty() && runs.back().decay == p.decay)
-      runs.back().slice.end = p.slice.end;
-    else
-      runs.push_back({p.slice, p.decay});
-  }
-  return runs;
-}
-
 ParamStore::ParamStore(ParamLayout layout, DType compute) : layout_(std::move(layout)), compute_(compute) {
   const auto n = static_cast<size_t>(layout_.count());
   masters_ = Buffer(n * size_of(wide_dtype()));

@@ -29,9 +29,6 @@ class ParamLayout {
   const Param& find(std::string_view name) const;
   bool contains(std::string_view name) const;
   int64_t count() const { return count_; }
-  /// Maximal runs of equal decay, in order: one optimizer call each.
-  struct Run { Slice slice; Decay decay = Decay::yes; };
-  std::vector<Run> decay_runs() const;
 
  private:
   std::vector<Param> params_;

@@ -22,10 +22,14 @@ namespace lodestone {
 //   rank 0   sweep_temporaries, find_newest_verified (reads everything, names what is damaged); broadcast the step
 //   all      load_checkpoint       fills the vectors by name, whatever the number of parts and ranks was
 
-/// One flat vector of the training state: "params", "adam_m", "adam_v". f32 or f64, laid out as `layout`.
+/// One flat vector of the training state: "params", "adam_m", "adam_v". f32 or f64, laid out as `layout`. A rank may hold a part
+/// of it only: elements [begin, begin + values.count()).
 struct CheckpointVector {
   std::string name;
-  Tensor values;  // [layout.count()]
+  Tensor values;  // [layout.count()], or the part held here
+  int64_t begin = 0;
+
+  Slice held() const { return {begin, begin + values.count()}; }
 };
 
 struct CheckpointPart {
@@ -58,7 +62,8 @@ void begin_checkpoint(const std::filesystem::path& run, int64_t step);
 
 /// Writes elements `share` of every vector into part `index` of the save, a safetensors file with tensors named
 /// "params/NAME[begin:end]", and brings it to the device. On any failure the file is removed and Error (storage, "F19" disk or
-/// quota full, "F20" device error on fsync) is thrown.
+/// quota full, "F20" device error on fsync) is thrown. Every vector must hold `share`; the shares of all parts together must be
+/// the whole layout (a load finds out if they are not).
 void write_part(const std::filesystem::path& run, int64_t step, uint64_t save_id, int64_t index, const ParamLayout& layout,
                 std::span<const CheckpointVector> vectors, Slice share);
 
@@ -92,8 +97,8 @@ struct FoundCheckpoint {
 /// appended to `messages`. Throws Error (checkpoint) when there are checkpoints and all of them are damaged.
 std::optional<FoundCheckpoint> find_newest_verified(const std::filesystem::path& run, std::vector<std::string>& messages);
 
-/// Fills the vectors by name from all parts, verifying each tensor's checksum on the way. The layout's names and shapes must
-/// be those of the save. Throws as verify_checkpoint, and Error (checkpoint, "F26") naming the tensor that does not fit.
+/// Fills the vectors by name from all parts, each with the elements that it holds, verifying the checksum of every tensor that
+/// is read. Which parts the save was cut into does not matter. The layout's names and shapes must be those of the save. Throws as verify_checkpoint, and Error (checkpoint, "F26") naming the tensor that does not fit.
 void load_checkpoint(const std::filesystem::path& checkpoint, const ParamLayout& layout,
                      std::span<const CheckpointVector> vectors);
 

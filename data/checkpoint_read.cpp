@@ -1,6 +1,7 @@
 // Verifies and loads checkpoints: every byte is covered by a checksum, and every damage is named.
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "data/checkpoint_format.h"
 #include "data/strict_json.h"
@@ -13,7 +14,7 @@ using namespace checkpoint_format;
 namespace {
 
 constexpr size_t max_document_bytes = size_t{1} << 30;
-constexpr size_t piece_bytes = size_t{1} << 20;
+constexpr int64_t piece_bytes = int64_t{1} << 20;
 
 Error damaged(const char* code, std::string what, const fs::path& file) {
   return Error(ExitCode::checkpoint, code, std::move(what), "an older checkpoint is used where there is one")
@@ -111,15 +112,17 @@ void expect_checksum(const SafetensorsReader& reader, const StoredTensor& tensor
     throw damaged("F22", "the tensor does not match its checksum", reader.path()).at("tensor", tensor.name);
 }
 
-/// Reads the tensor in pieces, for its checksum only.
-void check_tensor(const SafetensorsReader& reader, const StoredTensor& tensor) {
+/// Reads the whole tensor in pieces, verifies its checksum, and copies its bytes [wanted.begin, wanted.end) to `place`.
+void read_tensor(const SafetensorsReader& reader, const StoredTensor& tensor, Slice wanted, std::byte* place) {
+  const auto size = static_cast<int64_t>(tensor.end - tensor.begin);
   Checksum sum;
-  std::vector<std::byte> piece(static_cast<size_t>(std::min<uint64_t>(piece_bytes, tensor.end - tensor.begin)));
-  for (uint64_t at = 0; at < tensor.end - tensor.begin; at += piece.size()) {
-    const auto bytes =
-        std::span(piece).first(static_cast<size_t>(std::min<uint64_t>(piece.size(), tensor.end - tensor.begin - at)));
-    reader.read_bytes(tensor, at, bytes);
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(piece_bytes, size)));
+  for (int64_t at = 0; at < size; at += piece_bytes) {
+    const auto bytes = std::span(piece).first(static_cast<size_t>(std::min(piece_bytes, size - at)));
+    reader.read_bytes(tensor, static_cast<uint64_t>(at), bytes);
     sum.add(bytes);
+    const int64_t begin = std::max(wanted.begin, at), end = std::min(wanted.end, at + static_cast<int64_t>(bytes.size()));
+    if (begin < end) std::memcpy(place + (begin - wanted.begin), bytes.data() + (begin - at), static_cast<size_t>(end - begin));
   }
   expect_checksum(reader, tensor, sum.value());
 }
@@ -184,7 +187,7 @@ CheckpointManifest verify_checkpoint(const fs::path& checkpoint) {
   for (const CheckpointPart& part : manifest.parts) {
     const SafetensorsReader reader = open_part(checkpoint, manifest, part);
     for (const StoredTensor& tensor : reader.tensors()) {
-      check_tensor(reader, tensor);
+      read_tensor(reader, tensor, {}, nullptr);
       coverage.add(range_of(tensor, reader.path()), reader.path());
     }
   }
@@ -212,7 +215,8 @@ void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std:
     if (stored == manifest.vectors.end()) throw foreign("the checkpoint lacks this vector", v.name);
     if (stored->second != v.values.dtype())
       throw foreign(cat("the checkpoint holds ", name_of(stored->second), ", this run uses ", name_of(v.values.dtype())), v.name);
-    LODE_CHECK(v.values.count() == layout.count(), v.name, " has ", v.values.count(), " elements, the layout ", layout.count());
+    LODE_CHECK(0 <= v.begin && v.held().end <= layout.count(), v.name, " holds elements ", v.begin, " to ", v.held().end,
+               ", the layout has ", layout.count());
     wanted[v.name] = stored->second;
   }
   Coverage coverage;
@@ -226,11 +230,14 @@ void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std:
       const bool known = layout.contains(name.param) && name.range.end <= layout.find(name.param).slice.count() &&
                          tensor.dtype == stored_name(vector->values.dtype());
       if (!known) throw damaged("F22", "the tensor does not belong to its manifest", reader.path()).at("tensor", tensor.name);
-      const int64_t first = layout.find(name.param).slice.begin;
-      const Tensor place = vector->values.slice({first + name.range.begin, first + name.range.end});
-      reader.read_bytes(tensor, 0, {place.bytes(), place.size_bytes()});
-      expect_checksum(reader, tensor, checksum({place.bytes(), place.size_bytes()}));
       coverage.add(name, reader.path());
+      const int64_t first = layout.find(name.param).slice.begin;
+      const Slice stored{first + name.range.begin, first + name.range.end}, held = vector->held();
+      const Slice both{std::max(stored.begin, held.begin), std::min(stored.end, held.end)};
+      if (both.begin >= both.end) continue;
+      const auto element = static_cast<int64_t>(size_of(vector->values.dtype()));
+      read_tensor(reader, tensor, {(both.begin - stored.begin) * element, (both.end - stored.begin) * element},
+                  vector->values.slice({both.begin - held.begin, both.end - held.begin}).bytes());
     }
   }
   coverage.expect_complete(manifest, wanted, checkpoint);

@@ -28,13 +28,16 @@ void write_part(const fs::path& run, int64_t step, uint64_t save_id, int64_t ind
   std::map<std::string, std::string> metadata{
       {"format", version}, {"step", std::to_string(step)}, {"save_id", hex64(save_id)}, {"part", std::to_string(index)}};
   for (const CheckpointVector& vector : vectors) {
-    LODE_CHECK(vector.values.count() == layout.count(), vector.name, " has ", vector.values.count(), " elements, the layout ",
-               layout.count());
+    const Slice held = vector.held();
+    LODE_CHECK(0 <= held.begin && held.end <= layout.count() &&
+                   (share.count() == 0 || (held.begin <= share.begin && share.end <= held.end)),
+               vector.name, " holds elements ", held.begin, " to ", held.end, " of ", layout.count(), ", not ", share.begin, " to ",
+               share.end);
     LODE_CHECK(vector.values.dtype() == vectors[0].values.dtype(), "the vectors of one checkpoint have one dtype");
     for (const Param& p : layout.params()) {
       const Slice both{std::max(p.slice.begin, share.begin), std::min(p.slice.end, share.end)};
       if (both.begin >= both.end) continue;
-      const ConstTensor values = vector.values.slice(both);
+      const ConstTensor values = vector.values.slice({both.begin - held.begin, both.end - held.begin});
       const std::string name = to_text({vector.name, p.name, {both.begin - p.slice.begin, both.end - p.slice.begin}});
       metadata[tensor_checksum_prefix + name] = hex64(checksum(std::span(values.bytes(), values.size_bytes())));
       tensors.push_back({name, values});

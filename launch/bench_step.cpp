@@ -106,7 +106,7 @@ StepCounts BenchStep::run(const Batch& batch) {
   sync_.begin(grads_);
   double loss = objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, sync_.hook());
   sync_.finish(grads_);
-  const double norm = GradSync::norm(*backend_, grads_);
+  const double norm = sync_.norm(*backend_, grads_);
   all_reduce(world_.comm(), std::span(&loss, 1), Reduce::sum);
   optimizer_.step(ex_, 1e-5, clip_scale(norm, 1), grads_, params_);
   ++steps_;

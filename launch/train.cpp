@@ -62,7 +62,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     }
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
-    const double norm = GradSync::norm(*run.backend, run.grads);
+    const double norm = run.sync.norm(*run.backend, run.grads);
     const double own_tokens = tally.tokens;
     tally.stop = signals.received() != 0 ? 1 : 0;
     all_reduce(run.world.comm(), std::span(&tally.loss, sizeof tally / sizeof(double)), Reduce::sum);
