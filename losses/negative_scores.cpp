@@ -1,0 +1,102 @@
+#include "losses/negative_scores.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_set>
+
+namespace lodestone {
+
+namespace {
+
+constexpr double smallest_norm = 1e-12;  // as Backend::l2_normalize_forward
+
+template <class T>
+double dot(std::span<const T> a, std::span<const T> b) {
+  double sum = 0;
+  for (size_t e = 0; e < a.size(); ++e) sum += static_cast<double>(a[e]) * static_cast<double>(b[e]);
+  return sum;
+}
+
+template <class T>
+double norm(std::span<const T> a) {
+  return std::max(std::sqrt(dot(a, a)), smallest_norm);
+}
+
+template <class T>
+std::span<const T> row(ConstTensor x, int64_t i) {
+  return x.rows(i, i + 1).host<T>();
+}
+
+template <class T>
+void fill_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
+  size_t next = 0;
+  for (int64_t i = 0; i < pairs.queries; ++i) {
+    const std::span<const T> query = row<T>(emb, i);
+    const double length = norm(query);
+    for (int64_t g = 1; g < pairs.group; ++g) {
+      const std::span<const T> negative = row<T>(emb, pairs.queries + i * pairs.group + g);
+      scores[next++] = dot(query, negative) / (length * norm(negative));
+    }
+  }
+}
+
+template <class T>
+std::vector<double> cosines(ConstTensor query, ConstTensor candidates) {
+  const std::span<const T> q = query.host<T>();
+  const double length = norm(q);
+  std::vector<double> scores;
+  for (int64_t j = 0; j < candidates.dim(0); ++j) {
+    const std::span<const T> c = row<T>(candidates, j);
+    scores.push_back(dot(q, c) / (length * norm(c)));
+  }
+  return scores;
+}
+
+}  // namespace
+
+void negative_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
+  LODE_CHECK(emb.dim(0) == pairs.queries * (1 + pairs.group) &&
+                 static_cast<int64_t>(scores.size()) == pairs.queries * (pairs.group - 1),
+             "negative scores: emb ", emb.shape(), " and ", scores.size(), " scores for ", pairs.queries, " queries of group ",
+             pairs.group);
+  if (emb.dtype() == DType::f64)
+    fill_cosines<double>(emb, pairs, scores);
+  else
+    fill_cosines<float>(emb, pairs, scores);
+}
+
+void mean_per_query(std::span<const double> scores, std::span<double> means) {
+  LODE_CHECK(means.empty() || (scores.size() % means.size() == 0 && !scores.empty()), "negative scores: ", scores.size(), " for ",
+             means.size(), " queries");
+  if (means.empty()) return;
+  const size_t each = scores.size() / means.size();
+  for (size_t i = 0; i < means.size(); ++i) {
+    double sum = 0;
+    for (size_t k = 0; k < each; ++k) sum += scores[i * each + k];
+    means[i] = sum / static_cast<double>(each);
+  }
+}
+
+double ScoredLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+  scores_.resize(static_cast<size_t>(pairs.queries * (pairs.group - 1)));
+  negative_cosines(emb, pairs, scores_);
+  return loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
+}
+
+std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes,
+                                    std::span<const uint64_t> positives) {
+  LODE_CHECK(query.count() == (candidates.dim(0) == 0 ? query.count() : candidates.dim(1)) && query.dtype() == candidates.dtype() &&
+                 static_cast<int64_t>(hashes.size()) == candidates.dim(0),
+             "ranking: query ", query.shape(), ", candidates ", candidates.shape(), ", ", hashes.size(), " hashes");
+  const std::vector<double> scores =
+      query.dtype() == DType::f64 ? cosines<double>(query, candidates) : cosines<float>(query, candidates);
+  std::unordered_set<uint64_t> taken(positives.begin(), positives.end());
+  std::vector<int32_t> places;
+  for (size_t j = 0; j < hashes.size(); ++j)
+    if (std::isfinite(scores[j]) && taken.insert(hashes[j]).second) places.push_back(static_cast<int32_t>(j));
+  std::stable_sort(places.begin(), places.end(),
+                   [&](int32_t a, int32_t b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+  return places;
+}
+
+}  // namespace lodestone

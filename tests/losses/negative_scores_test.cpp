@@ -1,0 +1,85 @@
+// Scores of negatives against values worked out by hand, and ranking candidates anew.
+#include "losses/negative_scores.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/toy_training.h"
+
+namespace lodestone::test {
+namespace {
+
+Pairs pairs_of(int64_t queries, int64_t group) {
+  Pairs p;
+  p.queries = p.global_queries = queries;
+  p.group = group;
+  return p;
+}
+
+template <class T>
+void expect_hand_computed() {
+  // Two queries, groups of three: a positive, then two negatives.
+  const std::vector<T> emb{3, 4,  0, 2,                    // queries
+                           1, 0,  4, 3,  -3, -4,           // query 0: cosines 24/25 and -1
+                           5, 5,  1, 1,  0, -7};           // query 1: 1/sqrt(2) and -1
+  std::vector<double> scores(4), means(2);
+  negative_cosines(view(std::span(emb)).reshape({8, 2}), pairs_of(2, 3), scores);
+  const double expected[] = {0.96, -1, std::sqrt(0.5), -1};
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(scores[i], expected[i], 1e-15);
+  mean_per_query(scores, means);
+  EXPECT_NEAR(means[0], -0.02, 1e-15);
+  EXPECT_NEAR(means[1], (std::sqrt(0.5) - 1) / 2, 1e-15);
+}
+
+TEST(NegativeScores, EqualAHandComputation) {
+  expect_hand_computed<double>();
+  expect_hand_computed<float>();
+}
+
+TEST(NegativeScores, NoQueriesAndZeroVectorsAreHarmless) {
+  std::vector<double> scores, means;
+  negative_cosines(ConstTensor(nullptr, DType::f64, {0, 4}), pairs_of(0, 3), scores);
+  mean_per_query(scores, means);
+  const std::vector<double> zero(6);
+  scores.resize(1);
+  negative_cosines(view(std::span(zero)).reshape({3, 2}), pairs_of(1, 2), scores);
+  EXPECT_EQ(scores[0], 0);
+}
+
+TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
+  const auto comm = make_self_comm();
+  const LossConfig config{.temperature = 0.1};
+  ToyRun plain(DType::f64, *comm, make_loss(config, 12), {});
+  auto scored_loss = std::make_unique<ScoredLoss>(make_loss(config, 12));
+  const ScoredLoss& scored = *scored_loss;
+  ToyRun with(DType::f64, *comm, std::move(scored_loss), {.chunk_tokens = 20});
+  const Batch batch = toy_batch(0, 5, 4, 0, 1);
+  EXPECT_NEAR(plain.gradient(0, batch), with.gradient(0, batch), 1e-12);
+  ASSERT_EQ(scored.scores().size(), 15u);
+  // Recomputed from the vectors alone. The toy drops out in training, so the vectors are those of evaluation.
+  with.objective.evaluate(with.ex, batch);
+  const auto scope = with.arena.scope();
+  const Tensor emb = with.objective.embed(with.ex, batch.tokens());
+  const auto e = emb.host<double>();
+  for (int64_t i = 0; i < 5; ++i)
+    for (int64_t k = 1; k < 4; ++k) {
+      double qn = 0, qq = 0, nn = 0;
+      for (int64_t d = 0; d < 12; ++d) {
+        const double q = e[static_cast<size_t>(i * 12 + d)], n = e[static_cast<size_t>((5 + i * 4 + k) * 12 + d)];
+        qn += q * n, qq += q * q, nn += n * n;
+      }
+      EXPECT_NEAR(scored.scores()[static_cast<size_t>(i * 3 + k - 1)], qn / std::sqrt(qq * nn), 1e-14);
+    }
+}
+
+TEST(RankByCosine, PutsTheHardestFirstAndLeavesPositivesAndRepetitionsOut) {
+  const std::vector<float> query{1, 1}, candidates{1, 0,  2, 2,  -1, 5,  0, 4,  4, 4,  7, 0,  9, 9};
+  const std::vector<uint64_t> hashes{10, 11, 12, 13, 14, 10, 15}, positives{15, 99};
+  EXPECT_EQ(rank_by_cosine(view(std::span(query)), view(std::span(candidates)).reshape({7, 2}), hashes, positives),
+            (std::vector<int32_t>{1, 4, 0, 3, 2}));  // equal cosines by place: 1 and 4, 0 and 3; 5 repeats 0; 6 is a positive
+  EXPECT_TRUE(rank_by_cosine(view(std::span(query)), ConstTensor(nullptr, DType::f32, {0, 2}), {}, {}).empty());
+}
+
+}  // namespace
+}  // namespace lodestone::test
