@@ -113,7 +113,7 @@ TEST(Masking, B1_SingleTokenWordsReachTheTargetExactly) {
     std::vector<int32_t> ids(3 + seed, 11);
     ids.front() = cls;
     ids.back() = sep;
-    for (const double p : {0.15, 0.3, 0.5}) EXPECT_EQ(count(draw(ids, p, Key(seed))), tokens_to_mask(std::ssize(ids), p));
+    for (const double p : {0.15, 0.3, 0.5}) EXPECT_EQ(count(draw(ids, p, Key(seed))), std::min(tokens_to_mask(std::ssize(ids), p), std::ssize(ids) - 2));
   }
 }
 
