@@ -101,6 +101,7 @@ void add_numbers(const Field* f, size_t expected, std::vector<double>& out, cons
 
 void add_ids(const Field* f, size_t texts, std::vector<uint64_t>& out) {
   if (f == nullptr || f->kind == Field::Kind::empty_list) return;
+  if (f->texts.empty() && f->integers.empty()) throw bad("neither texts nor integers, as document ids are", f->name);
   for (const std::string_view text : f->texts) out.push_back(text_hash(text));
   for (const int64_t number : f->integers) out.push_back(text_hash(std::to_string(number)));
   if (out.size() != texts) throw bad(cat(out.size(), " document ids for ", texts, " texts"), f->name);
@@ -123,7 +124,9 @@ void map_teacher(const Fields& fields, Record& out) {
 
 /// `score`, or `label` of a pair of sentences, is the pair's score; any other `label` is a class.
 void map_score_and_label(const Fields& fields, std::string_view positive_name, Record& out) {
-  out.score = number_of(fields.first_of(score_names)).value_or(std::nan(""));
+  const Field* score = fields.first_of(score_names);
+  out.score = number_of(score).value_or(std::nan(""));
+  if (score != nullptr && out.positives.size() != 1) throw bad(cat("a score of a pair, but ", out.positives.size(), " positives"), score->name);
   out.label = -1;
   const Field* label = fields.find("label");
   if (label == nullptr) return;
@@ -175,12 +178,8 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
   out.prompt.reset();
   if (const Field* f = fields.find("prompt"); f != nullptr && !(f->texts.size() == 1 && f->texts[0].empty())) out.prompt = one_text(*f);
   std::vector<uint64_t> id;
-  if (const Field* f = fields.first_of(query_id_names)) {
-    for (const std::string_view text : f->texts) id.push_back(text_hash(text));
-    for (const int64_t number : f->integers) id.push_back(text_hash(std::to_string(number)));
-  }
-  out.query_document.reset();
-  if (id.size() == 1) out.query_document = id[0];
+  add_ids(fields.first_of(query_id_names), 1, id);
+  out.query_document = id.empty() ? std::nullopt : std::optional(id[0]);
   out.positive_documents.clear();
   out.negative_documents.clear();
   add_ids(fields.find("pos_index"), out.positives.size(), out.positive_documents);

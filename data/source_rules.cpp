@@ -40,7 +40,7 @@ SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules)
   const size_t slash = name.rfind('/');
   const std::string_view type = slash == std::string_view::npos ? std::string_view{} : name.substr(slash + 1);
   SourceTraits traits;
-  traits.in_batch_negatives = name.find("no_in_batch_neg") == std::string_view::npos;
+  traits.in_batch_negatives = name.find("no_in_batch_neg") == std::string_view::npos && type != "cls_contrast";
   traits.half_batch = type.find("symmetric") != std::string_view::npos;
   traits.prompt_on_passages = type == "symmetric_sts" || type == "symmetric_clustering";
   for (size_t r = 0; r < rules.size(); ++r) {

@@ -31,8 +31,8 @@ struct SourceTraits {
 /// Whether a name is what the pattern says, * standing for any text.
 bool matches(std::string_view pattern, std::string_view name);
 
-/// The traits of a source. Its name, FILE or FILE/TYPE, gives the first word (FlagEmbedding's convention): a FILE that contains
-/// no_in_batch_neg has no in-batch negatives; of a TYPE that contains "symmetric" batches have half the rows; symmetric_sts and
+/// The traits of a source. Its name, FILE or FILE/TYPE, gives the first word (by the conventions of FlagEmbedding): a FILE that contains
+/// no_in_batch_neg has no in-batch negatives, nor has a TYPE cls_contrast (piccolo2's); of a TYPE that contains "symmetric" batches have half the rows; symmetric_sts and
 /// symmetric_clustering have prompts on passages. Then the rules apply, in order: later ones win.
 SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules);
 

@@ -242,9 +242,10 @@ TEST(Share, OfThreeGroupsIsKeptWithinTwoBatches) {
   }
 }
 
-TEST(SourceTraits, FollowFlagEmbeddingsNames) {
+TEST(SourceTraits, FollowTheNamesInUse) {
   EXPECT_TRUE(traits_of("msmarco", {}).in_batch_negatives);
   EXPECT_FALSE(traits_of("classification-no_in_batch_neg/class", {}).in_batch_negatives);
+  EXPECT_FALSE(traits_of("iflytek/cls_contrast", {}).in_batch_negatives);
   EXPECT_TRUE(traits_of("sts/symmetric_sts", {}).half_batch);
   EXPECT_TRUE(traits_of("sts/symmetric_sts", {}).prompt_on_passages);
   EXPECT_TRUE(traits_of("x/symmetric_class", {}).half_batch);
