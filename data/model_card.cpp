@@ -1,7 +1,7 @@
 // Writes the model card: what a model is, how it is used, how it was trained.
 #include <iomanip>
 
-#include "data/model_export.h"
+#include "data/reranker_folder.h"
 
 namespace lodestone {
 
@@ -35,27 +35,54 @@ const char* name_of(Pooling pooling) {
   return "?";
 }
 
-void front_matter(std::ostream& out, const ModelCard& card) {
-  out << "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n"
-         "- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- dense\n- generated_from_trainer\n";
+/// The kind of model as hubs name it.
+struct Kind {
+  const char* pipeline;   // what it is used for
+  const char* tags;       // one a line
+  const char* task;       // of the results
+};
+constexpr Kind embedder{"sentence-similarity", "- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- dense\n",
+                        "information-retrieval"};
+constexpr Kind reranker{"text-ranking", "- sentence-transformers\n- cross-encoder\n- reranker\n", "text-ranking"};
+
+void front_matter(std::ostream& out, const ModelCard& card, const Kind& kind) {
+  out << "---\nlibrary_name: sentence-transformers\npipeline_tag: " << kind.pipeline << "\ntags:\n" << kind.tags
+      << "- generated_from_trainer\n";
   if (card.training_pairs > 0) out << "- dataset_size:" << card.training_pairs << "\n";
   if (!card.loss.empty()) out << "- " << quoted("loss:" + card.loss) << "\n";
   if (!card.base_model.empty()) out << "base_model: " << quoted(card.base_model) << "\n";
   if (!card.results.empty()) {
     out << "model-index:\n- name: " << quoted(card.name.empty() ? "model" : card.name) << "\n  results:\n";
     for (const ModelCard::Result& r : card.results)
-      out << "  - task:\n      type: information-retrieval\n    dataset:\n      name: " << quoted(r.dataset)
+      out << "  - task:\n      type: " << kind.task << "\n    dataset:\n      name: " << quoted(r.dataset)
           << "\n      type: " << quoted(r.dataset) << "\n    metrics:\n    - type: " << quoted(r.metric)
           << "\n      value: " << fixed(r.after) << "\n";
   }
   out << "---\n\n";
 }
 
+void results_and_training(std::ostream& out, const ModelCard& card) {
+  if (!card.results.empty()) {
+    out << "\n## Evaluation\n\n| Data | Metric | Before | After |\n|---|---|---|---|\n";
+    for (const ModelCard::Result& r : card.results)
+      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after)
+          << " |\n";
+  }
+  if (card.steps > 0 || !card.hyper_parameters.empty()) {
+    out << "\n## Training\n\n";
+    if (card.steps > 0) out << "- Steps: " << card.steps << "\n";
+    if (card.training_pairs > 0) out << "- Training pairs: " << card.training_pairs << "\n";
+    if (!card.loss.empty()) out << "- Loss: " << card.loss << "\n";
+    for (const auto& [name, value] : card.hyper_parameters) out << "- " << name << ": " << value << "\n";
+  }
+  if (!card.program.empty()) out << "\nTrained with " << card.program << ".\n";
+}
+
 }  // namespace
 
 std::string model_card(const ModelFolder& model, const ModelCard& card) {
   std::ostringstream out;
-  front_matter(out, card);
+  front_matter(out, card, embedder);
   const EmbedderConfig& c = model.config;
   out << "# " << (card.name.empty() ? "Text-embedding model" : card.name) << "\n\nMaps texts to vectors of " << c.embedding()
       << " numbers, for search, clustering and comparing texts.\n\n## Model\n\n";
@@ -75,20 +102,23 @@ std::string model_card(const ModelFolder& model, const ModelCard& card) {
     for (const auto& [name, text] : model.prompts)
       out << "- " << name << ": `" << text << "`" << (name == model.default_prompt ? " (default)" : "") << "\n";
   }
-  if (!card.results.empty()) {
-    out << "\n## Evaluation\n\n| Data | Metric | Before | After |\n|---|---|---|---|\n";
-    for (const ModelCard::Result& r : card.results)
-      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after)
-          << " |\n";
-  }
-  if (card.steps > 0 || !card.hyper_parameters.empty()) {
-    out << "\n## Training\n\n";
-    if (card.steps > 0) out << "- Steps: " << card.steps << "\n";
-    if (card.training_pairs > 0) out << "- Training pairs: " << card.training_pairs << "\n";
-    if (!card.loss.empty()) out << "- Loss: " << card.loss << "\n";
-    for (const auto& [name, value] : card.hyper_parameters) out << "- " << name << ": " << value << "\n";
-  }
-  if (!card.program.empty()) out << "\nTrained with " << card.program << ".\n";
+  results_and_training(out, card);
+  return out.str();
+}
+
+std::string model_card(const RerankerFolder& model, const ModelCard& card) {
+  std::ostringstream out;
+  front_matter(out, card, reranker);
+  const EncoderConfig& c = model.config.encoder;
+  out << "# " << (card.name.empty() ? "Reranker" : card.name)
+      << "\n\nScores how well a text answers a query: a cross-encoder, to put the results of a search in order.\n\n## Model\n\n";
+  if (!card.base_model.empty()) out << "- Base model: " << card.base_model << "\n";
+  out << "- Encoder: BERT, " << c.layers << " layers, hidden size " << c.hidden << ", " << c.heads
+      << " heads\n- Score: one number, unbounded; a sigmoid makes it a number between 0 and 1\n- Longest pair: " << model.max_seq_length
+      << " tokens\n\n## Usage\n\n```python\nfrom sentence_transformers import CrossEncoder\n\n"
+         "model = CrossEncoder(\"path/of/this/folder\")\n"
+         "print(model.predict([(\"a question\", \"an answer\"), (\"a question\", \"another text\")]))\n```\n";
+  results_and_training(out, card);
   return out.str();
 }
 

@@ -1,9 +1,6 @@
 #include "data/model_export.h"
 
-#include <algorithm>
-
-#include "data/safetensors.h"
-#include "data/strict_json.h"
+#include "data/model_files.h"
 #include "data/tokenizer_files.h"
 
 namespace lodestone {
@@ -15,34 +12,6 @@ namespace {
 // The releases whose file layout is written here; newer ones read it too, and no reader warns of a file newer than itself.
 constexpr const char* sentence_transformers_layout = "2.2.2";
 constexpr const char* pooler_file = "pooler.safetensors";
-
-void write_json(const fs::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
-
-OrderedJson bert_config(const ModelFolder& model) {
-  OrderedJson json = OrderedJson::parse(model.config_json);
-  for (const char* key :
-       {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "num_labels", "id2label",
-        "label2id", "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
-    json.erase(key);
-  const EncoderConfig& c = model.config.encoder;
-  json["architectures"] = {"BertModel"};
-  json["model_type"] = "bert";
-  json["hidden_act"] = "gelu";
-  json["position_embedding_type"] = "absolute";
-  json["vocab_size"] = c.vocab;
-  json["hidden_size"] = c.hidden;
-  json["num_hidden_layers"] = c.layers;
-  json["num_attention_heads"] = c.heads;
-  json["intermediate_size"] = c.feed_forward;
-  json["max_position_embeddings"] = c.positions;
-  json["type_vocab_size"] = c.types;
-  json["layer_norm_eps"] = c.layer_norm_eps;
-  json["initializer_range"] = c.initializer_range;
-  json["hidden_dropout_prob"] = c.hidden_dropout;
-  json["attention_probs_dropout_prob"] = c.attention_dropout;
-  json["torch_dtype"] = "float32";
-  return json;
-}
 
 OrderedJson pooling_config(const EmbedderConfig& config) {
   return {{"word_embedding_dimension", config.encoder.hidden},
@@ -63,7 +32,7 @@ OrderedJson dense_config(const EmbedderConfig& config) {
 
 /// modules.json, the other JSON files and the module folders: everything but weights, tokenizer and card.
 void write_configuration(const fs::path& folder, const ModelFolder& model) {
-  write_json(folder / "config.json", bert_config(model));
+  write_json(folder / "config.json", bert_config(model.config_json, model.config.encoder, "BertModel"));
   OrderedJson modules = OrderedJson::array();
   const auto add = [&](const char* kind) {
     const size_t index = modules.size();
@@ -92,25 +61,6 @@ void write_configuration(const fs::path& folder, const ModelFolder& model) {
   write_json(folder / "config_sentence_transformers.json", general);
 }
 
-/// Tensors to write, f64 ones rounded to f32 in memory that the list owns.
-class F32Tensors {
- public:
-  void add(std::string name, Tensor values) {
-    if (values.dtype() == DType::f64) {
-      const auto wide = values.host<double>();
-      rounded_.emplace_back(wide.size());
-      std::transform(wide.begin(), wide.end(), rounded_.back().begin(), [](double x) { return static_cast<float>(x); });
-      values = Tensor(reinterpret_cast<std::byte*>(rounded_.back().data()), DType::f32, values.shape());
-    }
-    tensors_.push_back({std::move(name), values});
-  }
-  const std::vector<NamedTensor>& list() const { return tensors_; }
-
- private:
-  std::vector<NamedTensor> tensors_;
-  std::vector<std::vector<float>> rounded_;
-};
-
 void add_pooler(PoolerWeights& pooler, int64_t hidden, const std::string& prefix, F32Tensors& tensors) {
   if (pooler.weight.empty()) return;
   tensors.add(prefix + "pooler.dense.bias", Tensor(reinterpret_cast<std::byte*>(pooler.bias.data()), DType::f32, {hidden}));
@@ -132,28 +82,6 @@ void write_weights(const fs::path& folder, const ModelFolder& model, const Param
   add_pooler(pooler, model.config.encoder.hidden, prefix, encoder);
   write_safetensors(folder / "model.safetensors", encoder.list());
   if (model.config.head) write_safetensors(folder / "2_Dense" / "model.safetensors", dense.list());
-}
-
-/// Runs `fill(temporary)` and publishes the result; nothing stays behind when it throws.
-template <class Fill>
-void write_folder(const fs::path& path, IfExists if_exists, Fill fill) {
-  fs::path target = path;
-  if (target.filename().empty()) target = target.parent_path();  // "out/" and "out" are one folder
-  if (if_exists == IfExists::refuse && path_exists(target))
-    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
-        .at("file", target.string());
-  fs::path temporary = target;
-  temporary += ".tmp";
-  std::error_code ignored;
-  fs::remove_all(temporary, ignored);  // left by a crash
-  make_folder(temporary);
-  try {
-    fill(temporary);
-    publish_folder(temporary, target, if_exists);
-  } catch (...) {
-    fs::remove_all(temporary, ignored);
-    throw;
-  }
 }
 
 }  // namespace

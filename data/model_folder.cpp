@@ -186,16 +186,9 @@ void parse_modules(const fs::path& folder, ModelFolder& model) {
 }
 
 void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
-  model.max_seq_length = model.config.encoder.positions;
+  model.max_seq_length = read_max_length(folder, model.config.encoder.positions);
   const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json",
                  prompts = folder / "config_sentence_transformers.json";
-  const auto limit = [&](const fs::path& file, const char* key) {
-    if (!path_exists(file)) return false;
-    const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
-    if (value >= 1 && value < static_cast<double>(model.max_seq_length)) model.max_seq_length = static_cast<int64_t>(value);
-    return value >= 1;
-  };
-  if (!limit(sentence, "max_seq_length")) limit(tokenizer, "model_max_length");
   if (path_exists(sentence)) {
     const Json json = read_json_object(sentence);
     if (json_string(json, "transformer_task", "feature-extraction", sentence) != "feature-extraction")
@@ -219,6 +212,16 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
 }
 
 }  // namespace
+
+int64_t read_max_length(const fs::path& folder, int64_t positions) {
+  for (const auto& [name, key] : {std::pair("sentence_bert_config.json", "max_seq_length"), std::pair("tokenizer_config.json", "model_max_length")}) {
+    const fs::path file = folder / name;
+    if (!path_exists(file)) continue;
+    const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
+    if (value >= 1) return value < static_cast<double>(positions) ? static_cast<int64_t>(value) : positions;
+  }
+  return positions;
+}
 
 ModelFolder read_model_config(const fs::path& config_json) {
   ModelFolder model;

@@ -31,6 +31,9 @@ struct ModelFolder {
 /// GELU, other position embeddings than absolute, modules or poolings that do not exist here.
 ModelFolder read_model_folder(const std::filesystem::path& folder);
 
+/// Tokens of a text by sentence_bert_config.json, else by tokenizer_config.json, else the positions; never above the positions.
+int64_t read_max_length(const std::filesystem::path& folder, int64_t positions);
+
 /// The same from a lone config.json, for a model that starts from random weights.
 ModelFolder read_model_config(const std::filesystem::path& config_json);
 

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "data/durable.h"
-#include "data/model_folder.h"
+#include "data/reranker_folder.h"
 #include "data/safetensors.h"
 #include "data/strict_json.h"
 
@@ -131,6 +131,26 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
     used.insert(stored->name);
   }
   refuse_leftovers(dense, "", used);
+  return left;
+}
+
+std::vector<std::string> load_weights(const RerankerFolder& folder, ParamStore& params) {
+  const SafetensorsReader reader(weights_file(folder.path));
+  const std::string prefix = name_prefix(reader);
+  std::set<std::string_view> used;
+  std::vector<std::string> left;
+  for (const Param& p : params.layout().params()) {
+    const bool classifier = p.name.starts_with("classifier.");   // stands beside the encoder, so without its prefix
+    const StoredTensor* stored = classifier ? reader.find(p.name) : find_parameter(reader, prefix, p.name);
+    if (!folder.has_classifier && (classifier || (stored == nullptr && p.name.starts_with("pooler.")))) {
+      left.push_back(p.name);
+      continue;
+    }
+    if (stored == nullptr) throw refused(reader.path(), (classifier ? "" : prefix) + p.name, "this tensor is missing");
+    fill(reader, *stored, params.master(p));
+    used.insert(stored->name);
+  }
+  refuse_leftovers(reader, prefix, used);
   return left;
 }
 
