@@ -8,7 +8,7 @@ std::span<const Command> commands() {
       {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage, run_train},
       {"check", "check a configuration and print the plan of its first steps", check_usage, run_check},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
-      {"eval", "evaluate a model on a BEIR folder or on scored pairs", eval_usage, run_eval},
+      {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
       {"bench", "measure this machine and print JSON", bench_usage, run_bench},

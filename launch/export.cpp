@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "data/checkpoint.h"
-#include "data/model_export.h"
 #include "launch/command.h"
 #include "launch/cores.h"
 #include "launch/log.h"
@@ -19,8 +18,8 @@ namespace fs = std::filesystem;
 
 const char* const export_usage =
     "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--threads N]\n\n"
-    "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts with both and\n"
-    "compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is taken) or a model\n"
+    "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts (a reranker: scores\n"
+    "sample pairs) with both and compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is taken) or a model\n"
     "folder (a plain BERT folder then gets pooling by mean and normalised vectors). FOLDER must not exist.\n\n"
     "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
     "  --threads N            threads of the comparison (default: the cores this process may use)\n";
@@ -69,11 +68,11 @@ Weights find_weights(const ExportRequest& request, std::vector<std::string>& mes
 }
 
 /// The masters' dtype and values: those of the checkpoint, or of the folder.
-ParamStore load_params(const Weights& weights, const ModelFolder& model, const fs::path& input) {
-  ParamLayout layout = embedder_layout(model.config);
+template <class Folder>
+ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input) {
   if (!weights.checkpoint) {
     ParamStore params(std::move(layout), DType::f32);
-    ModelFolder from = model;
+    Folder from = model;
     from.path = input;
     load_weights(from, params);
     return params;
@@ -102,12 +101,19 @@ ModelCard make_card(const Weights& weights, const ExportRequest& request) {
 ExportResult export_model(const ExportRequest& request, Backend& backend) {
   ExportResult result;
   const Weights weights = find_weights(request, result.messages);
-  const ModelFolder model = read_model_folder(weights.source);
-  const ParamStore params = load_params(weights, model, folder_name(request.input));
-  const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);
   result.what = weights.what;
-  result.largest_difference = export_verified(folder_name(request.output), {model, params, tokenizer}, weights.source,
-                                              make_card(weights, request), backend);
+  const fs::path input = folder_name(request.input), output = folder_name(request.output);
+  const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);
+  const ModelCard card = make_card(weights, request);
+  if (is_reranker_folder(weights.source)) {
+    const RerankerFolder model = read_reranker_folder(weights.source);
+    const ParamStore params = load_params(weights, model, reranker_layout(model.config), input);
+    result.largest_difference = export_verified(output, LiveReranker{model, params, tokenizer}, weights.source, card, backend);
+  } else {
+    const ModelFolder model = read_model_folder(weights.source);
+    const ParamStore params = load_params(weights, model, embedder_layout(model.config), input);
+    result.largest_difference = export_verified(output, LiveModel{model, params, tokenizer}, weights.source, card, backend);
+  }
   return result;
 }
 
@@ -123,7 +129,7 @@ int run_export(World& world, std::span<const std::string> arguments) {
     const ExportResult result = export_model(request, *backend);
     for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';
     std::cout << "exported the " << result.what << " to " << printable(request.output.string())
-              << "; reloaded embeddings differ by at most " << result.largest_difference << '\n';
+              << "; what it gives differs by at most " << result.largest_difference << '\n';
   }
   world.comm().barrier();
   return 0;

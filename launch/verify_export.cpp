@@ -3,19 +3,42 @@
 #include <algorithm>
 #include <cmath>
 
-#include "launch/embedder.h"
+#include "launch/scorer.h"
 
 namespace lodestone {
 
 namespace {
 
-constexpr double tolerance = 1e-6;   // of unit vectors; both sides run the same f32 code on the same weights
+constexpr double tolerance = 1e-6;   // of values around 1; both sides run the same f32 code on the same weights
 
 constexpr std::string_view samples[] = {
     "a", "Hello, world!", "Text embeddings map sentences to vectors.", "The quick brown fox jumps over the lazy dog, 1234567890 times.",
     "naïve café, Straße, ÅNGSTRÖM", "机器学习 与 向量", "مرحبا بالعالم", "नमस्ते दुनिया", "emoji 🙂🚀 and symbols ½ ± µ",
     "a-very-long-compound_word.with/many:different;separators, and then more than enough ordinary words to make this sample a good deal longer than the "
     "others, so that more than a handful of positions of the position table take part in the comparison as well."};
+
+struct Comparison {
+  double largest = 0;   // difference
+  double size = 0;      // of our values
+};
+
+Comparison compare(std::span<const float> ours, std::span<const float> reloaded) {
+  Comparison c;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    c.size = std::max(c.size, static_cast<double>(std::fabs(ours[i])));
+    c.largest = std::max(c.largest, std::isfinite(ours[i] - reloaded[i]) ? static_cast<double>(std::fabs(ours[i] - reloaded[i])) : 1e30);
+  }
+  return c;
+}
+
+/// Removes the folder and throws when what was read back is not what was written. Returns the difference.
+double require_equal(const std::filesystem::path& path, const char* what, double difference, double bound) {
+  if (difference <= bound) return difference;
+  std::filesystem::remove_all(path);
+  throw Error(ExitCode::internal, "export", cat("the written model ", what, " differently from the live one (by ", difference, ")"),
+              "report this with the command that caused it")
+      .at("file", path.string());
+}
 
 }  // namespace
 
@@ -35,15 +58,27 @@ double export_verified(const std::filesystem::path& path, const LiveModel& live,
 
   LoadedModel again(path, {.threads = backend.threads()});
   again.embedder().embed(again.exec(), samples, "", reloaded);
-  double largest = 0;
-  for (size_t i = 0; i < count; ++i) largest = std::max(largest, std::isfinite(ours[i]) ? static_cast<double>(std::fabs(ours[i] - reloaded[i])) : 1e30);
-  if (largest > tolerance) {
-    std::filesystem::remove_all(path);
-    throw Error(ExitCode::internal, "export", cat("the written model embeds sample texts differently from the live one (by ", largest, ")"),
-                "report this with the command that caused it")
-        .at("file", path.string());
-  }
-  return largest;
+  return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
+}
+
+double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
+                       const ModelCard& card, Backend& backend) {
+  write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
+
+  ParamStore params(reranker_layout(live.folder.config), DType::f32);
+  backend.cast(live.params.masters(), params.masters());
+  const Reranker reranker(live.folder.config, params);
+  PairScorer scorer(reranker, live.tokenizer, halves(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
+  Arena arena;
+  std::vector<TextPair> pairs;
+  for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
+  std::vector<float> ours(pairs.size()), reloaded(pairs.size());
+  scorer.score(Exec{backend, arena, Key{}, DType::f32}, pairs, ours);
+
+  LoadedReranker again(path, {.threads = backend.threads()});
+  again.scorer().score(again.exec(), pairs, reloaded);
+  const Comparison c = compare(ours, reloaded);
+  return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));
 }
 
 }  // namespace lodestone

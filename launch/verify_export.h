@@ -1,10 +1,10 @@
-// Writes a model folder, then proves it: reloads its own files and compares embeddings with the live model.
+// Writes a model folder, then proves it: reloads its own files and compares embeddings or scores with the live model.
 #pragma once
 
 #include <filesystem>
 
 #include "core/backend.h"
-#include "data/model_export.h"
+#include "data/reranker_folder.h"
 #include "data/tokenizer.h"
 
 namespace lodestone {
@@ -20,5 +20,15 @@ struct LiveModel {
 /// load must be what was trained.
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend);
+
+struct LiveReranker {
+  const RerankerFolder& folder;
+  const ParamStore& params;
+  const Tokenizer& tokenizer;
+};
+
+/// The same with write_reranker_folder and the scores of sample pairs; the bound is 1e-6 of the largest score, or of 1.
+double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
+                       const ModelCard& card, Backend& backend);
 
 }  // namespace lodestone
