@@ -17,9 +17,11 @@ CollateConfig apart(const RerankCollateConfig& config) {
 }
 
 Framing checked(const RerankCollateConfig& config, Framing framing) {
-  size_t query_prompt = framing.query_prompt.size();
+  size_t query_prompt = framing.query_prompt.size(), passage_prompt = framing.passage_prompt.size();
   for (const auto& prompt : framing.row_prompts) query_prompt = std::max(query_prompt, prompt.size());
-  require_room(config.lengths(), static_cast<int64_t>(query_prompt), static_cast<int64_t>(framing.passage_prompt.size()));
+  const auto& prompted = framing.prompted_sources;
+  if (std::find(prompted.begin(), prompted.end(), 1) != prompted.end()) passage_prompt = std::max(passage_prompt, query_prompt);
+  require_room(config.lengths(), static_cast<int64_t>(query_prompt), static_cast<int64_t>(passage_prompt));
   return framing;
 }
 
@@ -62,8 +64,8 @@ int64_t append_pair(int32_t cls, int32_t sep, std::span<const int32_t> query, st
   return query_tokens + 2;
 }
 
-RerankCollator::RerankCollator(const RerankCollateConfig& config, Framing framing)
-    : config_(config), cls_(framing.cls), sep_(framing.sep), texts_(apart(config), checked(config, std::move(framing))) {}
+RerankCollator::RerankCollator(const RerankCollateConfig& config, Framing framing, const NegativeWindows* windows)
+    : config_(config), cls_(framing.cls), sep_(framing.sep), texts_(apart(config), checked(config, std::move(framing)), windows) {}
 
 void RerankCollator::collate(const RowSource& rows, const BatchRows& which, Batch& out) {
   texts_.collate(rows, which, apart_);

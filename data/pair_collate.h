@@ -30,11 +30,11 @@ struct RerankCollateConfig {
   PairLengths lengths() const { return {texts.query_max_len, texts.passage_max_len, pair_max_len}; }
 };
 
-/// Draws what Collator draws, and joins each query with the passages of its group.
+/// Chooses what Collator chooses, and joins each query with the passages of its group.
 class RerankCollator {
  public:
-  /// Throws Error (usage): lengths that leave no room, an empty group.
-  RerankCollator(const RerankCollateConfig& config, Framing framing);
+  /// `windows` as for Collator. Throws Error (usage): lengths that leave no room, an empty group, windows that are missing.
+  RerankCollator(const RerankCollateConfig& config, Framing framing, const NegativeWindows* windows = nullptr);
 
   /// Fills `out` (its memory is reused) with the rank's B*G pairs, query-major, the positive first. Names of dropout masks are those
   /// of the pair's passage: row, role (positive or k-th negative) and slot. Errors are those of Collator::collate.
