@@ -49,7 +49,7 @@ DataConfig read_data(Section s) {
   s.read("train_group_size", c.train_group_size);
   s.read("query_prompt", c.query_prompt);
   s.read("passage_prompt", c.passage_prompt);
-  static constexpr std::string_view batchings[] = {"multinomial", "mixed"};
+  static constexpr std::string_view batchings[] = {"multinomial", "random", "epoch", "epoch_static", "epoch_random", "mixed"};   // in the order of Batching
   read_enum(s, "batching", batchings, c.batching);
   s.read("alpha", c.alpha);
   static constexpr std::string_view policies[] = {"refuse", "merge"};
