@@ -37,9 +37,9 @@ Mining::Mining(Communicator& comm, const HardNegativesConfig& config, NegativeRa
 void Mining::observe(int64_t step, int64_t part, std::span<const int64_t> rows, std::span<const int32_t> available,
                      std::span<const double> scores) {
   const auto n = static_cast<size_t>(config().negatives);
-  LODE_CHECK(rows.size() == available.size() && scores.size() == rows.size() * n, "mining: ", scores.size(), " scores and ",
-             available.size(), " lists for ", rows.size(), " rows of ", n, " negatives");
   const bool each = config().rule == MiningRule::each;
+  LODE_CHECK(rows.size() == available.size() && (!each || scores.size() == rows.size() * n), "mining: ", scores.size(), " scores and ",
+             available.size(), " lists for ", rows.size(), " rows of ", n, " negatives");
   std::vector<double> means(each ? 0 : rows.size());
   mean_per_query(scores, means);
   for (size_t i = 0; i < rows.size(); ++i) {

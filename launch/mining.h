@@ -33,8 +33,9 @@ class Mining {
   const HardNegatives& negatives() const { return negatives_; }
   const HardNegativesConfig& config() const { return negatives_.config(); }
 
-  /// Scores that this rank's batch had in `step`; kept until the next check. rows and available [B]; scores [B (n)]: n per row
-  /// in the order of the places in use. `part` orders batches of one step that share rows.
+  /// Scores that this rank's batch had in `step`; kept until the next check. rows and available [B]: lengths of their lists.
+  /// scores: under rule `each` n per row, in the order of the places in use; under rule `mean` any equal number per row (n, or
+  /// their mean alone), of which the mean counts. `part` orders batches of one step that share rows.
   void observe(int64_t step, int64_t part, std::span<const int64_t> rows, std::span<const int32_t> available,
                std::span<const double> scores);
   /// Collective, after every optimizer step; `finished` counts steps from 1. Nothing unless a check is due. before_change is

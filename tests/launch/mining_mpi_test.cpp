@@ -141,6 +141,21 @@ TEST(Mining, NothingPausesWhereNothingChanges) {
   EXPECT_EQ(s.pauses, 0);
 }
 
+TEST(Mining, TakesAllScoresOfARowOrTheirMean) {
+  const auto self = make_self_comm();
+  Mining all(*self, {.negatives = 4}, nullptr), mean(*self, {.negatives = 4}, nullptr), each(*self, {.negatives = 4, .rule = MiningRule::each}, nullptr);
+  const std::vector<int64_t> ids{3, 8};
+  const std::vector<int32_t> lists{20, 20};
+  const std::vector<double> scores{0.5, 0.25, 0.75, 0.5, 1, 0, 0, 0}, means{0.5, 0.25};
+  all.observe(0, 0, ids, lists, scores);
+  mean.observe(0, 0, ids, lists, means);
+  EXPECT_EQ(all.state(), mean.state());
+  EXPECT_EQ(all.state().scores.at(1).initial, 0.25);
+  EXPECT_THROW(each.observe(0, 0, ids, lists, means), Error);
+  each.observe(0, 0, ids, lists, scores);
+  EXPECT_EQ(each.state().scores.size(), 8u);
+}
+
 TEST(Mining, RefusesToMineAnewWithoutARanker) {
   EXPECT_THROW(Mining(world_comm(), {.refill = MiningRefill::remine}, nullptr), Error);
 }
