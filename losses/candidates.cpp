@@ -50,8 +50,7 @@ SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, con
     : rows(local), d_rows(d_local), d_local_(d_local) {
   if (candidates != Candidates::all_ranks) return;
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
-  std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(),
-                 [&](int64_t n) { return n * per_query; });
+  std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
   counts_ = counts;
   rows = gather_rows(ex, group, local, counts_);
   d_rows = ex.arena.tensor(rows.dtype(), rows.shape());

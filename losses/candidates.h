@@ -28,8 +28,8 @@ class UnitTexts {
   /// d_emb [B+B*G,E] = the gradient with respect to the vectors as they came.
   void finish(Exec& ex, Tensor d_emb) const;
 
-  Tensor queries, passages;       // [B,E], [B*G,E]
-  Tensor d_queries, d_passages;   // zero at first
+  Tensor queries, passages;      // [B,E], [B*G,E]
+  Tensor d_queries, d_passages;  // zero at first
 
  private:
   Tensor unit_, d_unit_, norms_;
@@ -38,12 +38,13 @@ class UnitTexts {
 /// Some passages of every query, one query's behind another's: copies where they do not lie so already.
 class PassagesPerQuery {
  public:
-  /// Passages [first, first + count) of each group of G in `passages` [n*G,E], whose gradient is d_passages. d_rows is zero at first.
+  /// Passages [first, first + count) of each group of G in `passages` [n*G,E], whose gradient is d_passages. d_rows is zero at
+  /// first.
   PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count);
   /// d_passages += the gradient that was added to d_rows.
   void finish(Exec& ex) const;
 
-  Tensor rows, d_rows;   // [n*count,E]
+  Tensor rows, d_rows;  // [n*count,E]
 
  private:
   Tensor d_passages_;
@@ -62,12 +63,12 @@ class SharedRows {
   /// d_local += the gradient, summed over ranks. Every rank calls it.
   void finish(Exec& ex, Communicator& group) const;
 
-  Tensor rows, d_rows;       // [N*per_query,E]; d_rows is zero at first
-  int64_t first_query = 0;   // which query of these this rank's first is
+  Tensor rows, d_rows;      // [N*per_query,E]; d_rows is zero at first
+  int64_t first_query = 0;  // which query of these this rank's first is
 
  private:
   Tensor d_local_;
-  std::span<const int64_t> counts_;   // empty: nothing travels
+  std::span<const int64_t> counts_;  // empty: nothing travels
 };
 
 }  // namespace lodestone

@@ -28,7 +28,7 @@ void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
 /// Some of a softmax's scores, and the log-sums of their rows.
 struct Part {
   ScoreBlock block;
-  Tensor lse;   // [rows]
+  Tensor lse;  // [rows]
 };
 
 /// Calls visit(part, first, tile) for every tile of every part's scores.
@@ -61,8 +61,8 @@ double cbb(const CbbInput& in, std::span<double> d_scores) {
     std::vector<size_t> candidates{i * m + i * group};
     for (size_t j = 0; j < m; ++j) {
       const bool own = j / group == i;
-      const bool counts = j % group == 0 ? in.other_positives == OtherPositives::included && !own
-                                         : in.negatives == NegativeScope::all || own;
+      const bool counts =
+          j % group == 0 ? in.other_positives == OtherPositives::included && !own : in.negatives == NegativeScope::all || own;
       if (counts) candidates.push_back(i * m + j);
     }
     double largest = -HUGE_VAL, sum = 0;
@@ -82,8 +82,8 @@ double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "cbb", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  const bool own = !pairs.in_batch_negatives || (options_.negatives == NegativeScope::own &&
-                                                 options_.other_positives == OtherPositives::excluded);
+  const bool own = !pairs.in_batch_negatives ||
+                   (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
   const double loss = own ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
   texts.finish(ex, d_emb);
   return loss;
@@ -107,18 +107,27 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
   const Tensor lse = ex.arena.tensor(dtype, {pairs.global_queries});
   const Tensor own_lse = lse.rows(queries.first_query, queries.first_query + pairs.queries);
   set_to_minus_infinity(lse, 0, 0);
-  const ScoreBlock own_positive{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1};
-  std::array<Part, 2> parts;
-  if (options_.other_positives == OtherPositives::included)
+  const bool others = options_.other_positives == OtherPositives::included;
+  std::array<Part, 2> parts;  // the positives, then the negatives
+  if (others)
     parts[0] = {{queries.rows, positives.rows, queries.d_rows, positives.d_rows}, lse};
   else
-    parts[0] = {own_positive, own_lse};
+    parts[0] = {{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}, own_lse};
   if (options_.negatives == NegativeScope::all)
     parts[1] = {{queries.rows, negatives.rows, queries.d_rows, negatives.d_rows}, lse};
   else
     parts[1] = {{texts.queries, negatives.rows, texts.d_queries, negatives.d_rows, pairs.group - 1}, own_lse};
+  // Calls visit(those rows of a tile that have a positive in it, column of the first one's) for this rank's queries. Among other
+  // positives it stands on a diagonal.
+  const int64_t first = others ? queries.first_query : 0, stride = others ? 1 : 0;
+  const auto at_positives = [&](const Part& part, Slice rows, Tensor tile, const auto& visit) {
+    const int64_t begin = std::max(rows.begin, first), end = std::min(rows.end, first + pairs.queries);
+    if (&part == &parts[0] && begin < end) visit(tile.rows(begin - rows.begin, end - rows.begin), (begin - first) * stride);
+  };
 
+  double positive_scores = 0;
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
+    at_positives(part, rows, tile, [&](Tensor own, int64_t column) { positive_scores += sum(own, column, stride); });
     const Tensor tile_lse = ex.arena.tensor(dtype, {rows.count()});
     ex.backend.log_sum_exp_rows(tile, scale, tile_lse);
     log_add(tile_lse, part.lse.slice(rows));
@@ -127,19 +136,13 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
     add_over_ranks<double>(ex, group, lse);
   else
     add_over_ranks<float>(ex, group, lse);
+  const double loss = row_weight * (sum(own_lse, 0, 0) - scale * positive_scores);
 
-  const Tensor positive_scores = ex.arena.tensor(dtype, {pairs.queries, 1});
-  score(ex, own_positive, 0, positive_scores);
-  const double loss = row_weight * (sum(own_lse, 0, 0) - scale * sum(positive_scores, 0, 0));
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
     ex.backend.softmax_rows(tile, scale, part.lse.slice(rows), row_weight * scale);
+    at_positives(part, rows, tile, [&](Tensor own, int64_t column) { subtract(own, row_weight * scale, column, stride); });
     score_backward(ex, part.block, rows.begin, tile);
   });
-  const Tensor d_positive = positive_scores;   // the softmax's part is done; what is left is - row_weight * scale
-  ex.backend.fill_zero(d_positive);
-  subtract(d_positive, row_weight * scale, 0, 0);
-  score_backward(ex, own_positive, 0, d_positive);
-
   queries.finish(ex, group);
   negatives.finish(ex);
   positives.finish(ex);

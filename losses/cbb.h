@@ -19,8 +19,8 @@ enum class OtherPositives : uint8_t { excluded, included };
 /// With s divided by the temperature, and c over the candidates of query i beside its positive:
 ///   loss = 1/N sum_i ( log( exp s(i, i G) + sum_c exp s(i, c) ) - s(i, i G) )
 struct CbbInput {
-  std::span<const double> scores = {};   // [N,N*G] of query and passage; passages query-major, the positive first
-  int64_t group = 1;                     // G
+  std::span<const double> scores = {};  // [N,N*G] of query and passage; passages query-major, the positive first
+  int64_t group = 1;                    // G
   double temperature = 0.01;
   NegativeScope negatives = NegativeScope::all;
   OtherPositives other_positives = OtherPositives::excluded;
@@ -33,7 +33,7 @@ struct CbbOptions {
   double temperature = 0.01;
   NegativeScope negatives = NegativeScope::all;
   OtherPositives other_positives = OtherPositives::excluded;
-  int64_t tile_elements = int64_t{1} << 20;   // scores held at once; a tile has at least min(N, 64) rows
+  int64_t tile_elements = int64_t{1} << 20;  // scores held at once; a tile has at least min(N, 64) rows
 };
 
 /// The same on tensors and ranks. The queries' vectors are gathered; each rank scores all of them against its own passages, and

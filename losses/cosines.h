@@ -21,7 +21,7 @@ class Cosines {
 
   size_t queries() const { return queries_; }
   size_t passages() const { return norms_.size() - queries_; }
-  size_t passage(size_t j) const { return queries_ + j; }   // number of passage j
+  size_t passage(size_t j) const { return queries_ + j; }  // number of passage j
   double operator()(TextPair pair) const;
   /// The function's gradient += d_cosine * that of this pair's cosine.
   void add_gradient(TextPair pair, double d_cosine);
@@ -32,7 +32,7 @@ class Cosines {
 
  private:
   size_t embedding_, dimensions_, queries_;
-  std::vector<double> unit_, norms_, d_unit_;   // [N+M,d], [N+M], [N+M,d]
+  std::vector<double> unit_, norms_, d_unit_;  // [N+M,d], [N+M], [N+M,d]
 };
 
 }  // namespace lodestone

@@ -46,8 +46,7 @@ uint64_t at(std::span<const uint64_t> hashes, int64_t i) { return hashes[static_
 std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query,
                                  std::span<const uint64_t> local) {
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
-  std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(),
-                 [&](int64_t n) { return n * per_query; });
+  std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
   const Tensor all = ex.arena.tensor(DType::i64, {pairs.global_queries * per_query});
   const ConstTensor mine(reinterpret_cast<const std::byte*>(local.data()), DType::i64, {static_cast<int64_t>(local.size())});
   group.all_gather(mine, all, counts).wait();
@@ -68,10 +67,10 @@ bool is_false_negative(const TextHashes& texts, int64_t group, int64_t query, in
 
 TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs) {
   const auto queries = static_cast<size_t>(pairs.queries), passages = static_cast<size_t>(pairs.queries * pairs.group);
-  LODE_CHECK(pairs.query_hash.size() == queries && pairs.passage_hash.size() == passages &&
-                 pairs.passage_document.size() == passages,
-             "false negatives: hashes of ", pairs.query_hash.size(), " queries, ", pairs.passage_hash.size(), " passages and ",
-             pairs.passage_document.size(), " documents for ", queries, " queries of group ", pairs.group);
+  LODE_CHECK(
+      pairs.query_hash.size() == queries && pairs.passage_hash.size() == passages && pairs.passage_document.size() == passages,
+      "false negatives: hashes of ", pairs.query_hash.size(), " queries, ", pairs.passage_hash.size(), " passages and ",
+      pairs.passage_document.size(), " documents for ", queries, " queries of group ", pairs.group);
   if (candidates != Candidates::all_ranks) return {pairs.query_hash, pairs.passage_hash, pairs.passage_document};
   return {gather(ex, group, pairs, 1, pairs.query_hash), gather(ex, group, pairs, pairs.group, pairs.passage_hash),
           gather(ex, group, pairs, pairs.group, pairs.passage_document)};

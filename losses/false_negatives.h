@@ -10,9 +10,9 @@ namespace lodestone {
 
 /// Hashes of N queries and their N*G passages. Empty spans: unknown.
 struct TextHashes {
-  std::span<const uint64_t> query = {};      // [N]
-  std::span<const uint64_t> passage = {};    // [N*G]
-  std::span<const uint64_t> document = {};   // [N*G]
+  std::span<const uint64_t> query = {};     // [N]
+  std::span<const uint64_t> passage = {};   // [N*G]
+  std::span<const uint64_t> document = {};  // [N*G]
 };
 
 /// The rule. A passage other than the query's positive is a false negative of the query if it
@@ -40,7 +40,7 @@ class FalseNegatives {
  private:
   struct Index {
     std::span<const uint64_t> hashes;
-    std::span<const int64_t> order;   // of the hashes, ascending
+    std::span<const int64_t> order;  // of the hashes, ascending
     std::span<const int64_t> find(uint64_t hash) const;
   };
   static Index sorted(Exec& ex, std::span<const uint64_t> hashes);

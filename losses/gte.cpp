@@ -18,7 +18,7 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
   double loss = 0;
   for (size_t i = 0; i < n; ++i) {
     const size_t positive = i * group, d = cosines.passage(positive);
-    const auto among = [&](size_t other) { return !own || other == i; };   // texts of query `other` count
+    const auto among = [&](size_t other) { return !own || other == i; };  // texts of query `other` count
     std::vector<TextPair> pairs{{i, d}};
     for (size_t j = 0; j < m; ++j)
       if (j != positive && among(j / group)) pairs.push_back({i, cosines.passage(j)});
@@ -28,7 +28,7 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
       if ((j != i || in.positive_terms == PositiveTerms::twice) && among(j)) pairs.push_back({j, d});
     for (size_t j = 0; j < m; ++j) {
       const bool rival = j % group == 0 || in.positive_rivals == PositiveRivals::all_passages;
-      if (j != positive && rival && among(j / group)) pairs.push_back({cosines.passage(j), d});
+      if (j / group != i && rival && !own) pairs.push_back({cosines.passage(j), d});
     }
     loss += weight * cosines.cross_entropy(pairs, in.temperature, weight);
   }
@@ -51,50 +51,45 @@ double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
 
 double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
   const auto scope = ex.arena.scope();
-  const PassagesPerQuery positives(ex, texts.passages, texts.d_passages, pairs.group, 0, 1);
-  const PassagesPerQuery negatives(ex, texts.passages, texts.d_passages, pairs.group, 1, pairs.group - 1);
-  std::array<ScoreBlock, 3> blocks;
-  size_t count = 0;
-  blocks[count++] = {texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
-  if (options_.positive_terms == PositiveTerms::twice)
-    blocks[count++] = {texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1};
-  if (options_.positive_rivals == PositiveRivals::all_passages && pairs.group > 1)
-    blocks[count++] = {positives.rows, negatives.rows, positives.d_rows, negatives.d_rows, pairs.group - 1};
+  const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
+  const std::array<ScoreBlock, 2> blocks{{{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group},
+                                          {texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}}};
   const double loss =
-      cross_entropy(ex, {blocks.data(), count},
+      cross_entropy(ex, std::span(blocks).first(options_.positive_terms == PositiveTerms::twice ? 2 : 1),
                     {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
                     [](size_t, int64_t, Tensor) {});
-  negatives.finish(ex);
   positives.finish(ex);
   return loss;
 }
 
 double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
   const auto scope = ex.arena.scope();
-  const bool all_rivals = options_.positive_rivals == PositiveRivals::all_passages;
+  const int64_t rivals_per_query = options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1;
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
   const SharedRows queries(ex, group, options_.candidates, pairs, 1, texts.queries, texts.d_queries);
   const SharedRows passages(ex, group, options_.candidates, pairs, pairs.group, texts.passages, texts.d_passages);
-  const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, all_rivals ? pairs.group : 1);
-  const int64_t first_query = queries.first_query, rival_stride = all_rivals ? pairs.group : 1;
+  const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, rivals_per_query);
+  const int64_t first_query = queries.first_query;
   enum : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
   const std::array<ScoreBlock, 4> blocks{{{texts.queries, passages.rows, texts.d_queries, passages.d_rows},
                                           {texts.queries, queries.rows, texts.d_queries, queries.d_rows},
                                           {positives.rows, queries.rows, positives.d_rows, queries.d_rows},
                                           {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
-  const double loss = cross_entropy(
-      ex, blocks,
-      {.temperature = options_.temperature,
-       .row_weight = row_weight,
-       .tile_elements = options_.tile_elements,
-       .first_positive = first_query * pairs.group,
-       .positive_stride = pairs.group},
-      [&](size_t block, int64_t first, Tensor tile) {
-        const int64_t own = first_query + first;
-        if (block == query_to_queries) set_to_minus_infinity(tile, own, 1);
-        if (block == positive_to_queries && options_.positive_terms == PositiveTerms::once) set_to_minus_infinity(tile, own, 1);
-        if (block == positive_to_rivals) set_to_minus_infinity(tile, own * rival_stride, rival_stride);
-      });
+  const double loss = cross_entropy(ex, blocks,
+                                    {.temperature = options_.temperature,
+                                     .row_weight = row_weight,
+                                     .tile_elements = options_.tile_elements,
+                                     .first_positive = first_query * pairs.group,
+                                     .positive_stride = pairs.group},
+                                    [&](size_t block, int64_t first, Tensor tile) {
+                                      const int64_t own = first_query + first;
+                                      if (block == query_to_queries) set_to_minus_infinity(tile, own, 1);
+                                      if (block == positive_to_queries && options_.positive_terms == PositiveTerms::once)
+                                        set_to_minus_infinity(tile, own, 1);
+                                      if (block == positive_to_rivals)
+                                        for (int64_t g = 0; g < rivals_per_query; ++g)
+                                          set_to_minus_infinity(tile, own * rivals_per_query + g, rivals_per_query);
+                                    });
   rivals.finish(ex);
   passages.finish(ex, group);
   queries.finish(ex, group);

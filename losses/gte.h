@@ -12,10 +12,10 @@ enum class PositiveTerms : uint8_t {
   once,
 };
 
-/// What a positive is compared with, beside the queries.
+/// Which of the other queries' passages a positive is compared with.
 enum class PositiveRivals : uint8_t {
-  positives,     // the other queries' positives
-  all_passages,  // and every hard negative
+  positives,
+  all_passages,  // hard negatives too
 };
 
 /// The specification, on plain arrays and one process (Li et al. 2023, "Towards General Text Embeddings with Multi-stage
@@ -23,8 +23,8 @@ enum class PositiveRivals : uint8_t {
 /// temperature, d_i = p_{i G} the positive of query i, and sums over the candidates:
 ///   Z_i  = sum_j exp s(q_i, p_j) + sum_{j != i} exp s(q_i, q_j) + sum_j exp s(q_j, d_i) + sum_{j != i} exp s(d_j, d_i)
 ///   loss = 1/N sum_i ( log Z_i - s(q_i, d_i) )
-/// `once` leaves j = i out of the third sum; all_passages puts every passage but d_i itself into the fourth. With own_group the
-/// candidates of query i are its own passages, and itself in the third sum.
+/// `once` leaves j = i out of the third sum; all_passages puts the other queries' hard negatives into the fourth. With own_group
+/// the candidates of query i are its own passages in the first sum and itself in the third.
 struct GteInput {
   std::span<const double> queries = {};   // [N,E]
   std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
@@ -45,10 +45,11 @@ struct GteOptions {
   PositiveTerms positive_terms = PositiveTerms::twice;
   PositiveRivals positive_rivals = PositiveRivals::positives;
   Candidates candidates = Candidates::all_ranks;
-  int64_t tile_elements = int64_t{1} << 20;   // scores held at once, of the four sums together; at least min(B, 64) rows
+  int64_t tile_elements = int64_t{1} << 20;  // scores held at once, of the four sums together; at least min(B, 64) rows
 };
 
-/// The same on tensors and ranks: local queries and positives against the gathered texts, whose gradients go back to their owners.
+/// The same on tensors and ranks: local queries and positives against the gathered texts, whose gradients go back to their
+/// owners.
 class Gte final : public Loss {
  public:
   /// Throws Error (usage, "config") for a temperature that is not positive.

@@ -67,9 +67,12 @@ double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
     if (!own) duplicates.emplace(ex, hashes, pairs.group);
   }
   const double row_weight = (both ? 0.5 : 1) * weight / static_cast<double>(pairs.global_queries);
-  const Problem problem{ex,         group,
-                        pairs,      texts,
-                        candidates, row_weight,
+  const Problem problem{ex,
+                        group,
+                        pairs,
+                        texts,
+                        candidates,
+                        row_weight,
                         options_.duplicates == Duplicates::masked ? &hashes : nullptr,
                         duplicates ? &*duplicates : nullptr};
   counts_ = {};
@@ -83,12 +86,12 @@ double InfoNce::own_group(const Problem& problem) {
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;
   const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, group};
-  return cross_entropy(problem.ex, {&block, 1},
-                       {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
-                       [&](size_t, int64_t first, Tensor tile) {
-                         if (problem.hashes != nullptr)
-                           counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, tile);
-                       });
+  return cross_entropy(
+      problem.ex, {&block, 1},
+      {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
+      [&](size_t, int64_t first, Tensor tile) {
+        if (problem.hashes != nullptr) counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, tile);
+      });
 }
 
 double InfoNce::among_passages(const Problem& problem) {

@@ -32,7 +32,7 @@ struct InfoNceInput {
   double temperature = 0.05;
   Candidates candidates = Candidates::all_ranks;
   Direction direction = Direction::query_to_passage;
-  TextHashes hashes = {};                 // given: false negatives are masked
+  TextHashes hashes = {};  // given: false negatives are masked
 };
 
 /// Returns the loss; d_queries [N,E] and d_passages [N*G,E] are set to its gradient with respect to the raw vectors.

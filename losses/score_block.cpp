@@ -32,8 +32,7 @@ void each_row(View tile, int64_t first, int64_t stride, const Visit& visit) {
 
 void score(Exec& ex, const ScoreBlock& block, int64_t first, Tensor tile) {
   const int64_t end = first + tile.dim(0);
-  if (block.group == 0)
-    return ex.backend.gemm(Op::none, block.rows.rows(first, end), Op::transpose, block.columns, 1, 0, tile);
+  if (block.group == 0) return ex.backend.gemm(Op::none, block.rows.rows(first, end), Op::transpose, block.columns, 1, 0, tile);
   for (int64_t i = first; i < end; ++i)
     ex.backend.gemm(Op::none, block.rows.rows(i, i + 1), Op::transpose,
                     block.columns.rows(i * block.group, (i + 1) * block.group), 1, 0, tile.rows(i - first, i - first + 1));
@@ -93,9 +92,8 @@ double cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEn
 }
 
 void set_to_minus_infinity(Tensor tile, int64_t first, int64_t stride) {
-  by_dtype(tile.dtype(), [&]<class T>(T) {
-    each_row<T>(tile, first, stride, [](T& x) { x = -std::numeric_limits<T>::infinity(); });
-  });
+  by_dtype(tile.dtype(),
+           [&]<class T>(T) { each_row<T>(tile, first, stride, [](T& x) { x = -std::numeric_limits<T>::infinity(); }); });
 }
 
 void subtract(Tensor tile, double value, int64_t first, int64_t stride) {
@@ -104,9 +102,8 @@ void subtract(Tensor tile, double value, int64_t first, int64_t stride) {
 
 double sum(ConstTensor tile, int64_t first, int64_t stride) {
   double total = 0;
-  by_dtype(tile.dtype(), [&]<class T>(T) {
-    each_row<T>(tile, first, stride, [&](const T& x) { total += static_cast<double>(x); });
-  });
+  by_dtype(tile.dtype(),
+           [&]<class T>(T) { each_row<T>(tile, first, stride, [&](const T& x) { total += static_cast<double>(x); }); });
   return total;
 }
 

@@ -9,13 +9,13 @@ namespace lodestone {
 
 /// Unit vectors against unit vectors. Gradients are added into d_rows and d_columns.
 struct ScoreBlock {
-  ConstTensor rows;      // [R,E]
-  ConstTensor columns;   // [M,E]
-  Tensor d_rows;         // [R,E]
-  Tensor d_columns;      // [M,E]
-  int64_t group = 0;     // 0: every row meets every column; otherwise row i meets columns [i*group, (i+1)*group) only
+  ConstTensor rows;     // [R,E]
+  ConstTensor columns;  // [M,E]
+  Tensor d_rows;        // [R,E]
+  Tensor d_columns;     // [M,E]
+  int64_t group = 0;    // 0: every row meets every column; otherwise row i meets columns [i*group, (i+1)*group) only
 
-  int64_t width() const { return group > 0 ? group : columns.dim(0); }   // scores of one row
+  int64_t width() const { return group > 0 ? group : columns.dim(0); }  // scores of one row
 };
 
 /// tile [n,width] = cosines of the rows [first, first+n).
@@ -26,14 +26,15 @@ void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTenso
 /// Rows of a tile with `width` scores each that holds about `tile_elements`: all rows, or at least 64 of them.
 int64_t tile_rows(int64_t rows, int64_t width, int64_t tile_elements);
 
-/// A function (block, first, tile) that sets scores to -infinity where the tile's rows [first, first+n) may not meet their columns:
-/// a reference to it, valid during the call to which it is passed.
+/// A function (block, first, tile) that sets scores to -infinity where the tile's rows [first, first+n) may not meet their
+/// columns: a reference to it, valid during the call to which it is passed.
 class TileMask {
  public:
   template <class Function>
-  TileMask(const Function& function) : function_(&function), call_([](const void* f, size_t block, int64_t first, Tensor tile) {
-      (*static_cast<const Function*>(f))(block, first, tile);
-    }) {}
+  TileMask(const Function& function)
+      : function_(&function), call_([](const void* f, size_t block, int64_t first, Tensor tile) {
+          (*static_cast<const Function*>(f))(block, first, tile);
+        }) {}
   void operator()(size_t block, int64_t first, Tensor tile) const { call_(function_, block, first, tile); }
 
  private:
@@ -43,9 +44,9 @@ class TileMask {
 
 struct CrossEntropyOptions {
   double temperature = 0.05;
-  double row_weight = 1;           // of one row's loss
+  double row_weight = 1;  // of one row's loss
   int64_t tile_elements = int64_t{1} << 20;
-  int64_t first_positive = 0;      // the positive of row i is column first_positive + i * positive_stride of block 0
+  int64_t first_positive = 0;  // the positive of row i is column first_positive + i * positive_stride of block 0
   int64_t positive_stride = 0;
 };
 

@@ -12,10 +12,10 @@
 namespace lodestone::test {
 namespace {
 
-// Two queries, each with a negative on either of two ranks. A query's group: its positive, its negative on rank 0, that on rank 1.
-constexpr double other_positive = 0.9;   // what a query scores with the other's positive; counts only when asked for
-const std::vector<double> golden_scores{0.8, 0.6, 0.4, other_positive, 0.2, 0.3,
-                                        other_positive, 0.1, 0.65, 0.7, 0.5, 0.0};
+// Two queries, each with a negative on either of two ranks. A query's group: its positive, its negative on rank 0, that on
+// rank 1.
+constexpr double other_positive = 0.9;  // what a query scores with the other's positive; counts only when asked for
+const std::vector<double> golden_scores{0.8, 0.6, 0.4, other_positive, 0.2, 0.3, other_positive, 0.1, 0.65, 0.7, 0.5, 0.0};
 
 double value(const CbbInput& in) {
   std::vector<double> d_scores(in.scores.size());
@@ -91,8 +91,7 @@ TEST(Cbb, TensorFormEqualsThePureFunctionForEverySettingAndTiling) {
     const LossProblem problem(150, group, 6);  // three tiles where a tile is as small as it may be
     for (const NegativeScope scope : {NegativeScope::all, NegativeScope::own}) {
       for (const OtherPositives others : {OtherPositives::excluded, OtherPositives::included}) {
-        const LossAnswer expected =
-            expected_answer(problem, {.temperature = 0.1, .negatives = scope, .other_positives = others});
+        const LossAnswer expected = expected_answer(problem, {.temperature = 0.1, .negatives = scope, .other_positives = others});
         for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
           Cbb loss({.temperature = 0.1, .negatives = scope, .other_positives = others, .tile_elements = tile_elements});
           const LossAnswer got = answer_alone(loss, problem);

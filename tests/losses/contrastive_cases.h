@@ -63,7 +63,9 @@ inline std::vector<ContrastiveCase> contrastive_cases() {
       {"CBB, own negatives, other positives",
        cbb({.negatives = NegativeScope::own, .other_positives = OtherPositives::included})},
       {"Matryoshka CBB",
-       [cbb] { return std::make_unique<Matryoshka>(cbb({})(), std::vector<int64_t>{2, 5}); }},
+       [cbb] {
+         return std::make_unique<Matryoshka>(cbb({})(), std::vector<int64_t>{2, 5});
+       }},
       {"InfoNCE and CBB", sum_of_info_nce_and_cbb},
   };
 }

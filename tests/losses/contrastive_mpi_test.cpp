@@ -40,7 +40,8 @@ TEST(ContrastiveOverRanks, FewerQueriesThanRanksWork) {
   for (const ContrastiveCase& c : contrastive_cases()) {
     const LossProblem problem(1, 2, 5);
     const auto loss = c.make();
-    const LossAnswer expected = answer_alone(*loss, problem), got = answer(*loss, problem, row_splits(1, world.size())[0], world, world);
+    const LossAnswer expected = answer_alone(*loss, problem),
+                     got = answer(*loss, problem, row_splits(1, world.size())[0], world, world);
     EXPECT_NEAR(got.loss, expected.loss, 1e-14) << c.name;
     EXPECT_LT(gradient_difference(got, expected), 1e-15) << c.name;
   }
@@ -72,7 +73,7 @@ TEST(ContrastiveOverRanks, DetachedExchangeFailsTheSameComparison) {
     const auto loss = c.make();
     const LossAnswer expected = answer_alone(*loss, problem),
                      got = answer(*loss, problem, row_splits(problem.n, world.size())[0], world, detached);
-    EXPECT_NEAR(got.loss, expected.loss, 1e-13) << c.name;              // the value is right,
+    EXPECT_NEAR(got.loss, expected.loss, 1e-13) << c.name;          // the value is right,
     EXPECT_GT(gradient_difference(got, expected), 1e-4) << c.name;  // the gradient is not
   }
 }
@@ -98,9 +99,9 @@ TEST(CbbOverRanks, BytesSentDoNotChangeWithTheNumberOfNegatives) {
       CountingComm counted(world);
       Cbb loss({.temperature = 0.2, .other_positives = other});
       answer(loss, LossProblem(n, group, width), row_splits(n, world.size())[0], world, counted);
-      EXPECT_EQ(counted.reduced_bytes, 2 * n * sizeof(double));            // a maximum and a sum for each query
-      EXPECT_EQ(counted.gathered_bytes, n * width * sizeof(double));       // the queries,
-      EXPECT_EQ(counted.scattered_bytes, counted.gathered_bytes);          // their gradients, and no passage
+      EXPECT_EQ(counted.reduced_bytes, 2 * n * sizeof(double));       // a maximum and a sum for each query
+      EXPECT_EQ(counted.gathered_bytes, n * width * sizeof(double));  // the queries,
+      EXPECT_EQ(counted.scattered_bytes, counted.gathered_bytes);     // their gradients, and no passage
     }
   }
 }

@@ -29,16 +29,16 @@ struct Hashes {
 TEST(FalseNegatives, RuleByCases) {
   using Found = std::vector<int64_t>;
   EXPECT_EQ(Hashes{}.all(), Found{});
-  EXPECT_EQ((Hashes{.passage = {3, 4, 3, 6}}.all()), (Found{2, 4}));        // both positives have the same text
-  EXPECT_EQ((Hashes{.passage = {3, 4, 5, 3}}.all()), (Found{3}));           // the other's negative has my positive's text
-  EXPECT_EQ((Hashes{.passage = {3, 3, 5, 6}}.all()), (Found{1}));           // my own negative has my positive's text
-  EXPECT_EQ((Hashes{.passage = {3, 4, 5, 1}}.all()), (Found{3}));           // the other's negative is my query
-  EXPECT_EQ((Hashes{.passage = {3, 4, 1, 6}}.all()), (Found{2}));           // the other's positive is my query
-  EXPECT_EQ((Hashes{.document = {13, 14, 13, 16}}.all()), (Found{2, 4}));   // both positives are of one document
-  EXPECT_EQ((Hashes{.document = {13, 14, 15, 13}}.all()), (Found{3}));      // the other's negative is of my positive's document
-  EXPECT_EQ((Hashes{.document = {13, 13, 15, 16}}.all()), (Found{}));       // my own negative is of it: the record says negative
-  EXPECT_EQ((Hashes{.query = {1, 1}}.all()), (Found{2, 4}));                // one query with two positives
-  EXPECT_EQ((Hashes{.passage = {1, 4, 5, 6}}.all()), (Found{}));            // a positive that repeats its query stays
+  EXPECT_EQ((Hashes{.passage = {3, 4, 3, 6}}.all()), (Found{2, 4}));       // both positives have the same text
+  EXPECT_EQ((Hashes{.passage = {3, 4, 5, 3}}.all()), (Found{3}));          // the other's negative has my positive's text
+  EXPECT_EQ((Hashes{.passage = {3, 3, 5, 6}}.all()), (Found{1}));          // my own negative has my positive's text
+  EXPECT_EQ((Hashes{.passage = {3, 4, 5, 1}}.all()), (Found{3}));          // the other's negative is my query
+  EXPECT_EQ((Hashes{.passage = {3, 4, 1, 6}}.all()), (Found{2}));          // the other's positive is my query
+  EXPECT_EQ((Hashes{.document = {13, 14, 13, 16}}.all()), (Found{2, 4}));  // both positives are of one document
+  EXPECT_EQ((Hashes{.document = {13, 14, 15, 13}}.all()), (Found{3}));     // the other's negative is of my positive's document
+  EXPECT_EQ((Hashes{.document = {13, 13, 15, 16}}.all()), (Found{}));      // my own negative is of it: the record says negative
+  EXPECT_EQ((Hashes{.query = {1, 1}}.all()), (Found{2, 4}));               // one query with two positives
+  EXPECT_EQ((Hashes{.passage = {1, 4, 5, 6}}.all()), (Found{}));           // a positive that repeats its query stays
 }
 
 TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {

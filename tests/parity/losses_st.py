@@ -28,6 +28,16 @@ def info_nce(model, options):
     return losses.MultipleNegativesRankingLoss(model, scale=1 / options["temperature"]), 1
 
 
+def symmetric_info_nce(model, options):
+    return losses.MultipleNegativesRankingLoss(model, scale=1 / options["temperature"], directions=("query_to_doc", "doc_to_query"),
+                                               partition_mode="per_direction"), 1
+
+
+def gte(model, options):
+    every = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
+    return losses.MultipleNegativesRankingLoss(model, scale=1 / options["temperature"], directions=every, partition_mode="joint"), 1
+
+
 def cosent(model, options):
     return losses.CoSENTLoss(model, scale=1 / options["temperature"]), 1
 
@@ -56,6 +66,11 @@ KINDS = {
     "margin_mse": (margin_mse, {"similarity": "dot"}, 4, None),
     "margin_mse with one negative": (margin_mse, {"similarity": "dot"}, 2, None),
     "margin_mse of cosines": (margin_mse, {"similarity": "cosine"}, 3, None),
+    "symmetric info_nce": (symmetric_info_nce, {"temperature": 0.05}, 1, None),
+    "symmetric info_nce with negatives": (symmetric_info_nce, {"temperature": 0.1}, 3, None),
+    "gte": (gte, {"temperature": 0.05}, 1, None),
+    "gte with negatives": (gte, {"temperature": 0.1}, 3, None),
+    "gte of prefixes": (gte, {"temperature": 0.1}, 2, [2, 4]),
 }
 
 

@@ -30,7 +30,7 @@ class CountingComm final : public Communicator {
   }
   void barrier() override { inner_.barrier(); }
 
-  size_t reduced_bytes = 0, gathered_bytes = 0, scattered_bytes = 0;   // of the whole vectors
+  size_t reduced_bytes = 0, gathered_bytes = 0, scattered_bytes = 0;  // of the whole vectors
 
  protected:
   // The Pending of a verb belongs to the communicator inside.

@@ -7,6 +7,7 @@
 
 #include "losses/cosent.h"
 #include "losses/distill.h"
+#include "losses/gte.h"
 #include "losses/info_nce.h"
 #include "losses/matryoshka.h"
 #include "tests/support/scored_texts.h"
@@ -18,6 +19,11 @@ inline std::unique_ptr<Loss> make_case_loss(const nlohmann::json& c) {
   const nlohmann::json& options = c.at("options");
   const auto number = [&](const char* key) { return options.at(key).get<double>(); };
   if (name == "info_nce") return std::make_unique<InfoNce>(InfoNceOptions{.temperature = number("temperature")});
+  if (name == "symmetric_info_nce")
+    return std::make_unique<InfoNce>(InfoNceOptions{.temperature = number("temperature"), .direction = Direction::both});
+  if (name == "gte")
+    return std::make_unique<Gte>(
+        GteOptions{.temperature = number("temperature"), .positive_rivals = PositiveRivals::all_passages});
   if (name == "cosent") return std::make_unique<Cosent>(CosentOptions{.temperature = number("temperature")});
   if (name == "kl_divergence")
     return std::make_unique<GroupDistillation>(GroupDistillationOptions{

@@ -36,7 +36,7 @@ struct LossProblem {
   int64_t n, group, width;
   std::vector<double> queries, passages;
   std::vector<uint64_t> query_hash, passage_hash, passage_document;
-  std::vector<double> scores, teacher_scores;   // [N], [N*G]; may be filled
+  std::vector<double> scores, teacher_scores;  // [N], [N*G]; may be filled
   bool in_batch_negatives = true;
 };
 
@@ -73,7 +73,8 @@ inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vect
   pairs.in_batch_negatives = problem.in_batch_negatives;
   const auto local = [&]<class T>(const std::vector<T>& all, int64_t per_query) -> std::span<const T> {
     if (all.empty()) return {};
-    return std::span(all).subspan(static_cast<size_t>(pairs.first_query * per_query), static_cast<size_t>(pairs.queries * per_query));
+    return std::span(all).subspan(static_cast<size_t>(pairs.first_query * per_query),
+                                  static_cast<size_t>(pairs.queries * per_query));
   };
   pairs.query_hash = local(problem.query_hash, 1);
   pairs.passage_hash = local(problem.passage_hash, problem.group);
