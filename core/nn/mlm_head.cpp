@@ -40,7 +40,10 @@ MlmHead::Transformed MlmHead::transform(Exec& ex, const ParamStore& params, cons
   return y;
 }
 
-int64_t MlmHead::tile_columns(int64_t rows) const { return std::clamp(tile_.elements / rows, int64_t{1}, vocab()); }
+int64_t MlmHead::tile_columns(int64_t rows) const {
+  const int64_t columns = std::clamp(tile_.elements / rows, int64_t{1}, vocab());
+  return columns < vocab() && columns > 64 ? columns / 64 * 64 : columns;   // whole blocks of the products
+}
 
 void MlmHead::logits(Exec& ex, const ParamStore& params, const Activation& t, int64_t first, const Activation& logits) const {
   const int64_t end = first + logits.padded.dim(1);
