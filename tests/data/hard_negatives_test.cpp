@@ -25,6 +25,7 @@ TEST(HardNegatives, TriggerTable) {
   EXPECT_TRUE(mean_became_easy(c, 0.95, 0.79));
   EXPECT_TRUE(mean_became_easy(c, -0.10, -0.20));
   EXPECT_FALSE(mean_became_easy(c, 0.30, 0.30));
+  EXPECT_FALSE(mean_became_easy(c, -0.50, -0.85));  // the limit is on the absolute value
 }
 
 TEST(HardNegatives, WindowTable) {
@@ -127,6 +128,10 @@ TEST(HardNegatives, AnEndedListKeepsItsLastFullWindow) {
   }
   EXPECT_EQ(life.negatives.first(row), 18);
   EXPECT_TRUE(life.negatives.exhausted(row));
+  life.score(0.1, 27);
+  const MiningCheck found = life.negatives.check();
+  EXPECT_EQ(found.checked, 1);
+  EXPECT_TRUE(found.events.empty()) << "an ended list is asked for again";
 }
 
 TEST(HardNegatives, ScoresOfOneStepAreAveragedAndNonFiniteOnesLeftOut) {
