@@ -100,6 +100,17 @@ double RetroMaeObjective::train_head(Exec& ex, const Activation& rows, const Tar
   return loss;
 }
 
+size_t RetroMaeObjective::chunk_bytes(const Exec& ex, int64_t tokens, int64_t texts) const {
+  const int64_t H = encoder_.config().encoder.hidden;
+  const size_t rows = Arena::taken_bytes(ex.compute, {padded_rows(ex, tokens), H});
+  const size_t sentence = Arena::taken_bytes(ex.wide(), {texts, H}), rounded = Arena::taken_bytes(ex.compute, {texts, H});
+  const size_t head = 2 * rows + head_.work_bytes(ex, tokens);
+  const size_t decoder = sentence + decoder_.saved_bytes(ex, tokens) + 2 * rows +
+                         std::max(head, sentence + rounded + decoder_.work_bytes(ex, tokens, texts));
+  return encoder_.saved_bytes(ex, tokens, texts) + rows +
+         std::max({encoder_.work_bytes(ex, tokens, texts), head, options_.decoder_weight > 0 ? decoder : 0});
+}
+
 double RetroMaeObjective::evaluate(Exec ex, const Batch& batch) {
   const Scales per_target = scales(batch);
   chunks_.assign({batch.ids, batch.offsets, {}}, chunk_tokens_);   // without keys nothing is dropped

@@ -24,6 +24,9 @@ class RetroMaeObjective final : public Objective {
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
 
+  /// Bytes of the arena that a chunk of `tokens` tokens in `texts` texts needs, at most: counted as if all tokens were predicted.
+  size_t chunk_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
+
   /// This rank's shares of L_enc and L_dec in the last call, before decoder_weight; their sums over ranks are the two means.
   struct Shares {
     double encoder = 0, decoder = 0;

@@ -48,6 +48,10 @@ class MlmDecoder {
   void backward(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& dy, Tensor d_sentence,
                 Tensor grads) const;
 
+  /// Bytes of ex.arena that take() keeps for a chunk of `tokens` tokens, exactly, and that forward or backward need beyond them, at most.
+  size_t saved_bytes(const Exec& ex, int64_t tokens) const;
+  size_t work_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
+
  private:
   /// H2, or its gradient passed on; backward adds into d_sentence.
   void forward_tokens(Exec& ex, const ParamStore& params, const DecoderTexts& texts, ConstTensor sentence, const Saved& saved) const;
@@ -58,7 +62,7 @@ class MlmDecoder {
   void backward_queries(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& d,
                         Tensor d_sentence, Tensor grads) const;
 
-  int64_t hidden_;
+  int64_t hidden_, heads_;
   Embedding embedding_;
   TwoStreamAttention attention_;   // enhanced: these two
   Mlp mlp_;

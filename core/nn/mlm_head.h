@@ -31,6 +31,9 @@ class MlmHead {
   double gradient(Exec& ex, const ParamStore& params, const Activation& x, std::span<const int32_t> labels, double weight,
                   const Activation& dx, Tensor grads) const;
 
+  /// Bytes of ex.arena that gradient() needs for `rows` rows, at most.
+  size_t work_bytes(const Exec& ex, int64_t rows) const;
+
  private:
   /// x transformed, and what its backward needs.
   struct Transformed {

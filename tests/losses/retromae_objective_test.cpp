@@ -195,6 +195,20 @@ TEST(RetroMaeObjective, MemoryIsThatOfAChunkWhateverTheBatch) {
   EXPECT_NEAR(static_cast<double>(peak(400)), static_cast<double>(few), 0.05 * static_cast<double>(few));
 }
 
+// Fewer tokens are predicted than counted on: all but [CLS] and [SEP] by the decoder, a third of them without it.
+TEST(RetroMaeObjective, AChunkNeedsNoMoreBytesThanSaid) {
+  const auto self = make_self_comm();
+  for (const RetroMaeOptions& options : {embed_block, add, basic, RetroMaeOptions{.decoder_weight = 0}})
+    for (const DType compute : {DType::f32, DType::bf16}) {
+      RetroRun run(compute, *self, options, one_chunk, "cpu", {});
+      const Batch batch = toy_masked_batch(0, 40, 0, 1, options);
+      run.gradient(0, batch);
+      const auto said = static_cast<double>(run.objective.chunk_bytes(run.ex, batch.tokens().tokens(), batch.tokens().texts()));
+      EXPECT_LE(static_cast<double>(run.arena.peak_bytes()), said);
+      EXPECT_GE(static_cast<double>(run.arena.peak_bytes()), (options.decoder_weight > 0 ? 0.8 : 0.7) * said);
+    }
+}
+
 TEST(RetroMaeObjective, RefusesBatchesThatAreNotMasked) {
   const auto self = make_self_comm();
   RetroRun run(DType::f64, *self, {}, 20);
