@@ -96,7 +96,6 @@ void Collator::choose(int64_t row_id, int64_t step) {
 
 void Collator::begin_batch(const BatchRows& which, Batch& out) {
   const auto n = static_cast<int64_t>(which.rows.size());
-  LODE_CHECK(which.world <= n, which.world, " ranks for a batch of ", n, " rows");
   const RankRows mine = rank_rows(n, which.rank, which.world);
   out.rows.assign(which.rows.begin() + mine.begin, which.rows.begin() + mine.end);
   out.queries = mine.end - mine.begin;
@@ -115,6 +114,7 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
   out.keys.clear();
   out.second.clear();
   out.query_hash.clear();
+  out.row_negatives.clear();
   out.passage_hash.clear();
   out.passage_document.clear();
   out.scores.clear();
@@ -128,6 +128,7 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
   append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
+  out.row_negatives.push_back(static_cast<int32_t>(row_.negatives.size()));
   for (const int64_t place : chooser_.choice()) {
     const PackedText& passage = text_at(row_, place);
     append_text(framing_, passage_prompt(), passage.ids, config_.passage_max_len, passage_ids_);
@@ -166,6 +167,7 @@ void Collator::reserve(int64_t queries, int world, Batch& out) {
   out.offsets.reserve(b + passages + 1);
   out.keys.reserve(b + passages);
   out.query_hash.reserve(b);
+  out.row_negatives.reserve(b);
   out.passage_hash.reserve(passages);
   out.passage_document.reserve(passages);
   out.scores.reserve(b);

@@ -9,14 +9,9 @@
 #include "core/batch.h"
 #include "data/candidates.h"
 #include "data/prompt.h"
-#include "data/row_source.h"
+#include "data/row_collator.h"
 
 namespace lodestone {
-
-enum class Purpose : uint8_t {
-  training,     // texts get the keys that name their dropout masks
-  evaluation,   // no keys: dropout is off
-};
 
 struct CollateConfig {
   int64_t group = 1;                // G: passages per query, one positive and G-1 explicit negatives
@@ -51,16 +46,7 @@ inline Framing make_framing(const Tokenizer& tokenizer, std::string_view query_p
   return framing;
 }
 
-/// A global batch, and which rank's share of it is wanted.
-struct BatchRows {
-  int64_t step = 0;
-  int32_t source = 0;                   // index into Plan::sources()
-  std::span<const int64_t> rows;        // [N] global row ids of all ranks
-  int rank = 0, world = 1;              // world <= N: the rank's rows are rank_rows(N, rank, world)
-  bool in_batch_negatives = true;       // of the source
-};
-
-class Collator {
+class Collator final : public RowCollator {
  public:
   /// `windows` (of mined negatives, for SelectNegative::window) must outlive it.
   /// Throws Error (usage): lengths that leave no room for a text behind its prompt, an empty group, windows that are missing.
@@ -70,13 +56,14 @@ class Collator {
   /// CandidateChooser chooses them; teacher scores follow. Draws are keyed by (seed, "group", step, row id), never by rank: put
   /// together over the ranks of any world, the batches are those of a world of one.
   /// Throws Error (data) with row and source: what CandidateChooser throws; a score or teacher scores only in some rows.
-  void collate(const RowSource& rows, const BatchRows& which, Batch& out);
+  void collate(const RowSource& rows, const BatchRows& which, Batch& out) override;
 
   /// Tokens that collate() would give a row: its query and its group's passages. Reads the row; throws as collate() does.
-  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step);
+  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step) override;
 
   /// Reserves, here and in `out`, what the largest batch of B queries on W ranks needs: collate() then allocates nothing.
-  void reserve(int64_t queries, int world, Batch& out);
+  void reserve(int64_t queries, int world, Batch& out) override;
+  Purpose purpose() const override { return config_.purpose; }
 
   const CollateConfig& config() const { return config_; }
 

@@ -34,7 +34,7 @@ void balance_tokens(std::span<int64_t> rows, std::span<const int64_t> tokens, st
   std::copy(result.begin(), result.end(), rows.begin());
 }
 
-GlobalRows::GlobalRows(const Plan& plan, const RowSource& rows, Collator& collator) : plan_(plan), rows_(rows), collator_(collator) {
+GlobalRows::GlobalRows(const Plan& plan, const RowSource& rows, RowCollator& collator) : plan_(plan), rows_(rows), collator_(collator) {
   const auto n = static_cast<size_t>(plan.config().global_batch);
   part_.rows.reserve(n);
   ids_.reserve(n);

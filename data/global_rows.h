@@ -5,9 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "data/collate.h"
 #include "data/plan.h"
-#include "data/row_source.h"
+#include "data/row_collator.h"
 
 namespace lodestone {
 
@@ -20,7 +19,7 @@ void balance_tokens(std::span<int64_t> rows, std::span<const int64_t> tokens, st
 class GlobalRows {
  public:
   /// All must outlive it. The collator tells how many tokens a row has; it is used only when the plan's rows are balanced.
-  GlobalRows(const Plan& plan, const RowSource& rows, Collator& collator);
+  GlobalRows(const Plan& plan, const RowSource& rows, RowCollator& collator);
 
   /// Global row ids [N] of a batch of the plan that a step trains on, valid until the next call; part() then says of which
   /// source and epoch. Balanced, it reads the lengths of all N rows. Allocates nothing. Throws what reading and collating throw.
@@ -32,7 +31,7 @@ class GlobalRows {
  private:
   const Plan& plan_;
   const RowSource& rows_;
-  Collator& collator_;
+  RowCollator& collator_;
   Part part_;
   std::vector<int64_t> ids_, tokens_;   // [N] each
   std::vector<int64_t> scratch_;        // [2 N]

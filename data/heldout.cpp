@@ -7,10 +7,10 @@
 
 namespace lodestone {
 
-HeldOut::HeldOut(const RowSource& rows, Collator collator, int64_t max_rows, int64_t global_batch, int rank, int world)
+HeldOut::HeldOut(const RowSource& rows, RowCollator& collator, int64_t max_rows, int64_t global_batch, int rank, int world)
     : global_rows_(std::min(rows.rows(), max_rows)) {
   require_ranks_for_batch(global_batch, world);
-  LODE_CHECK(collator.config().purpose == Purpose::evaluation, "held-out batches have no dropout");
+  LODE_CHECK(collator.purpose() == Purpose::evaluation, "held-out batches have no dropout");
   const int64_t count = (global_rows_ + global_batch - 1) / global_batch;
   if (count == 0 || global_rows_ / count < world) {
     throw Error(ExitCode::usage, "F13", cat("held-out batches of ", count == 0 ? 0 : global_rows_ / count, " rows (", global_rows_, " in all) are too small for ", world, " ranks"),

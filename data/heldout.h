@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "data/collate.h"
+#include "data/row_collator.h"
 #include "data/row_source.h"
 
 namespace lodestone {
@@ -15,7 +15,7 @@ namespace lodestone {
 class HeldOut {
  public:
   /// Of more than max_rows rows, max_rows are taken, evenly spread: row floor(i rows / max_rows) for i = 0, 1, ... Throws Error (usage) when there are fewer rows than ranks.
-  HeldOut(const RowSource& rows, Collator collator, int64_t max_rows, int64_t global_batch, int rank, int world);
+  HeldOut(const RowSource& rows, RowCollator& collator, int64_t max_rows, int64_t global_batch, int rank, int world);
 
   std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0
   int64_t global_rows() const { return global_rows_; }

@@ -1,4 +1,4 @@
-// Loader: the batches of a plan for one rank, made by a thread that runs ahead of the trainer.
+// Loader: a rank's batches of all tasks in the order in which steps train on them, made by a thread that runs ahead of the trainer.
 #pragma once
 
 #include <array>
@@ -7,29 +7,33 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <vector>
 
-#include "data/collate.h"
-#include "data/global_rows.h"
-#include "data/plan.h"
-#include "data/row_source.h"
+#include "data/batch_stream.h"
+#include "data/schedule.h"
 
 namespace lodestone {
 
 /// Up to two finished batches wait while a third is in use; their memory is reserved at the start and reused. From the
-/// constructor to the destructor only the loader's thread may call `rows` (the corpus: HDF5 is used from one thread).
+/// constructor to the destructor only the loader's thread may call the streams' rows (the corpus: HDF5 is used from one thread).
 class Loader {
  public:
-  /// Starts with the first part of first_step and goes to the plan's last; a step has `accumulate` parts. `plan` and `rows` must outlive the loader.
-  /// Throws Error (usage, F13) when there are more ranks than rows in a global batch.
-  Loader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step, int64_t accumulate = 1);
+  /// One stream a task, in the schedule's order. Makes the parts that `team` takes, from first_step to the schedule's last, but none
+  /// of step `hold` or later before release() allows it. `schedule` must outlive the loader.
+  static constexpr int64_t no_hold = INT64_MAX;
+  Loader(const Schedule& schedule, const Team& team, std::vector<BatchStream> streams, int64_t first_step, int64_t hold = no_hold);
   /// Stops the thread after the batch it is making.
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The batch of a part of a step, valid until the next call. Parts must be asked for in the plan's order, none left out.
-  /// Waits while the batch is not ready; rethrows what stopped the thread from making it.
-  const Batch& take(int64_t step, int64_t part);
+  /// The batch of the next part that the team takes, which must be of this step and task; valid until the next call. Waits while
+  /// it is not ready; rethrows what stopped the thread from making it.
+  const Batch& take(int64_t step, int32_t task);
+
+  /// From now on steps before `hold` may be made: what batches depend on (mined negatives) changes at known steps only, while the
+  /// thread waits there.
+  void release(int64_t hold);
 
   /// Seconds that take() has waited in all.
   double stall_s() const { return stall_s_; }
@@ -38,24 +42,29 @@ class Loader {
   static constexpr int64_t slots = 3;   // one in use and two ahead
 
   void work();
-  void make(int64_t number, Batch& out);
+  void make_all();
+  /// Makes one part when there is room for it; false when the loader is to stop.
+  bool make(int64_t step, const StepPart& part, int64_t number);
 
-  const Plan& plan_;
-  const RowSource& rows_;
-  Collator collator_;                   // the thread's
-  const int rank_, world_;
-  const int64_t accumulate_;
-  const int64_t first_;                 // number of the first part: step * accumulate + part
-  const int64_t end_;
-  GlobalRows global_rows_;              // the thread's
-  std::array<Batch, slots> batches_;    // part n is in batches_[n % slots]
+  const Schedule& schedule_;
+  const Team team_;
+  std::vector<BatchStream> streams_;    // the thread's
+  const int64_t first_step_;
+
+  struct Made {
+    Batch batch;
+    int64_t step = -1;
+    int32_t task = -1;
+  };
+  std::array<Made, slots> made_batches_;   // part n is in slot n % slots
   double stall_s_ = 0;
 
   std::mutex mutex_;                    // guards what follows
   std::condition_variable changed_;
-  int64_t made_;                        // parts before this one are finished
-  int64_t taken_;                       // parts before this one have been given out; the last of them is in use
-  bool stopping_ = false;
+  int64_t made_ = 0;                    // parts before this one are finished
+  int64_t taken_ = 0;                   // parts before this one have been given out; the last of them is in use
+  int64_t hold_;                        // no part of this step or later is made
+  bool stopping_ = false, ended_ = false;
   std::exception_ptr failure_;          // why part made_ could not be made
 
   std::thread thread_;                  // last: it uses everything above

@@ -31,20 +31,21 @@ struct RerankCollateConfig {
 };
 
 /// Chooses what Collator chooses, and joins each query with the passages of its group.
-class RerankCollator {
+class RerankCollator final : public RowCollator {
  public:
   /// `windows` as for Collator. Throws Error (usage): lengths that leave no room, an empty group, windows that are missing.
   RerankCollator(const RerankCollateConfig& config, Framing framing, const NegativeWindows* windows = nullptr);
 
   /// Fills `out` (its memory is reused) with the rank's B*G pairs, query-major, the positive first. Names of dropout masks are those
   /// of the pair's passage: row, role (positive or k-th negative) and slot. Errors are those of Collator::collate.
-  void collate(const RowSource& rows, const BatchRows& which, Batch& out);
+  void collate(const RowSource& rows, const BatchRows& which, Batch& out) override;
 
   /// Tokens that collate() would give a row: its G pairs. Reads the row; throws as collate() does.
-  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step);
+  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step) override;
 
   /// Reserves, here and in `out`, what the largest batch of B queries on W ranks needs: collate() then allocates nothing.
-  void reserve(int64_t queries, int world, Batch& out);
+  void reserve(int64_t queries, int world, Batch& out) override;
+  Purpose purpose() const override { return config_.texts.purpose; }
 
   const RerankCollateConfig& config() const { return config_; }
 

@@ -66,7 +66,7 @@ std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<
     const int64_t rows = traits.max_rows < 0 ? source.rows : std::min(source.rows, traits.max_rows);
     result.push_back({.name = source.name,
                       .rows = rows,
-                      .members = {{static_cast<int32_t>(i), 0, rows, source.rows}},
+                      .members = {{source.corpus_source >= 0 ? source.corpus_source : static_cast<int32_t>(i), 0, rows, source.rows}},
                       .batch = traits.half_batch ? std::max<int64_t>(config.global_batch / 2, 1) : config.global_batch,
                       .repeat = traits.repeat,
                       .share = traits.share,

@@ -21,6 +21,7 @@ struct PlanMember {
 struct PlanSource {
   std::string name;
   int64_t rows = 0;
+  int32_t corpus_source = -1;           // which of the corpus' sources it is; -1: that of its place in the list
   std::vector<PlanMember> members{};    // this and what follows is filled by resolve_sources()
   int64_t batch = 0;                    // rows of a global batch
   int64_t repeat = 1;                   // counts as so many data sets

@@ -6,7 +6,7 @@
 
 #include "core/batch.h"
 #include "core/nn/retromae.h"
-#include "data/collate.h"
+#include "data/row_collator.h"
 #include "data/masking.h"
 #include "data/row_source.h"
 
@@ -14,14 +14,14 @@ namespace lodestone {
 
 struct RetroMaeCollateConfig {
   int64_t max_len = 512;            // tokens with [CLS] and [SEP]; longer texts lose their end
-  RetroMaeOptions options;          // probabilities and decoding are read here
+  RetroMaeOptions options{};        // probabilities and decoding are read here
   uint64_t seed = 0;
   Purpose purpose = Purpose::training;
 };
 
 /// Masks are keyed by (seed, purpose, step, row id), never by rank or place: put together over the ranks of any world, the batches
 /// are those of a world of one.
-class RetroMaeCollator {
+class RetroMaeCollator final : public RowCollator {
  public:
   /// Throws Error (usage): a length without room for a text, probabilities outside (0, 1].
   RetroMaeCollator(const RetroMaeCollateConfig& config, WordTable words);
@@ -29,13 +29,14 @@ class RetroMaeCollator {
   /// Fills `out` (its memory is reused) with the rank's texts: `queries` counts them and `group` is 0. ids are the encoder's input
   /// [CLS] text [SEP] with masks in it; masked() has what both sides predict and what the decoder reads and may see.
   /// Throws Error (data) with the row: a row with passages.
-  void collate(const RowSource& rows, const BatchRows& which, Batch& out);
+  void collate(const RowSource& rows, const BatchRows& which, Batch& out) override;
 
   /// Tokens that collate() would give a row. Reads the row; throws as collate() does.
-  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step);
+  int64_t tokens(const RowSource& rows, int64_t row_id, int64_t step) override;
 
   /// Reserves, here and in `out`, what the largest batch of B texts on W ranks needs: collate() then allocates nothing.
-  void reserve(int64_t texts, int world, Batch& out);
+  void reserve(int64_t texts, int world, Batch& out) override;
+  Purpose purpose() const override { return config_.purpose; }
 
   const RetroMaeCollateConfig& config() const { return config_; }
 

@@ -9,6 +9,7 @@
 #include "core/optim/adamw.h"
 #include "launch/cores.h"
 #include "losses/embedding_objective.h"
+#include "losses/make_loss.h"
 
 namespace lodestone {
 

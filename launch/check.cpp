@@ -3,16 +3,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
+#include <functional>
 #include <iomanip>
 #include <iostream>
 
-#include "data/corpus_rows.h"
 #include "data/plan_print.h"
 #include "launch/arguments.h"
 #include "launch/command.h"
+#include "launch/cores.h"
 #include "launch/estimate.h"
-#include "launch/run.h"
+#include "launch/task.h"
 
 namespace lodestone {
 
@@ -23,7 +25,9 @@ const char* const check_usage =
     "meet: configuration, model, vocabulary, corpus, prompts, rows without negatives, a run folder that cannot be written.\n\n"
     "  --steps N   print the plan of the first N steps to standard output, one JSON object a line, and the report to\n"
     "              standard error:  {\"step\":0,\"parts\":[{\"source\":..,\"task\":..,\"epoch\":..,\"rows\":[global row ids]}]}\n"
-    "  --ranks W   count for W ranks (default: as many as were started)\n";
+    "  --ranks W   count for W ranks (default: as many as were started)\n"
+    "  --without-data   judge the configuration alone: no corpus, vocabulary or weights are read, every text counts as long as it\n"
+    "              may be, and ranks default to published.devices\n";
 
 namespace {
 
@@ -61,91 +65,173 @@ std::string lengths_text(const TextLengths& lengths, int64_t limit) {
   return out.str();
 }
 
-/// How many texts a query is compared with and should differ from.
-int64_t negatives_per_query(const RunConfig& c, int64_t ranks) {
-  const int64_t g = c.data.train_group_size, n = c.train.global_batch;
-  if (!c.loss.in_batch_negatives) return g - 1;
-  return (c.loss.cross_rank_negatives ? n : n / ranks) * g - 1;
-}
+/// What is known of one task.
+struct TaskReport {
+  const TaskConfig& cfg;
+  LengthSample lengths;
+  MemoryEstimate memory;
+  int64_t corpus_rows = 0;
+  std::vector<std::pair<PlanSource, double>> sources;   // with their share of the batches; empty without data
+};
 
 struct Report {
   const RunConfig& config;
-  const TrainedModel& model;
-  const Plan& plan;
-  const LengthSample& lengths;
-  const MemoryEstimate& memory;
+  const Network& network;
   const Cores& cores;
-  int64_t parameters, ranks, local_ranks, corpus_rows;
+  int64_t ranks, local_ranks, steps, batches_per_step;
+  std::vector<TaskReport> tasks;
 };
 
-void print_report(std::ostream& out, const Report& r) {
-  const auto row = [&](const char* name, const auto&... parts) { out << "  " << std::left << std::setw(14) << name << cat(parts...) << '\n'; };
-  const RunConfig& c = r.config;
-  const EncoderConfig& e = r.model.folder.config.encoder;
-  out << "configuration\n" << c.resolved << (c.resolved.ends_with('\n') ? "" : "\n") << "run\n";
-  row("model", e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", r.parameters, " parameters, embedding ", r.model.folder.config.embedding());
-  row("ranks", r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound, r.cores.bound == 1 ? " core" : " cores");
-  if (!r.cores.warning.empty()) row("warning", r.cores.warning);
-  row("corpus", r.corpus_rows, " rows");
-  for (size_t i = 0; i < r.plan.sources().size(); ++i) {
-    const PlanSource& s = r.plan.sources()[i];
-    row(i == 0 ? "sources" : "", s.name, ": ", s.rows, " rows, drawn with probability ", r.plan.probability(static_cast<int32_t>(i)),
-        s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : "");
+using Row = std::function<void(const char*, const std::string&)>;
+
+void print_sources(const Row& row, const TaskReport& t) {
+  row("corpus", cat(t.corpus_rows, " rows"));
+  for (size_t i = 0; i < t.sources.size(); ++i) {
+    const auto& [s, share] = t.sources[i];
+    row(i == 0 ? "sources" : "", cat(s.name, ": ", s.rows, " rows, drawn with probability ", share, s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : ""));
   }
-  row("batch", c.train.global_batch, " queries x ", c.data.train_group_size, " passages over all ranks, ", negatives_per_query(c, r.ranks), " negatives per query");
-  row("steps", step_count(c, r.plan), " of ", c.train.gradient_accumulation_steps, c.train.gradient_accumulation_steps == 1 ? " batch" : " batches");
-  row("tokens", static_cast<int64_t>(r.lengths.tokens_per_step + 0.5), " per step (estimated from ", r.lengths.batches, " of its batches)");
-  row("queries", lengths_text(r.lengths.queries, c.data.query_max_len));
-  row("passages", lengths_text(r.lengths.passages, c.data.passage_max_len));
-  row("memory", mebibytes(r.memory.total()), " per rank, counted from shapes; the libraries' own comes on top");
-  row("  parameters", mebibytes(r.memory.parameters));
-  row("  gradients", mebibytes(r.memory.gradients));
-  row("  moments", mebibytes(r.memory.moments));
-  row("  activations", mebibytes(r.memory.activations), " (kept up to ", c.train.keep_activations_mb, " MiB, the rest is computed twice)");
-  row("  embeddings", mebibytes(r.memory.embeddings));
-  row("  work", mebibytes(r.memory.work), " (one encoder call, or the loss)");
-  row("  batches", mebibytes(r.memory.batches));
+}
+
+void print_task(const Row& row, const Report& r, const TaskReport& t) {
+  const int64_t n = t.cfg.global_batch, g = t.cfg.data.train_group_size;
+  const ObjectiveKind kind = r.config.objective.kind;
+  if (r.tasks.size() > 1) row("task", cat(t.cfg.name, ", weight ", t.cfg.weight, ": ", describe(t.cfg.loss)));
+  if (!t.sources.empty()) print_sources(row, t);
+  if (kind == ObjectiveKind::retromae) row("batch", cat(n, " texts over all ranks"));
+  if (kind == ObjectiveKind::reranker) row("batch", cat(n, " queries x ", g, " pairs over all ranks, ", g - 1, " negatives per query"));
+  if (kind == ObjectiveKind::embedding)
+    row("batch", cat(n, " queries x ", g, " passages over all ranks, ", negatives_per_query(t.cfg.loss, n, n / r.ranks, g), " negatives per query"));
+  const auto tokens = std::llround(t.lengths.tokens_per_step);
+  if (t.sources.empty()) {
+    row("tokens", cat(tokens, " per step at most"));
+  } else {
+    row("tokens", cat(tokens, " per step (estimated from ", t.lengths.batches, " of its batches)"));
+    if (t.lengths.queries.texts > 0) row("queries", lengths_text(t.lengths.queries, t.cfg.data.query_max_len));
+    row(kind == ObjectiveKind::embedding ? "passages" : "texts", lengths_text(t.lengths.passages, text_limits(r.config, t.cfg).passage));
+  }
+  row("memory", cat(mebibytes(t.memory.total()), " per rank, counted from shapes; the libraries' own comes on top"));
+  row("  parameters", mebibytes(t.memory.parameters));
+  row("  gradients", mebibytes(t.memory.gradients));
+  row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
+  row("  activations", cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
+  row("  embeddings", mebibytes(t.memory.embeddings));
+  row("  work", cat(mebibytes(t.memory.work), " (one encoder call, or the loss)"));
+  row("  batches", mebibytes(t.memory.batches));
+}
+
+void print_report(std::ostream& out, const Report& r) {
+  const Row row = [&](const char* name, const std::string& text) { out << "  " << std::left << std::setw(14) << name << text << '\n'; };
+  const RunConfig& c = r.config;
+  const EncoderConfig& e = r.network.encoder_config();
+  out << "configuration\n" << c.resolved << (c.resolved.ends_with('\n') ? "" : "\n") << "run\n";
+  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", r.network.params().layout().count(), " parameters, ", r.network.head()));
+  row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound, r.cores.bound == 1 ? " core" : " cores"));
+  if (!r.cores.warning.empty()) row("warning", r.cores.warning);
+  row("steps", cat(r.steps > 0 ? cat(r.steps) : "as many as the epochs have,", " of ", r.batches_per_step, r.batches_per_step == 1 ? " batch" : " batches"));
+  size_t most = 0;
+  for (const TaskReport& t : r.tasks) {
+    print_task(row, r, t);
+    most = std::max(most, t.memory.total());
+  }
   const auto physical = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  if (r.memory.total() * static_cast<size_t>(r.local_ranks) > physical)
-    row("warning", r.local_ranks, r.local_ranks == 1 ? " rank needs " : " ranks on one host need ", mebibytes(r.memory.total() * static_cast<size_t>(r.local_ranks)), ", it has ", mebibytes(physical));
+  if (r.tasks.front().sources.empty() || most * static_cast<size_t>(r.local_ranks) <= physical) return;
+  row("warning", cat(r.local_ranks, r.local_ranks == 1 ? " rank needs " : " ranks on one host need ", mebibytes(most * static_cast<size_t>(r.local_ranks)), ", it has ", mebibytes(physical)));
+}
+
+/// What a task takes on one of `ranks` ranks.
+MemoryEstimate task_memory(const RunConfig& c, const Network& network, Backend& backend, const Batch& largest, int64_t ranks) {
+  Arena arena;
+  const Exec ex{backend, arena, Key(), c.train.precision};
+  MemoryEstimate memory = estimate_memory(network.encoder(), ex, network.params().layout().count(), largest, objective_options(c.train));
+  if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
+  return memory;
+}
+
+/// Ranks that share a batch of the task.
+int ranks_of(const RunConfig& c, const TaskConfig& task, int64_t ranks) {
+  return static_cast<int>(c.schedule.layout == Layout::grouped ? task.ranks : ranks);
+}
+
+/// The tasks as their corpora are: plans, samples of batches, held-out rows.
+struct Checked {
+  std::vector<TaskReport> tasks;
+  int64_t steps = 0, batches_per_step = 0;
+};
+
+Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks, int64_t print_steps) {
+  const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
+  const auto self = make_self_comm();
+  std::vector<std::unique_ptr<TaskRows>> rows;
+  for (const TaskConfig& task : c.tasks) rows.push_back(std::make_unique<TaskRows>(task, tokenizer, *self));
+  const Schedule schedule = make_schedule(c, rows);
+  (void)form_teams(schedule.config(), static_cast<int>(ranks));
+  Checked checked{{}, schedule.config().steps, schedule.parts_per_step()};
+  Arena arena;
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (size_t t = 0; t < c.tasks.size(); ++t) {
+    tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]), schedule.draws(static_cast<int32_t>(t)), network, tokenizer, HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
+    const Task& task = *tasks.back();
+    if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
+    const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
+    TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), c.train.gradient_accumulation_steps * c.schedule.groups, ranks_of(c, task.cfg, ranks)), {},
+                      task.data->rows().rows(), {}};
+    for (size_t s = 0; s < task.plan.sources().size(); ++s) report.sources.emplace_back(task.plan.sources()[s], task.plan.probability(static_cast<int32_t>(s)));
+    report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
+    checked.tasks.push_back(std::move(report));
+  }
+  if (print_steps > 0) {
+    std::vector<PlannedTask> planned;
+    for (const auto& task : tasks)
+      planned.push_back({task->plan, task->data->rows(), network.collator(task->cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task->data->corpus, task->windows())});
+    print_plan(std::cout, schedule, planned, 0, print_steps);
+  }
+  return checked;
+}
+
+/// Steps of a run, from published.rows where it is given in epochs (of the first task).
+int64_t published_steps(const RunConfig& c) {
+  if (c.train.steps > 0) return c.train.steps;
+  const int64_t batch = c.tasks.front().global_batch * c.train.gradient_accumulation_steps * c.schedule.groups;
+  return std::llround(c.train.num_train_epochs * static_cast<double>(c.published.rows) / static_cast<double>(batch));
+}
+
+/// The same from the configuration alone: every text as long as it may be.
+Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
+  Checked checked{{}, published_steps(c), c.train.gradient_accumulation_steps * c.schedule.groups * (c.schedule.mix == TaskMix::joint ? static_cast<int64_t>(c.tasks.size()) : 1)};
+  for (const TaskConfig& task : c.tasks) {
+    if (c.objective.kind == ObjectiveKind::embedding) (void)make_loss(task.loss, network.embedding());
+    const int64_t g = task.data.train_group_size;
+    const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0, passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
+    TaskReport report{task, longest_lengths(task.global_batch, text_limits(c, task), queries, passages, c.train.gradient_accumulation_steps * c.schedule.groups, ranks_of(c, task, ranks)), {}, 0, {}};
+    report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
+    checked.tasks.push_back(std::move(report));
+  }
+  return checked;
 }
 
 }  // namespace
 
 int run_check(World& world, std::span<const std::string> arguments) {
-  const std::string options[] = {"--steps", "--ranks"};
+  const std::string options[] = {"--steps", "--ranks", "--without-data!"};
   const ConfigArguments given = split_config_arguments(arguments, "check", options);
-  const int64_t steps = read_count(given, "--steps", 0, 1, 1'000'000'000), ranks = read_count(given, "--ranks", world.size(), 1, 1'000'000);
+  const bool with_data = !given.options.contains("--without-data");
   if (world.rank() != 0) return 0;   // nothing here differs between ranks
 
-  // 1. Configuration, run folder, model with weights, loss.
+  // 1. Configuration, run folder, model; weights only where there is data to train on.
   const RunConfig config = read_run_config(given.files, given.overrides);
-  require_ranks_for_batch(config.train.global_batch, static_cast<int>(ranks));
-  require_writable(config.train.output_dir);
+  const int64_t as_started = !with_data && config.published.devices > 0 ? config.published.devices : world.size();
+  const int64_t steps = read_count(given, "--steps", 0, 1, 1'000'000'000), ranks = read_count(given, "--ranks", as_started, 1, 1'000'000);
+  if (steps > 0 && !with_data) throw Error(ExitCode::usage, "usage", "check: --steps prints global row ids, which only data has", "leave out --without-data");
+  if (with_data) require_writable(config.train.output_dir);
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
-  const TrainedModel model = open_model(config);
-  const std::unique_ptr<Loss> loss = make_loss(config.loss, model.folder.config.embedding());
   const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});
-  const ParamStore params = load_params(config, model.folder, *backend);
+  const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
-  // 2. Data: the plan, a sample of its batches, the held-out rows.
-  const Corpus corpus = open_corpus(config.data.train, model.tokenizer);
-  const CorpusRows rows(corpus);
-  const Plan plan = make_plan(config, corpus);
-  Collator collator = make_collator(config, Purpose::training, model.tokenizer, corpus);
-  const LengthSample lengths = sample_lengths(plan, rows, collator, config.train.gradient_accumulation_steps, static_cast<int>(ranks));
-  (void)read_heldout(config, model.tokenizer, 0, static_cast<int>(ranks));
-
-  // 3. What it takes.
-  Arena arena;
-  const Exec ex{*backend, arena, Key(), config.train.precision};
-  const Encoder encoder(model.folder.config, params, config.model.checkpointing);
-  const int64_t count = params.layout().count();
-  const MemoryEstimate memory = estimate_memory(encoder, ex, count, lengths.largest, objective_options(config.train));
+  // 2. Data, losses, what they take.
+  Checked checked = with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);
   print_report(steps > 0 ? std::cerr : std::cout,
-               {config, model, plan, lengths, memory, cores, count, ranks, world.size() == 1 ? ranks : world.local_size(), corpus.rows()});
-  print_plan(std::cout, plan, rows, collator, config.train.gradient_accumulation_steps, 0, steps);
+               {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step, std::move(checked.tasks)});
   return 0;
 }
 

@@ -1,20 +1,8 @@
-#include "launch/config.h"
+#include "launch/config_read.h"
 
 namespace lodestone {
 
 namespace {
-
-/// Reads a choice into an enum whose values are listed in the order of `names`.
-template <class Enum, size_t n>
-void read_enum(Section& s, const std::string& key, const std::string_view (&names)[n], Enum& value) {
-  auto index = static_cast<size_t>(value);
-  s.read_choice(key, names, index);
-  value = static_cast<Enum>(index);
-}
-
-void at_least(const Section& s, const std::string& key, double value, double smallest) {
-  if (value < smallest) s.refuse(key, cat(value, " is too small"), cat("use ", smallest, " or more"));
-}
 
 ModelConfig read_model(Section s) {
   ModelConfig c;
@@ -25,44 +13,21 @@ ModelConfig read_model(Section s) {
   size_t pooling = 0;
   s.read_choice("pooling", poolings, pooling);
   if (pooling > 0) c.pooling = static_cast<Pooling>(pooling - 1);
+  static constexpr std::string_view normalizations[] = {"auto", "true", "false"};
+  size_t normalize = 0;
+  s.read_choice("normalize", normalizations, normalize);
+  if (normalize > 0) c.normalize = normalize == 1;
   s.read("dropout", c.dropout);
   s.read("head", c.head);
   bool checkpointing = false;
   s.read("gradient_checkpointing", checkpointing);
   c.checkpointing = checkpointing ? Checkpointing::per_block : Checkpointing::none;
   s.finish();
-  if (c.folder.empty() == c.config.empty())
-    s.refuse("folder", c.folder.empty() ? "no model is given" : "both a folder and a config are given",
-             "give model.folder, or model.config and model.vocab for random weights");
-  if (!c.config.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
+  if (c.folder.empty() && c.config.empty())
+    s.refuse("folder", "no model is given", "give model.folder, or model.config and model.vocab for random weights");
+  if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
   if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
-  at_least(s, "head", static_cast<double>(c.head), 0);
-  return c;
-}
-
-DataConfig read_data(Section s) {
-  DataConfig c;
-  s.read("train", c.train);
-  s.read("heldout", c.heldout);
-  s.read("query_max_len", c.query_max_len);
-  s.read("passage_max_len", c.passage_max_len);
-  s.read("train_group_size", c.train_group_size);
-  s.read("query_prompt", c.query_prompt);
-  s.read("passage_prompt", c.passage_prompt);
-  static constexpr std::string_view batchings[] = {"multinomial", "random", "epoch", "epoch_static", "epoch_random", "mixed"};   // in the order of Batching
-  read_enum(s, "batching", batchings, c.batching);
-  s.read("alpha", c.alpha);
-  static constexpr std::string_view policies[] = {"refuse", "merge"};
-  read_enum(s, "small_sources", policies, c.small_sources);
-  bool balance_tokens = c.order == RowOrder::balanced;
-  s.read("balance_tokens", balance_tokens);
-  c.order = balance_tokens ? RowOrder::balanced : RowOrder::shuffled;
-  s.finish();
-  if (c.train.empty()) s.refuse("train", "no training corpus is given", "give data.train: a folder written by `lodestone pack`");
-  at_least(s, "query_max_len", static_cast<double>(c.query_max_len), 3);
-  at_least(s, "passage_max_len", static_cast<double>(c.passage_max_len), 3);
-  at_least(s, "train_group_size", static_cast<double>(c.train_group_size), 1);
-  at_least(s, "alpha", c.alpha, 0);
+  at_least(s, "head", c.head, 0);
   return c;
 }
 
@@ -99,19 +64,33 @@ TrainConfig read_train(Section s) {
   if ((c.steps > 0) == (c.num_train_epochs > 0))
     s.refuse("steps", c.steps > 0 ? "both steps and num_train_epochs are given" : "the length of the run is not given",
              "give train.steps or train.num_train_epochs");
-  at_least(s, "steps", static_cast<double>(c.steps), 0);
-  at_least(s, "num_train_epochs", c.num_train_epochs, 0);
-  at_least(s, "global_batch", static_cast<double>(c.global_batch), 2);
-  at_least(s, "gradient_accumulation_steps", static_cast<double>(c.gradient_accumulation_steps), 1);
-  at_least(s, "seed", static_cast<double>(c.seed), 0);
-  at_least(s, "chunk_tokens", static_cast<double>(c.chunk_tokens), 1);
-  at_least(s, "keep_activations_mb", static_cast<double>(c.keep_activations_mb), 0);
-  at_least(s, "logging_steps", static_cast<double>(c.logging_steps), 1);
-  at_least(s, "save_steps", static_cast<double>(c.save_steps), 0);
-  at_least(s, "save_total_limit", static_cast<double>(c.save_total_limit), 1);
-  at_least(s, "eval_steps", static_cast<double>(c.eval_steps), 0);
-  at_least(s, "eval_rows", static_cast<double>(c.eval_rows), 1);
-  at_least(s, "timeout_s", static_cast<double>(c.timeout_s), 1);
+  at_least(s, "steps", c.steps, 0);
+  at_least(s, "num_train_epochs", c.num_train_epochs, 0.0);
+  at_least(s, "global_batch", c.global_batch, 1);
+  at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
+  at_least(s, "seed", c.seed, 0);
+  at_least(s, "chunk_tokens", c.chunk_tokens, 1);
+  at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
+  at_least(s, "logging_steps", c.logging_steps, 1);
+  at_least(s, "save_steps", c.save_steps, 0);
+  at_least(s, "save_total_limit", c.save_total_limit, 1);
+  at_least(s, "eval_steps", c.eval_steps, 0);
+  at_least(s, "eval_rows", c.eval_rows, 1);
+  at_least(s, "timeout_s", c.timeout_s, 1);
+  return c;
+}
+
+/// loss_scale: none or dynamic, and the settings of the latter.
+std::optional<LossScaleConfig> read_loss_scale(Section& s) {
+  static constexpr std::string_view names[] = {"none", "dynamic"};
+  size_t name = 0;
+  s.read_choice("loss_scale", names, name);
+  if (name == 0) return std::nullopt;
+  LossScaleConfig c;
+  s.read("loss_scale_initial", c.initial);
+  s.read("loss_scale_window", c.window);
+  s.read("loss_scale_hysteresis", c.hysteresis);
+  s.read("loss_scale_minimum", c.minimum);
   return c;
 }
 
@@ -129,10 +108,14 @@ OptimConfig read_optim(Section s) {
   s.read("warmup_steps", c.warmup_steps);
   static constexpr std::string_view warmups[] = {"linear", "log"};
   read_enum(s, "warmup_shape", warmups, c.warmup_shape);
+  s.read("zero", c.zero);
+  s.read("ref_grad_scale", c.ref_grad_scale);
+  s.read("freeze", c.freeze);
+  c.loss_scale = read_loss_scale(s);
   s.finish();
   if (!(c.learning_rate > 0)) s.refuse("learning_rate", cat(c.learning_rate, " is not positive"), "for example 5e-5");
-  at_least(s, "weight_decay", c.weight_decay, 0);
-  at_least(s, "max_grad_norm", c.max_grad_norm, 0);
+  at_least(s, "weight_decay", c.weight_decay, 0.0);
+  at_least(s, "max_grad_norm", c.max_grad_norm, 0.0);
   if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");
   if (!(c.adam_beta2 >= 0 && c.adam_beta2 < 1)) s.refuse("adam_beta2", cat(c.adam_beta2, " is not in [0, 1)"), "for example 0.999");
   if (!(c.adam_epsilon > 0)) s.refuse("adam_epsilon", cat(c.adam_epsilon, " is not positive"), "for example 1e-8");
@@ -140,15 +123,11 @@ OptimConfig read_optim(Section s) {
   return c;
 }
 
-LossConfig read_loss(Section s) {
-  LossConfig c;
-  s.read("name", c.name);
-  s.read("temperature", c.temperature);
-  s.read("use_inbatch_neg", c.in_batch_negatives);
-  s.read("negatives_cross_device", c.cross_rank_negatives);
-  s.read("mrl_dims", c.matryoshka_dims);
+PublishedRun read_published(Section s) {
+  PublishedRun c;
+  s.read("devices", c.devices);
+  s.read("rows", c.rows);
   s.finish();
-  if (!(c.temperature > 0)) s.refuse("temperature", cat(c.temperature, " is not positive"), "for example 0.05");
   return c;
 }
 
@@ -159,14 +138,13 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   Section s(root);
   RunConfig c;
   c.model = read_model(s.section("model"));
-  c.data = read_data(s.section("data"));
+  c.objective = read_objective(s.section("objective"));
   c.train = read_train(s.section("train"));
+  c.tasks = read_tasks(s, c.objective, c.train.global_batch);
+  c.schedule = read_schedule(s.section("schedule"), c.tasks);
   c.optim = read_optim(s.section("optim"));
-  c.loss = read_loss(s.section("loss"));
-  s.finish();
-  if (!c.loss.in_batch_negatives && c.data.train_group_size < 2)
-    throw Error(ExitCode::usage, "config", "loss.use_inbatch_neg: without in-batch negatives a query has no negative at all",
-                "set data.train_group_size to 2 or more");
+  c.published = read_published(s.section("published"));
+  s.finish_with({"tasks", "mining"});
   c.resolved = s.resolved();
   return c;
 }

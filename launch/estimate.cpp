@@ -25,32 +25,52 @@ void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, 
 
 }  // namespace
 
-LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int64_t accumulate, int world) {
-  const int64_t n = plan.config().global_batch, parts = plan.config().batches / accumulate * accumulate;
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator& collator, const TextLimits& limits, int64_t batches_per_step, int world) {
+  const int64_t n = plan.config().global_batch, parts = plan.config().batches / batches_per_step * batches_per_step;
   const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));   // of a larger batch only one part of this many
   LengthSample sample;
   sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
   GlobalRows global_rows(plan, rows, collator);
   Batch batch;
-  int64_t queries = 0, global_queries = 0, largest_tokens = -1;
+  int64_t read = 0, global = 0, largest_tokens = -1;
   for (int64_t i = 0; i < sample.batches; ++i) {
-    const int64_t number = i * parts / sample.batches, step = number / accumulate;
-    const std::span<const int64_t> ids = global_rows.read(number, step);
+    const int64_t draw = i * parts / sample.batches, step = draw / batches_per_step;
+    const std::span<const int64_t> ids = global_rows.read(draw, step);
     const int32_t source = global_rows.part().source;
     collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = cut}, batch);
-    queries += batch.queries;
-    global_queries += batch.global_queries;
-    add_lengths(batch, 0, batch.queries, collator.config().query_max_len, sample.queries);
-    add_lengths(batch, batch.queries, batch.tokens().texts(), collator.config().passage_max_len, sample.passages);
+    read += batch.queries;
+    global += batch.global_queries;
+    const int64_t texts = batch.tokens().texts();
+    const int64_t queries = texts == batch.queries * (1 + batch.group) && batch.group > 0 ? batch.queries : 0;
+    add_lengths(batch, 0, queries, limits.query, sample.queries);
+    add_lengths(batch, queries, texts, limits.passage, sample.passages);
     if (batch.tokens().tokens() > largest_tokens) {
       largest_tokens = batch.tokens().tokens();
       collator.collate(rows, {.step = step, .source = source, .rows = ids, .rank = 0, .world = world}, sample.largest);
     }
   }
-  if (queries > 0) {
-    sample.tokens_per_step = static_cast<double>(sample.queries.tokens + sample.passages.tokens) / static_cast<double>(queries) *
-                             static_cast<double>(global_queries * accumulate) / static_cast<double>(sample.batches);
+  if (read > 0) {
+    sample.tokens_per_step = static_cast<double>(sample.queries.tokens + sample.passages.tokens) / static_cast<double>(read) *
+                             static_cast<double>(global * batches_per_step) / static_cast<double>(sample.batches);
   }
+  return sample;
+}
+
+LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row, int64_t batches_per_step, int world) {
+  LengthSample sample;
+  Batch& b = sample.largest;
+  b.queries = rank_rows(global_batch, 0, world).end;
+  b.group = passages_per_row;
+  b.global_queries = global_batch;
+  const auto add = [&](int64_t texts, int64_t length) {
+    for (int64_t i = 0; i < texts; ++i) {
+      b.ids.resize(b.ids.size() + static_cast<size_t>(length));
+      b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
+    }
+  };
+  add(b.queries * queries_per_row, limits.query);
+  add(b.queries * passages_per_row, limits.passage);
+  sample.tokens_per_step = static_cast<double>(batches_per_step * global_batch * (queries_per_row * limits.query + passages_per_row * limits.passage));
   return sample;
 }
 

@@ -2,9 +2,8 @@
 #pragma once
 
 #include "core/nn/encoder.h"
-#include "data/collate.h"
 #include "data/plan.h"
-#include "data/row_source.h"
+#include "data/row_collator.h"
 #include "losses/embedding_objective.h"
 
 namespace lodestone {
@@ -24,8 +23,18 @@ struct LengthSample {
   Batch largest;                  // of those batches the one with most tokens, as one rank of `world` holds it
 };
 
-/// Reads about 4,096 rows of the plan, whose batches make steps of `accumulate`. Throws what collating throws: rows without negatives, ... `world`: see largest.
-LengthSample sample_lengths(const Plan& plan, const RowSource& rows, Collator& collator, int64_t accumulate, int world);
+/// The limits of texts: a batch has queries and passages, or texts of one kind only (single texts, pairs), which count as passages.
+struct TextLimits {
+  int64_t query = 0, passage = 0;
+};
+
+/// Reads about 4,096 rows of the plan, whose batches make steps of `batches_per_step`. Throws what collating throws: rows without
+/// negatives, ... `world`: see largest.
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator& collator, const TextLimits& limits, int64_t batches_per_step, int world);
+
+/// What a batch of `global_batch` rows would be if every text reached its limit: batches 0, and no word of how long texts are.
+/// texts_per_row: 1 and G for queries and passages, 0 and 1 for single texts, 0 and G for pairs.
+LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row, int64_t batches_per_step, int world);
 
 /// Bytes per rank, counted from shapes; the libraries' own memory comes on top.
 struct MemoryEstimate {

@@ -1,5 +1,8 @@
-// Held-out loss and retrieval quality during training.
+// Held-out loss, and retrieval quality or correlation, of sentence vectors during training.
 #pragma once
+
+#include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/exec.h"
@@ -8,13 +11,15 @@
 
 namespace lodestone {
 
-struct HeldoutResult {
-  double loss = 0;          // mean over rows, each in its batch
-  double mrr_at_10 = 0;     // of the query's own passage among the passages of all held-out rows
-  double recall_at_1 = 0;
+/// A number that held-out rows gave, e.g. {"mrr_at_10", 0.86}.
+struct Figure {
+  std::string name;
+  double value = 0;
 };
 
-/// Every rank calls it with its share. No dropout, no gradients. Passages of equal text count as one.
-HeldoutResult evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Communicator& comm);
+/// Every rank calls it with its share. No dropout, no gradients. loss: the mean over rows, each in its batch. Then for scored pairs
+/// spearman, of cosine and gold score over all pairs; otherwise mrr_at_10 and recall_at_1 of each query's positive among the positives of
+/// all held-out rows, where passages of equal text count as one.
+std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Communicator& comm);
 
 }  // namespace lodestone

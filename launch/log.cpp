@@ -80,11 +80,11 @@ MetricsFile& MetricsFile::operator=(MetricsFile&& other) noexcept {
   return *this;
 }
 
-void MetricsFile::write(int64_t step, std::initializer_list<std::pair<const char*, double>> values) {
+void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values) {
   if (file_ == nullptr) return;
   bool good = std::fprintf(file_, "{\"step\":%lld", static_cast<long long>(step)) > 0;
   for (const auto& [key, value] : values)
-    good = (std::isfinite(value) ? std::fprintf(file_, ",\"%s\":%.9g", key, value) : std::fprintf(file_, ",\"%s\":null", key)) > 0 && good;
+    good = (std::isfinite(value) ? std::fprintf(file_, ",\"%s\":%.9g", key.c_str(), value) : std::fprintf(file_, ",\"%s\":null", key.c_str())) > 0 && good;
   good = std::fputs("}\n", file_) >= 0 && good;
   good = std::fflush(file_) == 0 && good;
   if (!good) {

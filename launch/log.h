@@ -3,7 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,7 +30,7 @@ class MetricsFile {
   MetricsFile(MetricsFile&& other) noexcept;
   MetricsFile& operator=(MetricsFile&& other) noexcept;
   /// One record: {"step":S,"key":value,...}. Values that are not finite are written as null.
-  void write(int64_t step, std::initializer_list<std::pair<const char*, double>> values);
+  void write(int64_t step, std::span<const std::pair<std::string, double>> values);
   int64_t lost_records() const { return lost_; }
 
  private:

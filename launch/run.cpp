@@ -1,150 +1,129 @@
 #include "launch/run.h"
 
 #include <algorithm>
+#include <functional>
 #include <iomanip>
 #include <sstream>
+
+#include "core/optim/freeze.h"
 
 namespace lodestone {
 
 namespace {
 
-ModelFolder folder_of(const RunConfig& c) {
-  ModelFolder f = c.model.folder.empty() ? read_model_config(c.model.config) : read_model_folder(c.model.folder);
-  if (c.model.pooling) f.config.pooling = *c.model.pooling;
-  if (c.model.dropout >= 0) f.config.encoder.hidden_dropout = f.config.encoder.attention_dropout = c.model.dropout;
-  if (c.model.head > 0) f.config.head = HeadConfig{.out_features = c.model.head};
-  if (!c.data.query_prompt.empty()) f.prompts["query"] = c.data.query_prompt;
-  if (!c.data.passage_prompt.empty()) f.prompts["passage"] = c.data.passage_prompt;
-  const int64_t longest = std::max(c.data.query_max_len, c.data.passage_max_len);
-  if (longest > f.config.encoder.positions)
-    throw Error(ExitCode::usage, "config", cat("data.query_max_len or passage_max_len is ", longest, ", the model has ", f.config.encoder.positions, " positions"),
-                cat("use ", f.config.encoder.positions, " or less"));
-  f.max_seq_length = longest;
-  return f;
+std::vector<std::unique_ptr<TaskRows>> open_rows(const RunConfig& c, const Tokenizer& tokenizer, Communicator& comm) {
+  std::vector<std::unique_ptr<TaskRows>> rows;
+  for (const TaskConfig& task : c.tasks) rows.push_back(std::make_unique<TaskRows>(task, tokenizer, comm));
+  return rows;
 }
 
-CollateConfig collate_config(const RunConfig& c, Purpose purpose) {
-  return {.group = purpose == Purpose::training ? c.data.train_group_size : 1,
-          .query_max_len = c.data.query_max_len,
-          .passage_max_len = c.data.passage_max_len,
-          .seed = static_cast<uint64_t>(c.train.seed),
-          .purpose = purpose};
+/// Where batches begin to depend on mining that has not happened yet: the first check behind `step`.
+int64_t next_check(const Run& run, int64_t step) {
+  int64_t next = Loader::no_hold;
+  for (const auto& task : run.tasks)
+    if (task->mining) next = std::min(next, (step / task->mining->config().every + 1) * task->mining->config().every);
+  return next;
+}
+
+/// Takes the rows. A colocated run has no more ranks than a batch has rows.
+std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (size_t t = 0; t < run.cfg.tasks.size(); ++t)
+    tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(static_cast<int32_t>(t)), *run.network,
+                                           run.tokenizer, HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm()));
+  if (run.schedule.config().layout == Layout::colocated)
+    for (const auto& task : tasks) require_ranks_for_batch(task->plan.smallest_batch(), run.world.size());
+  run.rows.clear();
+  return tasks;
+}
+
+std::vector<BatchStream> make_streams(Run& run) {
+  const Communicator& team = run.team_comm();
+  std::vector<BatchStream> streams;
+  for (const auto& task : run.tasks) streams.push_back(task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()));
+  return streams;
 }
 
 }  // namespace
-
-std::filesystem::path vocabulary_file(const std::filesystem::path& vocab) {
-  return std::filesystem::is_directory(vocab) ? vocab / "vocab.txt" : vocab;
-}
-
-TrainedModel open_model(const RunConfig& c) {
-  const std::filesystem::path tokenizer = c.model.folder.empty() ? c.model.vocab : c.model.folder;
-  const bool folder = std::filesystem::is_directory(tokenizer);
-  TrainedModel m{folder_of(c), folder ? Tokenizer::from_folder(tokenizer) : Tokenizer::from_vocab(tokenizer, {})};
-  const int64_t vocab = m.folder.config.encoder.vocab;
-  if (m.tokenizer.vocab_size() > vocab)
-    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", m.tokenizer.vocab_size(), " tokens, the model only ", vocab), "use the model's own vocabulary")
-        .at("file", tokenizer.string());
-  return m;
-}
-
-Plan make_plan(const RunConfig& c, const Corpus& corpus) {
-  PlanConfig p{.global_batch = c.train.global_batch,
-               .batches = c.train.steps * c.train.gradient_accumulation_steps,
-               .seed = static_cast<uint64_t>(c.train.seed),
-               .batching = c.data.batching,
-               .alpha = c.data.alpha,
-               .small_sources = c.data.small_sources,
-               .order = c.data.order};
-  const std::vector<PlanSource> sources = plan_sources(corpus.sources());
-  if (p.batches == 0) {
-    const int64_t parts = c.train.gradient_accumulation_steps;
-    p.batches = (batches_for_epochs(p, sources, c.train.num_train_epochs) + parts - 1) / parts * parts;
-  }
-  return Plan(p, sources);
-}
-
-Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
-  Corpus corpus = Corpus::open(folder);
-  if (corpus.tokenizer_fingerprint() != tokenizer.fingerprint())
-    throw Error(ExitCode::data, "F26", "the corpus was packed with another tokenizer than the model's", "pack it again with --tokenizer MODEL_FOLDER")
-        .at("file", folder.string());
-  return corpus;
-}
-
-Collator make_collator(const RunConfig& c, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus) {
-  return Collator(collate_config(c, purpose), make_framing(tokenizer, c.data.query_prompt, c.data.passage_prompt, corpus.prompts()));
-}
-
-std::optional<HeldOut> read_heldout(const RunConfig& c, const Tokenizer& tokenizer, int rank, int world_size) {
-  if (c.data.heldout.empty()) return std::nullopt;
-  const Corpus corpus = open_corpus(c.data.heldout, tokenizer);
-  return HeldOut(CorpusRows(corpus), make_collator(c, Purpose::evaluation, tokenizer, corpus), c.train.eval_rows, c.train.global_batch, rank, world_size);
-}
-
-ParamStore load_params(const RunConfig& c, const ModelFolder& folder, Backend& backend) {
-  ParamStore params(embedder_layout(folder.config), c.train.precision);
-  initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
-  if (!c.model.folder.empty()) load_weights(folder, params);
-  params.refresh(backend);
-  return params;
-}
-
-EmbeddingObjectiveOptions objective_options(const TrainConfig& c) {
-  return {.chunk_tokens = c.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(c.keep_activations_mb) << 20};
-}
 
 Run::Run(World& w, RunConfig config, int64_t first_step)
     : world(w),
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
-      model(open_model(cfg)),
       backend(make_backend({.kind = "cpu", .threads = cores.threads})),
+      network(open_network(cfg, Weights::values, *backend)),
+      tokenizer(open_tokenizer(cfg, network->encoder_config())),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
-      params(load_params(cfg, model.folder, *backend)),
-      grads_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
-      grads(grads_memory.tensor(params.wide_dtype(), {params.layout().count()})),
-      heldout(read_heldout(cfg, model.tokenizer, world.rank(), world.size())),
-      corpus(open_corpus(cfg.data.train, model.tokenizer)),
-      rows(corpus),
-      plan(make_plan(cfg, corpus)),
-      encoder(model.folder.config, params, cfg.model.checkpointing),
-      loss(make_loss(cfg.loss, model.folder.config.embedding())),
-      objective(encoder, *loss, world.comm(), objective_options(cfg.train)),
+      grads_memory(static_cast<size_t>(params().layout().count()) * size_of(params().wide_dtype())),
+      grads(grads_memory.tensor(params().wide_dtype(), {params().layout().count()})),
+      rows(open_rows(cfg, tokenizer, world.comm())),
+      schedule(make_schedule(cfg, rows)),
+      team(find_team(schedule, world)),
+      tasks(make_tasks(*this)),
+      sync(world.comm(), params().layout().count(), params().wide_dtype(),
+           {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere, .watchdog = &world.watchdog(), .host = &world.host_comm()}),
+      frozen(frozen_ranges(params().layout(), cfg.optim.freeze)),
       optimizer({.beta1 = cfg.optim.adam_beta1, .beta2 = cfg.optim.adam_beta2, .eps = cfg.optim.adam_epsilon, .weight_decay = cfg.optim.weight_decay},
-                params.layout(), params.wide_dtype()),
+                params().layout(), params().wide_dtype(), {sync.own(), frozen}),
       lr({.lr = cfg.optim.learning_rate,
           .decline = cfg.optim.lr_scheduler_type,
           .warmup_steps = cfg.optim.warmup_steps >= 0 ? std::optional(cfg.optim.warmup_steps) : std::nullopt,
           .warmup_ratio = cfg.optim.warmup_ratio,
           .warmup_shape = cfg.optim.warmup_shape},
-         step_count(cfg, plan)),
-      sync(world.comm(), params.layout().count(), params.wide_dtype(),
-           {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
-      loader(plan, rows, make_collator(cfg, Purpose::training, model.tokenizer, corpus), world.rank(), world.size(), first_step,
-             cfg.train.gradient_accumulation_steps) {
+         schedule.config().steps),
+      loss_scale(cfg.optim.loss_scale ? std::optional<LossScale>(*cfg.optim.loss_scale) : std::nullopt),
+      loader(schedule, team.team, make_streams(*this), first_step, next_check(*this, first_step)) {
   world.watchdog().set_limit(static_cast<double>(cfg.train.timeout_s));
 }
 
+std::optional<MiningReport> mine(Run& run, int64_t finished) {
+  for (const auto& task : run.tasks) {
+    if (!task->mining) continue;
+    // The loader's thread waits at the check: nothing is collated while windows change.
+    const std::optional<MiningReport> report = task->mining->end_of_step(finished, [] {});
+    if (report) run.loader.release(next_check(run, finished));
+    return report;
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+using Row = std::function<void(const std::string&, const std::string&)>;
+
+/// "retrieval: 4,000 rows in 3 sources; 128 queries x 2 passages, 255 negatives per query; InfoNCE, temperature 0.05".
+void describe_task(const Row& row, const Run& run, const Task& task, bool named) {
+  const int64_t n = task.cfg.global_batch, g = task.cfg.data.train_group_size;
+  const std::string name = named ? task.cfg.name : "";
+  row(named ? "task" : "corpus", cat(named ? cat(name, ": ") : "", task.data->rows().rows(), " rows in ", task.plan.sources().size(), " sources"));
+  if (task.loss == nullptr) {
+    row("batch", cat(n, run.cfg.objective.kind == ObjectiveKind::reranker ? cat(" queries x ", g, " pairs") : " texts", " over all ranks"));
+  } else {
+    row("batch", cat(n, " queries x ", g, g == 1 ? " passage" : " passages", " over all ranks, ", negatives_per_query(task.cfg.loss, n, n / run.world.size(), g),
+                     " negatives per query", task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
+    row("loss", describe(task.cfg.loss));
+  }
+  row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
+                     ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
+                     : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
+}
+
+}  // namespace
+
 std::string start_up_table(const Run& run) {
-  const EncoderConfig& e = run.model.folder.config.encoder;
-  static constexpr const char* poolings[] = {"cls", "mean", "last_token"};
+  const EncoderConfig& e = run.network->encoder_config();
   std::ostringstream out;
-  const auto row = [&](const char* name, const auto&... parts) { out << "  " << std::left << std::setw(14) << name << cat(parts...) << '\n'; };
-  const int64_t n = run.cfg.train.global_batch, g = run.cfg.data.train_group_size, candidates = run.cfg.loss.in_batch_negatives ? n * g - 1 : g - 1;
+  const Row row = [&](const std::string& name, const std::string& text) { out << "  " << std::left << std::setw(14) << name << text << '\n'; };
   out << "Lodestone\n";
-  row("model", e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", static_cast<double>(run.params.layout().count()) / 1e6, " M parameters, ",
-      poolings[static_cast<size_t>(run.model.folder.config.pooling)], " pooling, embedding ", run.model.folder.config.embedding());
+  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", static_cast<double>(run.network->params().layout().count()) / 1e6, " M parameters, ", run.network->head()));
   row("weights", run.cfg.model.folder.empty() ? "random" : run.cfg.model.folder.string());
-  row("precision", name_of(run.cfg.train.precision), "; ", run.backend->description());
-  row("ranks", run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
-      run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version());
+  row("precision", cat(name_of(run.cfg.train.precision), "; ", run.backend->description()));
+  row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
+                   run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
-  row("corpus", run.corpus.rows(), " rows in ", run.plan.sources().size(), " sources");
-  row("batch", n, " queries x ", g, g == 1 ? " passage" : " passages", " over all ranks, ", candidates, " negatives per query",
-      run.cfg.train.gradient_accumulation_steps > 1 ? cat(", ", run.cfg.train.gradient_accumulation_steps, " batches per step") : "");
-  row("lengths", "queries ", run.cfg.data.query_max_len, ", passages ", run.cfg.data.passage_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens);
-  row("steps", step_count(run.cfg, run.plan), " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate);
+  for (const auto& task : run.tasks) describe_task(row, run, *task, run.tasks.size() > 1);
+  const int64_t parts = run.schedule.parts_per_step();
+  row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate));
   row("run folder", run.cfg.train.output_dir.string());
   return out.str();
 }

@@ -1,6 +1,7 @@
 #include "launch/run_folder.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -9,7 +10,7 @@
 
 #include "data/checkpoint.h"
 #include "data/durable.h"
-#include "launch/verify_export.h"
+#include "data/loss_scale_document.h"
 #include "launch/version.h"
 
 namespace lodestone {
@@ -23,20 +24,25 @@ constexpr int64_t max_failed_saves = 3;
 /// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
 /// or only its rounding.
 constexpr std::string_view safe_keys[] = {"output_dir", "threads", "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps", "save_total_limit",
-                                          "eval_steps", "eval_rows", "timeout_s", "heldout", "gradient_checkpointing"};
+                                          "eval_steps", "eval_rows", "timeout_s", "heldout", "gradient_checkpointing", "layout", "ranks", "zero"};
 
-/// "section.key" -> value of a resolved configuration.
+/// "section.key" -> value of a resolved configuration; sections nest by two blanks each.
 std::map<std::string, std::string> lines_of(const std::string& resolved) {
   std::map<std::string, std::string> out;
   std::istringstream in(resolved);
-  std::string line, section;
+  std::string line;
+  std::vector<std::string> path;
   while (std::getline(in, line)) {
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    if (line[0] != ' ')
-      section = line.substr(0, colon);
+    const size_t begin = line.find_first_not_of(' '), colon = line.find(':');
+    if (begin == std::string::npos || colon == std::string::npos) continue;
+    path.resize(std::min(path.size(), begin / 2));
+    std::string name;
+    for (const std::string& section : path) name += section + ".";
+    name += line.substr(begin, colon - begin);
+    if (colon + 1 == line.size())
+      path.push_back(line.substr(begin, colon - begin));
     else
-      out[cat(section, ".", line.substr(2, colon - 2))] = line.substr(colon + 1);
+      out[name] = line.substr(colon + 1);
   }
   return out;
 }
@@ -55,12 +61,16 @@ void check_same_config(const std::string& saved, const std::string& now, const f
   }
 }
 
+/// Moments are held for the optimizer's own range only.
 std::vector<CheckpointVector> state_of(Run& run) {
-  return {{"params", run.params.masters()}, {"adam_m", run.optimizer.first_moments()}, {"adam_v", run.optimizer.second_moments()}};
+  const Slice own = run.optimizer.own();
+  return {{"params", run.params().masters()}, {"adam_m", run.optimizer.first_moments(), own.begin}, {"adam_v", run.optimizer.second_moments(), own.begin}};
 }
 
 std::map<std::string, std::string> fingerprints_of(const Run& run) {
-  return {{"tokenizer", hex64(run.model.tokenizer.fingerprint())}, {"corpus", hex64(run.corpus.fingerprint())}};
+  std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
+  for (const auto& task : run.tasks) prints[run.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
+  return prints;
 }
 
 /// Runs `work`; true on every rank only if it succeeded on all. What failed is kept for a message.
@@ -129,12 +139,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
 }
 
 void RunFolder::resume(Run& run) {
-  if (world_.rank() == 0 && !fs::exists(dir_ / "source")) {
-    if (run.cfg.model.folder.empty())
-      make_model_source(run.model.folder, vocabulary_file(run.cfg.model.vocab), run.model.tokenizer.options(), dir_ / "source");
-    else
-      keep_model_source(run.model.folder, dir_ / "source");
-  }
+  if (world_.rank() == 0 && !fs::exists(dir_ / "source")) run.network->keep_source(run.tokenizer, dir_ / "source");
   if (!resumed_) return;
   const fs::path checkpoint = dir_ / checkpoint_name(first_step_);
   const CheckpointManifest m = read_manifest(checkpoint);
@@ -144,35 +149,74 @@ void RunFolder::resume(Run& run) {
                   "restore it, or choose another train.output_dir")
           .at("file", checkpoint.string());
   const auto vectors = state_of(run);
-  load_checkpoint(checkpoint, run.params.layout(), vectors);
+  load_checkpoint(checkpoint, run.params().layout(), vectors);
   run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
-  run.params.refresh(*run.backend);
+  if (run.loss_scale && m.documents.contains(loss_scale_file)) run.loss_scale->restore(parse_loss_scale(m.documents.at(loss_scale_file)));
+  for (const auto& task : run.tasks)
+    if (task->mining) task->mining->restore(read_mining_state(checkpoint / mining_state_file));
+  run.params().refresh(*run.backend);
 }
 
-void RunFolder::log_step(int64_t step, const StepRecord& r, Meter& meter, Progress& progress) {
+void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progress) {
+  if (world_.rank() != 0) return;
+  const std::vector<std::pair<std::string, double>> values{{"mining_checked", static_cast<double>(r.checked)}, {"mining_replaced", static_cast<double>(r.replaced)},
+                                                           {"mining_exhausted", static_cast<double>(r.exhausted)}, {"mining_old_score", r.old_score()},
+                                                           {"mining_new_score", r.new_score()}};
+  metrics_.write(step, values);
+  progress.clear();
+  std::printf("mining after step %lld: %lld of %lld replaced, their mean score %.4f; %lld new ones scored, mean %.4f; %lld lists ended\n", static_cast<long long>(step),
+              static_cast<long long>(r.replaced), static_cast<long long>(r.checked), r.old_score(), static_cast<long long>(r.first_scored), r.new_score(),
+              static_cast<long long>(r.exhausted));
+  std::fflush(stdout);
+}
+
+void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Meter& meter, Progress& progress) {
   const Rates rates = meter.take();
   last_step_ = step;
   if (world_.rank() != 0) return;
-  metrics_.write(step, {{"loss", r.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate}, {"pairs_per_s", rates.pairs_per_s},
-                        {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s}, {"stall_share", rates.stall_share},
-                        {"token_imbalance", r.token_imbalance}});
-  char text[160];
-  std::snprintf(text, sizeof text, "loss %.4f  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.loss, r.grad_norm, r.learning_rate, rates.pairs_per_s,
-                rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
+  std::vector<std::pair<std::string, double>> values{{"loss", r.means.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate},
+                                                     {"pairs_per_s", rates.pairs_per_s}, {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s},
+                                                     {"stall_share", rates.stall_share}, {"token_imbalance", r.token_imbalance}};
+  std::string of_tasks;
+  for (size_t t = 0; run.tasks.size() > 1 && t < run.tasks.size(); ++t) {
+    values.emplace_back("loss/" + run.tasks[t]->cfg.name, r.means.of_task[t]);
+    char text[64];
+    std::snprintf(text, sizeof text, "%s%s %.4f", t == 0 ? " (" : ", ", run.tasks[t]->cfg.name.c_str(), r.means.of_task[t]);
+    of_tasks += text;
+  }
+  if (!of_tasks.empty()) of_tasks += ")";
+  if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
+  if (run.loss_scale) values.emplace_back("loss_scale", r.loss_scale);
+  metrics_.write(step, values);
+  char text[320];
+  std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(), r.grad_norm, r.learning_rate,
+                rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
   progress.show(step, text, Progress::Plain::print);
 }
 
 void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress) {
-  if (!run.heldout) return;
-  meter.pause();
-  const HeldoutResult h = evaluate_heldout(run.ex, *run.heldout, run.objective, *run.loss, world_.comm());
-  meter.resume();
-  if (world_.rank() != 0) return;
-  metrics_.write(step, {{"heldout_loss", h.loss}, {"heldout_mrr_at_10", h.mrr_at_10}, {"heldout_recall_at_1", h.recall_at_1}, {"heldout_rows", static_cast<double>(run.heldout->global_rows())}});
-  progress.clear();
-  std::printf("held out after step %lld: loss %.4f  MRR@10 %.4f  recall@1 %.4f  (%lld rows)\n", static_cast<long long>(step), h.loss, h.mrr_at_10, h.recall_at_1,
-              static_cast<long long>(run.heldout->global_rows()));
-  std::fflush(stdout);
+  for (const auto& task : run.tasks) {
+    if (!task->heldout) continue;
+    meter.pause();
+    const std::vector<Figure> figures = run.network->evaluate(run.ex, *task->heldout, task->loss.get(), world_.comm());
+    meter.resume();
+    if (world_.rank() != 0) continue;
+    const std::string suffix = run.tasks.size() > 1 ? "/" + task->cfg.name : "";
+    std::vector<std::pair<std::string, double>> values;
+    std::string line;
+    for (const Figure& f : figures) {
+      values.emplace_back(cat("heldout_", f.name, suffix), f.value);
+      char text[96];
+      std::snprintf(text, sizeof text, "  %s %.4f", f.name.c_str(), f.value);
+      line += text;
+    }
+    values.emplace_back("heldout_rows" + suffix, static_cast<double>(task->heldout->global_rows()));
+    metrics_.write(step, values);
+    progress.clear();
+    std::printf("held out after step %lld%s%s:%s  (%lld rows)\n", static_cast<long long>(step), suffix.empty() ? "" : ", ", suffix.empty() ? "" : task->cfg.name.c_str(),
+                line.c_str(), static_cast<long long>(task->heldout->global_rows()));
+    std::fflush(stdout);
+  }
 }
 
 void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
@@ -184,10 +228,13 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
   int64_t save_id = world_.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
   all_reduce(comm, std::span(&save_id, 1), Reduce::max);
   const auto vectors = state_of(run);
+  std::string mined;   // complete on every rank
+  for (const auto& task : run.tasks)
+    if (task->mining) mined = mining_state_document(task->mining->state());
   bool good = all_succeed(comm, failure, [&] { if (world_.rank() == 0) begin_checkpoint(dir_, step); });
   good = good && all_succeed(comm, failure, [&] {
-    write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params.layout(), vectors,
-               checkpoint_share(run.params.layout().count(), world_.rank(), world_.size()));
+    const Slice share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(run.params().layout().count(), world_.rank(), world_.size());
+    write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params().layout(), vectors, share);
   });
   good = good && all_succeed(comm, failure, [&] {
     if (world_.rank() != 0) return;
@@ -197,8 +244,10 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
     m.world_size = world_.size();
     m.documents["config.yaml"] = resolved_;
     m.documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
+    if (run.loss_scale) m.documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
+    if (!mined.empty()) m.documents[mining_state_file] = mined;
     m.fingerprints = fingerprints_of(run);
-    publish_checkpoint(dir_, std::move(m), run.params.layout(), vectors, world_.size());
+    publish_checkpoint(dir_, std::move(m), run.params().layout(), vectors, world_.size());
     verified_[step] = true;
     for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_)) std::cerr << "warning: " << line << '\n';
   });
@@ -223,13 +272,15 @@ void RunFolder::finish(Run& run) {
     ModelCard card;
     card.name = dir_.filename().string();
     card.base_model = run.cfg.model.folder.empty() ? "" : run.cfg.model.folder.filename().string();
-    card.loss = cat("InfoNCE, temperature ", run.cfg.loss.temperature);
-    card.training_pairs = run.corpus.rows();
-    card.steps = step_count(run.cfg, run.plan);
-    card.hyper_parameters = {{"global batch", cat(run.cfg.train.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
+    for (const auto& task : run.tasks) {
+      card.loss += cat(card.loss.empty() ? "" : "; ", run.tasks.size() > 1 ? task->cfg.name + ": " : "", task->loss != nullptr ? describe(task->cfg.loss) : run.network->head());
+      card.training_pairs += task->data->rows().rows();
+    }
+    card.steps = run.schedule.config().steps;
+    card.hyper_parameters = {{"global batch", cat(run.tasks.front()->cfg.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
                              {"precision", name_of(run.cfg.train.precision)}};
     card.program = cat("Lodestone ", version);
-    export_verified(dir_ / "model", {run.model.folder, run.params, run.model.tokenizer}, dir_ / "source", card, *run.backend);
+    run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
     std::cout << "model: " << (dir_ / "model").string() << std::endl;
     if (metrics_.lost_records() > 0) std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";

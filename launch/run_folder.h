@@ -9,13 +9,16 @@
 #include "launch/log.h"
 #include "launch/meter.h"
 #include "launch/run.h"
+#include "launch/tally.h"
 
 namespace lodestone {
 
-/// What a record says: the mean loss of the steps since the last one, norm and rate of the last step.
+/// What a record says: means over the steps since the last one, norm and rate of the last step.
 struct StepRecord {
-  double loss = 0, grad_norm = 0, learning_rate = 0;
+  RecentLoss::Means means;
+  double grad_norm = 0, learning_rate = 0;
   double token_imbalance = 0;   // of the step: the most tokens of a rank over the mean, less 1
+  double loss_scale = 1;
   bool skipped = false;
 };
 
@@ -31,7 +34,9 @@ class RunFolder {
   /// Sets parameters, moments and step count from that checkpoint.
   void resume(Run& run);
 
-  void log_step(int64_t step, const StepRecord& record, Meter& meter, Progress& progress);
+  void log_step(int64_t step, const StepRecord& record, const Run& run, Meter& meter, Progress& progress);
+  /// What a check of mined negatives did.
+  void log_mining(int64_t step, const MiningReport& report, Progress& progress);
   void log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress);
   /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times.
   void save(int64_t step, Run& run, Meter& meter, Progress& progress);

@@ -1,14 +1,17 @@
 // lodestone train: the training loop.
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 
 #include "core/optim/clip.h"
+#include "core/optim/freeze.h"
 #include "launch/arguments.h"
 #include "launch/command.h"
 #include "launch/log.h"
 #include "launch/run.h"
 #include "launch/run_folder.h"
 #include "launch/stop.h"
+#include "launch/tally.h"
 
 namespace lodestone {
 
@@ -28,64 +31,90 @@ constexpr int64_t max_skipped_steps = 10;   // in a row, before a run that has d
 
 bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every == 0; }
 
-/// What a step adds up over ranks, in one small reduction.
-struct Tally {
-  double loss = 0, pairs = 0, tokens = 0, stop = 0;
-};
-
 /// The largest of every rank's `own` over their mean, less 1. `sum` is over all ranks. Every rank calls it.
 double imbalance_over_ranks(Communicator& comm, double own, double sum) {
   all_reduce(comm, std::span(&own, 1), Reduce::max);
   return own * comm.size() / sum - 1;
 }
 
+/// Tells mining how similar each query is to the negatives in use.
+void observe_negatives(Task& task, int64_t step, int64_t part, const Batch& batch) {
+  if (task.mining->config().rule == MiningRule::each) return task.mining->observe(step, part, batch.rows, batch.row_negatives, task.scored->scores());
+  std::vector<double> means(batch.rows.size());
+  mean_per_query(task.scored->scores(), means);
+  task.mining->observe(step, part, batch.rows, batch.row_negatives, means);
+}
+
+/// Trains on this team's parts of a step: adds into run.grads and tally. `scale` multiplies the loss.
+void accumulate(Run& run, int64_t step, std::span<const StepPart> parts, double scale, StepTally& tally) {
+  const auto mine = [&](const StepPart& part) { return takes(run.team.team, part); };
+  const auto last = std::find_if(parts.rbegin(), parts.rend(), mine);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (!mine(parts[i])) continue;
+    Task& task = *run.tasks[static_cast<size_t>(parts[i].task)];
+    const Batch& batch = run.loader.take(step, parts[i].task);
+    const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
+    const GradHook ready = &parts[i] == &*last ? run.sync.hook() : GradHook{};
+    const double share = task.objective->accumulate(ex, batch, parts[i].weight * scale, run.grads, ready) / scale;
+    if (task.mining) observe_negatives(task, step, static_cast<int64_t>(i), batch);
+    tally.add(parts[i], share, batch, task.loss != nullptr ? task.loss->counts() : LossCounts{});
+  }
+}
+
+/// Adapts the loss scale and counts steps without an update in a row. Throws Error (numerical, F44) when a run has diverged: a
+/// loss scale that can still be halved is given the chance first.
+int64_t count_skipped(Run& run, bool finite, int64_t skipped, int64_t step) {
+  const bool scale_may_fall = run.loss_scale && !run.loss_scale->at_minimum();
+  if (run.loss_scale) run.loss_scale->update(finite ? GradientState::finite : GradientState::overflow);
+  if (finite || scale_may_fall) return 0;
+  if (skipped + 1 == max_skipped_steps)
+    throw Error(ExitCode::numerical, "F44", cat("loss or gradient was not finite in ", max_skipped_steps, " steps in a row"),
+                "lower optim.learning_rate, raise loss.temperature, or use precision f32")
+        .at("step", step);
+  return skipped + 1;
+}
+
 int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
-  Progress progress("step", step_count(run.cfg, run.plan), run.world.rank() == 0);
+  const int64_t steps = run.schedule.config().steps;
+  Progress progress("step", steps, run.world.rank() == 0);
   Meter meter;
+  StepTally tally(run.tasks.size());
+  RecentLoss recent(run.schedule.config().tasks);
+  std::vector<StepPart> parts;
   bool stopping = false;
-  double recent_loss = 0;            // sum over the steps since the last record
-  int64_t recent_steps = 0, skipped = 0, step = folder.first_step();
+  int64_t skipped = 0, step = folder.first_step();
   if (step == 0) folder.log_heldout(0, run, meter, progress);
-  for (; step < step_count(run.cfg, run.plan) && !stopping; ++step) {
-    // 1. Gradients: every part adds into run.grads and returns this rank's share of the global loss.
+  for (; step < steps && !stopping; ++step) {
+    // 1. Gradients: every part adds into run.grads and returns this rank's share of its global loss.
+    run.schedule.parts(step, parts);
     run.backend->fill_zero(run.grads);
     run.sync.begin(run.grads);
-    Tally tally;
-    const int64_t parts = run.cfg.train.gradient_accumulation_steps;
-    for (int64_t part = 0; part < parts; ++part) {
-      const Batch& batch = run.loader.take(step, part);
-      const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(part)));
-      const GradHook ready = part + 1 == parts ? run.sync.hook() : GradHook{};
-      tally.loss += run.objective.accumulate(ex, batch, 1.0 / static_cast<double>(parts), run.grads, ready);
-      tally.pairs += static_cast<double>(batch.queries);
-      tally.tokens += static_cast<double>(batch.ids.size());
-    }
+    tally.begin();
+    const double scale = run.loss_scale ? run.loss_scale->value() : 1.0;
+    accumulate(run, step, parts, scale, tally);
+    const double own_tokens = tally.tokens();
+    if (signals.received() != 0) tally.ask_to_stop();
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
-    const double norm = run.sync.norm(*run.backend, run.grads);
-    const double own_tokens = tally.tokens;
-    tally.stop = signals.received() != 0 ? 1 : 0;
-    all_reduce(run.world.comm(), std::span(&tally.loss, sizeof tally / sizeof(double)), Reduce::sum);
+    clear_frozen(*run.backend, run.frozen, run.grads);
+    const ScaledGradient gradient = scaled_gradient(run.sync.norm(*run.backend, run.grads), scale, run.ref_scale(), run.cfg.optim.max_grad_norm);
+    tally.sum(run.world.comm());
     const double lr = run.lr.at(step);
-    if (std::isfinite(norm) && std::isfinite(tally.loss)) {
-      run.optimizer.step(run.ex, lr, clip_scale(norm, run.cfg.optim.max_grad_norm), run.grads, run.params);
-      skipped = 0;
-    } else if (++skipped == max_skipped_steps) {
-      throw Error(ExitCode::numerical, "F44", cat("loss or gradient was not finite in ", skipped, " steps in a row"),
-                  "lower optim.learning_rate, raise loss.temperature, or use precision f32")
-          .at("step", step);
+    const bool finite = std::isfinite(gradient.norm) && std::isfinite(tally.loss());
+    if (finite) {
+      run.optimizer.step(run.ex, lr, gradient.factor, run.grads, run.params());
+      run.sync.share(*run.backend, run.params());
     }
+    skipped = count_skipped(run, finite, skipped, step);
+    if (const auto report = mine(run, step + 1)) folder.log_mining(step + 1, *report, progress);
     // 3. Bookkeeping. Nothing below changes the numbers above.
-    stopping = tally.stop > 0;
-    meter.add(tally.pairs, tally.tokens, run.loader.stall_s());
-    recent_loss += tally.loss;
-    ++recent_steps;
-    const bool last = step + 1 == step_count(run.cfg, run.plan);
+    stopping = tally.stop();
+    meter.add(tally.pairs(), tally.tokens(), run.loader.stall_s());
+    recent.add(tally, parts);
+    const bool last = step + 1 == steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      const double imbalance = imbalance_over_ranks(run.world.comm(), own_tokens, tally.tokens);
-      folder.log_step(step + 1, {recent_loss / static_cast<double>(recent_steps), norm, lr, imbalance, skipped > 0}, meter, progress);
-      recent_loss = 0;
-      recent_steps = 0;
+      const double imbalance = imbalance_over_ranks(run.world.comm(), own_tokens, tally.tokens());
+      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, imbalance, scale, !finite}, run, meter, progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
     if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, run, meter, progress);
@@ -98,7 +127,6 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
 int run_train(World& world, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");
   RunConfig config = read_run_config(given.files, given.overrides);
-  require_ranks_for_batch(config.train.global_batch, world.size());
   const StopSignals signals;
   RunFolder folder(world, config);                  // locked, written to, its newest verified checkpoint found
   try {
@@ -106,7 +134,7 @@ int run_train(World& world, std::span<const std::string> arguments) {
     folder.resume(run);
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, signals);
-    if (done < step_count(run.cfg, run.plan)) return folder.stopped(done);
+    if (done < run.schedule.config().steps) return folder.stopped(done);
     folder.finish(run);
     return static_cast<int>(ExitCode::finished);
   } catch (const Error& error) {

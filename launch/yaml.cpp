@@ -252,6 +252,19 @@ void Section::read_choice(const std::string& key, std::span<const std::string_vi
 
 Section Section::section(const std::string& key) { return {take(key, ConfigNode::Kind::map, "a map of keys"), full(key), state_}; }
 
+std::vector<std::string> Section::keys() const {
+  std::vector<std::string> names;
+  if (node_ != nullptr)
+    for (const auto& entry : node_->map) names.push_back(entry.first);
+  return names;
+}
+
+void Section::finish_with(std::initializer_list<const char*> optional) {
+  for (const char* key : optional)
+    if (!has(key)) known_.emplace_back(key);
+  finish();
+}
+
 void Section::finish() const {
   if (node_ == nullptr) return;
   for (const auto& [key, value] : node_->map) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,11 +49,15 @@ class Section {
   void read_choice(const std::string& key, std::span<const std::string_view> names, size_t& index);
   /// True when the key is given (even if it is not read yet).
   bool has(const std::string& key) const;
+  /// The keys that are given, in their order: where a map's keys are names.
+  std::vector<std::string> keys() const;
   /// A nested map; empty if the key is missing. Call its finish() too.
   Section section(const std::string& key);
   /// Throws Error (usage, "config") about an impossible value, naming key and origin.
   [[noreturn]] void refuse(const std::string& key, const std::string& what, const std::string& remedy) const;
   void finish() const;
+  /// The same; further keys that would have been known count as such in what is proposed.
+  void finish_with(std::initializer_list<const char*> optional);
   /// Everything that was read, as YAML.
   std::string resolved() const;
 

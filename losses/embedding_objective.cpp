@@ -76,13 +76,13 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
   return share;
 }
 
-Tensor EmbeddingObjective::embed(Exec& ex, const TokenBatch& batch) {
-  chunks_.assign({batch.ids, batch.offsets, {}, batch.second}, options_.chunk_tokens);  // without keys nothing is dropped
-  const Tensor emb = ex.arena.tensor(ex.wide(), {batch.texts(), embedding()});
+Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, int64_t chunk_tokens, LengthChunks& chunks) {
+  chunks.assign({tokens.ids, tokens.offsets, {}, tokens.second}, chunk_tokens);  // without keys nothing is dropped
+  const Tensor emb = ex.arena.tensor(ex.wide(), {tokens.texts(), encoder.config().embedding()});
   const auto scope = ex.arena.scope();
   const Tensor sorted = ex.arena.tensor(ex.wide(), emb.shape());
-  for (int64_t c = 0; c < chunks_.count(); ++c) encoder_.forward(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c)));
-  restore_order(ex, chunks_.order(), sorted, emb);
+  for (int64_t c = 0; c < chunks.count(); ++c) encoder.forward(ex, chunks.tokens(c), rows_of(sorted, chunks.places(c)));
+  restore_order(ex, chunks.order(), sorted, emb);
   return emb;
 }
 

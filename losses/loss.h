@@ -1,9 +1,7 @@
 // Loss: sentence vectors in, this rank's share of the global mean and the exact gradient out.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "comm/communicator.h"
 #include "core/exec.h"
@@ -30,16 +28,5 @@ class Loss {
   /// What this rank counted in the latest evaluate(); the sum over ranks is the batch's.
   virtual LossCounts counts() const { return {}; }
 };
-
-struct LossConfig {
-  std::string name = "info_nce";
-  double temperature = 0.05;                  // divides the cosine
-  bool in_batch_negatives = true;             // false: only the passages of a query's own group
-  bool cross_rank_negatives = true;           // passages of all ranks are candidates
-  std::vector<int64_t> matryoshka_dims = {};  // empty: the whole vector only
-};
-
-/// Throws Error (usage, "config") on an unknown name or impossible values; `embedding` is E.
-std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding);
 
 }  // namespace lodestone

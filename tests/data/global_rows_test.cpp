@@ -10,6 +10,7 @@
 #include "core/rng.h"
 #include "data/loader.h"
 #include "tests/data/fake_rows.h"
+#include "tests/data/one_task.h"
 
 namespace lodestone {
 namespace {
@@ -92,8 +93,8 @@ TEST(GlobalRows, RanksOfALoaderShareTheBalancedOrder) {
       const auto expected = whole.read(step, step);
       std::vector<int64_t> together;
       for (int rank = 0; rank < world; ++rank) {
-        Loader loader(plan, rows, Collator({}, plain), rank, world, step);
-        const Batch& batch = loader.take(step, 0);
+        test::OneTaskLoader loader(plan, rows, Collator({}, plain), rank, world, step);
+        const Batch& batch = loader.take(step);
         together.insert(together.end(), batch.rows.begin(), batch.rows.end());
       }
       EXPECT_TRUE(std::equal(together.begin(), together.end(), expected.begin(), expected.end())) << world << " ranks, step " << step;

@@ -6,6 +6,7 @@
 #include "data/corpus_rows.h"
 #include "data/loader.h"
 #include "launch/allocations.h"
+#include "tests/data/one_task.h"
 #include "tests/data/pack_support.h"
 
 namespace lodestone {
@@ -46,10 +47,10 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
   const int64_t steps = 400;
   const Plan plan({.global_batch = 10, .batches = steps, .seed = 2, .alpha = 0.5, .small_sources = SmallSources::merge}, plan_sources(corpus.sources()));
   ASSERT_EQ(plan.sources().size(), 2u);
-  Loader loader(plan, rows, Collator({.group = 3}, {101, 102, {}, {}, {}}), 0, 1, 0);
+  test::OneTaskLoader loader(plan, rows, Collator({.group = 3}, {101, 102, {}, {}, {}}), 0, 1, 0);
   std::map<std::string, int> seen;
   for (int64_t step = 0; step < steps / 2; ++step) {
-    const Batch& batch = loader.take(step, 0);
+    const Batch& batch = loader.take(step);
     const auto text = [&](int64_t b) {
       return std::vector<int32_t>(batch.ids.begin() + batch.offsets[static_cast<size_t>(b)], batch.ids.begin() + batch.offsets[static_cast<size_t>(b) + 1]);
     };
@@ -67,7 +68,7 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
   }
   for (const auto& [name, rows_of_source] : sizes) EXPECT_GT(seen[name], 0) << name;
   const uint64_t before = heap_allocations();
-  for (int64_t step = steps / 2; step < steps; ++step) (void)loader.take(step, 0);
+  for (int64_t step = steps / 2; step < steps; ++step) (void)loader.take(step);
   EXPECT_EQ(heap_allocations() - before, 0u);
 }
 

@@ -12,6 +12,7 @@
 #include "data/plan_print.h"
 #include "launch/allocations.h"
 #include "tests/data/fake_rows.h"
+#include "tests/data/one_task.h"
 
 namespace lodestone {
 namespace {
@@ -19,6 +20,7 @@ namespace {
 using test::FakeRow;
 using test::FakeRows;
 using test::make_rows;
+using test::OneTaskLoader;
 
 const Framing plain{101, 102, {}, {}, {}};
 
@@ -35,96 +37,6 @@ Part batch_of(const Plan& plan, int64_t draw) {
 }
 
 Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(config, plan_sources(rows.sources())); }
-
-TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 7, .batches = 60, .seed = 9});
-  const CollateConfig config{.group = 2, .seed = 9};
-  for (int world = 1; world <= 3; ++world) {
-    for (int rank = 0; rank < world; ++rank) {
-      Loader loader(plan, rows, Collator(config, plain), rank, world, 0, 2);
-      for (int64_t step = 0; step < 30; ++step) {
-        for (int64_t part = 0; part < 2; ++part) {
-          const Batch& batch = loader.take(step, part);
-          const Part expected = batch_of(plan, 2 * step + part);
-          const RankRows mine = rank_rows(7, rank, world);
-          ASSERT_EQ(batch.queries, mine.end - mine.begin);
-          EXPECT_EQ(batch.source, expected.source);
-          std::vector<int64_t> ids;
-          for (const int64_t k : expected.rows) ids.push_back(rows.row_of(expected.source, k));
-          EXPECT_EQ(batch.rows, std::vector<int64_t>(ids.begin() + mine.begin, ids.begin() + mine.end));
-          Batch direct;
-          Collator(config, plain).collate(rows, {.step = step, .source = expected.source, .rows = ids, .rank = rank, .world = world}, direct);
-          EXPECT_EQ(batch.ids, direct.ids);
-          EXPECT_EQ(batch.keys, direct.keys);
-        }
-      }
-    }
-  }
-}
-
-TEST(Loader, StartsAtAnyStep) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
-  Loader from_start(plan, rows, Collator({}, plain), 0, 1, 0), resumed(plan, rows, Collator({}, plain), 0, 1, 12);
-  for (int64_t step = 0; step < 12; ++step) (void)from_start.take(step, 0);
-  for (int64_t step = 12; step < 20; ++step) EXPECT_EQ(from_start.take(step, 0).ids, resumed.take(step, 0).ids);
-  EXPECT_THROW((void)resumed.take(20, 0), Error) << "the plan has ended";
-}
-
-TEST(Loader, RefusesPartsOutOfOrder) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
-  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
-  (void)loader.take(0, 0);
-  EXPECT_THROW((void)loader.take(2, 0), Error);
-}
-
-TEST(Loader, RefusesMoreRanksThanRows) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
-  EXPECT_THROW(Loader(plan, rows, Collator({}, plain), 0, 5, 0), Error);
-}
-
-TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
-  FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
-  const Part fifth = batch_of(plan, 5);
-  rows.fail_at = rows.row_of(fifth.source, fifth.rows[2]);
-  for (int64_t step = 0; step < 5; ++step) {   // the row must not come earlier by chance
-    const Part part = batch_of(plan, step);
-    for (const int64_t k : part.rows) ASSERT_NE(rows.row_of(part.source, k), rows.fail_at);
-  }
-  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
-  for (int64_t step = 0; step < 5; ++step) EXPECT_EQ(loader.take(step, 0).queries, 4);
-  try {
-    (void)loader.take(5, 0);
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.exit_code(), ExitCode::data);
-    EXPECT_EQ(error.where(), cat("row=", rows.fail_at, " step=5"));
-  }
-}
-
-TEST(Loader, EndsCleanlyWhateverItIsDoing) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
-  for (int64_t taken = 0; taken <= 20; ++taken) {
-    Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
-    for (int64_t step = 0; step < taken; ++step) (void)loader.take(step, 0);
-  }
-}
-
-TEST(Loader, AllocatesNothingOnceEveryBufferWasUsed) {
-  const FakeRows rows(two_sources());
-  const Plan plan = make_plan(rows, {.global_batch = 8, .batches = 400});
-  Loader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0, 2);
-  int64_t step = 0;
-  for (; step < 20; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
-  const uint64_t before = heap_allocations();
-  for (; step < 200; ++step) (void)loader.take(step, 0), (void)loader.take(step, 1);
-  EXPECT_EQ(heap_allocations() - before, 0u);
-}
 
 /// Rows of which each takes a while to read.
 class SlowRows final : public RowSource {
@@ -145,12 +57,142 @@ class SlowRows final : public RowSource {
   const RowSource& rows_;
 };
 
+TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 7, .batches = 60, .seed = 9});
+  const CollateConfig config{.group = 2, .seed = 9};
+  for (int world = 1; world <= 3; ++world) {
+    for (int rank = 0; rank < world; ++rank) {
+      OneTaskLoader loader(plan, rows, Collator(config, plain), rank, world, 0, 2);
+      for (int64_t step = 0; step < 30; ++step) {
+        for (int64_t part = 0; part < 2; ++part) {
+          const Batch& batch = loader.take(step);
+          const Part expected = batch_of(plan, 2 * step + part);
+          const RankRows mine = rank_rows(7, rank, world);
+          ASSERT_EQ(batch.queries, mine.end - mine.begin);
+          EXPECT_EQ(batch.source, expected.source);
+          std::vector<int64_t> ids;
+          for (const int64_t k : expected.rows) ids.push_back(rows.row_of(expected.source, k));
+          EXPECT_EQ(batch.rows, std::vector<int64_t>(ids.begin() + mine.begin, ids.begin() + mine.end));
+          Batch direct;
+          Collator(config, plain).collate(rows, {.step = step, .source = expected.source, .rows = ids, .rank = rank, .world = world}, direct);
+          EXPECT_EQ(batch.ids, direct.ids);
+          EXPECT_EQ(batch.keys, direct.keys);
+        }
+      }
+    }
+  }
+}
+
+TEST(Loader, StartsAtAnyStep) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  OneTaskLoader from_start(plan, rows, Collator({}, plain), 0, 1, 0), resumed(plan, rows, Collator({}, plain), 0, 1, 12);
+  for (int64_t step = 0; step < 12; ++step) (void)from_start.take(step);
+  for (int64_t step = 12; step < 20; ++step) EXPECT_EQ(from_start.take(step).ids, resumed.take(step).ids);
+  EXPECT_THROW((void)resumed.take(20), Error) << "the plan has ended";
+}
+
+TEST(Loader, RefusesPartsOutOfOrder) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  (void)loader.take(0);
+  EXPECT_THROW((void)loader.take(2), Error);
+}
+
+TEST(Loader, RanksBeyondTheRowsOfABatchGetEmptyOnes) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  OneTaskLoader loader(plan, rows, Collator({}, plain), 4, 5, 0);
+  for (int64_t step = 0; step < 20; ++step) {
+    const Batch& batch = loader.take(step);
+    EXPECT_EQ(batch.queries, 0);
+    EXPECT_EQ(batch.global_queries, 4);
+    EXPECT_TRUE(batch.ids.empty());
+  }
+}
+
+TEST(Loader, GivesATeamTheBatchesOfItsTask) {
+  const FakeRows rows(two_sources());
+  const Plan first = make_plan(rows, {.global_batch = 4, .batches = 20, .task = "a"}), second = make_plan(rows, {.global_batch = 6, .batches = 20, .task = "b"});
+  const Schedule schedule({.tasks = {{.name = "a"}, {.name = "b"}}, .steps = 10, .groups = 2, .layout = Layout::grouped});
+  for (int32_t group = 0; group < 2; ++group) {
+    std::vector<BatchStream> streams;
+    streams.emplace_back(first, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
+    streams.emplace_back(second, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
+    Loader loader(schedule, {.group = group, .task = 1, .ranks = 1}, std::move(streams), 0);
+    for (int64_t step = 0; step < 10; ++step) {
+      const Batch& batch = loader.take(step, 1);
+      const Part expected = batch_of(second, 2 * step + group);
+      ASSERT_EQ(batch.queries, 6);
+      for (size_t i = 0; i < 6; ++i) EXPECT_EQ(batch.rows[i], rows.row_of(expected.source, expected.rows[i]));
+    }
+  }
+}
+
+TEST(Loader, MakesNothingOfAHeldStepBeforeItIsReleased) {
+  const FakeRows rows(two_sources());
+  const SlowRows counted(rows);
+  const Plan plan = make_plan(rows, {.global_batch = 2, .batches = 20});
+  const Schedule schedule = test::one_task(plan);
+  std::vector<BatchStream> streams;
+  streams.emplace_back(plan, counted, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
+  Loader loader(schedule, {-1, -1, 1}, std::move(streams), 0, 3);
+  for (int64_t step = 0; step < 3; ++step) (void)loader.take(step, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(counted.reads, 6) << "steps 0, 1 and 2";
+  loader.release(6);
+  for (int64_t step = 3; step < 6; ++step) (void)loader.take(step, 0);
+  EXPECT_EQ(counted.reads, 12);
+}
+
+TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
+  FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  const Part fifth = batch_of(plan, 5);
+  rows.fail_at = rows.row_of(fifth.source, fifth.rows[2]);
+  for (int64_t step = 0; step < 5; ++step) {   // the row must not come earlier by chance
+    const Part part = batch_of(plan, step);
+    for (const int64_t k : part.rows) ASSERT_NE(rows.row_of(part.source, k), rows.fail_at);
+  }
+  OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  for (int64_t step = 0; step < 5; ++step) EXPECT_EQ(loader.take(step).queries, 4);
+  try {
+    (void)loader.take(5);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_EQ(error.where(), cat("row=", rows.fail_at, " step=5"));
+  }
+}
+
+TEST(Loader, EndsCleanlyWhateverItIsDoing) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
+  for (int64_t taken = 0; taken <= 20; ++taken) {
+    OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+    for (int64_t step = 0; step < taken; ++step) (void)loader.take(step);
+  }
+}
+
+TEST(Loader, AllocatesNothingOnceEveryBufferWasUsed) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 8, .batches = 400});
+  OneTaskLoader loader(plan, rows, Collator({.group = 4, .query_max_len = 16, .passage_max_len = 16}, plain), 0, 2, 0, 2);
+  int64_t step = 0;
+  for (; step < 20; ++step) (void)loader.take(step), (void)loader.take(step);
+  const uint64_t before = heap_allocations();
+  for (; step < 200; ++step) (void)loader.take(step), (void)loader.take(step);
+  EXPECT_EQ(heap_allocations() - before, 0u);
+}
+
 TEST(Loader, MeasuresTheTimeThatTheTrainerWaits) {
   const FakeRows fast(two_sources());
   const SlowRows rows(fast);
   const Plan plan = make_plan(rows, {.global_batch = 5, .batches = 4});
-  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
-  for (int64_t step = 0; step < 4; ++step) (void)loader.take(step, 0);
+  OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  for (int64_t step = 0; step < 4; ++step) (void)loader.take(step);
   EXPECT_GE(loader.stall_s(), 0.020);   // 20 rows of at least 2 ms; the thread had no head start worth mentioning
 }
 
@@ -158,8 +200,8 @@ TEST(Loader, RunsTwoBatchesAhead) {
   const FakeRows fast(two_sources());
   const SlowRows rows(fast);
   const Plan plan = make_plan(rows, {.global_batch = 2, .batches = 20});
-  Loader loader(plan, rows, Collator({}, plain), 0, 1, 0);
-  (void)loader.take(0, 0);
+  OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
+  (void)loader.take(0);
   for (int wait = 0; wait < 1000 && rows.reads < 6; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   EXPECT_EQ(rows.reads, 6) << "the batch in use and two more, no further";
@@ -167,10 +209,11 @@ TEST(Loader, RunsTwoBatchesAhead) {
 
 TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
   const FakeRows rows(make_rows(23, 1, 0));
+  Collator collator({.purpose = Purpose::evaluation}, plain);
   for (int world = 1; world <= 3; ++world) {
     std::vector<std::vector<int64_t>> seen;
     for (int rank = 0; rank < world; ++rank) {
-      const HeldOut held_out(rows, Collator({.purpose = Purpose::evaluation}, plain), 1000, 8, rank, world);
+      const HeldOut held_out(rows, collator, 1000, 8, rank, world);
       EXPECT_EQ(held_out.global_rows(), 23);
       ASSERT_EQ(held_out.batches().size(), 3u);
       seen.resize(3);
@@ -193,21 +236,23 @@ TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
 
 TEST(HeldOut, TakesRowsEvenlySpreadAndRefusesTooFew) {
   const FakeRows rows(make_rows(23, 1, 0));
-  const HeldOut some(rows, Collator({.purpose = Purpose::evaluation}, plain), 10, 8, 0, 1);
+  Collator collator({.purpose = Purpose::evaluation}, plain);
+  const HeldOut some(rows, collator, 10, 8, 0, 1);
   EXPECT_EQ(some.global_rows(), 10);
   std::vector<int64_t> taken;
   for (const Batch& batch : some.batches()) taken.insert(taken.end(), batch.rows.begin(), batch.rows.end());
   EXPECT_EQ(taken, (std::vector<int64_t>{0, 2, 4, 6, 9, 11, 13, 16, 18, 20}));
-  EXPECT_THROW(HeldOut(rows, Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 3), Error);
-  EXPECT_THROW(HeldOut(FakeRows({}), Collator({.purpose = Purpose::evaluation}, plain), 2, 8, 0, 1), Error);
+  EXPECT_THROW(HeldOut(rows, collator, 2, 8, 0, 3), Error);
+  EXPECT_THROW(HeldOut(FakeRows({}), collator, 2, 8, 0, 1), Error);
 }
 
 TEST(PlanPrint, WritesOneJsonLineAStepWithGlobalRowIds) {
   const FakeRows rows(two_sources());
   const Plan plan = make_plan(rows, {.global_batch = 2, .batches = 3, .seed = 1});
   std::ostringstream out;
-  Collator collator({}, plain);
-  print_plan(out, plan, rows, collator, 1, 0, 100);
+  std::vector<PlannedTask> tasks;
+  tasks.push_back({plan, rows, std::make_unique<Collator>(CollateConfig{}, plain)});
+  print_plan(out, test::one_task(plan), tasks, 0, 100);
   std::string expected;
   for (int64_t step = 0; step < 3; ++step) {
     const Part part = batch_of(plan, step);

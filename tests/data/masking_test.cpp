@@ -181,7 +181,9 @@ TEST(Masking, B2_KeyMasksAreDistinctHideHalfAndAreDrawnEquallyOften) {
     const auto variants = static_cast<int64_t>((bits.size() - 1) / size);
     EXPECT_EQ(static_cast<int64_t>(masks.size()), variants) << "distinct";
     EXPECT_LE(variants, std::min<int64_t>(length, 128));
-    if (length >= 64) EXPECT_EQ(variants, std::min<int64_t>(length, 128));
+    if (length >= 64) {
+      EXPECT_EQ(variants, std::min<int64_t>(length, 128));
+    }
     for (const auto& m : masks) {
       EXPECT_FALSE(has_bit(m, 0));            // [CLS]
       EXPECT_FALSE(has_bit(m, length - 1));   // [SEP]
@@ -190,7 +192,9 @@ TEST(Masking, B2_KeyMasksAreDistinctHideHalfAndAreDrawnEquallyOften) {
     }
     ASSERT_EQ(std::ssize(of_row), length);
     for (const uint8_t m : of_row) EXPECT_LT(m, variants);
-    if (length == 512) EXPECT_GT(std::set<uint8_t>(of_row.begin(), of_row.end()).size(), 110u);   // of 128, 512 draws leave 2.3 in the mean
+    if (length == 512) {   // of 128, 512 draws leave 2.3 in the mean
+      EXPECT_GT(std::set<uint8_t>(of_row.begin(), of_row.end()).size(), 110u);
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "data/global_rows.h"
 #include "data/plan.h"
+#include "data/collate.h"
 #include "tests/data/fake_rows.h"
 
 namespace lodestone {

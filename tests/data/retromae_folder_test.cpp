@@ -49,7 +49,9 @@ TEST_F(RetroMaeFolder, PreTrainingGoesOnFromTheHeadWhereTheFolderHasOne) {
   ParamStore params(retromae_layout(next.config), DType::f32);
   for (const std::string& name : load_weights(next, params)) EXPECT_TRUE(name.starts_with("decoder.")) << name;
   for (const Param& p : params.layout().params())
-    if (!p.name.starts_with("decoder.")) EXPECT_EQ(values(params, p.name), values(trained, p.name)) << p.name;
+    if (!p.name.starts_with("decoder.")) {
+      EXPECT_EQ(values(params, p.name), values(trained, p.name)) << p.name;
+    }
 }
 
 TEST_F(RetroMaeFolder, WithoutAHeadTheStartingValuesStayAndAreNamed) {

@@ -9,6 +9,7 @@
 
 #include "data/corpus_rows.h"
 #include "launch/allocations.h"
+#include "data/collate.h"
 #include "tests/data/fake_rows.h"
 #include "tests/data/pack_support.h"
 

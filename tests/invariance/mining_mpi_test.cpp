@@ -11,6 +11,7 @@
 #include "data/loss_scale_document.h"
 #include "launch/mining.h"
 #include "losses/negative_scores.h"
+#include "losses/info_nce.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/toy_training.h"
@@ -62,7 +63,7 @@ Batch mined_batch(int64_t step, const NegativeWindows& windows, int rank, int wo
   return b;
 }
 
-std::unique_ptr<ScoredLoss> scored_loss() { return std::make_unique<ScoredLoss>(make_loss({.temperature = 0.1}, 12)); }
+std::unique_ptr<ScoredLoss> scored_loss() { return std::make_unique<ScoredLoss>(std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1})); }
 
 struct MinedTraining {
   MinedTraining(DType compute, Communicator& comm, std::unique_ptr<ScoredLoss> loss)

@@ -2,6 +2,7 @@
 // chunks.
 #include <gtest/gtest.h>
 
+#include "losses/make_loss.h"
 #include "tests/support/detached_comm.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/trajectory.h"
@@ -16,8 +17,8 @@ Training training(const LossConfig& loss) {
           .batch = [](int64_t step, int rank, int world) { return toy_batch(step, queries, group, rank, world); }};
 }
 
-const LossConfig plain{.temperature = 0.1}, prefixes{.temperature = 0.1, .matryoshka_dims = {4, 12}},
-    own_group{.temperature = 0.1, .in_batch_negatives = false};
+const LossConfig plain{.terms = {{InfoNceOptions{.temperature = 0.1}}}}, prefixes{.terms = plain.terms, .matryoshka_dims = {4, 12}},
+    own_group{.terms = {{InfoNceOptions{.temperature = 0.1, .candidates = Candidates::own_group}}}};
 
 TEST(Invariance, DoublePrecisionTrainingIsIndependentOfRanksAndChunks) {
   for (const LossConfig& loss : {plain, prefixes, own_group}) {

@@ -8,6 +8,7 @@
 #include "core/optim/freeze.h"
 #include "data/checkpoint.h"
 #include "losses/loss.h"
+#include "losses/info_nce.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/toy_training.h"
@@ -25,7 +26,7 @@ constexpr double no_limit = 0;
 /// A toy run whose gradient sum and optimizer are those of the training loop.
 struct Training {
   Training(DType compute, Communicator& comm, Update update, Route route, double max_norm, std::vector<std::string> frozen_names = {})
-      : toy(compute, comm, make_loss({.temperature = 0.1}, 12), {}, Checkpointing::none, "cpu"),
+      : toy(compute, comm, std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}), {}, Checkpointing::none, "cpu"),
         frozen(frozen_ranges(toy.params.layout(), frozen_names)),
         sync(comm, toy.params.layout().count(), toy.params.wide_dtype(), {.piece_bytes = 2048, .route = route, .update = update}),
         optimizer({}, toy.params.layout(), toy.params.wide_dtype(), {sync.own(), frozen}),

@@ -36,7 +36,9 @@ TEST(Config, TheSmallestConfigurationHasDefaults) {
   const RunConfig c = read(smallest);
   EXPECT_EQ(c.train.global_batch, 128);
   EXPECT_EQ(c.train.precision, DType::bf16);
-  EXPECT_EQ(c.loss.name, "info_nce");
+  ASSERT_EQ(c.tasks.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<InfoNceOptions>(c.tasks[0].loss.terms[0].options));
+  EXPECT_EQ(c.tasks[0].global_batch, 128);
   EXPECT_EQ(c.train.threads, 0);
 }
 
@@ -49,6 +51,7 @@ TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
   std::ifstream in(std::string(LODE_TEST_DATA) + "/../configs/README.md");
   std::map<std::string, std::string> listed;   // key -> default
   for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("|") && !listed.empty()) break;   // the first table has the keys that always exist
     if (!line.starts_with("| `")) continue;
     const size_t end = line.find('`', 3), next = line.find('|', end), last = line.find('|', next + 1);
     std::string value = line.substr(next + 1, last - next - 1);
@@ -80,7 +83,7 @@ TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",
                           "optim.lr_scheduler_type=step", "loss.temperature=0", "data.train_group_size=0", "data.query_max_len=2", "data.small_sources=drop", "data.batching=shuffled",
-                          "train.steps=0", "train.num_train_epochs=2", "model.pooling=max", "model.dropout=1", "model.config=c.json", "train.chunk_tokens=0",
+                          "train.steps=0", "train.num_train_epochs=2", "model.pooling=max", "model.dropout=1", "model.normalize=perhaps", "train.chunk_tokens=0",
                           "loss.use_inbatch_neg=false", "train.logging_steps=0", "train.save_total_limit=0", "train.seed=-1", "train.stepz=3"})
     EXPECT_NE(failure({bad}), "") << bad;
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "data/collate.h"
 #include "losses/info_nce.h"
 #include "tests/data/fake_rows.h"
 #include "tests/support/tiny_model.h"
@@ -34,7 +35,7 @@ TEST(Estimate, LengthsOfAPlanReadInFullAreExact) {
   const FakeRows rows(make_rows(60, 1, 0));
   const Plan plan({.global_batch = 20, .batches = 6}, plan_sources(rows.sources()));
   Collator collator({.query_max_len = 8, .passage_max_len = 64}, plain);
-  const LengthSample sample = sample_lengths(plan, rows, collator, 2, 3);
+  const LengthSample sample = sample_lengths(plan, rows, collator, {8, 64}, 2, 3);
   EXPECT_EQ(sample.batches, 6);
   double tokens = 0;
   int64_t full = 0;
@@ -61,7 +62,7 @@ TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
   const FakeRows rows(make_rows(9000, 1, 0));
   const Plan plan({.global_batch = 9000, .batches = 5}, plan_sources(rows.sources()));
   Collator collator({}, plain);
-  const LengthSample sample = sample_lengths(plan, rows, collator, 1, 1);
+  const LengthSample sample = sample_lengths(plan, rows, collator, {512, 512}, 1, 1);
   EXPECT_EQ(sample.batches, 1);
   EXPECT_EQ(sample.queries.texts, 4500);
   EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);   // texts have 1 to 9 tokens and two special ones

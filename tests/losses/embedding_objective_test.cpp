@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "launch/allocations.h"
-#include "losses/info_nce.h"
+#include "losses/make_loss.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t keep_nothing = 0, keep_all = size_t{1} << 40;
 
-std::unique_ptr<Loss> toy_loss() { return make_loss({.temperature = 0.2}, 12); }
+std::unique_ptr<Loss> toy_loss() { return make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}}, 12); }
 
 std::vector<double> gradient(DType compute, const EmbeddingObjectiveOptions& options, double& value,
                              Checkpointing checkpointing = Checkpointing::none) {
@@ -69,7 +69,7 @@ TEST(EmbeddingObjective, SinglePrecisionChunksAgreeWithinRounding) {
 // 1e-16 / h from rounding.
 TEST(EmbeddingObjective, GradientOfTheWholeModelAgreesWithCentralDifferences) {
   const auto self = make_self_comm();
-  ToyRun run(DType::f64, *self, make_loss({.temperature = 0.2, .matryoshka_dims = {4, 12}}, 12),
+  ToyRun run(DType::f64, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {4, 12}}, 12),
              {.chunk_tokens = 30, .keep_activations_bytes = 0});
   const Batch batch = toy_batch(3, 6, 2, 0, 1);
   run.gradient(3, batch);
@@ -155,7 +155,7 @@ TEST(EmbeddingObjective, MemoryBeyondTheEmbeddingsIsIndependentOfTheBatch) {
 
 TEST(EmbeddingObjective, LearnsToTellTwelvePairsApartInFewSteps) {
   const auto self = make_self_comm();
-  ToyRun run(DType::f32, *self, make_loss({.temperature = 0.1}, 12), {.chunk_tokens = 60});
+  ToyRun run(DType::f32, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.1}}}}, 12), {.chunk_tokens = 60});
   const Batch batch = toy_batch(7, 12, 1, 0, 1);
   const double before = run.objective.evaluate(run.ex, batch);
   for (int64_t step = 0; step < 60; ++step) run.train_step(step, batch, 5e-3);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <random>
 
+#include "losses/make_loss.h"
 #include "losses/matryoshka.h"
 #include "tests/losses/golden_pairs.h"
 #include "tests/support/loss_problem.h"
@@ -77,14 +78,14 @@ TEST_F(InfoNceTest, WeightScalesValueAndGradient) {
 TEST_F(InfoNceTest, MatryoshkaIsTheAverageOverPrefixesOfTheRawVector) {
   std::vector<double> emb(golden_queries.begin(), golden_queries.end());
   emb.insert(emb.end(), golden_passages.begin(), golden_passages.end());
-  const auto loss = make_loss({.temperature = 0.5, .matryoshka_dims = {2, 3}}, 3);
+  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.5}}}, .matryoshka_dims = {2, 3}}, 3);
   EXPECT_NEAR(evaluate(*loss, 2, 2, 3, emb), 0.9049300713, 5e-11);
 }
 
 TEST_F(InfoNceTest, MatryoshkaGradientIsZeroBeyondTheLargestDimensionAndExactBelow) {
   const int64_t n = 5, group = 2, width = 7;
   std::vector<double> emb = random_rows(n * (1 + group) * width, 3);
-  const auto loss = make_loss({.temperature = 0.2, .matryoshka_dims = {2, 5}}, width);
+  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {2, 5}}, width);
   evaluate(*loss, n, group, width, emb);
   std::vector<double> average(emb.size());
   for (const int64_t d : {2, 5}) {
@@ -177,13 +178,12 @@ TEST(MakeLoss, RefusesImpossibleSettingsNamingTheKey) {
   };
   EXPECT_EQ(where({}), "accepted");
   EXPECT_EQ(where({.matryoshka_dims = {4, 16}}), "accepted");
-  EXPECT_EQ(where({.name = "info_nec"}), "key=loss.name");
-  EXPECT_EQ(where({.temperature = 0}), "key=loss.temperature");
-  EXPECT_EQ(where({.temperature = std::nan("")}), "key=loss.temperature");
-  EXPECT_EQ(where({.matryoshka_dims = {8, 4}}), "key=loss.matryoshka_dims");
-  EXPECT_EQ(where({.matryoshka_dims = {4, 4}}), "key=loss.matryoshka_dims");
-  EXPECT_EQ(where({.matryoshka_dims = {0, 4}}), "key=loss.matryoshka_dims");
-  EXPECT_EQ(where({.matryoshka_dims = {4, 17}}), "key=loss.matryoshka_dims");
+  EXPECT_EQ(where({.terms = {{CosentOptions{.temperature = 0}}}}), "key=loss.temperature");
+  EXPECT_EQ(where({.terms = {{GteOptions{.temperature = std::nan("")}}}}), "key=loss.temperature");
+  EXPECT_EQ(where({.matryoshka_dims = {8, 4}}), "key=loss.mrl_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {4, 4}}), "key=loss.mrl_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {0, 4}}), "key=loss.mrl_dims");
+  EXPECT_EQ(where({.matryoshka_dims = {4, 17}}), "key=loss.mrl_dims");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "losses/make_loss.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -49,7 +50,7 @@ TEST(NegativeScores, NoQueriesAndZeroVectorsAreHarmless) {
 
 TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
   const auto comm = make_self_comm();
-  const LossConfig config{.temperature = 0.1};
+  const LossConfig config{.terms = {{InfoNceOptions{.temperature = 0.1}}}};
   ToyRun plain(DType::f64, *comm, make_loss(config, 12), {});
   auto scored_loss = std::make_unique<ScoredLoss>(make_loss(config, 12));
   const ScoredLoss& scored = *scored_loss;

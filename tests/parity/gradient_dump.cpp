@@ -8,6 +8,7 @@
 #include "data/model_folder.h"
 #include "data/safetensors.h"
 #include "losses/embedding_objective.h"
+#include "losses/make_loss.h"
 
 using namespace lodestone;
 
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
     batch.group = static_cast<int64_t>(input.at("passages").size()) / batch.queries;
 
     const Encoder encoder(folder.config, params);
-    const auto loss = make_loss({.temperature = input.at("temperature").get<double>()}, folder.config.embedding());
+    const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = input.at("temperature").get<double>()}}}}, folder.config.embedding());
     const auto self = make_self_comm();
     EmbeddingObjective objective(encoder, *loss, *self, {.chunk_tokens = 1024, .keep_activations_bytes = size_t{4} << 30});
     const Buffer memory(static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));

@@ -1,0 +1,145 @@
+// How the loss and the objective are configured.
+#include "launch/config_read.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr std::string_view loss_names[] = {"info_nce", "gte", "cbb", "cosent", "kl_divergence", "stabilised_distillation", "margin_mse", "sum"};
+constexpr size_t sum_of_losses = 7;
+
+double read_temperature(Section& s, const std::string& key, double value) {
+  s.read(key, value);
+  if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "for example 0.05");
+  return value;
+}
+
+/// use_inbatch_neg and negatives_cross_device.
+Candidates read_candidates(Section& s, int64_t group) {
+  bool in_batch = true, cross_rank = true;
+  s.read("use_inbatch_neg", in_batch);
+  s.read("negatives_cross_device", cross_rank);
+  if (!in_batch && group < 2) s.refuse("use_inbatch_neg", "without in-batch negatives a query has no negative at all", "set data.train_group_size to 2 or more");
+  if (!in_batch) return Candidates::own_group;
+  return cross_rank ? Candidates::all_ranks : Candidates::this_rank;
+}
+
+InfoNceOptions read_info_nce(Section& s, int64_t group) {
+  InfoNceOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.candidates = read_candidates(s, group);
+  read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  return o;
+}
+
+GteOptions read_gte(Section& s, int64_t group) {
+  GteOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.candidates = read_candidates(s, group);
+  read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
+  read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
+  return o;
+}
+
+CbbOptions read_cbb(Section& s, int64_t group) {
+  CbbOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  static constexpr std::string_view scopes[] = {"all", "own"};
+  read_enum(s, "neg_scope", scopes, o.negatives);
+  read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
+  if (group < 2 && o.other_positives == OtherPositives::excluded)
+    s.refuse("name", "cbb compares a query with hard negatives, and there are none", "set data.train_group_size to 2 or more");
+  return o;
+}
+
+GroupDistillationOptions read_kl(Section& s) {
+  GroupDistillationOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  return o;
+}
+
+StabilisedOptions read_stabilised(Section& s, int64_t group) {
+  StabilisedOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  static constexpr std::string_view orders[] = {"paper", "released_code"};
+  read_enum(s, "compat", orders, o.order);
+  o.candidates = read_candidates(s, group);
+  return o;
+}
+
+MarginMseOptions read_margin(Section& s) {
+  MarginMseOptions o;
+  static constexpr std::string_view similarities[] = {"cosine", "dot"};
+  read_enum(s, "similarity", similarities, o.similarity);
+  return o;
+}
+
+LossOptions read_options(Section& s, size_t name, int64_t group) {
+  switch (name) {
+    case 1: return read_gte(s, group);
+    case 2: return read_cbb(s, group);
+    case 3: return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
+    case 4: return read_kl(s);
+    case 5: return read_stabilised(s, group);
+    case 6: return read_margin(s);
+    default: return read_info_nce(s, group);
+  }
+}
+
+LossTerm read_term(Section s, int64_t group) {
+  LossTerm term;
+  size_t name = 0;
+  s.read_choice("name", std::span(loss_names).first(sum_of_losses), name);
+  term.options = read_options(s, name, group);
+  s.read("weight", term.weight);
+  s.finish();
+  return term;
+}
+
+}  // namespace
+
+LossConfig read_loss(Section s, int64_t group) {
+  LossConfig c;
+  size_t name = 0;
+  s.read_choice("name", loss_names, name);
+  if (name == sum_of_losses) {
+    Section terms = s.section("terms");
+    c.terms.clear();
+    for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key), group));
+    if (c.terms.empty()) s.refuse("terms", "a sum has no terms", "give loss.terms.NAME.name and loss.terms.NAME.weight for each");
+  } else {
+    c.terms = {{read_options(s, name, group), 1}};
+  }
+  s.read("mrl_dims", c.matryoshka_dims);
+  s.finish();
+  return c;
+}
+
+ObjectiveConfig read_objective(Section s) {
+  ObjectiveConfig c;
+  static constexpr std::string_view kinds[] = {"embedding", "retromae", "reranker"};
+  read_enum(s, "name", kinds, c.kind);
+  if (c.kind == ObjectiveKind::retromae) {
+    s.read("encoder_mlm_probability", c.retromae.encoder_mlm_probability);
+    s.read("decoder_mlm_probability", c.retromae.decoder_mlm_probability);
+    static constexpr std::string_view streams[] = {"embed_block", "add"};
+    read_enum(s, "h1_mode", streams, c.retromae.h1_mode);
+    static constexpr std::string_view decodings[] = {"enhanced", "basic"};
+    read_enum(s, "decoding", decodings, c.retromae.decoding);
+    s.read("decoder_weight", c.retromae.decoder_weight);
+    at_least(s, "decoder_weight", c.retromae.decoder_weight, 0.0);
+  } else if (c.kind == ObjectiveKind::reranker) {
+    static constexpr std::string_view targets[] = {"group_ce", "bce"};
+    read_enum(s, "loss", targets, c.reranker.target);
+    s.read("distillation_weight", c.reranker.distillation_weight);
+    at_least(s, "distillation_weight", c.reranker.distillation_weight, 0.0);
+    c.reranker.teacher_temperature = read_temperature(s, "teacher_temperature", c.reranker.teacher_temperature);
+  }
+  s.finish();
+  return c;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,80 @@
+// How sentence vectors are trained: an encoder under the losses of losses/make_loss.h.
+#include "launch/heldout_metrics.h"
+#include "launch/network.h"
+#include "launch/remine.h"
+#include "launch/verify_export.h"
+
+namespace lodestone {
+
+namespace {
+
+class EmbeddingNetwork final : public Network {
+ public:
+  EmbeddingNetwork(const RunConfig& config, ModelFolder folder, ParamStore params)
+      : Network(std::move(params)), config_(config), folder_(std::move(folder)), encoder_(folder_.config, this->params(), config.model.checkpointing) {}
+
+  const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
+  std::string head() const override {
+    static constexpr const char* poolings[] = {"cls", "mean", "last_token"};
+    return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, embedding ", embedding());
+  }
+  int64_t embedding() const override { return folder_.config.embedding(); }
+  const Encoder& encoder() const override { return encoder_; }
+
+  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
+                                        const NegativeWindows* windows) const override {
+    const CollateConfig config{.group = task.data.train_group_size,
+                               .query_max_len = task.data.query_max_len,
+                               .passage_max_len = task.data.passage_max_len,
+                               .seed = seed,
+                               .purpose = purpose,
+                               .select_positive = task.data.select_positive,
+                               .select_negative = purpose == Purpose::training || task.data.select_negative != SelectNegative::window ? task.data.select_negative : SelectNegative::first};
+    return std::make_unique<Collator>(config, make_framing(task, tokenizer, corpus), windows);
+  }
+  std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows) override {
+    const CollateConfig lengths{.query_max_len = task.data.query_max_len, .passage_max_len = task.data.passage_max_len};
+    return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, rows, lengths, make_framing(task, tokenizer, corpus));
+  }
+  std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) override {
+    return std::make_unique<EmbeddingObjective>(encoder_, *loss, group, objective_options(config_.train));
+  }
+  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, Communicator& comm) override {
+    EmbeddingObjective objective(encoder_, *loss, comm, objective_options(config_.train));
+    return evaluate_heldout(ex, heldout, objective, *loss, comm);
+  }
+  void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
+    if (config_.model.folder.empty())
+      make_model_source(folder_, vocabulary_file(config_.model.vocab), tokenizer.options(), to);
+    else
+      keep_model_source(folder_, to);
+  }
+  void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
+             Backend& backend) const override {
+    export_verified(path, {folder_, params(), tokenizer}, source, card, backend);
+  }
+
+ private:
+  const RunConfig& config_;
+  ModelFolder folder_;
+  Encoder encoder_;
+};
+
+}  // namespace
+
+EmbeddingObjectiveOptions objective_options(const TrainConfig& c) {
+  return {.chunk_tokens = c.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(c.keep_activations_mb) << 20};
+}
+
+std::unique_ptr<Network> open_embedding_network(const RunConfig& config, Weights weights, Backend& backend) {
+  ModelFolder folder = open_model_folder(config, weights);
+  ParamStore params(embedder_layout(folder.config), config.train.precision);
+  if (weights == Weights::values) {
+    initialize_parameters(folder.config, params, static_cast<uint64_t>(config.train.seed));
+    if (!config.model.folder.empty()) load_weights(folder, params);
+    params.refresh(backend);
+  }
+  return std::make_unique<EmbeddingNetwork>(config, std::move(folder), std::move(params));
+}
+
+}  // namespace lodestone

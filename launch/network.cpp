@@ -1,0 +1,85 @@
+#include "launch/network.h"
+
+#include <algorithm>
+
+namespace lodestone {
+
+namespace {
+
+/// The longest text, or pair of texts, that any task asks for.
+int64_t longest_text(const RunConfig& c) {
+  int64_t longest = 0;
+  for (const TaskConfig& t : c.tasks) {
+    if (c.objective.kind == ObjectiveKind::reranker)
+      longest = std::max(longest, t.data.pair_max_len > 0 ? t.data.pair_max_len : t.data.query_max_len + t.data.passage_max_len);
+    else
+      longest = std::max({longest, t.data.query_max_len, c.objective.kind == ObjectiveKind::retromae ? 0 : t.data.passage_max_len});
+  }
+  return longest;
+}
+
+/// Refuses a folder of another shape than model.config says.
+void require_shape(const ModelConfig& model, const EncoderConfig& is, const EncoderConfig& wanted) {
+  const std::pair<const char*, std::pair<int64_t, int64_t>> sizes[] = {
+      {"vocabulary", {is.vocab, wanted.vocab}}, {"hidden size", {is.hidden, wanted.hidden}}, {"number of layers", {is.layers, wanted.layers}},
+      {"number of heads", {is.heads, wanted.heads}}, {"feed-forward size", {is.feed_forward, wanted.feed_forward}}};
+  for (const auto& [what, both] : sizes)
+    if (both.first != both.second)
+      throw Error(ExitCode::usage, "config", cat("model.folder has ", what, " ", both.first, ", model.config says ", both.second), "choose a folder of that shape, or leave model.config out")
+          .at("file", model.folder.string());
+}
+
+}  // namespace
+
+std::filesystem::path vocabulary_file(const std::filesystem::path& vocab) {
+  return std::filesystem::is_directory(vocab) ? vocab / "vocab.txt" : vocab;
+}
+
+ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
+  const bool from_config = c.model.folder.empty() || (weights == Weights::shapes && !c.model.config.empty());
+  ModelFolder f = from_config ? read_model_config(c.model.config) : read_model_folder(c.model.folder);
+  if (!from_config && !c.model.config.empty()) require_shape(c.model, f.config.encoder, read_model_config(c.model.config).config.encoder);
+  if (c.model.pooling) f.config.pooling = *c.model.pooling;
+  if (c.model.dropout >= 0) f.config.encoder.hidden_dropout = f.config.encoder.attention_dropout = c.model.dropout;
+  if (c.model.head > 0) f.config.head = HeadConfig{.out_features = c.model.head};
+  if (c.model.normalize) f.config.normalize = *c.model.normalize;
+  const DataConfig& data = c.tasks.front().data;   // the folder's prompts are those of the first task
+  if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;
+  if (!data.passage_prompt.empty()) f.prompts["passage"] = data.passage_prompt;
+  const int64_t longest = longest_text(c);
+  if (longest > f.config.encoder.positions)
+    throw Error(ExitCode::usage, "config", cat("data.query_max_len or passage_max_len is ", longest, ", the model has ", f.config.encoder.positions, " positions"),
+                cat("use ", f.config.encoder.positions, " or less"));
+  f.max_seq_length = longest;
+  return f;
+}
+
+Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
+  const std::filesystem::path from = c.model.folder.empty() ? c.model.vocab : c.model.folder;
+  Tokenizer tokenizer = std::filesystem::is_directory(from) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
+  if (tokenizer.vocab_size() > encoder.vocab)
+    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab), "use the model's own vocabulary")
+        .at("file", from.string());
+  return tokenizer;
+}
+
+Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus) {
+  std::vector<std::string_view> names;
+  for (const CorpusSource& source : corpus.sources()) names.push_back(source.name);
+  return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(), prompted_sources(names, task.data.rules));
+}
+
+std::unique_ptr<NegativeRanker> Network::ranker(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const RowSource&) {
+  throw Error(ExitCode::usage, "config", "mining: there are no sentence vectors to rank negatives by", "leave mining out");
+}
+
+std::unique_ptr<Network> open_network(const RunConfig& config, Weights weights, Backend& backend) {
+  switch (config.objective.kind) {
+    case ObjectiveKind::retromae: return open_retromae_network(config, weights, backend);
+    case ObjectiveKind::reranker: return open_reranker_network(config, weights, backend);
+    case ObjectiveKind::embedding: break;
+  }
+  return open_embedding_network(config, weights, backend);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,149 @@
+#include "launch/task.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "launch/filter_rows.h"
+
+namespace lodestone {
+
+namespace {
+
+/// This rank's share of the held-out rows; nothing when the configuration names none. The corpus is closed again.
+std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer, int rank, int world) {
+  if (task.data.heldout.empty()) return std::nullopt;
+  const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
+  const auto collator = network.collator(task, static_cast<uint64_t>(c.train.seed), Purpose::evaluation, tokenizer, corpus, nullptr);
+  return HeldOut(CorpusRows(corpus), *collator, c.train.eval_rows, task.global_batch, rank, world);
+}
+
+/// What mining anew needs: the network as it stands, and the rows.
+std::unique_ptr<NegativeRanker> make_ranker(const Exec& ex, const TaskConfig& task, Network& network, const Tokenizer& tokenizer, const TaskRows& data) {
+  if (!task.mining || task.mining->refill != MiningRefill::remine) return nullptr;
+  return network.ranker(ex, task, tokenizer, data.corpus, data.all);
+}
+
+int64_t total_rows(const std::vector<PlanSource>& sources) {
+  int64_t rows = 0;
+  for (const PlanSource& s : sources) rows += s.rows;
+  return rows;
+}
+
+}  // namespace
+
+Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
+  Corpus corpus = Corpus::open(folder);
+  if (corpus.tokenizer_fingerprint() != tokenizer.fingerprint())
+    throw Error(ExitCode::data, "F26", "the corpus was packed with another tokenizer than the model's", "pack it again with --tokenizer MODEL_FOLDER")
+        .at("file", folder.string());
+  return corpus;
+}
+
+TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm) : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
+  if (task.data.filter.active()) kept.emplace(all, judge_over_ranks(comm, all, task.data.filter, {task.data.train_group_size, task.data.select_positive, task.data.select_negative}));
+}
+
+std::vector<PlanSource> task_sources(const TaskConfig& task, const RowSource& rows) {
+  std::vector<PlanSource> all = plan_sources(rows.sources());
+  if (task.data.sources.empty()) return all;
+  std::vector<PlanSource> wanted;
+  std::vector<bool> used(task.data.sources.size(), false);
+  for (const PlanSource& source : all) {
+    bool take = false;
+    for (size_t p = 0; p < used.size(); ++p) {
+      if (!matches(task.data.sources[p], source.name)) continue;
+      take = used[p] = true;
+    }
+    if (take) wanted.push_back(source);
+  }
+  for (size_t p = 0; p < used.size(); ++p) {
+    if (used[p]) continue;
+    std::string names;
+    for (size_t i = 0; i < std::min<size_t>(all.size(), 8); ++i) names += cat(i == 0 ? "" : ", ", all[i].name);
+    throw Error(ExitCode::usage, "config", cat("data.sources of task ", task.name, ": no source of the corpus is called ", task.data.sources[p]),
+                cat("the corpus has ", names, all.size() > 8 ? ", ..." : ""))
+        .at("file", task.data.train.string());
+  }
+  return wanted;
+}
+
+PlanConfig plan_config(const RunConfig& c, const TaskConfig& task, int64_t batches) {
+  return {.global_batch = task.global_batch,
+          .batches = batches,
+          .seed = static_cast<uint64_t>(c.train.seed),
+          .batching = task.data.batching,
+          .alpha = task.data.alpha,
+          .small_sources = task.data.small_sources,
+          .order = task.data.order,
+          .task = task.name,
+          .rules = task.data.rules};
+}
+
+TextLimits text_limits(const RunConfig& c, const TaskConfig& task) {
+  const DataConfig& d = task.data;
+  switch (c.objective.kind) {
+    case ObjectiveKind::retromae: return {0, d.query_max_len};
+    case ObjectiveKind::reranker: return {0, d.pair_max_len > 0 ? d.pair_max_len : d.query_max_len + d.passage_max_len};
+    case ObjectiveKind::embedding: break;
+  }
+  return {d.query_max_len, d.passage_max_len};
+}
+
+Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskRows>> rows) {
+  ScheduleConfig s{.tasks = {},
+                   .steps = c.train.steps,
+                   .accumulate = c.train.gradient_accumulation_steps,
+                   .groups = c.schedule.groups,
+                   .seed = static_cast<uint64_t>(c.train.seed),
+                   .mix = c.schedule.mix,
+                   .layout = c.schedule.layout};
+  int64_t batches = 0;
+  for (size_t t = 0; t < c.tasks.size(); ++t) {
+    const TaskConfig& task = c.tasks[t];
+    const std::vector<PlanSource> sources = task_sources(task, rows[t]->rows());
+    const int64_t tokens = task.data.query_max_len + task.data.train_group_size * task.data.passage_max_len;
+    s.tasks.push_back({.name = task.name,
+                       .weight = task.weight,
+                       .share = task.share > 0 ? task.share : std::max<int64_t>(1, total_rows(sources) / task.global_batch),
+                       .ranks = task.ranks,
+                       .cost = task.global_batch * tokens});
+    if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint)) batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
+  }
+  if (s.steps == 0) {
+    const int64_t a_step = s.accumulate * s.groups;
+    s.steps = (batches + a_step - 1) / a_step;
+  }
+  return Schedule(std::move(s));
+}
+
+TeamPlace find_team(const Schedule& schedule, World& world) {
+  if (schedule.config().layout == Layout::colocated) return {{-1, -1, world.size()}, nullptr};
+  const std::vector<Team> teams = form_teams(schedule.config(), world.size());
+  int64_t first = 0;
+  size_t mine = 0;
+  while (world.rank() >= first + teams[mine].ranks) first += teams[mine++].ranks;
+  return {teams[mine], world.comm().split(static_cast<int>(mine))};
+}
+
+Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer,
+           HeldOutShare share, Communicator& team, Communicator& world)
+    : cfg(task),
+      heldout(read_heldout(c, task, network, tokenizer, share.rank, share.world)),
+      data(std::move(opened)),
+      plan(plan_config(c, task, batches), task_sources(task, data->rows())),
+      loss(c.objective.kind == ObjectiveKind::embedding ? make_loss(task.loss, network.embedding()) : nullptr),
+      ranker(make_ranker(ex, task, network, tokenizer, *data)) {
+  if (task.mining) {
+    auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
+    scored = with_scores.get();
+    loss = std::move(with_scores);
+    mining.emplace(world, *task.mining, ranker.get());
+  }
+  objective = network.objective(loss.get(), team);
+}
+
+BatchStream Task::stream(const RunConfig& c, const Network& network, const Tokenizer& tokenizer, int rank, int world) const {
+  return BatchStream(plan, data->rows(), network.collator(cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, data->corpus, windows()), rank, world);
+}
+
+}  // namespace lodestone

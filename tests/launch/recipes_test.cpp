@@ -1,0 +1,137 @@
+// Do the recipes say what was published, and is every mistake in them refused?
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "core/nn/reranker.h"
+#include "core/nn/retromae.h"
+#include "launch/network.h"
+
+namespace lodestone {
+namespace {
+
+const std::filesystem::path configs = std::filesystem::path(LODE_TEST_DATA).parent_path() / "configs";
+
+RunConfig recipe(const std::string& name, std::vector<std::string> overrides = {}) {
+  const std::filesystem::path files[] = {configs / (name + ".yaml")};
+  return read_run_config(files, overrides);
+}
+
+/// Figures of the papers, model cards and released code; 0 where nothing was published.
+struct Published {
+  const char* name;
+  int64_t devices, rows, batch, group;
+  int64_t query_len, passage_len;
+  double lr, warmup, temperature;
+  int64_t layers, hidden, vocab;
+  double epochs;
+  int64_t steps;
+};
+
+constexpr Published published[] = {
+    {"conan-pretrain", 64, 400'000'000, 512, 1, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
+    {"conan-finetune", 16, 2'300'000, 4, 9, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
+    {"conan-vanilla", 16, 2'300'000, 128, 2, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
+    {"bge-retromae", 24, 0, 720, 1, 512, 0, 2e-5, 0.1, 0, 24, 1024, 21128, 2, 0},
+    {"bge-pretrain", 48, 100'000'000, 19200, 1, 512, 512, 1e-5, 0.1, 0.01, 24, 1024, 21128, 1, 0},
+    {"bge-finetune", 0, 838'465, 1024, 2, 512, 512, 1e-5, 0.1, 0.02, 24, 1024, 21128, 5, 0},
+    {"bge-reranker", 0, 788'491, 32, 16, 256, 256, 6e-5, 0, 0, 12, 768, 21128, 5, 0},
+    {"gte-pretrain", 4, 788'000'000, 16384, 1, 128, 128, 2e-4, 0.05, 0.01, 12, 768, 30522, 0, 50000},
+    {"gte-finetune", 4, 3'000'000, 128, 16, 512, 512, 2e-5, 0.05, 0.01, 12, 768, 30522, 1, 0},
+    {"llm-embedder", 8, 1'333'911, 800, 8, 256, 256, 5e-6, 0.2, 0.01, 12, 768, 30522, 0, 10000},
+};
+
+double temperature_of(const LossConfig& loss) {
+  return std::visit([](const auto& o) -> double {
+    if constexpr (requires { o.temperature; }) return o.temperature;
+    else return 0;
+  }, loss.terms.front().options);
+}
+
+TEST(Recipes, SayWhatWasPublished) {
+  for (const Published& p : published) {
+    SCOPED_TRACE(p.name);
+    const RunConfig c = recipe(p.name);
+    const TaskConfig& first = c.tasks.front();
+    EXPECT_EQ(c.published.devices, p.devices);
+    EXPECT_EQ(c.published.rows, p.rows);
+    EXPECT_EQ(first.global_batch, p.batch);
+    EXPECT_EQ(first.data.train_group_size, p.group);
+    EXPECT_EQ(first.data.query_max_len, p.query_len);
+    if (p.passage_len > 0) {
+      EXPECT_EQ(first.data.passage_max_len, p.passage_len);
+    }
+    EXPECT_EQ(c.optim.learning_rate, p.lr);
+    EXPECT_EQ(c.optim.warmup_ratio, p.warmup);
+    if (p.temperature > 0) {
+      EXPECT_EQ(temperature_of(first.loss), p.temperature);
+    }
+    EXPECT_EQ(c.train.num_train_epochs, p.epochs);
+    EXPECT_EQ(c.train.steps, p.steps);
+    const EncoderConfig shape = open_model_folder(c, Weights::shapes).config.encoder;
+    EXPECT_EQ(shape.layers, p.layers);
+    EXPECT_EQ(shape.hidden, p.hidden);
+    EXPECT_EQ(shape.vocab, p.vocab);
+  }
+}
+
+TEST(Recipes, ConanHas326309632Parameters) {
+  const RunConfig c = recipe("conan-finetune");
+  EXPECT_EQ(embedder_layout(open_model_folder(c, Weights::shapes).config).count(), 326'309'632);
+}
+
+TEST(Recipes, ConanTrainsBothLossesInEveryStepOnGroupsOfFourAndOne) {
+  const RunConfig c = recipe("conan-finetune");
+  ASSERT_EQ(c.tasks.size(), 2u);
+  EXPECT_EQ(c.schedule.mix, TaskMix::joint);
+  EXPECT_EQ(c.schedule.layout, Layout::grouped);
+  EXPECT_EQ(c.schedule.groups * (c.tasks[0].ranks + c.tasks[1].ranks), 15);
+  EXPECT_EQ(c.tasks[0].ranks, 4);
+  EXPECT_EQ(c.tasks[1].global_batch, 32);
+  EXPECT_EQ(c.tasks[1].weight, 0.8);
+  EXPECT_EQ(c.tasks[0].loss.matryoshka_dims, (std::vector<int64_t>{256, 512, 768, 1024, 1280, 1536, 1792}));
+  ASSERT_TRUE(c.tasks[0].mining.has_value());
+  EXPECT_EQ(c.tasks[0].mining->every, 100);
+  EXPECT_FALSE(c.tasks[1].mining.has_value());
+}
+
+TEST(Recipes, LlmEmbedderHasSixTasksWithInstructionsOnBothSides) {
+  const RunConfig c = recipe("llm-embedder");
+  ASSERT_EQ(c.tasks.size(), 6u);
+  for (const TaskConfig& t : c.tasks) {
+    EXPECT_FALSE(t.data.query_prompt.empty()) << t.name;
+    EXPECT_FALSE(t.data.passage_prompt.empty()) << t.name;
+    EXPECT_EQ(needs_teacher(t.loss), t.name != "convsearch" && t.name != "tool") << t.name;
+  }
+}
+
+TEST(Recipes, EveryMistakeIsRefusedNamingTheKey) {
+  const struct {
+    const char *recipe, *override, *named;
+  } mistakes[] = {
+      {"conan-pretrain", "loss.temprature=0.01", "temprature"},
+      {"conan-pretrain", "loss.temperature=0", "temperature"},
+      {"conan-finetune", "schedule.layout=together", "layout"},
+      {"conan-finetune", "tasks.retrieval.loss.name=cosent", "neg_scope"},
+      {"conan-finetune", "tasks.retrieval.mining.negatives=7", "mining"},
+      {"conan-vanilla", "tasks.sts.loss.use_inbatch_neg=true", "use_inbatch_neg"},
+      {"bge-retromae", "objective.decoding=greedy", "decoding"},
+      {"bge-reranker", "objective.h1_mode=add", "h1_mode"},
+      {"bge-finetune", "data.instruction=bge_fr", "instruction"},
+      {"gte-pretrain", "data.alpha=-1", "alpha"},
+      {"gte-finetune", "train.num_train_epochs=two", "num_train_epochs"},
+      {"llm-embedder", "data.select_negative=best", "select_negative"},
+  };
+  for (const auto& m : mistakes) {
+    try {
+      (void)recipe(m.recipe, {m.override});
+      ADD_FAILURE() << m.recipe << " " << m.override << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::usage);
+      EXPECT_NE((std::string(error.what()) + error.where()).find(m.named), std::string::npos) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lodestone
