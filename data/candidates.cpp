@@ -58,7 +58,7 @@ void CandidateChooser::choose_positive(const PackedRow& row, Key key) {
     case SelectPositive::random: return choice_.push_back(below(key.bits(0), positives));
     case SelectPositive::first: return choice_.push_back(0);
     case SelectPositive::teacher_pos:
-      require_scores(row, "select_positive: teacher_pos");
+      require_scores(row, "select_positive: teacher-pos");
       return choice_.push_back(place_of_highest(scores.first(positives)));
     case SelectPositive::teacher: break;
   }
@@ -77,7 +77,7 @@ void CandidateChooser::choose_negatives(const PackedRow& row, int64_t row_id, Ke
                   "mine negatives, leave such rows out, or set train_group_size to 1");
   }
   const auto by_score = [&](auto before) {
-    require_scores(row, config_.negative == SelectNegative::teacher_plus ? "select_negative: teacher_plus" : "select_negative: teacher_minus");
+    require_scores(row, config_.negative == SelectNegative::teacher_plus ? "select_negative: teacher+" : "select_negative: teacher-");
     std::sort(negatives_.begin(), negatives_.end(), [&](int64_t a, int64_t b) {
       const double of_a = row.teacher_scores[static_cast<size_t>(a)], of_b = row.teacher_scores[static_cast<size_t>(b)];
       return of_a != of_b ? before(of_a, of_b) : a < b;

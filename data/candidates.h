@@ -16,15 +16,15 @@ enum class SelectPositive : uint8_t {
   random,        // one of the positives, drawn
   first,
   teacher,       // the text with the highest teacher score among positives and negatives; one of the negatives then is none any more
-  teacher_pos,   // the positive with the highest teacher score
+  teacher_pos,   // "teacher-pos": the positive with the highest teacher score
 };
 
 /// Which of the negatives are taken. A list shorter than G-1 is gone through again from its start.
 enum class SelectNegative : uint8_t {
   random,          // drawn without replacement from the list, which is first repeated ceil((G-1) / count) times
   first,
-  teacher_minus,   // those with the lowest teacher scores, the lowest first
-  teacher_plus,    // those with the highest, the highest first
+  teacher_minus,   // "teacher-": those with the lowest teacher scores, the lowest first
+  teacher_plus,    // "teacher+": those with the highest, the highest first
   window,          // those in use by NegativeWindows, of the list as it stands
 };
 

@@ -43,30 +43,6 @@ TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communica
   if (task.data.filter.active()) kept.emplace(all, judge_over_ranks(comm, all, task.data.filter, {task.data.train_group_size, task.data.select_positive, task.data.select_negative}));
 }
 
-std::vector<PlanSource> task_sources(const TaskConfig& task, const RowSource& rows) {
-  std::vector<PlanSource> all = plan_sources(rows.sources());
-  if (task.data.sources.empty()) return all;
-  std::vector<PlanSource> wanted;
-  std::vector<bool> used(task.data.sources.size(), false);
-  for (const PlanSource& source : all) {
-    bool take = false;
-    for (size_t p = 0; p < used.size(); ++p) {
-      if (!matches(task.data.sources[p], source.name)) continue;
-      take = used[p] = true;
-    }
-    if (take) wanted.push_back(source);
-  }
-  for (size_t p = 0; p < used.size(); ++p) {
-    if (used[p]) continue;
-    std::string names;
-    for (size_t i = 0; i < std::min<size_t>(all.size(), 8); ++i) names += cat(i == 0 ? "" : ", ", all[i].name);
-    throw Error(ExitCode::usage, "config", cat("data.sources of task ", task.name, ": no source of the corpus is called ", task.data.sources[p]),
-                cat("the corpus has ", names, all.size() > 8 ? ", ..." : ""))
-        .at("file", task.data.train.string());
-  }
-  return wanted;
-}
-
 PlanConfig plan_config(const RunConfig& c, const TaskConfig& task, int64_t batches) {
   return {.global_batch = task.global_batch,
           .batches = batches,
@@ -76,6 +52,7 @@ PlanConfig plan_config(const RunConfig& c, const TaskConfig& task, int64_t batch
           .small_sources = task.data.small_sources,
           .order = task.data.order,
           .task = task.name,
+          .only = task.data.sources,
           .rules = task.data.rules};
 }
 
@@ -100,11 +77,11 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
   int64_t batches = 0;
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
-    const std::vector<PlanSource> sources = task_sources(task, rows[t]->rows());
+    const std::vector<PlanSource> sources = plan_sources(rows[t]->rows().sources());
     const int64_t tokens = task.data.query_max_len + task.data.train_group_size * task.data.passage_max_len;
     s.tasks.push_back({.name = task.name,
                        .weight = task.weight,
-                       .share = task.share > 0 ? task.share : std::max<int64_t>(1, total_rows(sources) / task.global_batch),
+                       .share = task.share > 0 ? task.share : std::max<int64_t>(1, total_rows(resolve_sources(plan_config(c, task, 0), sources)) / task.global_batch),
                        .ranks = task.ranks,
                        .cost = task.global_batch * tokens});
     if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint)) batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
@@ -130,7 +107,7 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
     : cfg(task),
       heldout(read_heldout(c, task, network, tokenizer, share.rank, share.world)),
       data(std::move(opened)),
-      plan(plan_config(c, task, batches), task_sources(task, data->rows())),
+      plan(plan_config(c, task, batches), plan_sources(data->rows().sources())),
       loss(c.objective.kind == ObjectiveKind::embedding ? make_loss(task.loss, network.embedding()) : nullptr),
       ranker(make_ranker(ex, task, network, tokenizer, *data)) {
   if (task.mining) {

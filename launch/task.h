@@ -31,9 +31,6 @@ struct TaskRows {
   std::optional<FilteredRows> kept;    // where the task has a filter
 };
 
-/// The sources that a task trains on. Throws Error (usage) when a pattern of data.sources matches none.
-std::vector<PlanSource> task_sources(const TaskConfig& task, const RowSource& rows);
-
 /// What a task's plan is made of; `batches` are those that the schedule draws.
 PlanConfig plan_config(const RunConfig& config, const TaskConfig& task, int64_t batches);
 

@@ -128,9 +128,9 @@ TEST(Candidates, RefuseRowsThatLackWhatDecides) {
   EXPECT_EQ(message_of({1, P::random, N::first}, row_of(0, 3, {1, 2, 3})), "3 the row has no positive");
   EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(0, 3, {1, 2, 3})), "3 the row has no positive");
   EXPECT_EQ(message_of({1, P::teacher, N::first}, row_of(1, 1)), "3 the row has no teacher scores, but select_positive: teacher chooses by them");
-  EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(1, 1)), "3 the row has no teacher scores, but select_positive: teacher_pos chooses by them");
-  EXPECT_EQ(message_of({2, P::first, N::teacher_plus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher_plus chooses by them");
-  EXPECT_EQ(message_of({2, P::first, N::teacher_minus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher_minus chooses by them");
+  EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(1, 1)), "3 the row has no teacher scores, but select_positive: teacher-pos chooses by them");
+  EXPECT_EQ(message_of({2, P::first, N::teacher_plus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher+ chooses by them");
+  EXPECT_EQ(message_of({2, P::first, N::teacher_minus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher- chooses by them");
   EXPECT_EQ(message_of({2, P::first, N::first}, row_of(1, 0)), "3 the row has no negative, but each query takes 1");
   EXPECT_EQ(message_of({2, P::teacher, N::first}, row_of(0, 1, {4})), "3 the row has no negative left, but each query takes 1");
   EXPECT_EQ(message_of({1, P::first, N::first}, row_of(2, 2, {1, 2, 3})), "3 the row has 3 teacher scores for 4 passages");
