@@ -67,8 +67,7 @@ TEST(RetroMaeCollate, FramesTruncatesAndLabels) {
       EXPECT_EQ(masked.decoder_ids[begin + t], whole[t]);
       EXPECT_EQ(masked.decoder_labels[begin + t], t == 0 || t + 1 == length ? no_label : whole[t]);   // all but the first and the last
       predicted += masked.labels[begin + t] != no_label;
-      if (masked.labels[begin + t] == no_label) EXPECT_EQ(batch.ids[begin + t], whole[t]);
-      else EXPECT_EQ(masked.labels[begin + t], whole[t]);
+      EXPECT_EQ(masked.labels[begin + t] == no_label ? batch.ids[begin + t] : masked.labels[begin + t], whole[t]);
     }
     EXPECT_EQ(masked.labels[begin], no_label);
     EXPECT_EQ(masked.labels[begin + length - 1], no_label);
