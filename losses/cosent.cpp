@@ -7,6 +7,7 @@
 #include "comm/rows.h"
 #include "losses/group_scores.h"
 #include "losses/log_sum.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -51,7 +52,8 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
 
   LogSum total;
   total.add(0);
-  for (const int64_t i : scratch.order) total.add(scratch.below[static_cast<size_t>(i)] - scale * in.cosines[static_cast<size_t>(i)]);
+  for (const int64_t i : scratch.order)
+    total.add(scratch.below[static_cast<size_t>(i)] - scale * in.cosines[static_cast<size_t>(i)]);
   const double loss = total.value();
   for (size_t i = 0; i < n; ++i) {
     const double x = scale * in.cosines[i];
@@ -60,11 +62,14 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
   return loss;
 }
 
+Cosent::Cosent(const CosentOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
+
 double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   const int64_t mine = pairs.queries, n = pairs.global_queries;
   LODE_CHECK(pairs.group == 1, "cosent: a scored pair has one second text, this batch has groups of ", pairs.group);
   if (static_cast<int64_t>(pairs.scores.size()) != mine)
-    throw Error(ExitCode::data, "scores", cat("cosent needs a gold score for each of ", mine, " pairs, the rows give ", pairs.scores.size()),
+    throw Error(ExitCode::data, "scores",
+                cat("cosent needs a gold score for each of ", mine, " pairs, the rows give ", pairs.scores.size()),
                 "give every row of this source a score, or choose another loss");
   const auto scope = ex.arena.scope();
   const GroupScores cosines(ex, emb, pairs, Similarity::cosine);
@@ -74,7 +79,8 @@ double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pa
     local.host<double>()[2 * i + 1] = pairs.scores[i];
   }
   const std::span<const double> all = gather_rows(ex, group, local, pairs.rank_queries).host<double>();
-  const std::span<double> cosine = ex.arena.array<double>(n), gold = ex.arena.array<double>(n), d_cosine = ex.arena.array<double>(n);
+  const std::span<double> cosine = ex.arena.array<double>(n), gold = ex.arena.array<double>(n),
+                          d_cosine = ex.arena.array<double>(n);
   for (size_t i = 0; i < gold.size(); ++i) {
     cosine[i] = all[2 * i];
     gold[i] = all[2 * i + 1];

@@ -20,21 +20,23 @@ struct CosentScratch {
   std::span<double> below, above;
 };
 
-/// Returns the loss; d_cosines [N] = its gradient. O(N log N): pairs are sorted by gold score and exponentials added up along that
-/// order, relative to the largest, so that any temperature and cosine is safe. Throws Error (data) on a gold score that is not finite.
+/// Returns the loss; d_cosines [N] = its gradient. O(N log N): pairs are sorted by gold score and exponentials added up along
+/// that order, relative to the largest, so that any temperature and cosine is safe. Throws Error (data) on a gold score that is
+/// not finite.
 double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<double> d_cosines);
 
 struct CosentOptions {
   double temperature = 0.05;
 };
 
-/// The same on tensors and ranks. A query and its one passage are the two texts of a scored pair, Pairs::scores their gold scores.
-/// Cosines and gold scores of all ranks are gathered (two numbers a pair), the gradient goes into this rank's cosines. Every rank
-/// finds the same global loss and returns its part by its number of pairs.
-/// Throws Error (data) if the pairs have no scores.
+/// The same on tensors and ranks. A query and its one passage are the two texts of a scored pair, Pairs::scores their gold
+/// scores. Cosines and gold scores of all ranks are gathered (two numbers a pair), the gradient goes into this rank's cosines.
+/// Every rank finds the same global loss and returns its part by its number of pairs. Throws Error (data) if the pairs have no
+/// scores.
 class Cosent final : public Loss {
  public:
-  explicit Cosent(const CosentOptions& options) : options_(options) {}
+  /// Throws Error (usage, "config") for a temperature that is not positive.
+  explicit Cosent(const CosentOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "losses/group_ce.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -21,6 +22,11 @@ double group_margin_mse(std::span<const double> scores, std::span<const double> 
       d_scores[j] -= 2 * share * difference;
     }
   return share * loss;
+}
+
+GroupDistillation::GroupDistillation(const GroupDistillationOptions& options) : options_(options) {
+  require_temperature("loss.temperature", options.temperature);
+  require_temperature("loss.teacher_temperature", options.teacher_temperature);
 }
 
 double GroupDistillation::evaluate(Exec& ex, Communicator&, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {

@@ -6,7 +6,8 @@
 
 namespace lodestone {
 
-/// The specification of the margin loss, on plain arrays (Hofstaetter et al. 2021). scores, teacher [B,G], the positive in column 0:
+/// The specification of the margin loss, on plain arrays (Hofstaetter et al. 2021). scores, teacher [B,G], the positive in column
+/// 0:
 ///   row = 1/(G-1) sum_{g>0} ((s_0 - s_g) - (t_0 - t_g))^2
 /// Returns weight * the sum of rows, so 1/N gives the mean over all margins; d_scores [B,G] += its gradient. G is at least 2.
 double group_margin_mse(std::span<const double> scores, std::span<const double> teacher, int64_t group, double weight,
@@ -29,7 +30,8 @@ struct GroupDistillationOptions {
 /// query's own G passages. Ranks exchange nothing. Throws Error (data) on rows without teacher scores.
 class GroupDistillation final : public Loss {
  public:
-  explicit GroupDistillation(const GroupDistillationOptions& options) : options_(options) {}
+  /// Throws Error (usage, "config") for a temperature that is not positive.
+  explicit GroupDistillation(const GroupDistillationOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
 
  private:
@@ -41,8 +43,8 @@ struct MarginMseOptions {
   Similarity similarity = Similarity::dot;
 };
 
-/// Mean squared difference between the student's and the teacher's margins of the positive over each negative, over all negatives.
-/// Ranks exchange nothing. Throws Error (data) on rows without teacher scores or without a negative.
+/// Mean squared difference between the student's and the teacher's margins of the positive over each negative, over all
+/// negatives. Ranks exchange nothing. Throws Error (data) on rows without teacher scores or without a negative.
 class MarginMse final : public Loss {
  public:
   explicit MarginMse(const MarginMseOptions& options) : options_(options) {}

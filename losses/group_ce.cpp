@@ -23,8 +23,8 @@ double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::
 double sigmoid(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
 
 void check_shapes(Row scores, int64_t group, std::span<double> d_scores) {
-  LODE_CHECK(group > 0 && scores.size() % static_cast<size_t>(group) == 0 && d_scores.size() == scores.size(), "group loss: ",
-             scores.size(), " scores and ", d_scores.size(), " gradients for groups of ", group);
+  LODE_CHECK(group > 0 && scores.size() % static_cast<size_t>(group) == 0 && d_scores.size() == scores.size(),
+             "group loss: ", scores.size(), " scores and ", d_scores.size(), " gradients for groups of ", group);
 }
 
 /// Adds up row_loss(row's scores, row's first place, row's gradient), weighted; the gradient is weighted by the callee.
@@ -107,7 +107,8 @@ void require_teacher(std::span<const double> teacher_scores, int64_t count, cons
       "give every row of this source finite teacher_scores (or pos_scores and neg_scores), or choose a loss without a teacher";
   if (static_cast<int64_t>(teacher_scores.size()) != count)
     throw Error(ExitCode::data, "teacher",
-                cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()), remedy);
+                cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()),
+                remedy);
   for (const double score : teacher_scores)
     if (!std::isfinite(score)) throw Error(ExitCode::data, "teacher", cat("a teacher score is ", score), remedy);
 }

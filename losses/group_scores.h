@@ -7,8 +7,8 @@ namespace lodestone {
 
 enum class Similarity : uint8_t { cosine, dot };
 
-/// score[i,g] = cosine or dot product of query i and its passage g, added up in double. Memory is taken from ex.arena and lives as
-/// long as the scope in which the object was made.
+/// score[i,g] = cosine or dot product of query i and its passage g, added up in double. Memory is taken from ex.arena and lives
+/// as long as the scope in which the object was made.
 class GroupScores {
  public:
   /// emb [B+B*G,E] un-normalised, f32 or f64, ordered as Pairs says.

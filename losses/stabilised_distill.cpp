@@ -4,19 +4,16 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <vector>
 
-#include "comm/rows.h"
 #include "losses/group_ce.h"
-#include "losses/group_scores.h"
 #include "losses/log_sum.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
 namespace {
-
-constexpr double none = -std::numeric_limits<double>::infinity();
-constexpr int64_t least_tile_rows = 64;
 
 void sort_by_reward(const StabilisedRow& row, std::span<int64_t> places) {
   std::iota(places.begin(), places.end(), int64_t{0});
@@ -26,27 +23,42 @@ void sort_by_reward(const StabilisedRow& row, std::span<int64_t> places) {
   });
 }
 
-/// Moves the own cosines of every row of a tile to `own` [R,G] and leaves `cover` in their place, and back.
-template <class T>
-void take_own(Tensor tile, int64_t first_column, int64_t group, double cover, std::span<double> own) {
+/// Row i of a tile has its query's own passages in the columns [first + i * stride, first + i * stride + group).
+struct OwnColumns {
+  int64_t first, stride, group;
+};
+
+/// Calls visit(element of the tile, element of own) for the own columns of every row.
+template <class T, class Own, class Visit>
+void each_own(Tensor tile, const OwnColumns& columns, Own own, const Visit& visit) {
   const auto x = tile.host<T>();
-  for (int64_t i = 0; i < tile.dim(0); ++i) {
-    const auto row = x.subspan(static_cast<size_t>(i * tile.dim(1) + first_column + i * group), static_cast<size_t>(group));
-    for (size_t g = 0; g < row.size(); ++g) {
-      own[static_cast<size_t>(i * group) + g] = static_cast<double>(row[g]);
-      row[g] = static_cast<T>(cover);
-    }
+  for (size_t k = 0; k < own.size(); ++k) {
+    const auto i = static_cast<int64_t>(k) / columns.group, g = static_cast<int64_t>(k) % columns.group;
+    visit(x[static_cast<size_t>(i * tile.dim(1) + columns.first + i * columns.stride + g)], own[k]);
   }
 }
-template <class T>
-void put_own(std::span<const double> own, int64_t first_column, int64_t group, Tensor tile) {
-  const auto x = tile.host<T>();
-  for (int64_t i = 0; i < tile.dim(0); ++i)
-    for (int64_t g = 0; g < group; ++g)
-      x[static_cast<size_t>(i * tile.dim(1) + first_column + i * group + g)] = static_cast<T>(own[static_cast<size_t>(i * group + g)]);
+
+/// Moves the own cosines to `own` [R,G] and leaves -infinity in their place.
+void take_own(Tensor tile, const OwnColumns& columns, std::span<double> own) {
+  const auto take = [&]<class T>(T) {
+    each_own<T>(tile, columns, own, [](T& x, double& kept) {
+      kept = static_cast<double>(x);
+      x = -std::numeric_limits<T>::infinity();
+    });
+  };
+  tile.dtype() == DType::f64 ? take(double{}) : take(float{});
+}
+/// Writes `own` [R,G] into their place.
+void put_own(std::span<const double> own, const OwnColumns& columns, Tensor tile) {
+  const auto put = [&]<class T>(T) {
+    each_own<T>(tile, columns, own, [](T& x, const double& value) { x = static_cast<T>(value); });
+  };
+  tile.dtype() == DType::f64 ? put(double{}) : put(float{});
 }
 
-double element(ConstTensor x, size_t i) { return x.dtype() == DType::f64 ? x.host<double>()[i] : static_cast<double>(x.host<float>()[i]); }
+double element(ConstTensor x, size_t i) {
+  return x.dtype() == DType::f64 ? x.host<double>()[i] : static_cast<double>(x.host<float>()[i]);
+}
 void set_element(Tensor x, size_t i, double value) {
   if (x.dtype() == DType::f64)
     x.host<double>()[i] = value;
@@ -117,114 +129,85 @@ double stabilised_distillation(const StabilisedInput& in, std::span<double> d_lo
   return loss * share;
 }
 
+StabilisedDistillation::StabilisedDistillation(const StabilisedOptions& options) : options_(options) {
+  require_temperature("loss.temperature", options.temperature);
+  require_temperature("loss.teacher_temperature", options.teacher_temperature);
+}
+
 double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight,
                                         Tensor d_emb) {
-  const int64_t queries = pairs.queries, texts = queries * (1 + pairs.group);
-  LODE_CHECK(emb.dim(0) == texts && d_emb.shape() == emb.shape(), "stabilised distillation: emb ", emb.shape(), ", d_emb ",
-             d_emb.shape(), " for ", queries, " queries of group ", pairs.group);
-  require_teacher(pairs.teacher_scores, queries * pairs.group, "stabilised distillation");
-  const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  if (options_.candidates == Candidates::own_group || !pairs.in_batch_negatives)
-    return row_weight * own_group(ex, emb, pairs, row_weight, d_emb);
-
+  require_teacher(pairs.teacher_scores, pairs.queries * pairs.group, "stabilised distillation");
   const auto scope = ex.arena.scope();
-  const Tensor unit = ex.arena.tensor(emb.dtype(), emb.shape()), d_unit = ex.arena.tensor(emb.dtype(), emb.shape());
-  const Tensor norms = ex.arena.tensor(emb.dtype(), {texts});
-  ex.backend.l2_normalize_forward(emb, unit, norms);
-  ex.backend.fill_zero(d_unit);
-  const Tensor q = unit.rows(0, queries), p = unit.rows(queries, texts);
-  const Tensor d_q = d_unit.rows(0, queries), d_p = d_unit.rows(queries, texts);
+  const UnitTexts texts(ex, "stabilised distillation", emb, pairs);
+  const Candidates candidates = candidates_of(pairs, options_.candidates);
+  const double row_weight = weight / static_cast<double>(pairs.global_queries);
+  counts_ = {};
   double loss = 0;
-  if (options_.candidates == Candidates::this_rank) {
-    loss = shared_candidates(ex, q, p, 0, pairs, row_weight, d_q, d_p);
+  if (candidates == Candidates::own_group) {
+    const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
+    loss = distil(ex, block, 0, nullptr, pairs, row_weight);
   } else {
-    const std::span<int64_t> rows = ex.arena.array<int64_t>(group.size());
-    std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), rows.begin(),
-                   [&](int64_t n) { return n * pairs.group; });
-    const Tensor all = gather_rows(ex, group, p, rows);
-    const Tensor d_all = ex.arena.tensor(emb.dtype(), all.shape());
-    ex.backend.fill_zero(d_all);
-    loss = shared_candidates(ex, q, all, pairs.first_query, pairs, row_weight, d_q, d_all);
-    scatter_rows(ex, group, d_all, rows, d_p);
+    const SharedRows passages(ex, group, candidates, pairs, pairs.group, texts.passages, texts.d_passages);
+    const ScoreBlock block{texts.queries, passages.rows, texts.d_queries, passages.d_rows};
+    TextHashes hashes;
+    std::optional<FalseNegatives> duplicates;
+    if (options_.duplicates == Duplicates::masked) {
+      hashes = candidate_hashes(ex, group, candidates, pairs);
+      duplicates.emplace(ex, hashes, pairs.group);
+    }
+    loss = distil(ex, block, passages.first_query, duplicates ? &*duplicates : nullptr, pairs, row_weight);
+    passages.finish(ex, group);
   }
-  ex.backend.fill_zero(d_emb);
-  ex.backend.l2_normalize_backward(d_unit, unit, norms, d_emb);
+  texts.finish(ex, d_emb);
   return row_weight * loss;
 }
 
-double StabilisedDistillation::own_group(Exec& ex, ConstTensor emb, const Pairs& pairs, double row_weight, Tensor d_emb) const {
-  const auto scope = ex.arena.scope();
-  const GroupScores cosines(ex, emb, pairs, Similarity::cosine);
-  const double scale = 1 / options_.temperature;
-  const auto width = static_cast<size_t>(pairs.group);
-  const std::span<int64_t> places = ex.arena.array<int64_t>(pairs.group);
-  const std::span<double> logits = ex.arena.array<double>(pairs.group);
-  const std::span<double> d_cosines = ex.arena.array<double>(pairs.queries * pairs.group);
+double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t first_query, const FalseNegatives* duplicates,
+                                      const Pairs& pairs, double row_weight) {
+  const int64_t rows = block.rows.dim(0), group = pairs.group, step = tile_rows(rows, block.width(), options_.tile_elements);
   double loss = 0;
-  for (size_t begin = 0; begin < d_cosines.size(); begin += width) {
-    const auto d = d_cosines.subspan(begin, width);
-    for (size_t g = 0; g < width; ++g) logits[g] = scale * cosines.scores()[begin + g];
-    const StabilisedRow row{.logits = logits,
-                            .rewards = pairs.teacher_scores.subspan(begin, width),
-                            .others = none,
-                            .teacher_temperature = options_.teacher_temperature,
-                            .order = options_.order};
-    loss += stabilised_row(row, places, d, {}).loss;
-    for (double& v : d) v *= scale * row_weight;
-  }
-  cosines.backward(ex, d_cosines, d_emb);
-  return loss;
-}
-
-double StabilisedDistillation::shared_candidates(Exec& ex, ConstTensor queries, ConstTensor candidates, int64_t first,
-                                                 const Pairs& pairs, double row_weight, Tensor d_queries,
-                                                 Tensor d_candidates) const {
-  const int64_t rows = queries.dim(0), columns = candidates.dim(0), group = pairs.group;
-  const int64_t tile_rows = std::min(rows, std::max(options_.tile_elements / std::max(columns, int64_t{1}), least_tile_rows));
-  double loss = 0;
-  for (int64_t begin = 0; begin < rows; begin += tile_rows) {
-    const int64_t end = std::min(rows, begin + tile_rows);
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t n = std::min(step, rows - begin);
+    const OwnColumns columns =
+        block.group > 0 ? OwnColumns{0, 0, group} : OwnColumns{(first_query + begin) * group, group, group};
     const auto scope = ex.arena.scope();
-    const Tensor tile = ex.arena.tensor(queries.dtype(), {end - begin, columns});
-    const ConstTensor q = queries.rows(begin, end);
-    ex.backend.gemm(Op::none, q, Op::transpose, candidates, 1, 0, tile);
-    const auto rewards = pairs.teacher_scores.subspan(static_cast<size_t>(begin * group), static_cast<size_t>((end - begin) * group));
-    loss += distil_rows(ex, tile, (first + begin) * group, rewards, group, row_weight);
-    ex.backend.gemm(Op::none, tile, Op::none, candidates, 1, 0, d_queries.rows(begin, end));
-    ex.backend.gemm(Op::transpose, tile, Op::none, q, 1, 1, d_candidates);
+    const Tensor tile = ex.arena.tensor(block.rows.dtype(), {n, block.width()});
+    const std::span<double> own = ex.arena.array<double>(n * group);
+    score(ex, block, begin, tile);
+    take_own(tile, columns, own);
+    if (duplicates != nullptr) counts_.masked_candidates += duplicates->mask_passages(first_query + begin, tile);
+    const auto rewards = pairs.teacher_scores.subspan(static_cast<size_t>(begin * group), own.size());
+    loss += distil_rows(ex, rewards, group, row_weight, tile, own);
+    put_own(own, columns, tile);
+    score_backward(ex, block, begin, tile);
   }
   return loss;
 }
 
-double StabilisedDistillation::distil_rows(Exec& ex, Tensor tile, int64_t first_column, std::span<const double> rewards, int64_t group,
-                                           double row_weight) const {
+double StabilisedDistillation::distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight,
+                                           Tensor tile, std::span<double> own) const {
   const auto scope = ex.arena.scope();
   const double scale = 1 / options_.temperature;
   const auto width = static_cast<size_t>(group);
-  const std::span<double> own = ex.arena.array<double>(tile.dim(0) * group), d_own = ex.arena.array<double>(group);
+  const std::span<double> d_logits = ex.arena.array<double>(group);
   const std::span<int64_t> places = ex.arena.array<int64_t>(group);
   const Tensor others = ex.arena.tensor(tile.dtype(), {tile.dim(0)});
-  // Own passages are taken out of the sum over others: 1e4 below the smallest logit, exp gives 0 in every dtype.
-  const double cover = -2 - 1e4 / scale;
-  const bool doubles = tile.dtype() == DType::f64;
-  doubles ? take_own<double>(tile, first_column, group, cover, own) : take_own<float>(tile, first_column, group, cover, own);
   ex.backend.log_sum_exp_rows(tile, scale, others);
   double loss = 0;
-  for (size_t i = 0; i < static_cast<size_t>(tile.dim(0)); ++i) {
-    const auto cosines = own.subspan(i * width, width);
-    for (double& c : cosines) c *= scale;
-    const StabilisedRow row{.logits = cosines,
+  for (size_t i = 0; i < own.size() / width; ++i) {
+    const auto logits = own.subspan(i * width, width);
+    for (double& z : logits) z *= scale;
+    const StabilisedRow row{.logits = logits,
                             .rewards = rewards.subspan(i * width, width),
-                            .others = tile.dim(1) == group ? none : element(others, i),
+                            .others = element(others, i),
                             .teacher_temperature = options_.teacher_temperature,
                             .order = options_.order};
-    const StabilisedRowLoss result = stabilised_row(row, places, d_own, {});
+    const StabilisedRowLoss result = stabilised_row(row, places, d_logits, {});
     loss += result.loss;
     set_element(others, i, result.others_normaliser);
-    std::transform(d_own.begin(), d_own.end(), cosines.begin(), [&](double d) { return d * row_weight * scale; });
+    std::transform(d_logits.begin(), d_logits.end(), logits.begin(), [&](double d) { return d * row_weight * scale; });
   }
   ex.backend.softmax_rows(tile, scale, others, row_weight * scale);
-  doubles ? put_own<double>(own, first_column, group, tile) : put_own<float>(own, first_column, group, tile);
   return loss;
 }
 

@@ -1,7 +1,8 @@
-// Stabilised distillation: each of a query's candidates is a positive in turn, weighted by its reward, against all that rank below.
+// Stabilised distillation: each candidate of a query is a positive in turn, weighted by its reward, against all that rank below.
 #pragma once
 
 #include "losses/info_nce.h"
+#include "losses/score_block.h"
 
 namespace lodestone {
 
@@ -46,27 +47,31 @@ struct StabilisedOptions {
   double teacher_temperature = 1;
   RewardOrder order = RewardOrder::full_sort;
   Candidates candidates = Candidates::all_ranks;  // whose passages the others are
+  Duplicates duplicates = Duplicates::kept;       // masked: other queries' passages only, the own candidates all stay
   int64_t tile_elements = int64_t{1} << 20;       // logits held at once, as in InfoNceOptions
 };
 
-/// The same on tensors and ranks, tile by tile: local queries meet all candidates, the gradient of every candidate goes back to the
-/// rank that owns it. A source without in-batch negatives has no others. Throws Error (data) on rows without teacher scores.
+/// The same on tensors and ranks, tile by tile: local queries meet all candidates, the gradient of every candidate goes back to
+/// the rank that owns it. A source without in-batch negatives has no others. Throws Error (data) on rows without teacher scores.
 class StabilisedDistillation final : public Loss {
  public:
-  explicit StabilisedDistillation(const StabilisedOptions& options) : options_(options) {}
+  /// Throws Error (usage, "config") for a temperature that is not positive.
+  explicit StabilisedDistillation(const StabilisedOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossCounts counts() const override { return counts_; }
 
  private:
-  /// Queries against their own passages only.
-  double own_group(Exec& ex, ConstTensor emb, const Pairs& pairs, double row_weight, Tensor d_emb) const;
-  /// Unit queries [B,E] against unit candidates [M,E]; the passages of query i begin at column (first + i) * G.
-  double shared_candidates(Exec& ex, ConstTensor queries, ConstTensor candidates, int64_t first, const Pairs& pairs,
-                           double row_weight, Tensor d_queries, Tensor d_candidates) const;
-  /// Turns a tile of cosines [R,M] into d loss / d cosine and returns the sum of its rows' losses, unweighted. rewards [R,G]; the
-  /// own passages of row i begin at column first_column + i * G.
-  double distil_rows(Exec& ex, Tensor tile, int64_t first_column, std::span<const double> rewards, int64_t group,
-                     double row_weight) const;
+  /// `block` has the own group's columns (block.group > 0), or those of all candidates, the first of which belong to the query
+  /// that stands `first_query` places before this rank's first. `duplicates` may be null.
+  double distil(Exec& ex, const ScoreBlock& block, int64_t first_query, const FalseNegatives* duplicates, const Pairs& pairs,
+                double row_weight);
+  /// tile [R,M]: cosines with other queries' passages (-infinity elsewhere) in, d loss / d cosine out. own [R,G]: cosines with
+  /// the own passages in, d loss / d cosine out. rewards [R,G]. Returns the sum of the rows' losses, unweighted.
+  double distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile,
+                     std::span<double> own) const;
+
   StabilisedOptions options_;
+  LossCounts counts_;
 };
 
 }  // namespace lodestone

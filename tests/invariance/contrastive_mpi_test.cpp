@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t queries = 7, group = 3;  // 7 queries: uneven for 2, 3 and 4 ranks
 
-/// Hashes of few values, by global row: false negatives within a rank and across ranks.
+/// Hashes and teacher scores of few values, by global row: false negatives within a rank and across ranks.
 Batch batch_with_duplicates(int64_t step, int rank, int world) {
   Batch batch = toy_batch(step, queries, group, rank, world);
   for (int64_t i = 0; i < batch.queries; ++i) {
@@ -21,6 +21,7 @@ Batch batch_with_duplicates(int64_t step, int rank, int world) {
       const size_t place = static_cast<size_t>(i * group) + g;
       batch.passage_hash[place] = (3 * row + g) % 11;
       batch.passage_document[place] = (row + 2 * g) % 6;
+      batch.teacher_scores.push_back(0.5 * static_cast<double>((13 * static_cast<uint64_t>(step) + 7 * row + 3 * g) % 5));
     }
   }
   return batch;

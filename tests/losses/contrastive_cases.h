@@ -9,6 +9,7 @@
 #include "losses/gte.h"
 #include "losses/info_nce.h"
 #include "losses/matryoshka.h"
+#include "losses/stabilised_distill.h"
 #include "losses/sum.h"
 
 namespace lodestone::test {
@@ -46,6 +47,12 @@ inline std::vector<ContrastiveCase> contrastive_cases() {
     options.tile_elements = 1;
     return [options] { return std::make_unique<Cbb>(options); };
   };
+  const auto stabilised = [](StabilisedOptions options) {
+    options.temperature = 0.2;
+    options.teacher_temperature = 0.5;
+    options.tile_elements = 1;
+    return [options] { return std::make_unique<StabilisedDistillation>(options); };
+  };
   return {
       {"InfoNCE", info_nce({})},
       {"InfoNCE, own group", info_nce({.candidates = Candidates::own_group}), GradientsTravel::no},
@@ -62,6 +69,10 @@ inline std::vector<ContrastiveCase> contrastive_cases() {
       {"CBB, own negatives", cbb({.negatives = NegativeScope::own}), GradientsTravel::no},
       {"CBB, own negatives, other positives",
        cbb({.negatives = NegativeScope::own, .other_positives = OtherPositives::included})},
+      {"stabilised distillation", stabilised({})},
+      {"stabilised distillation, released code", stabilised({.order = RewardOrder::released_code})},
+      {"stabilised distillation, duplicates masked", stabilised({.duplicates = Duplicates::masked})},
+      {"stabilised distillation, own group", stabilised({.candidates = Candidates::own_group}), GradientsTravel::no},
       {"Matryoshka CBB",
        [cbb] {
          return std::make_unique<Matryoshka>(cbb({})(), std::vector<int64_t>{2, 5});

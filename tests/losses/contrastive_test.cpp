@@ -51,6 +51,7 @@ TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
     pairs.query_hash = problem.query_hash;
     pairs.passage_hash = problem.passage_hash;
     pairs.passage_document = problem.passage_document;
+    pairs.teacher_scores = problem.teacher_scores;
     std::vector<float> emb(problem.queries.begin(), problem.queries.end()), d_emb;
     emb.insert(emb.end(), problem.passages.begin(), problem.passages.end());
     d_emb.resize(emb.size());
@@ -80,6 +81,7 @@ TEST(ContrastiveLosses, HoldOneTileOfScoresHoweverLargeTheBatch) {
       pairs.query_hash = problem.query_hash;
       pairs.passage_hash = problem.passage_hash;
       pairs.passage_document = problem.passage_document;
+      pairs.teacher_scores = problem.teacher_scores;
       std::vector<float> emb(problem.queries.begin(), problem.queries.end()), d_emb;
       emb.insert(emb.end(), problem.passages.begin(), problem.passages.end());
       d_emb.resize(emb.size());

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "launch/allocations.h"
+#include "losses/cosines.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/scored_texts.h"
+#include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
 namespace {
@@ -100,40 +102,66 @@ TEST(Cosent, GradientAgreesWithCentralDifferences) {
 }
 
 TEST(Cosent, TensorFormEqualsThePureFunctionWithAnExactGradient) {
-  ScoredTexts texts = random_texts(23, 1, 6);
+  LossProblem problem(23, 1, 6);
   Cosent loss({.temperature = 0.1});
-  const RankAnswer answer = evaluate_alone(loss, texts);
-  vector<double> d;
-  EXPECT_NEAR(answer.loss, sorted_form(own_scores(texts, true), texts.scores, 0.1, d), 1e-13);
-  const std::span<const double> gradient(answer.d_emb);
-  const auto value = [&] { return evaluate_alone(loss, texts).loss; };
-  expect_gradient("queries", texts.queries, gradient.first(texts.queries.size()), value, 5);
-  expect_gradient("passages", texts.passages, gradient.subspan(texts.queries.size()), value, 5);
+  const LossAnswer exact = answer_alone(loss, problem);
+  const Cosines all(problem.queries, problem.passages, 6, 6);
+  vector<double> cosines, d;
+  for (size_t i = 0; i < 23; ++i) cosines.push_back(all({i, all.passage(i)}));
+  EXPECT_NEAR(exact.loss, sorted_form(cosines, problem.scores, 0.1, d), 1e-13);
+  const auto value = [&] { return answer_alone(loss, problem).loss; };
+  expect_gradient("queries", problem.queries, exact.d_queries, value, 5);
+  expect_gradient("passages", problem.passages, exact.d_passages, value, 5);
 }
 
 TEST(Cosent, WeightScalesValueAndGradient) {
-  const ScoredTexts texts = random_texts(9, 1, 4);
+  const LossProblem problem(9, 1, 4);
   Cosent loss({.temperature = 0.1});
-  const RankAnswer once = evaluate_alone(loss, texts), quarter = evaluate_alone(loss, texts, DType::f64, 0.25);
-  EXPECT_NEAR(quarter.loss, once.loss / 4, 1e-15);
-  for (size_t i = 0; i < once.d_emb.size(); ++i) EXPECT_NEAR(quarter.d_emb[i], once.d_emb[i] / 4, 1e-14);
+  LossAnswer whole = answer_alone(loss, problem);
+  const LossAnswer quarter = answer_alone(loss, problem, DType::f64, "reference", 0.25);
+  EXPECT_NEAR(quarter.loss, whole.loss / 4, 1e-15);
+  for (double& v : whole.d_queries) v /= 4;
+  for (double& v : whole.d_passages) v /= 4;
+  EXPECT_LT(gradient_difference(quarter, whole), 1e-14);
 }
 
 TEST(Cosent, SinglePrecisionFollowsDouble) {
-  const ScoredTexts texts = random_texts(60, 1, 16);
+  const LossProblem problem(60, 1, 16);
   for (const double temperature : {0.05, 0.01}) {
     Cosent loss({.temperature = temperature});
-    const RankAnswer wide = evaluate_alone(loss, texts), narrow = evaluate_alone(loss, texts, DType::f32);
-    // A unit vector carries 6e-8, its cosine 1e-7, the temperature makes that 1e-7 / temperature of a logit.
+    const LossAnswer wide = answer_alone(loss, problem), narrow = answer_alone(loss, problem, DType::f32, "cpu");
+    // A unit vector carries 6e-8, its cosine 1e-7, the temperature makes that 1e-7 / temperature of a logit; the gradient has
+    // another factor 1 / temperature.
     EXPECT_NEAR(narrow.loss, wide.loss, 2e-7 / temperature);
-    for (size_t i = 0; i < wide.d_emb.size(); ++i) EXPECT_NEAR(narrow.d_emb[i], wide.d_emb[i], 2e-7 / temperature / temperature);
+    EXPECT_LT(gradient_difference(narrow, wide), 2e-7 / temperature / temperature);
   }
 }
 
-std::string refusal(const ScoredTexts& texts) {
+TEST(Cosent, AllocatesNothing) {
+  const auto backend = make_backend({.kind = "cpu"});
+  const auto self = make_self_comm();
+  Arena arena(size_t{1} << 28);
+  Exec ex{*backend, arena, Key{}, DType::f32};
+  vector<float> emb(2 * 100 * 8, 0.5f), d_emb(emb.size());
+  for (size_t i = 0; i < emb.size(); ++i) emb[i] = static_cast<float>(i * 7919 % 101) / 50 - 1;
+  const vector<double> scores = LossProblem(100, 1, 8).scores;
+  const vector<int64_t> rank_queries{100};
+  Pairs pairs;
+  pairs.queries = pairs.global_queries = 100;
+  pairs.rank_queries = rank_queries;
+  pairs.scores = scores;
+  Cosent loss({.temperature = 0.05});
+  const Tensor x = view(std::span(emb)).reshape({200, 8}), dx = view(std::span(d_emb)).reshape({200, 8});
+  loss.evaluate(ex, *self, x, pairs, 1, dx);
+  const uint64_t before = heap_allocations();
+  loss.evaluate(ex, *self, x, pairs, 1, dx);
+  EXPECT_EQ(heap_allocations(), before);
+}
+
+std::string refusal(const LossProblem& problem) {
   try {
     Cosent loss({.temperature = 0.05});
-    evaluate_alone(loss, texts);
+    answer_alone(loss, problem);
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::data);
     EXPECT_FALSE(error.remedy().empty());
@@ -143,15 +171,19 @@ std::string refusal(const ScoredTexts& texts) {
 }
 
 TEST(Cosent, RowsWithoutScoresAreAnErrorInTheData) {
-  ScoredTexts texts = random_texts(3, 1, 4);
-  EXPECT_EQ(refusal(texts), "accepted");
-  texts.scores[1] = std::nan("");
-  EXPECT_NE(refusal(texts).find("a gold score is nan"), std::string::npos);
+  LossProblem problem(3, 1, 4);
+  EXPECT_EQ(refusal(problem), "accepted");
+  problem.scores[1] = std::nan("");
+  EXPECT_EQ(refusal(problem), "a gold score is nan");
+  problem.scores = {};
+  EXPECT_EQ(refusal(problem), "cosent needs a gold score for each of 3 pairs, the rows give 0");
+}
 
-  const auto self = make_self_comm();
-  Cosent loss({.temperature = 0.05});
-  EXPECT_THROW(evaluate(loss, random_texts(3, 1, 4), *self, DType::f64, 1, [](Pairs& pairs) { pairs.scores = {}; }), Error);
-  EXPECT_THROW(evaluate_alone(loss, random_texts(3, 2, 4)), Error);  // two second texts
+TEST(Cosent, RefusesImpossibleSettingsAndPairsWithTwoSecondTexts) {
+  EXPECT_THROW(Cosent({.temperature = 0}), Error);
+  EXPECT_THROW(Cosent({.temperature = std::nan("")}), Error);
+  Cosent loss({});
+  EXPECT_THROW(answer_alone(loss, LossProblem(3, 2, 4)), Error);
 }
 
 }  // namespace

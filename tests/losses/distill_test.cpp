@@ -1,11 +1,13 @@
-// Distillation over a query's own group: hand-worked margins, tensor forms against the pure functions, exact gradients, refused data.
+// Distillation over a query's own group: hand-worked margins, tensor forms against pure functions, exact gradients, refused data.
 #include "losses/distill.h"
 
 #include <gtest/gtest.h>
 
+#include "launch/allocations.h"
+#include "losses/cosines.h"
 #include "losses/group_ce.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/scored_texts.h"
+#include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
 namespace {
@@ -33,68 +35,111 @@ TEST(MarginMse, AddsGradientsThatAgreeWithCentralDifferences) {
 }
 
 /// The loss's gradient against central differences of its own value in the raw vectors.
-void expect_exact_gradient(Loss& loss, ScoredTexts texts) {
-  const RankAnswer answer = evaluate_alone(loss, texts);
-  const std::span<const double> gradient(answer.d_emb);
-  const auto value = [&] { return evaluate_alone(loss, texts).loss; };
-  expect_gradient("queries", texts.queries, gradient.first(texts.queries.size()), value, 3);
-  expect_gradient("passages", texts.passages, gradient.subspan(texts.queries.size()), value, 7);
+void expect_exact_gradient(Loss& loss, LossProblem problem) {
+  const LossAnswer exact = answer_alone(loss, problem);
+  const auto value = [&] { return answer_alone(loss, problem).loss; };
+  expect_gradient("queries", problem.queries, exact.d_queries, value, 3);
+  expect_gradient("passages", problem.passages, exact.d_passages, value, 7);
+}
+
+/// [N*G] of every query with its own passages.
+vector<double> own_cosines(const LossProblem& problem) {
+  const Cosines all(problem.queries, problem.passages, problem.width, problem.width);
+  vector<double> out;
+  for (size_t j = 0; j < problem.teacher_scores.size(); ++j)
+    out.push_back(all({j / static_cast<size_t>(problem.group), all.passage(j)}));
+  return out;
+}
+vector<double> own_dot_products(const LossProblem& problem) {
+  const auto width = static_cast<size_t>(problem.width);
+  vector<double> out(problem.teacher_scores.size());
+  for (size_t j = 0; j < out.size(); ++j)
+    for (size_t e = 0; e < width; ++e)
+      out[j] += problem.queries[j / static_cast<size_t>(problem.group) * width + e] * problem.passages[j * width + e];
+  return out;
 }
 
 TEST(MarginMse, TensorFormEqualsThePureFunctionForBothSimilarities) {
-  const ScoredTexts texts = random_texts(7, 3, 5);
+  const LossProblem problem(7, 3, 5);
   for (const Similarity similarity : {Similarity::dot, Similarity::cosine}) {
     MarginMse loss({.similarity = similarity});
     vector<double> unused(21);
-    const double expected =
-        group_margin_mse(own_scores(texts, similarity == Similarity::cosine), texts.teacher_scores, 3, 1.0 / 7, unused);
-    EXPECT_NEAR(evaluate_alone(loss, texts).loss, expected, 1e-13 * expected);
-    expect_exact_gradient(loss, texts);
+    const double expected = group_margin_mse(similarity == Similarity::cosine ? own_cosines(problem) : own_dot_products(problem),
+                                             problem.teacher_scores, 3, 1.0 / 7, unused);
+    EXPECT_NEAR(answer_alone(loss, problem).loss, expected, 1e-13 * expected);
+    expect_exact_gradient(loss, problem);
   }
 }
 
 TEST(GroupDistillation, TensorFormEqualsThePureFunctionForBothForms) {
-  const ScoredTexts texts = random_texts(7, 4, 5);
-  vector<double> logits = own_scores(texts, true), unused(28);
+  const LossProblem problem(7, 4, 5);
+  vector<double> logits = own_cosines(problem), unused(28);
   for (double& z : logits) z /= 0.2;
-  const Teacher teacher{.scores = texts.teacher_scores, .temperature = 0.5};
+  const Teacher teacher{.scores = problem.teacher_scores, .temperature = 0.5};
   GroupDistillation divergence({.temperature = 0.2, .teacher_temperature = 0.5});
   GroupDistillation soft({.temperature = 0.2, .teacher_temperature = 0.5, .form = DistillationForm::soft_cross_entropy});
-  const RankAnswer kl = evaluate_alone(divergence, texts), ce = evaluate_alone(soft, texts);
+  const LossAnswer kl = answer_alone(divergence, problem), ce = answer_alone(soft, problem);
   EXPECT_NEAR(kl.loss, group_kl_divergence(logits, teacher, 4, 1.0 / 7, unused), 1e-13);
   EXPECT_NEAR(ce.loss, group_soft_cross_entropy(logits, teacher, 4, 1.0 / 7, unused), 1e-13);
   EXPECT_GT(ce.loss, kl.loss);
-  EXPECT_EQ(ce.d_emb, kl.d_emb);
-  expect_exact_gradient(divergence, texts);
+  EXPECT_EQ(gradient_difference(ce, kl), 0);
+  expect_exact_gradient(divergence, problem);
 }
 
 TEST(GroupDistillation, WeightScalesValueAndGradient) {
-  const ScoredTexts texts = random_texts(5, 3, 4);
+  const LossProblem problem(5, 3, 4);
   GroupDistillation distillation({.temperature = 0.1});
   MarginMse margins({});
   for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
-    const RankAnswer once = evaluate_alone(*loss, texts), quarter = evaluate_alone(*loss, texts, DType::f64, 0.25);
-    EXPECT_NEAR(quarter.loss, once.loss / 4, 1e-14);
-    for (size_t i = 0; i < once.d_emb.size(); ++i) EXPECT_NEAR(quarter.d_emb[i], once.d_emb[i] / 4, 1e-14);
+    LossAnswer whole = answer_alone(*loss, problem);
+    const LossAnswer quarter = answer_alone(*loss, problem, DType::f64, "reference", 0.25);
+    EXPECT_NEAR(quarter.loss, whole.loss / 4, 1e-14);
+    for (double& v : whole.d_queries) v /= 4;
+    for (double& v : whole.d_passages) v /= 4;
+    EXPECT_LT(gradient_difference(quarter, whole), 1e-14);
   }
 }
 
 TEST(GroupDistillation, SinglePrecisionFollowsDouble) {
-  const ScoredTexts texts = random_texts(40, 4, 16);
+  const LossProblem problem(40, 4, 16);
   GroupDistillation distillation({.temperature = 0.05});
   MarginMse margins({});
   for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
-    const RankAnswer wide = evaluate_alone(*loss, texts), narrow = evaluate_alone(*loss, texts, DType::f32);
+    const LossAnswer wide = answer_alone(*loss, problem), narrow = answer_alone(*loss, problem, DType::f32, "cpu");
     // A unit vector carries 6e-8; the temperature makes that 4e-6 of a logit. Dot products of 16 terms of order 1: 1e-6.
     EXPECT_NEAR(narrow.loss, wide.loss, 4e-6 * wide.loss);
-    for (size_t i = 0; i < wide.d_emb.size(); ++i) EXPECT_NEAR(narrow.d_emb[i], wide.d_emb[i], 1e-5);
+    EXPECT_LT(gradient_difference(narrow, wide), 1e-5);
   }
 }
 
-std::string refusal(Loss& loss, int64_t group, EditPairs edit) {
+TEST(GroupDistillation, AllocatesNothing) {
+  const auto backend = make_backend({.kind = "cpu"});
   const auto self = make_self_comm();
+  Arena arena(size_t{1} << 28);
+  Exec ex{*backend, arena, Key{}, DType::f32};
+  const LossProblem problem(20, 4, 8);
+  vector<float> emb(problem.queries.begin(), problem.queries.end()), d_emb(20 * 5 * 8);
+  emb.insert(emb.end(), problem.passages.begin(), problem.passages.end());
+  const vector<int64_t> rank_queries{20};
+  Pairs pairs;
+  pairs.queries = pairs.global_queries = 20;
+  pairs.group = 4;
+  pairs.rank_queries = rank_queries;
+  pairs.teacher_scores = problem.teacher_scores;
+  GroupDistillation distillation({.temperature = 0.1});
+  MarginMse margins({});
+  const Tensor x = view(std::span(emb)).reshape({100, 8}), dx = view(std::span(d_emb)).reshape({100, 8});
+  for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
+    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    const uint64_t before = heap_allocations();
+    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    EXPECT_EQ(heap_allocations(), before);
+  }
+}
+
+std::string refusal(Loss& loss, const LossProblem& problem) {
   try {
-    evaluate(loss, random_texts(3, group, 4), *self, DType::f64, 1, edit);
+    answer_alone(loss, problem);
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::data);
     EXPECT_FALSE(error.remedy().empty());
@@ -106,12 +151,18 @@ std::string refusal(Loss& loss, int64_t group, EditPairs edit) {
 TEST(GroupDistillation, RowsWithoutTeacherScoresOrNegativesAreErrorsInTheData) {
   GroupDistillation distillation({});
   MarginMse margins({});
-  const EditPairs without_teacher = [](Pairs& pairs) { pairs.teacher_scores = {}; };
-  EXPECT_EQ(refusal(distillation, 2, without_teacher), "distillation needs a teacher score for each of 6 passages, the rows give 0");
-  EXPECT_EQ(refusal(margins, 2, without_teacher), "margin mse needs a teacher score for each of 6 passages, the rows give 0");
-  EXPECT_EQ(refusal(margins, 1, as_they_are), "margin mse compares a positive with negatives, the rows have none");
-  static const vector<double> broken{0, 1, 2, INFINITY, 4, 5};
-  EXPECT_EQ(refusal(distillation, 2, [](Pairs& pairs) { pairs.teacher_scores = broken; }), "a teacher score is inf");
+  LossProblem problem(3, 2, 4);
+  problem.teacher_scores[3] = INFINITY;
+  EXPECT_EQ(refusal(distillation, problem), "a teacher score is inf");
+  problem.teacher_scores = {};
+  EXPECT_EQ(refusal(distillation, problem), "distillation needs a teacher score for each of 6 passages, the rows give 0");
+  EXPECT_EQ(refusal(margins, problem), "margin mse needs a teacher score for each of 6 passages, the rows give 0");
+  EXPECT_EQ(refusal(margins, LossProblem(3, 1, 4)), "margin mse compares a positive with negatives, the rows have none");
+}
+
+TEST(GroupDistillation, RefusesImpossibleSettings) {
+  EXPECT_THROW(GroupDistillation({.temperature = 0}), Error);
+  EXPECT_THROW(GroupDistillation({.teacher_temperature = -1}), Error);
 }
 
 }  // namespace

@@ -39,11 +39,14 @@ TEST(GroupDistillation, ATeacherThatAgreesHasNoDivergenceAndNoGradient) {
 
 TEST(GroupLosses, GradientsAgreeWithCentralDifferencesAndAreAdded) {
   using Loss = double (*)(const vector<double>&, vector<double>&);
-  const Loss losses[] = {
-      [](const vector<double>& s, vector<double>& d) { return group_cross_entropy(s, 3, 0.7, d); },
-      [](const vector<double>& s, vector<double>& d) { return group_binary_cross_entropy(s, 3, 0.7, d); },
-      [](const vector<double>& s, vector<double>& d) { return group_soft_cross_entropy(s, {rewards, 0.5}, 3, 0.7, d); },
-      [](const vector<double>& s, vector<double>& d) { return group_kl_divergence(s, {rewards, 0.5}, 3, 0.7, d); }};
+  const Loss losses[] = {[](const vector<double>& s, vector<double>& d) { return group_cross_entropy(s, 3, 0.7, d); },
+                         [](const vector<double>& s, vector<double>& d) { return group_binary_cross_entropy(s, 3, 0.7, d); },
+                         [](const vector<double>& s, vector<double>& d) {
+                           return group_soft_cross_entropy(s, {rewards, 0.5}, 3, 0.7, d);
+                         },
+                         [](const vector<double>& s, vector<double>& d) {
+                           return group_kl_divergence(s, {rewards, 0.5}, 3, 0.7, d);
+                         }};
   for (const Loss loss : losses) {
     vector<double> scores = own_logits, d(6, 1.0);
     loss(scores, d);

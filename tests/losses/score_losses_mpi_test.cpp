@@ -1,92 +1,95 @@
 // Losses of gold and teacher scores over ranks: shares add up to the one-process loss, every rank's gradient is its part of the
-// one-process gradient, and a wrong exchange fails the same comparison.
+// one-process gradient, and a wrong exchange or count fails the same comparison. Stabilised distillation is among the
+// contrastive cases.
 #include <gtest/gtest.h>
 
 #include "losses/cosent.h"
 #include "losses/distill.h"
-#include "losses/stabilised_distill.h"
-#include "tests/support/detached_comm.h"
+#include "tests/support/loss_problem.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/partial_gather_comm.h"
-#include "tests/support/scored_texts.h"
 
 namespace lodestone::test {
 namespace {
 
-Deviation deviation(Loss& loss, const ScoredTexts& texts, Communicator& exchange, EditPairs edit = as_they_are) {
-  return compare_over_ranks(evaluate(loss, texts, exchange, DType::f64, 1, edit), evaluate_alone(loss, texts), texts, world_comm());
-}
-
 void expect_independence(Loss& loss, std::initializer_list<int64_t> groups) {
+  Communicator& world = world_comm();
   for (const int64_t n : {1, 3, 7, 12}) {  // fewer queries than ranks, uneven, even
     for (const int64_t group : groups) {
-      const ScoredTexts texts = random_texts(n, group, 5, static_cast<uint32_t>(n));
-      const Deviation d = deviation(loss, texts, world_comm());
-      EXPECT_LT(d.loss, 1e-12) << n << " queries of group " << group;
-      EXPECT_LT(d.gradient, 1e-13) << n << " queries of group " << group;
-      const RankAnswer narrow = evaluate(loss, texts, world_comm(), DType::f32), whole = evaluate_alone(loss, texts, DType::f32);
-      const Deviation f32 = compare_over_ranks(narrow, whole, texts, world_comm());
-      EXPECT_LE(f32.loss, 2e-6 * whole.loss) << n << " queries of group " << group;
-      EXPECT_LT(f32.gradient, 2e-6) << n << " queries of group " << group;
+      const LossProblem problem(n, group, 5, static_cast<uint32_t>(n));
+      const LossAnswer expected = answer_alone(loss, problem), expected_f32 = answer_alone(loss, problem, DType::f32);
+      for (const std::vector<int64_t>& split : row_splits(n, world.size())) {
+        const LossAnswer got = answer(loss, problem, split, world, world);
+        EXPECT_NEAR(got.loss, expected.loss, 1e-12) << n << " queries of group " << group;
+        EXPECT_LT(gradient_difference(got, expected), 1e-13) << n << " queries of group " << group;
+        const LossAnswer f32 = answer(loss, problem, split, world, world, DType::f32);
+        EXPECT_NEAR(f32.loss, expected_f32.loss, 2e-6 * expected_f32.loss) << n << " queries of group " << group;
+        EXPECT_LT(gradient_difference(f32, expected_f32), 2e-6) << n << " queries of group " << group;
+      }
     }
   }
 }
 
-TEST(CosentOverRanks, LossAndGradientAreIndependentOfRankCount) {
+TEST(CosentOverRanks, LossAndGradientAreIndependentOfRankCountAndSplit) {
   Cosent loss({.temperature = 0.2});
   expect_independence(loss, {1});
 }
 
 TEST(CosentOverRanks, PairsOfOneRankOnlyFailTheSameComparison) {
-  if (world_comm().size() == 1) GTEST_SKIP() << "one rank has nothing to miss";
-  PartialGatherComm partial(world_comm());
+  Communicator& world = world_comm();
+  if (world.size() == 1) GTEST_SKIP() << "one rank has nothing to miss";
+  PartialGatherComm partial(world);
   Cosent loss({.temperature = 0.2});
-  const Deviation d = deviation(loss, random_texts(12, 1, 5), partial);
-  EXPECT_GT(d.loss, 1e-3);
-  EXPECT_GT(d.gradient, 1e-3);
+  const LossProblem problem(12, 1, 5);
+  const LossAnswer expected = answer_alone(loss, problem),
+                   got = answer(loss, problem, row_splits(12, world.size())[0], world, partial);
+  EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3);
+  EXPECT_GT(gradient_difference(got, expected), 1e-3);
 }
 
 TEST(CosentOverRanks, EqualGoldScoresGiveNoLossAndNoGradient) {
-  ScoredTexts texts = random_texts(7, 1, 5);
-  std::fill(texts.scores.begin(), texts.scores.end(), 0.5);
+  LossProblem problem(7, 1, 5);
+  std::fill(problem.scores.begin(), problem.scores.end(), 0.5);
   Cosent loss({.temperature = 0.2});
-  const RankAnswer mine = evaluate(loss, texts, world_comm());
-  EXPECT_EQ(mine.loss, 0);
-  for (const double d : mine.d_emb) EXPECT_EQ(d, 0);
+  const LossAnswer got = answer(loss, problem, row_splits(7, world_comm().size())[0], world_comm(), world_comm());
+  EXPECT_EQ(got.loss, 0);
+  for (const double d : got.d_queries) EXPECT_EQ(d, 0);
+  for (const double d : got.d_passages) EXPECT_EQ(d, 0);
 }
 
-TEST(StabilisedOverRanks, LossAndGradientAreIndependentOfRankCount) {
-  for (const RewardOrder order : {RewardOrder::full_sort, RewardOrder::released_code}) {
-    StabilisedDistillation loss({.temperature = 0.2, .teacher_temperature = 0.5, .order = order});
-    expect_independence(loss, {1, 4});
-  }
-}
-
-TEST(StabilisedOverRanks, DetachedGatherFailsTheSameComparison) {
-  if (world_comm().size() == 1) GTEST_SKIP() << "one rank has nothing to detach";
-  DetachedComm detached(world_comm());
-  StabilisedDistillation loss({.temperature = 0.2});
-  const Deviation d = deviation(loss, random_texts(7, 3, 5), detached);
-  EXPECT_LT(d.loss, 1e-12);     // the value is right,
-  EXPECT_GT(d.gradient, 1e-3);  // the gradient is not
-}
-
-TEST(GroupDistillationOverRanks, LossAndGradientAreIndependentOfRankCount) {
+TEST(GroupDistillationOverRanks, LossAndGradientAreIndependentOfRankCountAndSplit) {
   GroupDistillation distillation({.temperature = 0.2});
   MarginMse margins({});
   expect_independence(distillation, {2, 4});
   expect_independence(margins, {2, 4});
 }
 
+/// A wrong loss on purpose: divided by this rank's number of queries instead of the global one.
+class DividedByOwnCount final : public Loss {
+ public:
+  explicit DividedByOwnCount(Loss& inner) : inner_(inner) {}
+  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override {
+    Pairs own = pairs;
+    own.global_queries = pairs.queries;
+    return inner_.evaluate(ex, group, emb, own, weight, d_emb);
+  }
+
+ private:
+  Loss& inner_;
+};
+
 TEST(GroupDistillationOverRanks, DividingByTheRanksOwnCountFailsTheSameComparison) {
-  if (world_comm().size() == 1) GTEST_SKIP() << "one rank has all rows";
+  Communicator& world = world_comm();
+  if (world.size() == 1) GTEST_SKIP() << "one rank has all rows";
   GroupDistillation distillation({.temperature = 0.2});
   MarginMse margins({});
+  const LossProblem problem(8, 3, 5);
   for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
-    const Deviation d =
-        deviation(*loss, random_texts(8, 3, 5), world_comm(), [](Pairs& pairs) { pairs.global_queries = pairs.queries; });
-    EXPECT_GT(d.loss, 1e-3);
-    EXPECT_GT(d.gradient, 1e-3);
+    DividedByOwnCount wrong(*loss);
+    const LossAnswer expected = answer_alone(*loss, problem),
+                     got = answer(wrong, problem, row_splits(8, world.size())[0], world, world);
+    EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3);
+    EXPECT_GT(gradient_difference(got, expected), 1e-3);
   }
 }
 

@@ -8,8 +8,9 @@
 #include <limits>
 #include <numeric>
 
+#include "losses/cosines.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/scored_texts.h"
+#include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
 namespace {
@@ -62,7 +63,8 @@ TEST(StabilisedDistillation, GoldenValuesAndTheirParts) {
   const Answer mild = pure(golden_logits, golden_rewards, 3, 1), sharp = pure(golden_logits, golden_rewards, 3, 0.1);
   EXPECT_NEAR(mild.loss, 0.9658225724, 5e-11);
   EXPECT_NEAR(sharp.loss, 0.8297162865, 5e-11);
-  const vector<double> mild_terms{0.4586769245, 0.2823545285, 0.2247911193}, sharp_terms{0.8258794905, 0.0037218139, 0.0001149821};
+  const vector<double> mild_terms{0.4586769245, 0.2823545285, 0.2247911193},
+      sharp_terms{0.8258794905, 0.0037218139, 0.0001149821};
   for (size_t k = 0; k < 3; ++k) {
     EXPECT_NEAR(mild.terms[k], mild_terms[k], 5e-11);
     EXPECT_NEAR(sharp.terms[k], sharp_terms[k], 5e-11);
@@ -130,91 +132,90 @@ TEST(StabilisedDistillation, LogitsOfTwoHundredAreFinite) {
 }
 
 /// cosine / temperature of every query with every passage, [N,N*G].
-vector<double> all_logits(const ScoredTexts& t, double temperature) {
+vector<double> all_logits(const LossProblem& problem, double temperature) {
+  const Cosines all(problem.queries, problem.passages, problem.width, problem.width);
   vector<double> out;
-  for (int64_t i = 0; i < t.n; ++i) {
-    ScoredTexts row{1, t.n * t.group, t.width, {}, t.passages, {}, {}};
-    row.queries.assign(t.queries.begin() + i * t.width, t.queries.begin() + (i + 1) * t.width);
-    for (const double c : own_scores(row, true)) out.push_back(c / temperature);
-  }
+  for (size_t i = 0; i < all.queries(); ++i)
+    for (size_t j = 0; j < all.passages(); ++j) out.push_back(all({i, all.passage(j)}) / temperature);
   return out;
 }
 
 TEST(StabilisedDistillation, TensorFormEqualsThePureFunctionForBothOrdersAndAnyTiling) {
-  const ScoredTexts texts = random_texts(150, 3, 9);  // 150 rows are three tiles when a tile is as small as it may be
+  const LossProblem problem(150, 3, 9);  // 150 rows are three tiles when a tile is as small as it may be
   for (const RewardOrder order : {RewardOrder::full_sort, RewardOrder::released_code}) {
-    const double expected = pure(all_logits(texts, 0.1), texts.teacher_scores, 3, 0.5, order).loss;
-    vector<double> d_first;
-    for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
-      StabilisedDistillation loss(
-          {.temperature = 0.1, .teacher_temperature = 0.5, .order = order, .tile_elements = tile_elements});
-      const RankAnswer answer = evaluate_alone(loss, texts);
-      EXPECT_NEAR(answer.loss, expected, 1e-13 * expected);
-      if (d_first.empty()) d_first = answer.d_emb;
-      for (size_t i = 0; i < d_first.size(); ++i) ASSERT_NEAR(answer.d_emb[i], d_first[i], 1e-14);
-    }
+    const double expected = pure(all_logits(problem, 0.1), problem.teacher_scores, 3, 0.5, order).loss;
+    StabilisedOptions options{.temperature = 0.1, .teacher_temperature = 0.5, .order = order};
+    StabilisedDistillation one_tile(options);
+    options.tile_elements = 1;
+    StabilisedDistillation three_tiles(options);
+    const LossAnswer whole = answer_alone(one_tile, problem), tiled = answer_alone(three_tiles, problem);
+    EXPECT_NEAR(whole.loss, expected, 1e-13 * expected);
+    EXPECT_NEAR(tiled.loss, expected, 1e-13 * expected);
+    EXPECT_LT(gradient_difference(tiled, whole), 1e-14);
   }
 }
 
-TEST(StabilisedDistillation, TensorFormHasAnExactGradientForEveryCandidateSet) {
-  for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
-    ScoredTexts texts = random_texts(6, 3, 5);
-    StabilisedDistillation loss({.temperature = 0.2, .teacher_temperature = 0.5, .candidates = candidates});
-    const RankAnswer answer = evaluate_alone(loss, texts);
-    const std::span<const double> gradient(answer.d_emb);
-    const auto value = [&] { return evaluate_alone(loss, texts).loss; };
-    expect_gradient("queries", texts.queries, gradient.first(texts.queries.size()), value);
-    expect_gradient("passages", texts.passages, gradient.subspan(texts.queries.size()), value);
-  }
+TEST(StabilisedDistillation, MasksFalseNegativesAmongOtherQueriesPassagesOnly) {
+  LossProblem problem(12, 3, 5);
+  problem.plant_duplicates();
+  const TextHashes hashes{problem.query_hash, problem.passage_hash, problem.passage_document};
+  vector<double> logits = all_logits(problem, 0.2);
+  int64_t masked = 0;
+  for (int64_t i = 0; i < 12; ++i)
+    for (int64_t j = 0; j < 36; ++j)
+      if (j / 3 != i && is_false_negative(hashes, 3, i, j)) {
+        logits[static_cast<size_t>(36 * i + j)] = -std::numeric_limits<double>::infinity();
+        ++masked;
+      }
+  EXPECT_GT(masked, 0);
+  StabilisedDistillation loss({.temperature = 0.2, .duplicates = Duplicates::masked});
+  const LossAnswer got = answer_alone(loss, problem);
+  EXPECT_NEAR(got.loss, pure(logits, problem.teacher_scores, 3).loss, 1e-13);
+  EXPECT_EQ(got.masked, masked);
 }
 
 TEST(StabilisedDistillation, WithoutInBatchNegativesOnlyTheOwnGroupCompetes) {
-  const ScoredTexts texts = random_texts(6, 3, 5);
+  LossProblem problem(6, 3, 5);
   StabilisedDistillation shared({.temperature = 0.2}), own({.temperature = 0.2, .candidates = Candidates::own_group});
-  const auto self = make_self_comm();
-  const RankAnswer said = evaluate(shared, texts, *self, DType::f64, 1, [](Pairs& pairs) { pairs.in_batch_negatives = false; });
-  const RankAnswer expected = evaluate_alone(own, texts);
-  EXPECT_EQ(said.loss, expected.loss);
-  EXPECT_EQ(said.d_emb, expected.d_emb);
-  EXPECT_LT(said.loss, evaluate_alone(shared, texts).loss);
+  const LossAnswer expected = answer_alone(own, problem), with_others = answer_alone(shared, problem);
+  problem.in_batch_negatives = false;
+  const LossAnswer got = answer_alone(shared, problem);
+  EXPECT_EQ(got.loss, expected.loss);
+  EXPECT_EQ(gradient_difference(got, expected), 0);
+  EXPECT_LT(got.loss, with_others.loss);
   // One query alone has no others either.
-  const ScoredTexts single = random_texts(1, 3, 5);
-  EXPECT_NEAR(evaluate_alone(shared, single).loss, evaluate_alone(own, single).loss, 1e-14);
-}
-
-TEST(StabilisedDistillation, WeightScalesValueAndGradient) {
-  const ScoredTexts texts = random_texts(6, 3, 5);
-  for (const Candidates candidates : {Candidates::all_ranks, Candidates::own_group}) {
-    StabilisedDistillation loss({.temperature = 0.2, .candidates = candidates});
-    const RankAnswer once = evaluate_alone(loss, texts), quarter = evaluate_alone(loss, texts, DType::f64, 0.25);
-    EXPECT_NEAR(quarter.loss, once.loss / 4, 1e-15);
-    for (size_t i = 0; i < once.d_emb.size(); ++i) EXPECT_NEAR(quarter.d_emb[i], once.d_emb[i] / 4, 1e-15);
-  }
+  const LossProblem single(1, 3, 5);
+  EXPECT_NEAR(answer_alone(shared, single).loss, answer_alone(own, single).loss, 1e-14);
 }
 
 TEST(StabilisedDistillation, SinglePrecisionFollowsDoubleAtASmallTemperature) {
-  const ScoredTexts texts = random_texts(40, 4, 16);
+  const LossProblem problem(40, 4, 16);
   StabilisedDistillation loss({.temperature = 0.01});
-  const RankAnswer wide = evaluate_alone(loss, texts);
-  const auto self = make_self_comm();
+  const LossAnswer wide = answer_alone(loss, problem);
   for (const char* backend : {"reference", "cpu"}) {
-    const RankAnswer narrow = evaluate(loss, texts, *self, DType::f32, 1, as_they_are, backend);
+    const LossAnswer narrow = answer_alone(loss, problem, DType::f32, backend);
     // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
     EXPECT_NEAR(narrow.loss, wide.loss, 1e-5 * wide.loss);
-    for (size_t i = 0; i < wide.d_emb.size(); ++i) EXPECT_NEAR(narrow.d_emb[i], wide.d_emb[i], 2e-5);
+    EXPECT_LT(gradient_difference(narrow, wide), 2e-5);
   }
 }
 
 TEST(StabilisedDistillation, RowsWithoutTeacherScoresAreAnErrorInTheData) {
-  const auto self = make_self_comm();
+  LossProblem problem(3, 2, 4);
+  problem.teacher_scores = {};
   StabilisedDistillation loss({});
   try {
-    evaluate(loss, random_texts(3, 2, 4), *self, DType::f64, 1, [](Pairs& pairs) { pairs.teacher_scores = {}; });
+    answer_alone(loss, problem);
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::data);
     EXPECT_STREQ(error.what(), "stabilised distillation needs a teacher score for each of 6 passages, the rows give 0");
   }
+}
+
+TEST(StabilisedDistillation, RefusesImpossibleSettings) {
+  EXPECT_THROW(StabilisedDistillation({.temperature = 0}), Error);
+  EXPECT_THROW(StabilisedDistillation({.teacher_temperature = 0}), Error);
 }
 
 }  // namespace

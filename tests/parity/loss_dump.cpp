@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
     auto answers = nlohmann::json::object();
     const auto file = nlohmann::json::parse(std::ifstream(argv[1]));
     for (const auto& c : file.at("cases")) {
-      const test::RankAnswer answer = test::evaluate_alone(*test::make_loss_of(c), test::texts_of(c));
-      answers[c.at("name").get<std::string>()] = {{"loss", answer.loss}, {"gradient", answer.d_emb}};
+      const test::LossAnswer answer = test::answer_alone(*test::make_loss_of(c), test::problem_of(c));
+      answers[c.at("name").get<std::string>()] = {{"loss", answer.loss}, {"gradient", test::whole_gradient(answer)}};
     }
     std::cout << answers << '\n';
   } catch (const std::exception& e) {

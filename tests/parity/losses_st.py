@@ -2,7 +2,7 @@
 
 Used by loss_parity.py and make_losses_golden.py. A case is a dictionary that tests/support/loss_cases.h reads: loss, options,
 n queries with `group` passages each (query-major, the positive first) of `width` components, gold and teacher scores.
-Three of the definitions differ by a factor, which is taken out here: sentence-transformers sums over Matryoshka's dims where
+Two of the definitions differ by a factor, which is taken out here: sentence-transformers sums over Matryoshka's dims where
 Lodestone averages, and multiplies the KL divergence by the square of the student's temperature.
 """
 import torch

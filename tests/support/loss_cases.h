@@ -10,7 +10,7 @@
 #include "losses/gte.h"
 #include "losses/info_nce.h"
 #include "losses/matryoshka.h"
-#include "tests/support/scored_texts.h"
+#include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
 
@@ -26,8 +26,8 @@ inline std::unique_ptr<Loss> make_case_loss(const nlohmann::json& c) {
         GteOptions{.temperature = number("temperature"), .positive_rivals = PositiveRivals::all_passages});
   if (name == "cosent") return std::make_unique<Cosent>(CosentOptions{.temperature = number("temperature")});
   if (name == "kl_divergence")
-    return std::make_unique<GroupDistillation>(GroupDistillationOptions{
-        .temperature = number("temperature"), .teacher_temperature = number("teacher_temperature")});
+    return std::make_unique<GroupDistillation>(
+        GroupDistillationOptions{.temperature = number("temperature"), .teacher_temperature = number("teacher_temperature")});
   if (name == "margin_mse")
     return std::make_unique<MarginMse>(
         MarginMseOptions{.similarity = options.at("similarity") == "dot" ? Similarity::dot : Similarity::cosine});
@@ -42,10 +42,25 @@ inline std::unique_ptr<Loss> make_loss_of(const nlohmann::json& c) {
   return std::make_unique<Matryoshka>(std::move(loss), c.at("matryoshka_dims").get<std::vector<int64_t>>());
 }
 
-inline ScoredTexts texts_of(const nlohmann::json& c) {
-  const auto numbers = [&](const char* key) { return c.at(key).get<std::vector<double>>(); };
-  return {c.at("n"),          c.at("group"),     c.at("width"),
-          numbers("queries"), numbers("passages"), numbers("scores"), numbers("teacher_scores")};
+inline LossProblem problem_of(const nlohmann::json& c) {
+  LossProblem problem(c.at("n"), c.at("group"), c.at("width"));
+  const auto set = [&](const char* key, std::vector<double>& numbers) {
+    const size_t count = numbers.size();
+    numbers = c.at(key).get<std::vector<double>>();
+    LODE_CHECK(numbers.size() == count, "case ", c.at("name"), " has ", numbers.size(), " ", key, " instead of ", count);
+  };
+  set("queries", problem.queries);
+  set("passages", problem.passages);
+  set("scores", problem.scores);
+  set("teacher_scores", problem.teacher_scores);
+  return problem;
+}
+
+/// Queries first, then passages.
+inline std::vector<double> whole_gradient(const LossAnswer& answer) {
+  std::vector<double> all = answer.d_queries;
+  all.insert(all.end(), answer.d_passages.begin(), answer.d_passages.end());
+  return all;
 }
 
 }  // namespace lodestone::test

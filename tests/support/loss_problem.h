@@ -25,6 +25,13 @@ struct LossProblem {
     std::iota(query_hash.begin(), query_hash.end(), uint64_t{1});
     std::iota(passage_hash.begin(), passage_hash.end(), uint64_t{1} << 63);
     passage_document = passage_hash;
+    const auto coarse = [&](int64_t count) {
+      std::vector<double> x(static_cast<size_t>(count));
+      for (double& v : x) v = std::round(4 * normal(random)) / 4;
+      return x;
+    };
+    scores = coarse(n);
+    teacher_scores = coarse(n * group);
   }
   /// Hashes from a few values: duplicates of every kind.
   void plant_duplicates(uint32_t seed = 3) {
@@ -36,7 +43,7 @@ struct LossProblem {
   int64_t n, group, width;
   std::vector<double> queries, passages;
   std::vector<uint64_t> query_hash, passage_hash, passage_document;
-  std::vector<double> scores, teacher_scores;  // [N], [N*G]; may be filled
+  std::vector<double> scores, teacher_scores;  // [N], [N*G] with many equal ones
   bool in_batch_negatives = true;
 };
 
