@@ -70,11 +70,25 @@ RerankerFolder read_reranker_folder(const fs::path& folder) {
   return model;
 }
 
+namespace {
+
+/// What CrossEncoder cuts a pair at stands in the tokenizer's file.
+void set_max_length(const fs::path& file, int64_t tokens) {
+  OrderedJson json = OrderedJson::object();
+  if (path_exists(file)) json = OrderedJson::parse(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint));
+  json["model_max_length"] = tokens;
+  fs::remove(file);
+  write_json(file, json);
+}
+
+}  // namespace
+
 void write_reranker_folder(const fs::path& path, const RerankerFolder& model, const ParamStore& params, const fs::path& source,
                            const ModelCard& card, IfExists if_exists) {
   write_folder(path, if_exists, [&](const fs::path& folder) {
     write_json(folder / "config.json", reranker_config(model));
     write_tokenizer_files(source, folder);
+    set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
     F32Tensors tensors;
     for (const Param& p : params.layout().params())
       tensors.add(p.name.starts_with("classifier.") ? p.name : "bert." + p.name, params.master(p));

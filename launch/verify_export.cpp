@@ -40,6 +40,11 @@ double require_equal(const std::filesystem::path& path, const char* what, double
       .at("file", path.string());
 }
 
+/// to = the values of the same names, which may be fewer than `from` has (an encoder without what it was pre-trained with).
+void copy_by_name(const ParamStore& from, ParamStore& to, Backend& backend) {
+  for (const Param& p : to.layout().params()) backend.cast(from.master(from.layout().find(p.name)), to.master(p));
+}
+
 }  // namespace
 
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
@@ -47,7 +52,7 @@ double export_verified(const std::filesystem::path& path, const LiveModel& live,
   write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
 
   ParamStore params(embedder_layout(live.folder.config), DType::f32);
-  backend.cast(live.params.masters(), params.masters());
+  copy_by_name(live.params, params, backend);
   const Encoder encoder(live.folder.config, params);
   const EmbedOptions options{.max_length = live.folder.max_seq_length};
   TextEmbedder embedder(encoder, live.tokenizer, options);
@@ -66,7 +71,7 @@ double export_verified(const std::filesystem::path& path, const LiveReranker& li
   write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
 
   ParamStore params(reranker_layout(live.folder.config), DType::f32);
-  backend.cast(live.params.masters(), params.masters());
+  copy_by_name(live.params, params, backend);
   const Reranker reranker(live.folder.config, params);
   PairScorer scorer(reranker, live.tokenizer, halves(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
   Arena arena;

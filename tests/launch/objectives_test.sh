@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Every objective from packing to an exported folder on a tiny model: tasks in one step, grouped and colocated; mined negatives and
+# their resume; RetroMAE and the encoder it leaves; a reranker.
+#   objectives_test.sh BINARY SOURCE_DIR
+set -uo pipefail
+lodestone=$1
+. "$2/tests/support/tiny_run.sh"
+
+python3 - <<'PY'
+import json, random
+random.seed(11)
+words = [w for w in open("vocab/vocab.txt").read().split() if len(w) > 2 and not w.startswith(("##", "["))]
+def text(n): return " ".join(random.sample(words, n))
+def triple(i):
+    topic = text(4)
+    return {"query": topic, "pos": [topic + " " + text(3)], "neg": [text(2) + " " + topic.split()[k % 4] + " " + text(2) for k in range(24)], "source": "ab"[i % 2]}
+def pair(i):
+    a = random.sample(words, 8); k = random.randint(0, 8)
+    return {"sentence1": " ".join(a), "sentence2": " ".join(a[:k] + random.sample(words, 8 - k)), "score": k / 8}
+def write(name, rows): open(name, "w").write("".join(json.dumps(r) + "\n" for r in rows))
+write("triples.jsonl", [triple(i) for i in range(120)])
+write("pairs.jsonl", [pair(i) for i in range(200)])
+write("texts.jsonl", [{"text": text(random.randint(3, 14))} for _ in range(200)])
+PY
+for name in triples pairs texts; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "packed-$name" "$name.jsonl"; done
+
+# ---- two tasks in every step, in both layouts -----------------------------------------------------------------------------
+cat > tasks.yaml <<'YAML'
+model: {config: config.json, vocab: vocab, pooling: mean, dropout: 0.1, head: 24}
+data: {query_max_len: 24, passage_max_len: 24}
+schedule: {mix: joint, groups: 1}
+tasks:
+  retrieval:
+    global_batch: 6
+    ranks: 2
+    data: {train: packed-triples, heldout: packed-triples, train_group_size: 5, select_negative: window}
+    loss: {name: cbb, temperature: 0.05, mrl_dims: [8, 24]}
+    mining: {negatives: 4, every: 3}
+  sts:
+    global_batch: 16
+    ranks: 1
+    weight: 0.8
+    data: {train: packed-pairs, heldout: packed-pairs}
+    loss: {name: cosent, mrl_dims: [8, 24]}
+train: {output_dir: run, steps: 8, precision: f64, threads: 1, chunk_tokens: 200, logging_steps: 1, save_steps: 4, eval_steps: 4, eval_rows: 60}
+optim: {learning_rate: 2e-3, zero: true, loss_scale: dynamic}
+YAML
+expect "colocated on 1 rank" 0 "$lodestone" train tasks.yaml train.output_dir=colocated
+expect "grouped on 3 ranks" 0 mpi 3 "$lodestone" train tasks.yaml train.output_dir=grouped schedule.layout=grouped
+expect "grouped on 4 ranks, one left over" 0 mpi 4 "$lodestone" train tasks.yaml train.output_dir=leftover schedule.layout=grouped
+expect "grouped needs ranks for a group" 2 mpi 2 "$lodestone" train tasks.yaml train.output_dir=few schedule.layout=grouped
+says "colocated is named as the way out" "colocated"
+if python3 - colocated grouped leftover <<'PY'
+import json, sys
+def losses(run):
+    return [(r["step"], r["loss"], r["loss/retrieval"], r["loss/sts"]) for r in map(json.loads, open(f"{run}/metrics.jsonl")) if "loss/sts" in r]
+def mined(run):
+    return [(r["step"], r["mining_checked"], r["mining_replaced"]) for r in map(json.loads, open(f"{run}/metrics.jsonl")) if "mining_checked" in r]
+first = losses(sys.argv[1])
+assert len(first) == 8 and all(abs(total - (a + 0.8 * b)) < 1e-6 for _, total, a, b in first), "a step's loss is the weighted sum"
+for other in sys.argv[2:]:
+    for x, y in zip(first, losses(other), strict=True):
+        assert all(abs(p - q) <= 1e-8 * max(1, abs(p)) for p, q in zip(x, y)), (other, x, y)   # metrics have 9 digits
+    assert mined(other) == mined(sys.argv[1]) and len(mined(other)) == 2, (mined(other), mined(sys.argv[1]))
+PY
+then ok "losses and replacements do not depend on layout and ranks"; else bad "losses and replacements do not depend on layout and ranks"; fi
+mkdir -p cut && cp -r colocated/checkpoint-4 colocated/config.yaml cut/ && grep -E '"step":[0-4],' colocated/metrics.jsonl > cut/metrics.jsonl
+expect "resume, with mining's state" 0 "$lodestone" train tasks.yaml train.output_dir=cut
+same "4 + resume + 4 steps give the same weights as 8" colocated/model/model.safetensors cut/model/model.safetensors
+mkdir -p moved && cp -r colocated/checkpoint-4 colocated/config.yaml moved/
+expect "resume on 3 ranks, grouped" 0 mpi 3 "$lodestone" train tasks.yaml train.output_dir=moved schedule.layout=grouped
+expect "negatives mined anew" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=remined tasks.retrieval.mining.refill=remine tasks.retrieval.mining.mean_ratio=1 \
+  tasks.retrieval.global_batch=60
+if grep -q '"mining_replaced":[1-9]' remined/metrics.jsonl; then ok "some were replaced"; else bad "some were replaced" remined/metrics.jsonl; fi
+expect "one task a step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=deck schedule.mix=deck tasks.retrieval.share=3
+expect "scored pairs for InfoNCE's rows" 3 "$lodestone" train tasks.yaml train.output_dir=wrong tasks.sts.data.train=packed-triples tasks.sts.data.heldout=packed-triples
+says "missing scores are named" "score"
+
+# ---- RetroMAE, then a contrastive run that starts from what it left ----------------------------------------------------------
+cat > retromae.yaml <<'YAML'
+objective: {name: retromae}
+model: {config: config.json, vocab: vocab}
+data: {train: packed-texts, heldout: packed-texts, query_max_len: 24, batching: mixed}
+train: {output_dir: run, global_batch: 24, steps: 8, precision: f64, threads: 1, chunk_tokens: 100, logging_steps: 1, save_steps: 4, eval_steps: 8}
+optim: {learning_rate: 3e-3}
+YAML
+expect "RetroMAE alone" 0 "$lodestone" train retromae.yaml train.output_dir=retromae1
+expect "RetroMAE on 3 ranks" 0 mpi 3 "$lodestone" train retromae.yaml train.output_dir=retromae3
+if python3 - <<'PY'
+import json
+def losses(run): return [r["loss"] for r in map(json.loads, open(f"{run}/metrics.jsonl")) if "loss" in r]
+def held(run): return [r["heldout_loss"] for r in map(json.loads, open(f"{run}/metrics.jsonl")) if "heldout_loss" in r]
+one, three = losses("retromae1"), losses("retromae3")
+assert len(one) == 8 and all(abs(a - b) <= 1e-7 * abs(a) for a, b in zip(one, three, strict=True)), (one, three)
+assert held("retromae1")[-1] < held("retromae1")[0] - 0.1, held("retromae1")
+PY
+then ok "its losses do not depend on ranks and fall"; else bad "its losses do not depend on ranks and fall" retromae1/metrics.jsonl; fi
+expect "stage 2 starts from its encoder" 0 "$lodestone" train retromae.yaml objective.name=embedding model.folder=retromae1/model data.train=packed-triples data.heldout= data.passage_max_len=24 \
+  train.output_dir=stage2 train.steps=2
+expect "passages for RetroMAE" 3 "$lodestone" train retromae.yaml train.output_dir=wrong2 data.train=packed-triples data.heldout=
+expect "texts for pairs" 3 "$lodestone" train run.yaml data.train=packed-texts data.heldout= train.output_dir=wrong3
+
+# ---- a reranker -------------------------------------------------------------------------------------------------------------
+cat > reranker.yaml <<'YAML'
+objective: {name: reranker}
+model: {folder: retromae1/model}
+data: {train: packed-triples, heldout: packed-triples, query_max_len: 16, passage_max_len: 24, train_group_size: 4, batching: mixed}
+train: {output_dir: run, global_batch: 12, steps: 12, precision: f32, threads: 1, logging_steps: 1, save_steps: 6, eval_steps: 12, eval_rows: 60}
+optim: {learning_rate: 3e-3}
+YAML
+expect "reranker on 2 ranks" 0 mpi 2 "$lodestone" train reranker.yaml train.output_dir=reranker
+expect "evaluate it" 0 "$lodestone" eval reranker/model --rerank triples.jsonl
+expect "a reranker from random weights" 2 "$lodestone" train reranker.yaml train.output_dir=wrong4 model.folder= model.config=config.json model.vocab=vocab
+
+# ---- the recipes ------------------------------------------------------------------------------------------------------------
+for recipe in conan-pretrain conan-finetune conan-vanilla bge-retromae bge-pretrain bge-finetune bge-reranker gte-pretrain gte-finetune llm-embedder; do
+  expect "recipe $recipe" 0 "$lodestone" check "$2/configs/$recipe.yaml" --without-data
+  for what in "tokens " "memory "; do grep -q "^  $what" out.log || bad "$recipe prints $what" out.log; done
+done
+all_passed
