@@ -23,9 +23,10 @@ std::unique_ptr<NegativeRanker> make_ranker(const Exec& ex, const TaskConfig& ta
   return network.ranker(ex, task, tokenizer, data.corpus, data.all);
 }
 
+/// Rows that come in an epoch of all sources, each as often as it is repeated.
 int64_t total_rows(const std::vector<PlanSource>& sources) {
   int64_t rows = 0;
-  for (const PlanSource& s : sources) rows += s.rows;
+  for (const PlanSource& s : sources) rows += s.repeat * SourceBatches(Key(), s).rows_per_epoch();
   return rows;
 }
 
