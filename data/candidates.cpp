@@ -5,14 +5,12 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/below.h"
 
 namespace lodestone {
 namespace {
 
 Error bad_row(std::string what, std::string remedy) { return Error(ExitCode::data, "row", std::move(what), std::move(remedy)); }
-
-/// A number in [0, n) from 64 random bits.
-int64_t below(uint64_t bits, size_t n) { return static_cast<int64_t>((static_cast<unsigned __int128>(bits) * n) >> 64); }
 
 void require_scores(const PackedRow& row, const char* mode) {
   if (row.teacher_scores.empty()) throw bad_row(cat("the row has no teacher scores, but ", mode, " chooses by them"), "give all rows theirs, or choose otherwise");
@@ -55,7 +53,7 @@ void CandidateChooser::choose_positive(const PackedRow& row, Key key) {
   }
   if (positives == 0) throw bad_row("the row has no positive", "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
   switch (config_.positive) {
-    case SelectPositive::random: return choice_.push_back(below(key.bits(0), positives));
+    case SelectPositive::random: return choice_.push_back(static_cast<int64_t>(below(key.bits(0), positives)));
     case SelectPositive::first: return choice_.push_back(0);
     case SelectPositive::teacher_pos:
       require_scores(row, "select_positive: teacher-pos");
@@ -88,7 +86,7 @@ void CandidateChooser::choose_negatives(const PackedRow& row, int64_t row_id, Ke
       const size_t copies = (wanted + given - 1) / given;
       for (size_t i = given; i < copies * given; ++i) negatives_.push_back(negatives_[i - given]);
       for (size_t i = 0; i < wanted; ++i) {   // the first steps of a Fisher-Yates shuffle
-        std::swap(negatives_[i], negatives_[i + static_cast<size_t>(below(key.bits(i + 1), negatives_.size() - i))]);
+        std::swap(negatives_[i], negatives_[i + below(key.bits(i + 1), negatives_.size() - i)]);
       }
       break;
     }

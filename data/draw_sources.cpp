@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "data/below.h"
 #include "data/permutation.h"
 
 namespace lodestone {
@@ -78,7 +79,7 @@ class Group {
       left_ = batches_;
       left_in_all_ = batches_up_to_.back();
     }
-    auto place = static_cast<int64_t>((static_cast<unsigned __int128>(key_.bits(j)) * static_cast<uint64_t>(left_in_all_)) >> 64);
+    auto place = static_cast<int64_t>(below(key_.bits(j), static_cast<uint64_t>(left_in_all_)));
     size_t i = 0;
     for (; place >= left_[i]; ++i) place -= left_[i];
     --left_[i];

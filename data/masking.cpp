@@ -7,6 +7,7 @@
 
 #include "core/batch.h"
 #include "core/error.h"
+#include "data/below.h"
 
 namespace lodestone {
 
@@ -21,7 +22,7 @@ class Draws {
   /// Uniform in [0, n).
   int64_t below(int64_t n) {
     state_ += 0x9E3779B97F4A7C15ull;
-    return static_cast<int64_t>((static_cast<unsigned __int128>(mix64(state_)) * static_cast<uint64_t>(n)) >> 64);
+    return static_cast<int64_t>(lodestone::below(mix64(state_), static_cast<uint64_t>(n)));
   }
 
  private:

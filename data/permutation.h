@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "data/below.h"
 
 namespace lodestone {
 
@@ -44,7 +45,7 @@ class Permutation {
   uint64_t word(uint64_t round, uint64_t half) const { return mix64(mix64(key_ + round) ^ half); }
   /// (x + a number in [0, m) taken from 64 random bits) mod m, for x in [0, m).
   static uint64_t add(uint64_t x, uint64_t bits, uint64_t m) {
-    const uint64_t sum = x + static_cast<uint64_t>((static_cast<unsigned __int128>(bits) * m) >> 64);
+    const uint64_t sum = x + below(bits, m);
     return sum >= m ? sum - m : sum;
   }
 

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "data/below.h"
 
 namespace lodestone {
 namespace {
@@ -29,9 +30,6 @@ void require_valid(const ScheduleConfig& c) {
   if (c.layout == Layout::grouped && c.mix != TaskMix::joint && c.tasks.size() > 1)
     throw bad_schedule("ranks are grouped by task, but a step trains one task only", "use layout colocated, or mix joint");
 }
-
-/// A number in [0, n) from 64 random bits.
-size_t below(uint64_t bits, size_t n) { return static_cast<size_t>((static_cast<unsigned __int128>(bits) * n) >> 64); }
 
 }  // namespace
 
@@ -64,7 +62,7 @@ void Schedule::deal(int64_t round, std::vector<int32_t>& cards) const {
 
 /// A task with probability proportional to its share.
 int32_t Schedule::draw(int64_t step) const {
-  auto rest = static_cast<int64_t>(below(Key(config_.seed).with("task").bits(static_cast<uint64_t>(step)), static_cast<size_t>(cards_)));
+  auto rest = static_cast<int64_t>(below(Key(config_.seed).with("task").bits(static_cast<uint64_t>(step)), static_cast<uint64_t>(cards_)));
   size_t task = 0;
   while (rest >= config_.tasks[task].share) rest -= config_.tasks[task++].share;
   return static_cast<int32_t>(task);

@@ -144,7 +144,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   c.schedule = read_schedule(s.section("schedule"), c.tasks);
   c.optim = read_optim(s.section("optim"));
   c.published = read_published(s.section("published"));
-  s.finish_with({"tasks", "mining"});
+  s.finish();
   c.resolved = s.resolved();
   return c;
 }

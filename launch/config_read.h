@@ -21,6 +21,15 @@ void read_flag(Section& s, const std::string& key, Enum off, Enum on, Enum& valu
   value = flag ? on : off;
 }
 
+/// Reads a value that may be left out.
+template <class T>
+void read_optional(Section& s, const std::string& key, std::optional<T>& value) {
+  if (!s.may_have(key)) return;
+  T given{};
+  s.read(key, given);
+  value = given;
+}
+
 inline void at_least(const Section& s, const std::string& key, double value, double smallest) {
   if (value < smallest) s.refuse(key, cat(value, " is too small"), cat("use ", smallest, " or more"));
 }

@@ -16,19 +16,13 @@ std::vector<SourceRule> read_rules(Section s) {
     SourceRule rule;
     rule.match = "*";
     r.read("match", rule.match);
-    const auto read = [&]<class T>(const std::string& key, std::optional<T>& value) {
-      if (!r.has(key)) return;
-      T given{};
-      r.read(key, given);
-      value = given;
-    };
-    read("repeat", rule.repeat);
-    read("share", rule.share);
-    read("max_rows", rule.max_rows);
-    read("half_batch", rule.half_batch);
-    read("prompt_on_passages", rule.prompt_on_passages);
-    read("use_inbatch_neg", rule.in_batch_negatives);
-    r.finish_with({"match", "repeat", "share", "max_rows", "half_batch", "prompt_on_passages", "use_inbatch_neg"});
+    read_optional(r, "repeat", rule.repeat);
+    read_optional(r, "share", rule.share);
+    read_optional(r, "max_rows", rule.max_rows);
+    read_optional(r, "half_batch", rule.half_batch);
+    read_optional(r, "prompt_on_passages", rule.prompt_on_passages);
+    read_optional(r, "use_inbatch_neg", rule.in_batch_negatives);
+    r.finish();
     rules.push_back(rule);
   }
   return rules;
@@ -39,13 +33,8 @@ void read_candidates(Section& s, DataConfig& c) {
   read_enum(s, "select_positive", positives, c.select_positive);
   static constexpr std::string_view negatives[] = {"random", "first", "teacher-", "teacher+", "window"};
   read_enum(s, "select_negative", negatives, c.select_negative);
-  const auto read = [&](const std::string& key, std::optional<double>& value) {
-    if (!s.has(key)) return;
-    value = 0;
-    s.read(key, *value);
-  };
-  read("teacher_scores_min", c.filter.teacher_scores_min);
-  read("teacher_scores_margin", c.filter.teacher_scores_margin);
+  read_optional(s, "teacher_scores_min", c.filter.teacher_scores_min);
+  read_optional(s, "teacher_scores_margin", c.filter.teacher_scores_margin);
   static constexpr std::string_view without[] = {"refuse", "leave_out"};
   read_enum(s, "rows_without_negatives", without, c.filter.without_negatives);
 }
@@ -74,8 +63,8 @@ DataConfig read_data(Section s, DataConfig c) {
   read_enum(s, "small_sources", policies, c.small_sources);
   read_flag(s, "balance_tokens", RowOrder::shuffled, RowOrder::balanced, c.order);
   read_candidates(s, c);
-  if (s.has("rules")) c.rules = read_rules(s.section("rules"));
-  s.finish_with({"teacher_scores_min", "teacher_scores_margin", "rules"});
+  if (s.may_have("rules")) c.rules = read_rules(s.section("rules"));
+  s.finish();
   at_least(s, "query_max_len", c.query_max_len, 3);
   at_least(s, "passage_max_len", c.passage_max_len, 3);
   at_least(s, "pair_max_len", c.pair_max_len, 0);
@@ -123,8 +112,8 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
   base.global_batch = global_batch;
   base.data = read_data(root.section("data"), {});
   base.loss = read_loss(root.section("loss"), base.data.train_group_size);
-  if (root.has("mining")) base.mining = read_mining(root.section("mining"));
-  if (!root.has("tasks")) {
+  if (root.may_have("mining")) base.mining = read_mining(root.section("mining"));
+  if (!root.may_have("tasks")) {
     check_task(root, base, objective);
     return {base};
   }
@@ -138,13 +127,13 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
     TaskConfig t = base;
     t.name = name;
     t.data = read_data(s.section("data"), base.data);
-    if (s.has("loss")) t.loss = read_loss(s.section("loss"), t.data.train_group_size);
-    if (s.has("mining")) t.mining = read_mining(s.section("mining"));
+    if (s.may_have("loss")) t.loss = read_loss(s.section("loss"), t.data.train_group_size);
+    if (s.may_have("mining")) t.mining = read_mining(s.section("mining"));
     s.read("global_batch", t.global_batch);
     s.read("weight", t.weight);
     s.read("share", t.share);
     s.read("ranks", t.ranks);
-    s.finish_with({"loss", "mining"});
+    s.finish();
     check_task(s, t, objective);
     tasks.push_back(t);
   }

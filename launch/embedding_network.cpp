@@ -44,10 +44,7 @@ class EmbeddingNetwork final : public Network {
     return evaluate_heldout(ex, heldout, objective, *loss, comm);
   }
   void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
-    if (config_.model.folder.empty())
-      make_model_source(folder_, vocabulary_file(config_.model.vocab), tokenizer.options(), to);
-    else
-      keep_model_source(folder_, to);
+    keep_encoder_source(config_.model, folder_, tokenizer, to);
   }
   void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
              Backend& backend) const override {
@@ -68,12 +65,7 @@ EmbeddingObjectiveOptions objective_options(const TrainConfig& c) {
 
 std::unique_ptr<Network> open_embedding_network(const RunConfig& config, Weights weights, Backend& backend) {
   ModelFolder folder = open_model_folder(config, weights);
-  ParamStore params(embedder_layout(folder.config), config.train.precision);
-  if (weights == Weights::values) {
-    initialize_parameters(folder.config, params, static_cast<uint64_t>(config.train.seed));
-    if (!config.model.folder.empty()) load_weights(folder, params);
-    params.refresh(backend);
-  }
+  ParamStore params = open_params(config, folder, embedder_layout(folder.config), weights, backend);
   return std::make_unique<EmbeddingNetwork>(config, std::move(folder), std::move(params));
 }
 

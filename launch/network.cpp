@@ -11,7 +11,7 @@ int64_t longest_text(const RunConfig& c) {
   int64_t longest = 0;
   for (const TaskConfig& t : c.tasks) {
     if (c.objective.kind == ObjectiveKind::reranker)
-      longest = std::max(longest, t.data.pair_max_len > 0 ? t.data.pair_max_len : t.data.query_max_len + t.data.passage_max_len);
+      longest = std::max(longest, pair_lengths(t.data).longest_pair());
     else
       longest = std::max({longest, t.data.query_max_len, c.objective.kind == ObjectiveKind::retromae ? 0 : t.data.passage_max_len});
   }
@@ -52,6 +52,22 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
                 cat("use ", f.config.encoder.positions, " or less"));
   f.max_seq_length = longest;
   return f;
+}
+
+ParamStore open_params(const RunConfig& c, const ModelFolder& folder, ParamLayout layout, Weights weights, Backend& backend) {
+  ParamStore params(std::move(layout), c.train.precision);
+  if (weights == Weights::shapes) return params;
+  initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
+  if (!c.model.folder.empty()) load_weights(folder, params);
+  params.refresh(backend);
+  return params;
+}
+
+void keep_encoder_source(const ModelConfig& c, const ModelFolder& folder, const Tokenizer& tokenizer, const std::filesystem::path& to) {
+  if (c.folder.empty())
+    make_model_source(folder, vocabulary_file(c.vocab), tokenizer.options(), to);
+  else
+    keep_model_source(folder, to);
 }
 
 Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {

@@ -12,6 +12,7 @@
 #include "data/corpus.h"
 #include "data/heldout.h"
 #include "data/model_export.h"
+#include "data/pair_collate.h"
 #include "data/row_collator.h"
 #include "data/tokenizer.h"
 #include "launch/config.h"
@@ -74,12 +75,21 @@ std::unique_ptr<Network> open_embedding_network(const RunConfig& config, Weights
 std::unique_ptr<Network> open_retromae_network(const RunConfig& config, Weights weights, Backend& backend);
 std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights weights, Backend& backend);
 
+/// Starting weights laid out by `layout`: random ones, and over them those of the folder where there is one.
+ParamStore open_params(const RunConfig& config, const ModelFolder& folder, ParamLayout layout, Weights weights, Backend& backend);
+
+/// Network::keep_source() of an encoder with its folder: what was read, or what random weights began with.
+void keep_encoder_source(const ModelConfig& config, const ModelFolder& folder, const Tokenizer& tokenizer, const std::filesystem::path& to);
+
 /// The tokenizer of model.folder or model.vocab. Throws Error (usage) when it has more tokens than the model.
 Tokenizer open_tokenizer(const RunConfig& config, const EncoderConfig& encoder);
 
 /// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout, normalize
 /// and head. Throws Error (usage): a folder of another shape than model.config, longer texts than the model has positions.
 ModelFolder open_model_folder(const RunConfig& config, Weights weights);
+
+/// How the texts of a reranker's pairs are cut.
+inline PairLengths pair_lengths(const DataConfig& data) { return {data.query_max_len, data.passage_max_len, data.pair_max_len}; }
 
 /// What stands around the texts of a task.
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus);

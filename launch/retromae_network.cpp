@@ -38,10 +38,7 @@ class RetroMaeNetwork final : public Network {
     return {{"loss", encoder + config_.objective.retromae.decoder_weight * decoder}, {"encoder_loss", encoder}, {"decoder_loss", decoder}};
   }
   void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
-    if (config_.model.folder.empty())
-      make_model_source(folder_, vocabulary_file(config_.model.vocab), tokenizer.options(), to);
-    else
-      keep_model_source(folder_, to);
+    keep_encoder_source(config_.model, folder_, tokenizer, to);
   }
   void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
              Backend& backend) const override {
@@ -63,12 +60,7 @@ class RetroMaeNetwork final : public Network {
 std::unique_ptr<Network> open_retromae_network(const RunConfig& config, Weights weights, Backend& backend) {
   ModelFolder folder = open_model_folder(config, weights);
   folder.config.pooling = Pooling::cls;   // what the decoder sees the text through
-  ParamStore params(retromae_layout(folder.config), config.train.precision);
-  if (weights == Weights::values) {
-    initialize_parameters(folder.config, params, static_cast<uint64_t>(config.train.seed));
-    if (!config.model.folder.empty()) load_weights(folder, params);
-    params.refresh(backend);
-  }
+  ParamStore params = open_params(config, folder, retromae_layout(folder.config), weights, backend);
   return std::make_unique<RetroMaeNetwork>(config, std::move(folder), std::move(params));
 }
 

@@ -61,7 +61,7 @@ TextLimits text_limits(const RunConfig& c, const TaskConfig& task) {
   const DataConfig& d = task.data;
   switch (c.objective.kind) {
     case ObjectiveKind::retromae: return {0, d.query_max_len};
-    case ObjectiveKind::reranker: return {0, d.pair_max_len > 0 ? d.pair_max_len : d.query_max_len + d.passage_max_len};
+    case ObjectiveKind::reranker: return {0, pair_lengths(d).longest_pair()};
     case ObjectiveKind::embedding: break;
   }
   return {d.query_max_len, d.passage_max_len};

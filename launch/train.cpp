@@ -37,14 +37,6 @@ double imbalance_over_ranks(Communicator& comm, double own, double sum) {
   return own * comm.size() / sum - 1;
 }
 
-/// Tells mining how similar each query is to the negatives in use.
-void observe_negatives(Task& task, int64_t step, int64_t part, const Batch& batch) {
-  if (task.mining->config().rule == MiningRule::each) return task.mining->observe(step, part, batch.rows, batch.row_negatives, task.scored->scores());
-  std::vector<double> means(batch.rows.size());
-  mean_per_query(task.scored->scores(), means);
-  task.mining->observe(step, part, batch.rows, batch.row_negatives, means);
-}
-
 /// Trains on this team's parts of a step: adds into run.grads and tally. `scale` multiplies the loss.
 void accumulate(Run& run, int64_t step, std::span<const StepPart> parts, double scale, StepTally& tally) {
   const auto mine = [&](const StepPart& part) { return takes(run.team.team, part); };
@@ -56,7 +48,7 @@ void accumulate(Run& run, int64_t step, std::span<const StepPart> parts, double 
     const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
     const GradHook ready = &parts[i] == &*last ? run.sync.hook() : GradHook{};
     const double share = task.objective->accumulate(ex, batch, parts[i].weight * scale, run.grads, ready) / scale;
-    if (task.mining) observe_negatives(task, step, static_cast<int64_t>(i), batch);
+    if (task.mining) task.mining->observe(step, static_cast<int64_t>(i), batch.rows, batch.row_negatives, task.scored->scores());
     tally.add(parts[i], share, batch, task.loss != nullptr ? task.loss->counts() : LossCounts{});
   }
 }

@@ -147,7 +147,10 @@ Section::Section(const ConfigNode* node, std::string path, std::shared_ptr<State
 
 std::string Section::full(const std::string& key) const { return path_.empty() ? key : cat(path_, ".", key); }
 
-bool Section::has(const std::string& key) const { return node_ != nullptr && node_->find(key) != nullptr; }
+bool Section::may_have(const std::string& key) {
+  known_.push_back(key);
+  return node_ != nullptr && node_->find(key) != nullptr;
+}
 
 const ConfigNode* Section::take(const std::string& key, ConfigNode::Kind kind, const char* expected) {
   known_.push_back(key);
@@ -257,12 +260,6 @@ std::vector<std::string> Section::keys() const {
   if (node_ != nullptr)
     for (const auto& entry : node_->map) names.push_back(entry.first);
   return names;
-}
-
-void Section::finish_with(std::initializer_list<const char*> optional) {
-  for (const char* key : optional)
-    if (!has(key)) known_.emplace_back(key);
-  finish();
 }
 
 void Section::finish() const {

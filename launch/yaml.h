@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -47,8 +46,8 @@ class Section {
   void read(const std::string& key, std::vector<std::string>& value);
   /// One of several names, e.g. {"cls", "mean"}; the value becomes its index.
   void read_choice(const std::string& key, std::span<const std::string_view> names, size_t& index);
-  /// True when the key is given (even if it is not read yet).
-  bool has(const std::string& key) const;
+  /// True when the key is given. Known either way: the caller reads it when it is there.
+  bool may_have(const std::string& key);
   /// The keys that are given, in their order: where a map's keys are names.
   std::vector<std::string> keys() const;
   /// A nested map; empty if the key is missing. Call its finish() too.
@@ -56,8 +55,6 @@ class Section {
   /// Throws Error (usage, "config") about an impossible value, naming key and origin.
   [[noreturn]] void refuse(const std::string& key, const std::string& what, const std::string& remedy) const;
   void finish() const;
-  /// The same; further keys that would have been known count as such in what is proposed.
-  void finish_with(std::initializer_list<const char*> optional);
   /// Everything that was read, as YAML.
   std::string resolved() const;
 
