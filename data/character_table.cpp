@@ -24,7 +24,7 @@ CharacterTable::Entry pack(Kind kind, uint32_t value) {
 }
 
 std::string utf8(char32_t c) {
-  std::array<char, 4> bytes;
+  std::array<char, 4> bytes{};
   return {bytes.data(), put_utf8(c, bytes.data())};
 }
 

@@ -16,8 +16,8 @@ namespace {
 constexpr size_t max_document_bytes = size_t{1} << 30;
 constexpr int64_t piece_bytes = int64_t{1} << 20;
 
-Error damaged(const char* code, std::string what, const fs::path& file) {
-  return Error(ExitCode::checkpoint, code, std::move(what), "an older checkpoint is used where there is one")
+Error damaged(const char* code, const std::string& what, const fs::path& file) {
+  return Error(ExitCode::checkpoint, code, what, "an older checkpoint is used where there is one")
       .at("file", file.string());
 }
 
@@ -142,12 +142,12 @@ class Coverage {
         for (const Seen& r : ranges) {
           if (r.range.begin != next)
             throw damaged("F23", cat("elements ", next, " to ", r.range.begin, " are missing or there twice"), r.file)
-                .at("tensor", vector + "/" + param);
+                .at("tensor", cat(vector, "/", param));
           next = r.range.end;
         }
         if (next != count)
           throw damaged("F23", cat("elements from ", next, " of ", count, " are missing"), folder)
-              .at("tensor", vector + "/" + param);
+              .at("tensor", cat(vector, "/", param));
       }
   }
 
@@ -197,8 +197,8 @@ CheckpointManifest verify_checkpoint(const fs::path& checkpoint) {
 
 void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std::span<const CheckpointVector> vectors) {
   const CheckpointManifest manifest = read_manifest(checkpoint);
-  const auto foreign = [&](std::string what, const std::string& tensor) {
-    return Error(ExitCode::checkpoint, "F26", std::move(what),
+  const auto foreign = [&](const std::string& what, const std::string& tensor) {
+    return Error(ExitCode::checkpoint, "F26", what,
                  "use the model configuration of the run that wrote it, or another output folder")
         .at("tensor", tensor)
         .at("file", (checkpoint / manifest_file).string());

@@ -15,8 +15,8 @@ constexpr size_t max_config_bytes = size_t{16} << 20;
 constexpr const char* what_works =
     "models of type bert work: BERT, MiniLM, BGE, GTE, E5, Conan (encoders with a WordPiece vocabulary)";
 
-Error refused(const fs::path& file, std::string what, std::string remedy = what_works) {
-  return Error(ExitCode::checkpoint, "model", std::move(what), std::move(remedy)).at("file", file.string());
+Error refused(const fs::path& file, const std::string& what, std::string remedy = what_works) {
+  return Error(ExitCode::checkpoint, "model", what, std::move(remedy)).at("file", file.string());
 }
 
 int64_t size_key(const Json& json, const char* key, int64_t fallback, int64_t limit, const fs::path& file) {

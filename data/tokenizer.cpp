@@ -305,8 +305,8 @@ Tokenizer::Impl::Impl(const TokenizerSpec& spec)
                    return options.max_characters_per_word >= 1 ? ids.at(0) : unk;
                  }),
       fingerprint(hash_of(spec)) {
-  for (unsigned char byte = 0; byte < ascii.size(); ++byte) {
-    ascii[byte] = characters.at(byte);
+  for (std::size_t byte = 0; byte < ascii.size(); ++byte) {
+    ascii[byte] = characters.at(static_cast<char32_t>(byte));
     ascii_letter[byte] = ascii[byte].kind() == Kind::copy || ascii[byte].kind() == Kind::map;
   }
 }

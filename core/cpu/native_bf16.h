@@ -31,6 +31,7 @@ class Products::NativeBf16 {
     int64_t m, n, k;
     Op op_a, op_b;
     bool bias, add, wide_result;
+    // NOLINTNEXTLINE(modernize-use-nullptr): the check takes the 0 of the comparison that is generated here for a pointer
     auto operator<=>(const Key&) const = default;
   };
   using Primitive = Handle<dnnl_primitive_t, dnnl_primitive_destroy>;

@@ -21,7 +21,7 @@ const std::vector<Route> routes{Route::shared_memory, Route::communicator};
 template <class T>
 std::vector<T> integers(int64_t n, int rank, int step) {
   std::vector<T> v(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) v[static_cast<size_t>(i)] = static_cast<T>((i * 11 + rank * 5 + step * 3) % 31 - 15);
+  for (int64_t i = 0; i < n; ++i) v[static_cast<size_t>(i)] = static_cast<T>((i * 11 + int64_t{5} * rank + int64_t{3} * step) % 31 - 15);
   return v;
 }
 

@@ -67,7 +67,7 @@ TEST_F(InfoNceTest, TensorFormEqualsThePureFunctionForEveryCandidateSetAndTiling
 }
 
 TEST_F(InfoNceTest, WeightScalesValueAndGradient) {
-  std::vector<double> emb = random_rows(4 * 3 * 5, 2);
+  std::vector<double> emb = random_rows(int64_t{4} * 3 * 5, 2);
   InfoNce loss({.temperature = 0.1});
   const double once = evaluate(loss, 4, 2, 5, emb);
   const std::vector<double> d_once = d_emb_;

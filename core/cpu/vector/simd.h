@@ -62,6 +62,7 @@ LODE_INLINE void store(uint16_t* p, vf v, Full = {}) {
   const vu bits = (vu)v;
   const vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const vu nan = (bits >> 16) | 0x40u;
+  // NOLINTNEXTLINE(misc-redundant-expression): a lane that is NaN does not equal itself
   const vh h = __builtin_convertvector(v == v ? rounded : nan, vh);
   __builtin_memcpy(p, &h, sizeof h);
 }
