@@ -1,9 +1,11 @@
 // lodestone export: checkpoint in, verified model folder out.
 #include "launch/export.h"
 
+#include <algorithm>
 #include <iostream>
 #include <optional>
 
+#include "core/nn/retromae.h"
 #include "data/checkpoint.h"
 #include "launch/command.h"
 #include "launch/cores.h"
@@ -20,7 +22,8 @@ const char* const export_usage =
     "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--threads N]\n\n"
     "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts (a reranker: scores\n"
     "sample pairs) with both and compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is taken) or a model\n"
-    "folder (a plain BERT folder then gets pooling by mean and normalised vectors). FOLDER must not exist.\n\n"
+    "folder (a plain BERT folder then gets pooling by mean and normalised vectors). Of RetroMAE the encoder is exported, without the\n"
+    "decoder. FOLDER must not exist.\n\n"
     "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
     "  --threads N            threads of the comparison (default: the cores this process may use)\n";
 
@@ -85,6 +88,13 @@ ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout 
   return params;
 }
 
+/// RetroMAE trains an encoder with pooling by [CLS], and beside it a decoder and a head that are not exported.
+bool is_retromae(const Weights& weights) {
+  if (!weights.checkpoint) return false;
+  const auto& tensors = weights.checkpoint->manifest.tensors;
+  return std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with(retromae_decoder_prefix); });
+}
+
 ModelCard make_card(const Weights& weights, const ExportRequest& request) {
   ModelCard card;
   card.name = folder_name(request.output).filename().string();
@@ -110,8 +120,10 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
     const ParamStore params = load_params(weights, model, reranker_layout(model.config), input);
     result.largest_difference = export_verified(output, LiveReranker{model, params, tokenizer}, weights.source, card, backend);
   } else {
-    const ModelFolder model = read_model_folder(weights.source);
-    const ParamStore params = load_params(weights, model, embedder_layout(model.config), input);
+    ModelFolder model = read_model_folder(weights.source);
+    const bool retromae = is_retromae(weights);
+    if (retromae) model.config.pooling = Pooling::cls;
+    const ParamStore params = load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input);
     result.largest_difference = export_verified(output, LiveModel{model, params, tokenizer}, weights.source, card, backend);
   }
   return result;
