@@ -14,7 +14,7 @@ namespace lodestone {
 struct PackedText {
   std::span<const int32_t> ids;
   uint64_t text_hash = 0;       // XXH64 of the UTF-8 text
-  uint64_t document = 0;        // document id hash; equal to text_hash where the input names none
+  uint64_t document = 0;        // hash of source and document id (data/records.h); equal to text_hash where the input names none
 };
 
 /// One row as read. Scored pairs have query = sentence1, one positive = sentence2, and a score.

@@ -56,6 +56,7 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
   ids_.clear();
   texts_.clear();
   begins_.clear();
+  const std::string_view source = record.source.value_or(unit.source);
   const auto add_text = [&](std::string_view text, TextRole role, std::optional<uint64_t> document) {
     const size_t begin = ids_.size();
     encode_(text, ids_);
@@ -70,7 +71,7 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
     const size_t cap = begin + static_cast<size_t>(options_.max_tokens);
     begins_.push_back(begin);
     texts_.push_back({{}, text_hash(text), 0});
-    texts_.back().document = document.value_or(texts_.back().text_hash);
+    texts_.back().document = document ? document_hash(source, *document) : texts_.back().text_hash;
     truncated_row_ += ids_.size() > cap;
     ids_.resize(std::min(ids_.size(), cap));
   };
@@ -93,7 +94,7 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
   }
   const std::span<const PackedText> texts(texts_);
   writer_.add({.query = texts[0], .positives = texts.subspan(1, positives), .negatives = texts.subspan(1 + positives),
-               .source = record.source.value_or(unit.source), .prompt = record.prompt, .label = record.label, .score = record.score,
+               .source = source, .prompt = record.prompt, .label = record.label, .score = record.score,
                .teacher_scores = record.teacher_scores, .answers = record.answers});
   duplicates_.add(row_hash ^ (row_hash >> 29));
   ++counts_.rows;

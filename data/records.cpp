@@ -145,6 +145,10 @@ bool names_query(std::string_view name) { return contains(query_names, name); }
 bool may_be_empty(std::string_view name) { return !contains(query_names, name) && !contains(positive_names, name) && !contains(score_names, name); }
 
 uint64_t text_hash(std::string_view text) { return XXH64(text.data(), text.size(), 0); }
+uint64_t document_hash(std::string_view source, uint64_t id) {
+  const uint64_t both[] = {text_hash(source), id};
+  return XXH64(both, sizeof both, 0);
+}
 
 FieldMap::FieldMap(std::string source_field, std::string file_source) : source_field_(std::move(source_field)), file_source_(std::move(file_source)) {}
 

@@ -22,7 +22,7 @@ struct Record {
   std::vector<std::string_view> positives, negatives, answers;
   std::optional<std::string_view> source, prompt;
   std::vector<double> teacher_scores;                             // positives then negatives, or empty
-  std::optional<uint64_t> query_document;                         // hashes of document ids, where given
+  std::optional<uint64_t> query_document;                         // text_hash of document ids, where given
   std::vector<uint64_t> positive_documents, negative_documents;   // one per text, or empty
   int64_t label = -1;                                             // class label, -1: none
   double score = std::nan("");                                    // NaN: none
@@ -81,7 +81,10 @@ class FieldMap {
 bool names_query(std::string_view name);
 bool may_be_empty(std::string_view name);
 
-/// XXH64 of a text: what text_hash and document ids are made of.
+/// XXH64 of a text.
 uint64_t text_hash(std::string_view text);
+/// A document by its source and the text_hash of its id: sources number their documents each for itself, so equal ids of two
+/// sources are two documents. XXH64 of the 16 bytes of text_hash(source) and `id`.
+uint64_t document_hash(std::string_view source, uint64_t id);
 
 }  // namespace lodestone

@@ -52,9 +52,9 @@ TEST_F(Beir, IsPackedAsOneRowPerPositive) {
   EXPECT_EQ(corpus.sources()[0].name, "set");
   PackedRow row;
   corpus.read(2, row);
-  EXPECT_EQ(row.query.document, text_hash("q2"));
+  EXPECT_EQ(row.query.document, document_hash("set", text_hash("q2")));
   ASSERT_EQ(row.positives.size(), 1u);
-  EXPECT_EQ(row.positives[0].document, text_hash("d2"));
+  EXPECT_EQ(row.positives[0].document, document_hash("set", text_hash("d2")));
   EXPECT_EQ(row.positives[0].text_hash, text_hash("text two"));
 }
 

@@ -37,7 +37,7 @@ TEST(Corpus, GivesBackWhatWasPacked) {
   corpus.read(0, row);
   EXPECT_EQ(ids(row.query), words("what is a lodestone"));
   EXPECT_EQ(row.query.text_hash, text_hash("what is a lodestone"));
-  EXPECT_EQ(row.query.document, text_hash("7"));
+  EXPECT_EQ(row.query.document, document_hash("mix", text_hash("7")));
   ASSERT_EQ(row.positives.size(), 2u);
   EXPECT_EQ(ids(row.positives[1]), words("a rock"));
   EXPECT_EQ(row.positives[1].document, row.positives[1].text_hash);
@@ -59,6 +59,23 @@ TEST(Corpus, GivesBackWhatWasPacked) {
   EXPECT_EQ(row.prompt, -1);
   EXPECT_EQ(row.label, -1);
   EXPECT_TRUE(corpus.answers(2).empty());
+}
+
+TEST(Corpus, EqualDocumentIdsAreOneDocumentWithinASourceOnly) {
+  const TempDir dir;
+  const auto row = [](const char* query, const char* positive, const char* source) {
+    return cat(R"({"query": ")", query, R"(", "pos": [")", positive, R"("], "pos_index": [1], "source": ")", source, "\"}\n");
+  };
+  pack_files(dir / "c", {write_text(dir / "a.jsonl", row("q", "one part", "a") + row("r", "another part", "a") + row("s", "no part", "b"))});
+  const Corpus corpus = Corpus::open(dir / "c");
+  std::vector<uint64_t> documents;
+  PackedRow packed;
+  for (int64_t r = 0; r < 3; ++r) {
+    corpus.read(r, packed);
+    documents.push_back(packed.positives[0].document);
+  }
+  EXPECT_EQ(documents[0], documents[1]);
+  EXPECT_NE(documents[0], documents[2]);
 }
 
 /// n rows of three sources; row i is "q i" -> "p i".

@@ -78,10 +78,10 @@ TEST_F(Schema, RecordsWithPositivesKeepScoresIdsAndAnswers) {
   corpus_.read(row("qa"), r);
   EXPECT_EQ(r.teacher_scores, (std::vector<double>{-0.5, -3.0, -1.5}));
   EXPECT_EQ(corpus_.answers(row("qa")), std::vector<std::string>{"forty two"});
-  EXPECT_EQ(r.query.document, text_hash("11"));
-  EXPECT_EQ(r.negatives[1].document, text_hash("8"));
+  EXPECT_EQ(r.query.document, document_hash("qa", text_hash("11")));
+  EXPECT_EQ(r.negatives[1].document, document_hash("qa", text_hash("8")));
   corpus_.read(row("tool"), r);
-  EXPECT_EQ(r.query.document, text_hash("49635"));
+  EXPECT_EQ(r.query.document, document_hash("tool", text_hash("49635")));
   EXPECT_TRUE(r.teacher_scores.empty());
   EXPECT_TRUE(corpus_.answers(row("convsearch")).empty());
 

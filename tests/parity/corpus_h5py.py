@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 import random
+import struct
 import subprocess
 import tempfile
 
@@ -52,6 +53,11 @@ def generate(count, seed):
         if rng.random() < 0.5:
             row["query_id"] = i
         yield row
+
+
+def document_hash(source, identifier):
+    halves = [xxhash.xxh64_intdigest(str(part).encode()) for part in (source, identifier)]
+    return xxhash.xxh64_intdigest(struct.pack("<2Q", *halves))
 
 
 def texts_of(f, role, row):
@@ -114,7 +120,7 @@ def main():
                         check(encode(text), ids.tolist(), f"ids, row {r} {role}")
                         digest = xxhash.xxh64_intdigest(text.encode())
                         check(digest, int(f[f"{role}/text_hash"][t]), f"text hash, row {r} {role}")
-                        document = xxhash.xxh64_intdigest(str(row["query_id"]).encode()) if role == "query" and "query_id" in row else digest
+                        document = document_hash(row["source"], row["query_id"]) if role == "query" and "query_id" in row else digest
                         check(document, int(f.get(f"{role}/document", f[f"{role}/text_hash"])[t]), f"document, row {r} {role}")
                         compared += 1
                 check(row["source"], names[f["row/source"][r]], "source")
