@@ -67,6 +67,9 @@ StabilisedOptions read_stabilised(Section& s, int64_t group) {
   static constexpr std::string_view orders[] = {"paper", "released_code"};
   read_enum(s, "compat", orders, o.order);
   o.candidates = read_candidates(s, group);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
+    s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out", "leave one of the two out");
   return o;
 }
 

@@ -79,6 +79,17 @@ TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
   EXPECT_EQ(keys, listed.size());
 }
 
+TEST(Config, StabilisedDistillationMasksFalseNegativesAmongOtherQueriesPassages) {
+  const auto options = [](const std::vector<std::string>& more) {
+    std::vector<std::string> overrides{"loss.name=stabilised_distillation", "data.train_group_size=3"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    return std::get<StabilisedOptions>(read(smallest, overrides).tasks[0].loss.terms[0].options);
+  };
+  EXPECT_EQ(options({}).duplicates, Duplicates::kept);
+  EXPECT_EQ(options({"loss.mask_false_negatives=true"}).duplicates, Duplicates::masked);
+  EXPECT_THROW(options({"loss.mask_false_negatives=true", "loss.use_inbatch_neg=false"}), Error);
+}
+
 TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",

@@ -20,9 +20,11 @@ def pair(i):
 def write(name, rows): open(name, "w").write("".join(json.dumps(r) + "\n" for r in rows))
 write("triples.jsonl", [triple(i) for i in range(120)])
 write("pairs.jsonl", [pair(i) for i in range(200)])
+graded = [{**t, "neg": t["neg"][:2], "teacher_scores": [1.0, 0.4, 0.2]} for t in map(triple, range(20))]
+write("graded.jsonl", graded * 6)   # six rows of the same positive
 write("texts.jsonl", [{"text": text(random.randint(3, 14))} for _ in range(200)])
 PY
-for name in triples pairs texts; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "packed-$name" "$name.jsonl"; done
+for name in triples pairs texts graded; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "packed-$name" "$name.jsonl"; done
 
 # ---- two tasks in every step, in both layouts -----------------------------------------------------------------------------
 cat > tasks.yaml <<'YAML'
@@ -76,6 +78,13 @@ expect "one task a step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=
 expect "scored pairs for InfoNCE's rows" 3 "$lodestone" train tasks.yaml train.output_dir=wrong tasks.sts.data.train=packed-triples tasks.sts.data.heldout=packed-triples
 says "missing scores are named" "score"
 
+# ---- false negatives of a distilled batch ----------------------------------------------------------------------------------
+distil() { mpi 2 "$lodestone" train run.yaml data.train=packed-graded data.heldout= data.batching=mixed data.train_group_size=3 train.steps=2 train.save_steps=0 \
+  loss.name=stabilised_distillation "$@"; }
+expect "distillation with false negatives masked" 0 distil loss.mask_false_negatives=true train.output_dir=masked
+expect "and with them kept" 0 distil train.output_dir=kept
+if grep -q '"masked_candidates":[1-9]' masked/metrics.jsonl && ! grep -q masked_candidates kept/metrics.jsonl; then ok "masked candidates are counted"; else bad "masked candidates are counted" masked/metrics.jsonl; fi
+
 # ---- RetroMAE, then a contrastive run that starts from what it left ----------------------------------------------------------
 cat > retromae.yaml <<'YAML'
 objective: {name: retromae}
@@ -95,6 +104,11 @@ assert len(one) == 8 and all(abs(a - b) <= 1e-7 * abs(a) for a, b in zip(one, th
 assert held("retromae1")[-1] < held("retromae1")[0] - 0.1, held("retromae1")
 PY
 then ok "its losses do not depend on ranks and fall"; else bad "its losses do not depend on ranks and fall" retromae1/metrics.jsonl; fi
+expect "export a checkpoint of it" 0 "$lodestone" export retromae1/checkpoint-8 --output encoder --threads 1
+same "the encoder of the last checkpoint is that of the run" retromae1/model/model.safetensors encoder/model.safetensors
+same "and is read through [CLS] too" retromae1/model/1_Pooling/config.json encoder/1_Pooling/config.json
+expect "stage 2 starts from an exported checkpoint" 0 "$lodestone" train retromae.yaml objective.name=embedding model.folder=encoder data.train=packed-triples data.heldout= data.passage_max_len=24 \
+  train.output_dir=stage2b train.steps=2
 expect "stage 2 starts from its encoder" 0 "$lodestone" train retromae.yaml objective.name=embedding model.folder=retromae1/model data.train=packed-triples data.heldout= data.passage_max_len=24 \
   train.output_dir=stage2 train.steps=2
 expect "passages for RetroMAE" 3 "$lodestone" train retromae.yaml train.output_dir=wrong2 data.train=packed-triples data.heldout=
