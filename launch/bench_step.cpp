@@ -1,6 +1,7 @@
 #include "launch/bench_step.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -33,6 +34,7 @@ int64_t length_of(const std::string& lengths, Role role, double u) {
   const auto between = [u](int64_t least, int64_t most) { return least + static_cast<int64_t>(static_cast<double>(most - least + 1) * u); };
   if (lengths == "dense") return 128;
   if (lengths == "short") return between(4, 8);
+  if (lengths != "real") return std::stoll(lengths);
   return role == Role::query ? between(5, 20) : between(16, 128);
 }
 
@@ -42,12 +44,26 @@ int64_t page_faults() {
   return usage.ru_minflt + usage.ru_majflt;
 }
 
+Seconds slowest(World& world, Seconds own) {
+  std::array<double, 2> most{own.wall, own.processor};
+  all_reduce(world.comm(), most, Reduce::max);
+  return {most[0], most[1]};
+}
+
 }  // namespace
+
+Seconds Seconds::now() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return {now_s(), static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)};
+}
 
 double WatchedLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   before_ = ex.arena.peak_bytes();
   ex.arena.reset_peak();
+  const Seconds start = Seconds::now();
   const double share = loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
+  seconds_ = Seconds::now() - start;
   peak_ = ex.arena.peak_bytes();
   ex.arena.reset_peak();
   return share;
@@ -64,35 +80,41 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       grads_memory_(static_cast<size_t>(params_.layout().count()) * sizeof(float)),
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
       encoder_(config_, params_),
-      loss_(make_loss({}, config_.embedding())),
+      loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding())),
       objective_(encoder_, loss_, world.comm(),
                  {.chunk_tokens = options.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(options.keep_mb) << 20}),
       optimizer_({}, params_.layout(), DType::f32),
       sync_(world.comm(), params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}) {}
 
-Batch BenchStep::batch(int64_t pairs) const {
-  const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids");
+Batch BenchStep::batch(int64_t queries, int64_t group) const {
+  const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids"), scores = lengths.with("scores");
   Batch b;
   for (int r = 0; r < world_.size(); ++r) {
-    const RankRows part = rank_rows(pairs, r, world_.size());
+    const RankRows part = rank_rows(queries, r, world_.size());
     b.rank_queries.push_back(part.end - part.begin);
   }
-  const RankRows mine = rank_rows(pairs, world_.rank(), world_.size());
+  const RankRows mine = rank_rows(queries, world_.rank(), world_.size());
   b.first_query = mine.begin;
   b.queries = mine.end - mine.begin;
-  b.global_queries = pairs;
-  const auto append = [&](int64_t row, Role role) {
-    const auto text = static_cast<uint64_t>(2 * row + (role == Role::query ? 0 : 1));
+  b.global_queries = queries;
+  b.group = group;
+  const auto append = [&](int64_t row, Role role, int64_t place) {   // place among the row's texts: the query, then its passages
+    const auto text = static_cast<uint64_t>((1 + group) * row + place);
     const int64_t length = length_of(options_.lengths, role, lengths.uniform(text));
     for (int64_t i = 0; i < length; ++i)
       b.ids.push_back(static_cast<int32_t>(1000 + contents.bits(text * 512 + static_cast<uint64_t>(i)) % 29000));
     b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
-    b.keys.push_back(text_key(static_cast<uint64_t>(row), role, 0, static_cast<uint64_t>(row)));
-    (role == Role::query ? b.query_hash : b.passage_hash).push_back(text);
-    if (role == Role::positive) b.passage_document.push_back(text);
+    const auto negative = static_cast<uint64_t>(std::max(place - 2, int64_t{0}));
+    b.keys.push_back(text_key(static_cast<uint64_t>(row), role, negative, static_cast<uint64_t>(row)));
+    if (role == Role::query) return b.query_hash.push_back(text);
+    b.passage_hash.push_back(text);
+    b.passage_document.push_back(text);
+    b.teacher_scores.push_back(scores.uniform(text));
   };
-  for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::query);
-  for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::positive);
+  for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::query, 0);
+  for (int64_t row = mine.begin; row < mine.end; ++row)
+    for (int64_t place = 1; place <= group; ++place) append(row, place == 1 ? Role::positive : Role::negative, place);
+  if (group == 1) b.scores = b.teacher_scores;
   return b;
 }
 
@@ -100,19 +122,43 @@ StepCounts BenchStep::run(const Batch& batch) {
   world_.comm().barrier();
   const int64_t faults = page_faults();
   const uint64_t allocations = heap_allocations();
-  const double start = now_s();
+  const Seconds start = Seconds::now();
   arena_.reset_peak();
   backend_->fill_zero(grads_);
   sync_.begin(grads_);
   double loss = objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, sync_.hook());
+  const Seconds update = Seconds::now();
   sync_.finish(grads_);
   const double norm = sync_.norm(*backend_, grads_);
   all_reduce(world_.comm(), std::span(&loss, 1), Reduce::sum);
   optimizer_.step(ex_, 1e-5, clip_scale(norm, 1), grads_, params_);
   ++steps_;
-  std::array<double, 3> counts{now_s() - start, static_cast<double>(page_faults() - faults), static_cast<double>(heap_allocations() - allocations)};
+  const Seconds end = Seconds::now();
+  std::array<double, 2> counts{static_cast<double>(page_faults() - faults), static_cast<double>(heap_allocations() - allocations)};
   all_reduce(world_.comm(), counts, Reduce::max);
-  return {counts[0], static_cast<int64_t>(counts[1]), static_cast<int64_t>(counts[2])};
+  return {.whole = slowest(world_, end - start), .loss = slowest(world_, loss_.seconds()), .update = slowest(world_, end - update),
+          .page_faults = static_cast<int64_t>(counts[0]), .allocations = static_cast<int64_t>(counts[1])};
+}
+
+Seconds BenchStep::loss_seconds(Loss& loss, const Batch& batch) {
+  const auto scope = arena_.scope();
+  const Shape matrix{batch.tokens().texts(), embedding()};
+  const Tensor emb = arena_.tensor(ex_.wide(), matrix), d_emb = arena_.tensor(ex_.wide(), matrix);
+  const Key key = Key(1).with("bench vectors").with(static_cast<uint64_t>(batch.first_query));
+  uint64_t i = 0;
+  for (float& x : emb.host<float>()) x = static_cast<float>(key.uniform(i++) - 0.5);
+  backend_->fill_zero(d_emb);
+  world_.comm().barrier();
+  const Seconds start = Seconds::now();
+  loss.evaluate(ex_, world_.comm(), emb, batch.pairs(), 1, d_emb);
+  return slowest(world_, Seconds::now() - start);
+}
+
+void BenchStep::touch(const Batch& batch, const BenchLoss& loss) {
+  const auto scope = arena_.scope();
+  const VectorBytes bytes = vector_bytes(batch, loss);
+  const size_t most = arena_.peak_bytes() + 3 * bytes.texts + bytes.loss;
+  backend_->fill_zero(arena_.tensor(DType::f32, {static_cast<int64_t>(most / sizeof(float))}));
 }
 
 double BenchStep::ceiling_flops_per_s() {
@@ -133,16 +179,20 @@ double BenchStep::ceiling_flops_per_s() {
   return rate;
 }
 
-StepMemory BenchStep::memory(const Batch& batch) const {
+BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const BenchLoss& loss) const {
   const auto row = static_cast<size_t>(config_.embedding()) * sizeof(float);
-  const size_t texts = static_cast<size_t>(batch.tokens().texts()) * row;
-  const size_t gathered = static_cast<size_t>(batch.global_queries * batch.group) * row;
-  const size_t second_pass = arena_.peak_bytes(), in_loss = 5 * texts + 2 * gathered;
-  // First pass: vectors in both orders. Loss: their gradient, unit vectors and theirs, all ranks' passages and theirs.
-  // Second pass: vectors in both orders, and the gradient.
+  const int64_t in_loss = loss.vectors({.queries = batch.queries, .global = batch.global_queries, .group = batch.group});
+  return {static_cast<size_t>(batch.tokens().texts()) * row, static_cast<size_t>(in_loss) * row};
+}
+
+StepMemory BenchStep::memory(const Batch& batch) const {
+  const VectorBytes bytes = vector_bytes(batch, bench_loss(options_.loss));
+  const size_t second_pass = arena_.peak_bytes(), in_loss = 3 * bytes.texts + bytes.loss;
+  // First pass: vectors in both orders. Loss: their gradient, and what it takes itself. Second pass: vectors in both orders, and the
+  // gradient.
   return {.peak_bytes = std::max({loss_.peak_before(), loss_.peak(), second_pass}),
           .vectors_bytes = in_loss,
-          .beyond_bytes = std::max({loss_.peak_before() - 2 * texts, loss_.peak() - in_loss, second_pass - 3 * texts})};
+          .beyond_bytes = std::max({loss_.peak_before() - 2 * bytes.texts, loss_.peak() - in_loss, second_pass - 3 * bytes.texts})};
 }
 
 double BenchStep::flops(const Batch& batch) const {

@@ -30,6 +30,37 @@ check "a warm step of several ranks allocates nothing" "b['allocations_per_step'
 
 "$lodestone" bench --precision f32 --threads 2 --lengths short --chunk-tokens 128 --pairs 64 --memory 512 > out.json
 check "step memory beyond the counted vectors is flat from 64 to 512 pairs" "0.95 < b['ratio'] < 1.05"
+check "the time for a pair is that of its parts, at both sizes" \
+  "all(abs(sum(t[p] for p in ('encoder', 'loss', 'update')) / t['whole'] - 1) < 0.2 for s in b['batches'] for t in (s['s_per_pair'], s['processor_s_per_pair']))"
+check "the ratio of times is that of the figures printed" \
+  "abs(b['time_per_pair_ratio']['whole'] - b['batches'][1]['s_per_pair']['whole'] / b['batches'][0]['s_per_pair']['whole']) < 1e-9"
+
+for loss in gte cbb stabilised_distillation info_nce_symmetric info_nce_matryoshka cosent kl_divergence margin_mse; do
+  "$lodestone" bench --precision f32 --threads 2 --lengths short --chunk-tokens 128 --pairs 16 --steps 1 --memory 64 --loss $loss > out.json
+  check "step memory is flat from 16 to 64 pairs: $loss" "b['loss'] == '$loss' and 0.95 < b['ratio'] < 1.05"
+done
+
+"$2/tests/support/mpirun.sh" 2 "$lodestone" bench --precision f32 --threads 1 --lengths 6 --pairs 8 --steps 1 --losses 64 > out.json
+check "every loss is timed on two ranks, and its share is of the two times" \
+  "len(b['losses']) == 9 and all(r['loss_s'] > 0 and abs(r['share'] - r['loss_s'] / (r['loss_s'] + r['encoder_s'])) < 1e-9 for r in b['losses'])"
+"$lodestone" bench --precision f32 --threads 1 --lengths 6 --pairs 8 --steps 1 --losses 64 --loss gte > out.json
+check "one loss is timed when one is named" "[r['loss'] for r in b['losses']] == ['gte'] and b['lengths'] == '6'"
+
+refused() {  # refused NAME PATTERN OPTION...: exit status 2, and a message that matches
+  "$lodestone" bench "${@:3}" > out.json 2>&1
+  if [ $? = 2 ] && grep -q -e "$2" out.json; then
+    passed=$((passed + 1))
+    echo "ok    $1"
+  else
+    failed=$((failed + 1))
+    echo "FAIL  $1"
+    cat out.json
+  fi
+}
+refused "an unknown loss, naming those there are" "stabilised_distillation" --loss nonesuch
+refused "a length that is none" "lengths 'long' is not known" --lengths long
+refused "a text longer than the model takes" "lengths '513'" --lengths 513
+refused "two questions at once" "not both" --memory 64 --losses 64
 
 echo "$passed passed, $failed failed"
 exit $((failed > 0))
