@@ -11,6 +11,7 @@
 
 #include "data/plan_print.h"
 #include "launch/arguments.h"
+#include "launch/batch_kinds.h"
 #include "launch/command.h"
 #include "launch/cores.h"
 #include "launch/estimate.h"
@@ -71,7 +72,9 @@ struct TaskReport {
   LengthSample lengths;
   MemoryEstimate memory;
   int64_t corpus_rows = 0;
-  std::vector<std::pair<PlanSource, double>> sources;   // with their share of the batches; empty without data
+  std::vector<int64_t> teams;      // ranks that share a batch
+  std::vector<PlanSource> sources = {};                 // empty without data
+  std::vector<double> probability = {};                 // the share of the batches of each
 };
 
 struct Report {
@@ -87,20 +90,17 @@ using Row = std::function<void(const char*, const std::string&)>;
 void print_sources(const Row& row, const TaskReport& t) {
   row("corpus", cat(t.corpus_rows, " rows"));
   for (size_t i = 0; i < t.sources.size(); ++i) {
-    const auto& [s, share] = t.sources[i];
-    row(i == 0 ? "sources" : "", cat(s.name, ": ", s.rows, " rows, drawn with probability ", share, s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : ""));
+    const PlanSource& s = t.sources[i];
+    row(i == 0 ? "sources" : "", cat(s.name, ": ", s.rows, " rows, drawn with probability ", t.probability[i], s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : ""));
   }
 }
 
 void print_task(const Row& row, const Report& r, const TaskReport& t) {
-  const int64_t n = t.cfg.global_batch, g = t.cfg.data.train_group_size;
   const ObjectiveKind kind = r.config.objective.kind;
   if (r.tasks.size() > 1) row("task", cat(t.cfg.name, ", weight ", t.cfg.weight, ": ", describe(t.cfg.loss)));
   if (!t.sources.empty()) print_sources(row, t);
-  if (kind == ObjectiveKind::retromae) row("batch", cat(n, " texts over all ranks"));
-  if (kind == ObjectiveKind::reranker) row("batch", cat(n, " queries x ", g, " pairs over all ranks, ", g - 1, " negatives per query"));
-  if (kind == ObjectiveKind::embedding)
-    row("batch", cat(n, " queries x ", g, " passages over all ranks, ", negatives_per_query(t.cfg.loss, n, n / r.ranks, g), " negatives per query"));
+  const std::vector<BatchKind> kinds = batch_kinds(t.cfg, t.sources, t.teams);
+  for (const std::string& line : describe(kinds, kind, r.config.schedule.layout, t.teams)) row("batch", line);
   const auto tokens = std::llround(t.lengths.tokens_per_step);
   if (t.sources.empty()) {
     row("tokens", cat(tokens, " per step at most"));
@@ -113,9 +113,13 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   row("  parameters", mebibytes(t.memory.parameters));
   row("  gradients", mebibytes(t.memory.gradients));
   row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
-  row("  activations", cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
-  row("  embeddings", mebibytes(t.memory.embeddings));
-  row("  work", cat(mebibytes(t.memory.work), " (one encoder call, or the loss)"));
+  if (kind == ObjectiveKind::embedding) {
+    row("  activations", cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
+    row("  embeddings", mebibytes(t.memory.embeddings));
+    row("  work", cat(mebibytes(t.memory.work), " (one encoder call, or the loss)"));
+  } else {
+    row("  work", cat(mebibytes(t.memory.work), " (one chunk, forward and backward)"));
+  }
   row("  batches", mebibytes(t.memory.batches));
 }
 
@@ -142,15 +146,13 @@ void print_report(std::ostream& out, const Report& r) {
 MemoryEstimate task_memory(const RunConfig& c, const Network& network, Backend& backend, const Batch& largest, int64_t ranks) {
   Arena arena;
   const Exec ex{backend, arena, Key(), c.train.precision};
-  MemoryEstimate memory = estimate_memory(network.encoder(), ex, network.params().layout().count(), largest, objective_options(c.train));
+  MemoryEstimate memory = network.memory(ex, largest);
   if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
   return memory;
 }
 
-/// Ranks that share a batch of the task.
-int ranks_of(const RunConfig& c, const TaskConfig& task, int64_t ranks) {
-  return static_cast<int>(c.schedule.layout == Layout::grouped ? task.ranks : ranks);
-}
+/// Of several teams the one whose ranks have most of a batch.
+int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std::min_element(teams.begin(), teams.end())); }
 
 /// The tasks as their corpora are: plans, samples of batches, held-out rows.
 struct Checked {
@@ -164,7 +166,6 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   std::vector<std::unique_ptr<TaskRows>> rows;
   for (const TaskConfig& task : c.tasks) rows.push_back(std::make_unique<TaskRows>(task, tokenizer, *self));
   const Schedule schedule = make_schedule(c, rows);
-  (void)form_teams(schedule.config(), static_cast<int>(ranks));
   Checked checked{{}, schedule.config().steps, schedule.parts_per_step()};
   Arena arena;
   std::vector<std::unique_ptr<Task>> tasks;
@@ -173,9 +174,10 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
     const Task& task = *tasks.back();
     if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
     const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
-    TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), c.train.gradient_accumulation_steps * c.schedule.groups, ranks_of(c, task.cfg, ranks)), {},
-                      task.data->rows().rows(), {}};
-    for (size_t s = 0; s < task.plan.sources().size(); ++s) report.sources.emplace_back(task.plan.sources()[s], task.plan.probability(static_cast<int32_t>(s)));
+    const std::vector<int64_t> teams = team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
+    TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)), {},
+                      task.data->rows().rows(), teams, task.plan.sources()};
+    for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
     report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
     checked.tasks.push_back(std::move(report));
   }
@@ -198,11 +200,14 @@ int64_t published_steps(const RunConfig& c) {
 /// The same from the configuration alone: every text as long as it may be.
 Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
   Checked checked{{}, published_steps(c), c.train.gradient_accumulation_steps * c.schedule.groups * (c.schedule.mix == TaskMix::joint ? static_cast<int64_t>(c.tasks.size()) : 1)};
-  for (const TaskConfig& task : c.tasks) {
+  const ScheduleConfig schedule = schedule_config(c);
+  for (size_t t = 0; t < c.tasks.size(); ++t) {
+    const TaskConfig& task = c.tasks[t];
+    const std::vector<int64_t> teams = team_sizes(schedule, static_cast<int32_t>(t), static_cast<int>(ranks));
     if (c.objective.kind == ObjectiveKind::embedding) (void)make_loss(task.loss, network.embedding());
     const int64_t g = task.data.train_group_size;
     const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0, passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
-    TaskReport report{task, longest_lengths(task.global_batch, text_limits(c, task), queries, passages, c.train.gradient_accumulation_steps * c.schedule.groups, ranks_of(c, task, ranks)), {}, 0, {}};
+    TaskReport report{task, longest_lengths(task.global_batch, text_limits(c, task), queries, passages, c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)), {}, 0, teams};
     report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
     checked.tasks.push_back(std::move(report));
   }

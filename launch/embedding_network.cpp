@@ -19,7 +19,9 @@ class EmbeddingNetwork final : public Network {
     return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, embedding ", embedding());
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
-  const Encoder& encoder() const override { return encoder_; }
+  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
+    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train));
+  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
                                         const NegativeWindows* windows) const override {

@@ -11,6 +11,7 @@ namespace lodestone {
 namespace {
 
 constexpr int64_t rows_to_read = 4096, most_batches = 16;
+constexpr size_t batches_held = 4;   // three of the loader's, one in chunks
 
 void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, TextLengths& to) {
   const TokenBatch tokens = batch.tokens();
@@ -21,6 +22,17 @@ void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, 
     to.longest = std::max(to.longest, length);
     to.full += length == limit;
   }
+}
+
+/// What any objective takes: parameters, gradients, moments, token ids.
+MemoryEstimate common_memory(const Exec& ex, int64_t parameters, const Batch& batch) {
+  const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
+  MemoryEstimate m;
+  m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
+  m.gradients = count * wide;
+  m.moments = 2 * count * wide;
+  m.batches = batches_held * (batch.ids.size() * sizeof(int32_t) + static_cast<size_t>(batch.tokens().texts()) * 3 * sizeof(int64_t));
+  return m;
 }
 
 }  // namespace
@@ -76,12 +88,8 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
 
 MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
                                const EmbeddingObjectiveOptions& options) {
-  const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
-  MemoryEstimate m;
-  m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
-  m.gradients = count * wide;
-  m.moments = 2 * count * wide;
-
+  const size_t wide = size_of(ex.wide());
+  MemoryEstimate m = common_memory(ex, parameters, batch);
   LengthChunks chunks;
   chunks.assign(batch.tokens(), options.chunk_tokens);
   size_t kept = 0, largest_saved = 0, largest_work = 0;
@@ -101,7 +109,22 @@ MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t p
   const size_t tile = std::min(std::max(static_cast<size_t>(InfoNceOptions{}.tile_elements), 64 * all), static_cast<size_t>(batch.queries) * all);
   m.embeddings = wide * 3 * texts * e;
   m.work = std::max(largest_saved + largest_work, wide * (2 * texts * e + 2 * all * e + tile));
-  m.batches = 4 * (batch.ids.size() * sizeof(int32_t) + texts * 3 * sizeof(int64_t));   // three of the loader's, one in chunks
+  return m;
+}
+
+MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch, int64_t chunk_tokens) {
+  constexpr size_t masks = 25;   // bytes a token, at most: labels, the decoder's input, masks
+  MemoryEstimate m = common_memory(ex, parameters, batch);
+  m.batches += batches_held * masks * batch.ids.size();
+  LengthChunks chunks;
+  chunks.assign(batch.tokens(), chunk_tokens);
+  for (int64_t c = 0; c < chunks.count(); ++c) m.work = std::max(m.work, objective.chunk_bytes(ex, chunks.tokens(c).tokens(), chunks.tokens(c).texts()));
+  return m;
+}
+
+MemoryEstimate estimate_memory(RerankerObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch) {
+  MemoryEstimate m = common_memory(ex, parameters, batch);
+  m.work = objective.work_bytes(ex, batch);
   return m;
 }
 

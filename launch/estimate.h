@@ -5,6 +5,8 @@
 #include "data/plan.h"
 #include "data/row_collator.h"
 #include "losses/embedding_objective.h"
+#include "losses/reranker_objective.h"
+#include "losses/retromae_objective.h"
 
 namespace lodestone {
 
@@ -40,14 +42,17 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
 struct MemoryEstimate {
   size_t parameters = 0;          // masters, and the bf16 copy
   size_t gradients = 0, moments = 0;
-  size_t activations = 0;         // kept from the first pass to backward
+  size_t activations = 0;         // kept from the first pass to backward; none where chunks are trained one after the other
   size_t embeddings = 0;          // sentence vectors and their gradients
-  size_t work = 0;                // the larger of: one encoder call; the loss with gathered passages and a tile of logits
+  size_t work = 0;                // the larger of: one encoder call; the loss with gathered passages and a tile of logits. Or one chunk
   size_t batches = 0;             // token ids
   size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches; }
 };
 
+/// Under each of the three objectives, with as many parameters in all. `batch` is this rank's share of a global batch.
 MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
                                const EmbeddingObjectiveOptions& options);
+MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch, int64_t chunk_tokens);
+MemoryEstimate estimate_memory(RerankerObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch);
 
 }  // namespace lodestone

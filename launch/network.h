@@ -16,6 +16,7 @@
 #include "data/row_collator.h"
 #include "data/tokenizer.h"
 #include "launch/config.h"
+#include "launch/estimate.h"
 #include "launch/heldout_metrics.h"
 #include "launch/mining.h"
 #include "losses/embedding_objective.h"
@@ -37,8 +38,8 @@ class Network {
   virtual std::string head() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
-  /// Where exact statements about its layers are needed: an encoder of this shape on these weights.
-  virtual const Encoder& encoder() const = 0;
+  /// Bytes per rank that training on such a batch takes, counted from shapes.
+  virtual MemoryEstimate memory(const Exec& ex, const Batch& batch) const = 0;
 
   /// What makes batches of a task's corpus, or of its held-out rows. Throws Error (usage): prompts whose end is no token boundary,
   /// lengths without room for a text. `windows`: mined negatives, where data.select_negative asks for them.

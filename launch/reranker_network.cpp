@@ -20,12 +20,14 @@ class RerankerNetwork final : public Network {
       : Network(std::move(params)),
         config_(config),
         folder_(std::move(folder)),
-        reranker_(folder_.config, this->params(), config.model.checkpointing),
-        body_(folder_.config.body(), this->params(), config.model.checkpointing) {}
+        reranker_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override { return "one score per pair"; }
-  const Encoder& encoder() const override { return body_; }
+  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
+    RerankerObjective objective = make_objective();
+    return estimate_memory(objective, ex, params().layout().count(), batch);
+  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
                                         const NegativeWindows* windows) const override {
@@ -40,10 +42,10 @@ class RerankerNetwork final : public Network {
     return std::make_unique<RerankCollator>(config, make_framing(task, tokenizer, corpus), windows);
   }
   std::unique_ptr<Objective> objective(Loss*, Communicator&) override {
-    return std::make_unique<RerankerObjective>(reranker_, RerankerOptions{.loss = config_.objective.reranker, .chunk_tokens = config_.train.chunk_tokens});
+    return std::make_unique<RerankerObjective>(make_objective());
   }
   std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
-    RerankerObjective objective(reranker_, {.loss = config_.objective.reranker, .chunk_tokens = config_.train.chunk_tokens});
+    RerankerObjective objective = make_objective();
     GroupSums sums;
     for (const Batch& batch : heldout.batches()) {
       sums.loss += objective.evaluate(ex, batch) * static_cast<double>(batch.global_queries);
@@ -59,6 +61,9 @@ class RerankerNetwork final : public Network {
   }
 
  private:
+  RerankerObjective make_objective() const {
+    return {reranker_, {.loss = config_.objective.reranker, .chunk_tokens = config_.train.chunk_tokens}};
+  }
   /// Where query i's positive stands among its own passages.
   void add_group(Exec& ex, const Batch& batch, int64_t i, GroupSums& sums) const {
     const auto scope = ex.arena.scope();
@@ -82,7 +87,6 @@ class RerankerNetwork final : public Network {
   const RunConfig& config_;
   RerankerFolder folder_;
   Reranker reranker_;
-  Encoder body_;
 };
 
 }  // namespace

@@ -15,7 +15,10 @@ class RetroMaeNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override { return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ", config_.objective.retromae.decoder_mlm_probability); }
-  const Encoder& encoder() const override { return encoder_; }
+  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
+    const auto alone = make_self_comm();
+    return estimate_memory(*make_objective(*alone), ex, params().layout().count(), batch, config_.train.chunk_tokens);
+  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus&,
                                         const NegativeWindows*) const override {
@@ -46,7 +49,7 @@ class RetroMaeNetwork final : public Network {
   }
 
  private:
-  std::unique_ptr<RetroMaeObjective> make_objective(Communicator& group) {
+  std::unique_ptr<RetroMaeObjective> make_objective(Communicator& group) const {
     return std::make_unique<RetroMaeObjective>(encoder_, params(), group, config_.objective.retromae, config_.train.chunk_tokens);
   }
 

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/optim/freeze.h"
+#include "launch/batch_kinds.h"
 
 namespace lodestone {
 
@@ -92,17 +93,13 @@ namespace {
 using Row = std::function<void(const std::string&, const std::string&)>;
 
 /// "retrieval: 4,000 rows in 3 sources; 128 queries x 2 passages, 255 negatives per query; InfoNCE, temperature 0.05".
-void describe_task(const Row& row, const Run& run, const Task& task, bool named) {
-  const int64_t n = task.cfg.global_batch, g = task.cfg.data.train_group_size;
-  const std::string name = named ? task.cfg.name : "";
-  row(named ? "task" : "corpus", cat(named ? cat(name, ": ") : "", task.data->rows().rows(), " rows in ", task.plan.sources().size(), " sources"));
-  if (task.loss == nullptr) {
-    row("batch", cat(n, run.cfg.objective.kind == ObjectiveKind::reranker ? cat(" queries x ", g, " pairs") : " texts", " over all ranks"));
-  } else {
-    row("batch", cat(n, " queries x ", g, g == 1 ? " passage" : " passages", " over all ranks, ", negatives_per_query(task.cfg.loss, n, n / run.world.size(), g),
-                     " negatives per query", task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
-    row("loss", describe(task.cfg.loss));
-  }
+void describe_task(const Row& row, const Run& run, size_t number) {
+  const Task& task = *run.tasks[number];
+  const bool named = run.tasks.size() > 1;
+  row(named ? "task" : "corpus", cat(named ? cat(task.cfg.name, ": ") : "", task.data->rows().rows(), " rows in ", task.plan.sources().size(), " sources"));
+  const std::vector<int64_t> teams = team_sizes(run.schedule.config(), static_cast<int32_t>(number), run.world.size());
+  for (const std::string& line : describe(batch_kinds(task.cfg, task.plan.sources(), teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams)) row("batch", line);
+  if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
   row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
                      ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
                      : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
@@ -121,7 +118,7 @@ std::string start_up_table(const Run& run) {
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
                    run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
-  for (const auto& task : run.tasks) describe_task(row, run, *task, run.tasks.size() > 1);
+  for (size_t t = 0; t < run.tasks.size(); ++t) describe_task(row, run, t);
   const int64_t parts = run.schedule.parts_per_step();
   row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate));
   row("run folder", run.cfg.train.output_dir.string());

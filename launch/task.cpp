@@ -67,7 +67,7 @@ TextLimits text_limits(const RunConfig& c, const TaskConfig& task) {
   return {d.query_max_len, d.passage_max_len};
 }
 
-Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskRows>> rows) {
+ScheduleConfig schedule_config(const RunConfig& c) {
   ScheduleConfig s{.tasks = {},
                    .steps = c.train.steps,
                    .accumulate = c.train.gradient_accumulation_steps,
@@ -75,16 +75,20 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
                    .seed = static_cast<uint64_t>(c.train.seed),
                    .mix = c.schedule.mix,
                    .layout = c.schedule.layout};
+  for (const TaskConfig& task : c.tasks) {
+    const int64_t tokens = task.data.query_max_len + task.data.train_group_size * task.data.passage_max_len;
+    s.tasks.push_back({.name = task.name, .weight = task.weight, .share = std::max<int64_t>(1, task.share), .ranks = task.ranks, .cost = task.global_batch * tokens});
+  }
+  return s;
+}
+
+Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskRows>> rows) {
+  ScheduleConfig s = schedule_config(c);
   int64_t batches = 0;
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
     const std::vector<PlanSource> sources = plan_sources(rows[t]->rows().sources());
-    const int64_t tokens = task.data.query_max_len + task.data.train_group_size * task.data.passage_max_len;
-    s.tasks.push_back({.name = task.name,
-                       .weight = task.weight,
-                       .share = task.share > 0 ? task.share : std::max<int64_t>(1, total_rows(resolve_sources(plan_config(c, task, 0), sources)) / task.global_batch),
-                       .ranks = task.ranks,
-                       .cost = task.global_batch * tokens});
+    if (task.share == 0) s.tasks[t].share = std::max<int64_t>(1, total_rows(resolve_sources(plan_config(c, task, 0), sources)) / task.global_batch);
     if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint)) batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
   }
   if (s.steps == 0) {

@@ -37,6 +37,9 @@ PlanConfig plan_config(const RunConfig& config, const TaskConfig& task, int64_t 
 /// How long texts of a task may be, as the report on them sees it.
 TextLimits text_limits(const RunConfig& config, const TaskConfig& task);
 
+/// What the configuration alone says of it: steps (0 where they are given in epochs), and no shares that follow from the data.
+ScheduleConfig schedule_config(const RunConfig& config);
+
 /// The schedule of a run; steps follow from num_train_epochs of the first task (joint), or of all tasks together, if they are given.
 Schedule make_schedule(const RunConfig& config, std::span<const std::unique_ptr<TaskRows>> rows);
 

@@ -1,5 +1,7 @@
 #include "losses/reranker_objective.h"
 
+#include <algorithm>
+
 namespace lodestone {
 
 namespace {
@@ -62,6 +64,20 @@ double RerankerObjective::accumulate(Exec ex, const Batch& batch, double weight,
   if (batch.queries == 0)   // no pair here: reports its slices all the same
     reranker_.backward(ex, batch.tokens(), {}, Tensor{}, grads, ready);
   return share;
+}
+
+size_t RerankerObjective::work_bytes(const Exec& ex, const Batch& batch) {
+  check_batch(batch);
+  size_t most = 0;
+  for (int64_t query = 0; query < batch.queries;) {
+    const Chunk chunk = chunk_at(batch, query);
+    const int64_t texts = chunk.tokens.texts();
+    const size_t scores = Arena::taken_bytes(ex.wide(), {texts}), exact = Arena::taken_bytes(DType::f64, {texts});
+    most = std::max(most, 2 * scores + reranker_.saved_bytes(ex, chunk.tokens.tokens(), texts) +
+                              std::max(2 * exact, reranker_.work_bytes(ex, chunk.tokens.tokens(), texts)));
+    query = chunk.next_query;
+  }
+  return most;
 }
 
 double RerankerObjective::evaluate(Exec ex, const Batch& batch) {

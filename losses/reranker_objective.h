@@ -25,6 +25,9 @@ class RerankerObjective final : public Objective {
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
 
+  /// Bytes of ex.arena that accumulate() needs for a batch, whose ids are not looked at: those of its hungriest chunk.
+  size_t work_bytes(const Exec& ex, const Batch& batch);
+
  private:
   /// Pairs of some consecutive queries as a batch of their own.
   struct Chunk {

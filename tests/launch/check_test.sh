@@ -70,7 +70,12 @@ says "they are of all sources" '"source":"all"' out.log
 "$support/mpirun.sh" 3 "$lodestone" check run.yaml --steps 40 > out.log 2> err.log
 if cmp -s out.log plan.jsonl; then ok "3 ranks have the same plan"; else bad "3 ranks have the same plan"; fi
 expect "explicit ranks" 0 --ranks 4 loss.negatives_cross_device=false
-says "negatives of one rank" "1 negatives per query" out.log
+says "negatives of one rank" "1 to 2 negatives per query" out.log
+
+expect "a source of half batches" 0 --ranks 2 data.rules.a.match=a data.rules.a.half_batch=true data.rules.b.match=b data.rules.b.use_inbatch_neg=false data.train_group_size=1
+says "whose queries have fewer negatives" "5 queries x 1 passage over all ranks, 4 negatives per query: a" out.log
+says "and one without in-batch negatives" "10 queries x 1 passage over all ranks, 0 negatives per query: b" out.log
+says "beside the others" "10 queries x 1 passage over all ranks, 9 negatives per query: other" out.log
 
 expect "small sources" 2 data.small_sources=refuse
 says "they are named" "small (5 rows), tiny (7 rows)" err.log

@@ -7,6 +7,8 @@
 #include "losses/info_nce.h"
 #include "tests/data/fake_rows.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/toy_reranker.h"
+#include "tests/support/toy_retromae.h"
 
 namespace lodestone {
 namespace {
@@ -90,6 +92,36 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
     EXPECT_LE(counted, 1.1 * taken) << kept;
     EXPECT_EQ(estimate.gradients, memory.size_bytes());
     EXPECT_EQ(estimate.moments, 2 * memory.size_bytes());
+  }
+}
+
+/// What one gradient takes of the arena.
+template <class Run>
+double taken_by_a_step(Run& run, const Batch& batch) {
+  run.gradient(0, batch);
+  run.arena.reset_peak();
+  run.gradient(1, batch);
+  return static_cast<double>(run.arena.peak_bytes());
+}
+
+TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
+  const auto alone = make_self_comm();
+  for (const int64_t chunk_tokens : {20, 60, 1 << 20}) {
+    test::RetroRun retro(DType::f32, *alone, {}, chunk_tokens);
+    const Batch texts = test::toy_masked_batch(0, 24, 0, 1);
+    const MemoryEstimate of_texts = estimate_memory(retro.objective, retro.ex, retro.params.layout().count(), texts, chunk_tokens);
+    const double taken = taken_by_a_step(retro, texts);
+    EXPECT_GE(static_cast<double>(of_texts.work), taken) << chunk_tokens;   // counted as if all tokens were predicted
+    EXPECT_LE(0.75 * static_cast<double>(of_texts.work), taken) << chunk_tokens;
+    EXPECT_EQ(of_texts.gradients, retro.gradient_memory.size_bytes());
+
+    test::ToyReranker reranker(DType::f32, *alone, {.chunk_tokens = chunk_tokens});
+    const Batch pairs = test::toy_pairs(0, 9, 3, 0, 1);
+    const MemoryEstimate of_pairs = estimate_memory(reranker.objective, reranker.ex, reranker.params.layout().count(), pairs);
+    const double taken_by_pairs = taken_by_a_step(reranker, pairs);
+    EXPECT_GE(static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;   // of its calls evaluation's may be the hungriest
+    EXPECT_LE(0.9 * static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;
+    EXPECT_EQ(of_pairs.moments, 2 * reranker.memory.size_bytes());
   }
 }
 

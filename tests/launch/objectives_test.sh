@@ -131,4 +131,8 @@ for recipe in conan-pretrain conan-finetune conan-vanilla bge-retromae bge-pretr
   expect "recipe $recipe" 0 "$lodestone" check "$2/configs/$recipe.yaml" --without-data
   for what in "tokens " "memory "; do grep -q "^  $what" out.log || bad "$recipe prints $what" out.log; done
 done
+expect "a grouped recipe with too few ranks" 2 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data --ranks 14
+says "names the way out" "colocated"
+"$lodestone" check "$2/configs/conan-finetune.yaml" --without-data > out.log 2> err.log
+if grep -q "32 queries x 1 passage over 1 to 2 ranks" out.log; then ok "a group's ranks share a batch"; else bad "a group's ranks share a batch" out.log; fi
 all_passed

@@ -1,0 +1,68 @@
+// Is what check and train say of negatives per query what each source and team really gets?
+#include "launch/batch_kinds.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace lodestone {
+namespace {
+
+TaskConfig task(int64_t global_batch, int64_t group, const LossOptions& loss) {
+  TaskConfig t;
+  t.global_batch = global_batch;
+  t.data.train_group_size = group;
+  t.loss.terms = {{loss}};
+  return t;
+}
+
+const InfoNceOptions across_ranks{}, on_one_rank{.candidates = Candidates::this_rank};
+
+TEST(BatchKinds, HalfBatchesAndSourcesWithoutInBatchNegativesAreToldApart) {
+  const std::vector<PlanSource> sources{{.name = "a", .batch = 16},
+                                        {.name = "sts", .batch = 8},
+                                        {.name = "b", .batch = 16},
+                                        {.name = "class", .batch = 16, .in_batch_negatives = false}};
+  const std::vector<int64_t> teams{2};
+  const std::vector<BatchKind> kinds = batch_kinds(task(16, 3, across_ranks), sources, teams);
+  ASSERT_EQ(kinds.size(), 3u);
+  EXPECT_EQ(kinds[0].sources, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(kinds[0].most, 47);
+  EXPECT_EQ(kinds[1].queries, 8);
+  EXPECT_EQ(kinds[1].most, 23);
+  EXPECT_EQ(kinds[2].most, 2);
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, teams)[1], "8 queries x 3 passages over all ranks, 23 negatives per query: sts");
+}
+
+TEST(BatchKinds, NegativesOfOneRankFollowTheRowsThatRanksHave) {
+  const std::vector<int64_t> three{3}, twenty{20};
+  const std::vector<BatchKind> kinds = batch_kinds(task(10, 2, on_one_rank), {}, three);   // 4, 3 and 3 queries
+  ASSERT_EQ(kinds.size(), 1u);
+  EXPECT_EQ(kinds[0].fewest, 5);
+  EXPECT_EQ(kinds[0].most, 7);
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, three)[0], "10 queries x 2 passages over all ranks, 5 to 7 negatives per query");
+  EXPECT_EQ(batch_kinds(task(10, 2, on_one_rank), {}, twenty)[0].fewest, 1) << "ranks without rows do not count";
+}
+
+TEST(BatchKinds, ARankOfAGroupSharesTheBatchWithItsTeamAlone) {
+  ScheduleConfig schedule{.tasks = {{.name = "retrieval", .ranks = 4, .cost = 100}, {.name = "sts", .ranks = 1, .cost = 1}}, .groups = 3, .layout = Layout::grouped};
+  const std::vector<int64_t> teams = team_sizes(schedule, 0, 16);   // three times 4 + 1, one left over
+  EXPECT_EQ(teams, (std::vector<int64_t>{5, 4, 4}));
+  const std::vector<BatchKind> kinds = batch_kinds(task(20, 1, on_one_rank), {}, teams);
+  EXPECT_EQ(kinds[0].fewest, 3);
+  EXPECT_EQ(kinds[0].most, 4);
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::grouped, teams)[0], "20 queries x 1 passage over 4 to 5 ranks, 3 to 4 negatives per query");
+  EXPECT_THROW(team_sizes(schedule, 0, 14), Error);
+  schedule.layout = Layout::colocated;
+  EXPECT_EQ(team_sizes(schedule, 1, 14), std::vector<int64_t>{14});
+}
+
+TEST(BatchKinds, OtherObjectivesNameTheirBatchesOtherwise) {
+  const std::vector<int64_t> teams{2};
+  const std::vector<BatchKind> kinds = batch_kinds(task(8, 4, across_ranks), {}, teams);
+  EXPECT_EQ(describe(kinds, ObjectiveKind::retromae, Layout::colocated, teams)[0], "8 texts over all ranks");
+  EXPECT_EQ(describe(kinds, ObjectiveKind::reranker, Layout::colocated, teams)[0], "8 queries x 4 pairs over all ranks, 3 negatives per query");
+}
+
+}  // namespace
+}  // namespace lodestone
