@@ -33,13 +33,13 @@ inline Batch toy_pairs(int64_t step, int64_t n, int64_t group, int rank, int wor
 
 /// Everything one training run owns on one rank.
 struct ToyReranker {
-  ToyReranker(DType compute, Communicator& comm, const RerankerOptions& options, const char* backend_kind = "reference")
+  ToyReranker(DType compute, Communicator& comm, const RerankerOptions& options, const char* backend_kind = "reference", const AdamWConfig& adam = {})
       : backend(make_backend({.kind = backend_kind})),
         params(reranker_layout(toy_reranker()), compute),
         reranker(toy_reranker(), params),
         objective(reranker, options),
         comm(comm),
-        optimizer({}, params.layout(), params.wide_dtype()),
+        optimizer(adam, params.layout(), params.wide_dtype()),
         memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
         grads(memory.tensor(params.wide_dtype(), {params.layout().count()})),
         ex{*backend, arena, Key{}, compute} {

@@ -20,10 +20,13 @@ struct Training {
   int64_t steps = 5;
 };
 
+/// In f64 the defaults; in f32 what compares more than rounding.
+inline AdamWConfig adam_for(DType compute) { return compute == DType::f64 ? AdamWConfig{} : adam_above_rounding(); }
+
 /// Trains on `comm`; losses are summed and gradients reduced over it. The loss exchanges its vectors over `exchange`.
 inline Trajectory train(DType compute, const Training& training, Communicator& comm, Communicator& exchange,
                         const EmbeddingObjectiveOptions& options) {
-  ToyRun run(compute, exchange, training.loss(), options);
+  ToyRun run(compute, exchange, training.loss(), options, Checkpointing::none, "reference", adam_for(compute));
   Trajectory result;
   for (int64_t step = 0; step < training.steps; ++step)
     result.losses.push_back(run.train_step(step, training.batch(step, comm.rank(), comm.size()), 1e-3));
