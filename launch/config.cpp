@@ -53,6 +53,7 @@ TrainConfig read_train(Section s) {
   s.read("save_total_limit", c.save_total_limit);
   s.read("eval_steps", c.eval_steps);
   s.read("eval_rows", c.eval_rows);
+  s.read("metric", c.metric);
   s.read("timeout_s", c.timeout_s);
   s.finish();
   if (threads != "auto") {

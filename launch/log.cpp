@@ -93,6 +93,16 @@ void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, dou
   }
 }
 
+std::vector<std::pair<int64_t, double>> metric_history(const fs::path& dir, const std::string& key) {
+  std::vector<std::pair<int64_t, double>> history;
+  std::ifstream in(dir / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && record.contains(key) && record.at(key).is_number()) history.emplace_back(record.at("step"), record.at(key));
+  }
+  return history;
+}
+
 double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string duration_text(double seconds) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -37,6 +38,9 @@ class MetricsFile {
   std::FILE* file_ = nullptr;
   int64_t lost_ = 0;
 };
+
+/// The values of `key` in DIR/metrics.jsonl with their steps, in the order of writing; lines that are not complete are left out.
+std::vector<std::pair<int64_t, double>> metric_history(const std::filesystem::path& dir, const std::string& key);
 
 /// One line of progress that redraws itself on a terminal and is a plain line elsewhere. Rank 0 only.
 class Progress {

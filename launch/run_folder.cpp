@@ -24,7 +24,7 @@ constexpr int64_t max_failed_saves = 3;
 /// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
 /// or only its rounding.
 constexpr std::string_view safe_keys[] = {"output_dir", "threads", "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps", "save_total_limit",
-                                          "eval_steps", "eval_rows", "timeout_s", "heldout", "gradient_checkpointing", "layout", "ranks", "zero"};
+                                          "eval_steps", "eval_rows", "metric", "timeout_s", "heldout", "gradient_checkpointing", "layout", "ranks", "zero"};
 
 /// "section.key" -> value of a resolved configuration; sections nest by two blanks each.
 std::map<std::string, std::string> lines_of(const std::string& resolved) {
@@ -161,13 +161,17 @@ void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progre
   if (world_.rank() != 0) return;
   const std::vector<std::pair<std::string, double>> values{{"mining_checked", static_cast<double>(r.checked)}, {"mining_replaced", static_cast<double>(r.replaced)},
                                                            {"mining_exhausted", static_cast<double>(r.exhausted)}, {"mining_old_score", r.old_score()},
-                                                           {"mining_new_score", r.new_score()}};
+                                                           {"mining_first_scored", static_cast<double>(r.first_scored)}, {"mining_new_score", r.new_score()}};
   metrics_.write(step, values);
   progress.clear();
-  std::printf("mining after step %lld: %lld of %lld replaced, their mean score %.4f; %lld new ones scored, mean %.4f; %lld lists ended\n", static_cast<long long>(step),
-              static_cast<long long>(r.replaced), static_cast<long long>(r.checked), r.old_score(), static_cast<long long>(r.first_scored), r.new_score(),
-              static_cast<long long>(r.exhausted));
-  std::fflush(stdout);
+  const auto mean = [](int64_t count, double score) {
+    char text[32] = "";
+    if (count > 0) std::snprintf(text, sizeof text, " with mean score %.4f", score);
+    return std::string(text);
+  };
+  std::cout << cat("mining after step ", step, ": ", r.replaced, " of ", r.checked, " replaced", mean(r.replaced, r.old_score()), "; ", r.first_scored,
+                   " new ones scored", mean(r.first_scored, r.new_score()), "; ", r.exhausted, " lists ended\n");
+  std::cout.flush();
 }
 
 void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Meter& meter, Progress& progress) {
@@ -195,21 +199,25 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
 }
 
 void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress) {
+  std::string measured;
+  bool judged = run.cfg.train.metric.empty();
   for (const auto& task : run.tasks) {
     if (!task->heldout) continue;
     meter.pause();
     const std::vector<Figure> figures = run.network->evaluate(run.ex, *task->heldout, task->loss.get(), world_.comm());
     meter.resume();
-    if (world_.rank() != 0) continue;
     const std::string suffix = run.tasks.size() > 1 ? "/" + task->cfg.name : "";
     std::vector<std::pair<std::string, double>> values;
     std::string line;
     for (const Figure& f : figures) {
       values.emplace_back(cat("heldout_", f.name, suffix), f.value);
+      judged = judged || values.back().first == run.cfg.train.metric;
+      measured += cat(measured.empty() ? "" : ", ", values.back().first);
       char text[96];
       std::snprintf(text, sizeof text, "  %s %.4f", f.name.c_str(), f.value);
       line += text;
     }
+    if (world_.rank() != 0) continue;
     values.emplace_back("heldout_rows" + suffix, static_cast<double>(task->heldout->global_rows()));
     metrics_.write(step, values);
     progress.clear();
@@ -217,6 +225,9 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
                 line.c_str(), static_cast<long long>(task->heldout->global_rows()));
     std::fflush(stdout);
   }
+  if (!judged)
+    throw Error(ExitCode::usage, "config", cat("train.metric is ", printable(run.cfg.train.metric), ", which held-out rows do not give here"),
+                measured.empty() ? std::string("give data.heldout") : cat("one of ", measured));
 }
 
 void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
@@ -267,6 +278,19 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
     throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved"), "free space; the last good checkpoint is kept").at("step", step);
 }
 
+void RunFolder::judge(const Run& run, ModelCard& card) const {
+  const std::string& metric = run.cfg.train.metric;
+  const auto history = metric_history(dir_, metric);
+  if (history.empty()) return;   // its records could not be written
+  const auto& [first_step, before] = history.front();
+  const auto& [last_step, after] = history.back();
+  std::printf("%s: %.4f after step %lld, %.4f after step %lld\n", metric.c_str(), before, static_cast<long long>(first_step), after, static_cast<long long>(last_step));
+  std::fflush(stdout);
+  for (const auto& task : run.tasks)
+    if (task->heldout && (run.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name)))
+      card.results.push_back({task->cfg.data.heldout.filename().string(), metric, before, after});
+}
+
 void RunFolder::finish(Run& run) {
   if (world_.rank() == 0) {
     ModelCard card;
@@ -280,6 +304,7 @@ void RunFolder::finish(Run& run) {
     card.hyper_parameters = {{"global batch", cat(run.tasks.front()->cfg.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
                              {"precision", name_of(run.cfg.train.precision)}};
     card.program = cat("Lodestone ", version);
+    if (!run.cfg.train.metric.empty()) judge(run, card);
     run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
     std::cout << "model: " << (dir_ / "model").string() << std::endl;

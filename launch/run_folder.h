@@ -48,6 +48,9 @@ class RunFolder {
   void failed(const Error& error);
 
  private:
+  /// Prints how train.metric went from the first to the last evaluation, and adds it to the card. Rank 0.
+  void judge(const Run& run, ModelCard& card) const;
+
   World& world_;
   std::filesystem::path dir_;
   std::string resolved_;

@@ -74,6 +74,12 @@ expect "resume on 3 ranks, grouped" 0 mpi 3 "$lodestone" train tasks.yaml train.
 expect "negatives mined anew" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=remined tasks.retrieval.mining.refill=remine tasks.retrieval.mining.mean_ratio=1 \
   tasks.retrieval.global_batch=60
 if grep -q '"mining_replaced":[1-9]' remined/metrics.jsonl; then ok "some were replaced"; else bad "some were replaced" remined/metrics.jsonl; fi
+expect "a metric that nothing gives is refused before training" 2 mpi 2 "$lodestone" train tasks.yaml train.output_dir=judged train.metric=heldout_mrr_at_10
+says "those that there are, are named" "heldout_spearman/sts"
+if grep -q '"loss"' judged/metrics.jsonl; then bad "nothing was trained" judged/metrics.jsonl; else ok "nothing was trained"; fi
+expect "a metric is followed from the first to the last step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=judged train.metric=heldout_spearman/sts
+if grep -q "^heldout_spearman/sts: [0-9.-]* after step 0, [0-9.-]* after step 8$" out.log; then ok "it is printed at the end"; else bad "it is printed at the end" out.log; fi
+if grep -q "| packed-pairs | heldout_spearman/sts |" judged/model/README.md; then ok "and stands in the model card"; else bad "and stands in the model card" judged/model/README.md; fi
 expect "one task a step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=deck schedule.mix=deck tasks.retrieval.share=3
 expect "scored pairs for InfoNCE's rows" 3 "$lodestone" train tasks.yaml train.output_dir=wrong tasks.sts.data.train=packed-triples tasks.sts.data.heldout=packed-triples
 says "missing scores are named" "score"

@@ -17,6 +17,12 @@ RunConfig recipe(const std::string& name, std::vector<std::string> overrides = {
   return read_run_config(files, overrides);
 }
 
+/// The same made small enough for two cores, by the overlay that is merged behind it.
+RunConfig small_recipe(const std::string& name) {
+  const std::filesystem::path files[] = {configs / (name + ".yaml"), configs / (name + "-small.yaml")};
+  return read_run_config(files, {});
+}
+
 /// Figures of the papers, model cards and released code; 0 where nothing was published.
 struct Published {
   const char* name;
@@ -102,6 +108,31 @@ TEST(Recipes, LlmEmbedderHasSixTasksWithInstructionsOnBothSides) {
     EXPECT_FALSE(t.data.query_prompt.empty()) << t.name;
     EXPECT_FALSE(t.data.passage_prompt.empty()) << t.name;
     EXPECT_EQ(needs_teacher(t.loss), t.name != "convsearch" && t.name != "tool") << t.name;
+  }
+}
+
+TEST(Recipes, SmallOnesTrainTheSameObjectiveAndNameWhatTheyAreJudgedBy) {
+  for (const Published& p : published) {
+    SCOPED_TRACE(p.name);
+    const RunConfig large = recipe(p.name), small = small_recipe(p.name);
+    EXPECT_EQ(small.objective.kind, large.objective.kind);
+    EXPECT_EQ(small.schedule.mix, large.schedule.mix);
+    EXPECT_EQ(small.train.precision, large.train.precision);
+    EXPECT_EQ(small.optim.warmup_ratio, large.optim.warmup_ratio);
+    EXPECT_TRUE(small.train.metric.starts_with("heldout_")) << small.train.metric;
+    EXPECT_LE(open_model_folder(small, Weights::shapes).config.encoder.layers, 6);
+    ASSERT_EQ(small.tasks.size(), large.tasks.size());
+    for (size_t t = 0; t < small.tasks.size(); ++t) {
+      const TaskConfig &a = small.tasks[t], &b = large.tasks[t];
+      EXPECT_EQ(a.loss.terms.front().options.index(), b.loss.terms.front().options.index());
+      EXPECT_EQ(temperature_of(a.loss), temperature_of(b.loss));
+      EXPECT_EQ(a.loss.matryoshka_dims.size(), b.loss.matryoshka_dims.size());
+      EXPECT_EQ(a.weight, b.weight);
+      EXPECT_EQ(a.data.batching, b.data.batching);
+      EXPECT_EQ(a.data.query_prompt, b.data.query_prompt);
+      EXPECT_EQ(a.mining.has_value(), b.mining.has_value());
+      EXPECT_FALSE(a.data.heldout.empty());
+    }
   }
 }
 
