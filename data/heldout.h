@@ -10,12 +10,19 @@
 
 namespace lodestone {
 
+struct HeldOutConfig {
+  std::vector<std::string> only{};   // the sources to take rows from, as SourceRule::match names them; empty: all
+  int64_t max_rows = 1000;           // of more rows so many are taken, evenly spread
+  int64_t global_batch = 128;        // rows of a batch over all ranks, at most
+};
+
 /// This rank's share of the rows of a corpus in their order, cut into batches of at most global_batch rows that differ by at
 /// most one. All of it is read by the constructor and kept (4 bytes a token), so that later no call reaches the corpus.
 class HeldOut {
  public:
-  /// Of more than max_rows rows, max_rows are taken, evenly spread: row floor(i rows / max_rows) for i = 0, 1, ... Throws Error (usage) when there are fewer rows than ranks.
-  HeldOut(const RowSource& rows, RowCollator& collator, int64_t max_rows, int64_t global_batch, int rank, int world);
+  /// Of n > max_rows rows, the floor(i n / max_rows)-th are taken for i = 0, 1, ... Throws Error (usage): fewer rows than ranks, or none
+  /// of these sources.
+  HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConfig& config, int rank, int world);
 
   std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0
   int64_t global_rows() const { return global_rows_; }

@@ -87,6 +87,14 @@ void Schedule::parts(int64_t step, std::vector<StepPart>& out) const {
                      config_.tasks[static_cast<size_t>(t)].weight / static_cast<double>(batches)});
 }
 
+double Schedule::mean_weight(int32_t task) const {
+  const ScheduleTask& t = config_.tasks[static_cast<size_t>(task)];
+  if (config_.mix == TaskMix::joint) return t.weight;
+  int64_t shares = 0;
+  for (const ScheduleTask& other : config_.tasks) shares += other.share;
+  return t.weight * static_cast<double>(t.share) / static_cast<double>(shares);
+}
+
 int64_t Schedule::draws(int32_t task) const {
   const int64_t batches = config_.accumulate * config_.groups;
   if (config_.mix == TaskMix::joint) return config_.steps * batches;

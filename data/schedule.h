@@ -58,6 +58,8 @@ class Schedule {
   void parts(int64_t step, std::vector<StepPart>& out) const;
   /// How many parts every step has.
   int64_t parts_per_step() const;
+  /// The weight of a task's mean loss in a step's loss, on average over steps.
+  double mean_weight(int32_t task) const;
   /// How many batches of a task the whole run draws.
   int64_t draws(int32_t task) const;
 

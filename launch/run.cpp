@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <iomanip>
+#include <numeric>
 #include <sstream>
 
 #include "core/optim/freeze.h"
@@ -88,6 +89,25 @@ std::optional<MiningReport> mine(Run& run, int64_t finished) {
   return std::nullopt;
 }
 
+std::vector<HeldOutFigures> heldout_figures(Run& run) {
+  std::vector<HeldOutFigures> all;
+  HeldOutFigures together;
+  double loss = 0;
+  for (size_t t = 0; t < run.tasks.size(); ++t) {
+    const Task& task = *run.tasks[t];
+    if (!task.heldout) continue;
+    HeldOutFigures figures{run.tasks.size() > 1 ? task.cfg.name : "", task.heldout->global_rows(),
+                           run.network->evaluate(run.ex, *task.heldout, task.loss.get(), run.world.comm())};
+    for (const Figure& f : figures.figures)
+      if (f.name == "loss") loss += run.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
+    together.rows += figures.rows;
+    all.push_back(std::move(figures));
+  }
+  together.figures = {{"loss", loss}};
+  if (run.tasks.size() > 1 && all.size() == run.tasks.size()) all.push_back(std::move(together));
+  return all;
+}
+
 namespace {
 
 using Row = std::function<void(const std::string&, const std::string&)>;
@@ -96,9 +116,11 @@ using Row = std::function<void(const std::string&, const std::string&)>;
 void describe_task(const Row& row, const Run& run, size_t number) {
   const Task& task = *run.tasks[number];
   const bool named = run.tasks.size() > 1;
-  row(named ? "task" : "corpus", cat(named ? cat(task.cfg.name, ": ") : "", task.data->rows().rows(), " rows in ", task.plan.sources().size(), " sources"));
+  const std::vector<PlanSource>& sources = task.plan.sources();
+  const int64_t rows = std::accumulate(sources.begin(), sources.end(), int64_t{0}, [](int64_t n, const PlanSource& s) { return n + s.rows; });
+  row(named ? "task" : "corpus", cat(named ? cat(task.cfg.name, ": ") : "", rows, " rows in ", sources.size(), sources.size() == 1 ? " source" : " sources"));
   const std::vector<int64_t> teams = team_sizes(run.schedule.config(), static_cast<int32_t>(number), run.world.size());
-  for (const std::string& line : describe(batch_kinds(task.cfg, task.plan.sources(), teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams)) row("batch", line);
+  for (const std::string& line : describe(batch_kinds(task.cfg, sources, teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams)) row("batch", line);
   if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
   row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
                      ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)

@@ -52,6 +52,15 @@ struct Run {
 /// Ends a step for mining: `finished` counts steps. Lets the loader go on to the next check. Collective.
 std::optional<MiningReport> mine(Run& run, int64_t finished);
 
+/// What held-out rows gave.
+struct HeldOutFigures {
+  std::string task;              // empty: the only task, or all together
+  int64_t rows = 0;
+  std::vector<Figure> figures;   // the same on all ranks
+};
+/// One for each task with held-out rows; where each of several tasks has some, one more: `loss`, as a step's is on average. Collective.
+std::vector<HeldOutFigures> heldout_figures(Run& run);
+
 /// The start-up table: model, batch, ranks x threads x cores, lengths.
 std::string start_up_table(const Run& run);
 

@@ -1,6 +1,7 @@
 #include "launch/run_folder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -59,6 +60,13 @@ void check_same_config(const std::string& saved, const std::string& now, const f
                 "restore the configuration, or choose another train.output_dir")
         .at("file", checkpoint.string());
   }
+}
+
+/// With four decimals; "-" where there is no number.
+std::string fixed(double value) {
+  char text[32] = "-";
+  if (std::isfinite(value)) std::snprintf(text, sizeof text, "%.4f", value);
+  return text;
 }
 
 /// Moments are held for the optimizer's own range only.
@@ -164,14 +172,8 @@ void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progre
                                                            {"mining_first_scored", static_cast<double>(r.first_scored)}, {"mining_new_score", r.new_score()}};
   metrics_.write(step, values);
   progress.clear();
-  const auto mean = [](int64_t count, double score) {
-    char text[32] = "";
-    if (count > 0) std::snprintf(text, sizeof text, " with mean score %.4f", score);
-    return std::string(text);
-  };
-  std::cout << cat("mining after step ", step, ": ", r.replaced, " of ", r.checked, " replaced", mean(r.replaced, r.old_score()), "; ", r.first_scored,
-                   " new ones scored", mean(r.first_scored, r.new_score()), "; ", r.exhausted, " lists ended\n");
-  std::cout.flush();
+  std::cout << "mining after step " << step << ": " << r.replaced << " of " << r.checked << " replaced, their mean score " << fixed(r.old_score()) << "; " << r.first_scored
+            << " new ones scored, mean " << fixed(r.new_score()) << "; " << r.exhausted << " lists ended" << std::endl;
 }
 
 void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Meter& meter, Progress& progress) {
@@ -184,9 +186,7 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   std::string of_tasks;
   for (size_t t = 0; run.tasks.size() > 1 && t < run.tasks.size(); ++t) {
     values.emplace_back("loss/" + run.tasks[t]->cfg.name, r.means.of_task[t]);
-    char text[64];
-    std::snprintf(text, sizeof text, "%s%s %.4f", t == 0 ? " (" : ", ", run.tasks[t]->cfg.name.c_str(), r.means.of_task[t]);
-    of_tasks += text;
+    of_tasks += cat(t == 0 ? " (" : ", ", run.tasks[t]->cfg.name, ' ', fixed(r.means.of_task[t]));
   }
   if (!of_tasks.empty()) of_tasks += ")";
   if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
@@ -199,31 +199,26 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
 }
 
 void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress) {
+  meter.pause();
+  const std::vector<HeldOutFigures> all = heldout_figures(run);
+  meter.resume();
   std::string measured;
   bool judged = run.cfg.train.metric.empty();
-  for (const auto& task : run.tasks) {
-    if (!task->heldout) continue;
-    meter.pause();
-    const std::vector<Figure> figures = run.network->evaluate(run.ex, *task->heldout, task->loss.get(), world_.comm());
-    meter.resume();
-    const std::string suffix = run.tasks.size() > 1 ? "/" + task->cfg.name : "";
+  for (const HeldOutFigures& h : all) {
+    const std::string suffix = h.task.empty() ? "" : "/" + h.task;
     std::vector<std::pair<std::string, double>> values;
-    std::string line;
-    for (const Figure& f : figures) {
+    std::string line = cat("held out after step ", step, h.task.empty() ? "" : ", " + h.task, ":");
+    for (const Figure& f : h.figures) {
       values.emplace_back(cat("heldout_", f.name, suffix), f.value);
       judged = judged || values.back().first == run.cfg.train.metric;
       measured += cat(measured.empty() ? "" : ", ", values.back().first);
-      char text[96];
-      std::snprintf(text, sizeof text, "  %s %.4f", f.name.c_str(), f.value);
-      line += text;
+      line += cat("  ", f.name, ' ', fixed(f.value));
     }
     if (world_.rank() != 0) continue;
-    values.emplace_back("heldout_rows" + suffix, static_cast<double>(task->heldout->global_rows()));
+    values.emplace_back("heldout_rows" + suffix, static_cast<double>(h.rows));
     metrics_.write(step, values);
     progress.clear();
-    std::printf("held out after step %lld%s%s:%s  (%lld rows)\n", static_cast<long long>(step), suffix.empty() ? "" : ", ", suffix.empty() ? "" : task->cfg.name.c_str(),
-                line.c_str(), static_cast<long long>(task->heldout->global_rows()));
-    std::fflush(stdout);
+    std::cout << line << "  (" << h.rows << " rows)" << std::endl;
   }
   if (!judged)
     throw Error(ExitCode::usage, "config", cat("train.metric is ", printable(run.cfg.train.metric), ", which held-out rows do not give here"),
@@ -284,10 +279,9 @@ void RunFolder::judge(const Run& run, ModelCard& card) const {
   if (history.empty()) return;   // its records could not be written
   const auto& [first_step, before] = history.front();
   const auto& [last_step, after] = history.back();
-  std::printf("%s: %.4f after step %lld, %.4f after step %lld\n", metric.c_str(), before, static_cast<long long>(first_step), after, static_cast<long long>(last_step));
-  std::fflush(stdout);
+  std::cout << metric << ": " << fixed(before) << " after step " << first_step << ", " << fixed(after) << " after step " << last_step << std::endl;
   for (const auto& task : run.tasks)
-    if (task->heldout && (run.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name)))
+    if (task->heldout && (run.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name) || metric.find('/') == std::string::npos))
       card.results.push_back({task->cfg.data.heldout.filename().string(), metric, before, after});
 }
 

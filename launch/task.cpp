@@ -9,12 +9,15 @@ namespace lodestone {
 
 namespace {
 
+/// Draws candidates and masks of held-out rows: not the seed of training, so that runs of different seeds are judged by the same.
+constexpr uint64_t heldout_seed = 0;
+
 /// This rank's share of the held-out rows; nothing when the configuration names none. The corpus is closed again.
 std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer, int rank, int world) {
   if (task.data.heldout.empty()) return std::nullopt;
   const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
-  const auto collator = network.collator(task, static_cast<uint64_t>(c.train.seed), Purpose::evaluation, tokenizer, corpus, nullptr);
-  return HeldOut(CorpusRows(corpus), *collator, c.train.eval_rows, task.global_batch, rank, world);
+  const auto collator = network.collator(task, heldout_seed, Purpose::evaluation, tokenizer, corpus, nullptr);
+  return HeldOut(CorpusRows(corpus), *collator, {.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch}, rank, world);
 }
 
 /// What mining anew needs: the network as it stands, and the rows.

@@ -213,7 +213,7 @@ TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
   for (int world = 1; world <= 3; ++world) {
     std::vector<std::vector<int64_t>> seen;
     for (int rank = 0; rank < world; ++rank) {
-      const HeldOut held_out(rows, collator, 1000, 8, rank, world);
+      const HeldOut held_out(rows, collator, {.global_batch = 8}, rank, world);
       EXPECT_EQ(held_out.global_rows(), 23);
       ASSERT_EQ(held_out.batches().size(), 3u);
       seen.resize(3);
@@ -237,13 +237,23 @@ TEST(HeldOut, CutsRowsInOrderIntoEvenBatches) {
 TEST(HeldOut, TakesRowsEvenlySpreadAndRefusesTooFew) {
   const FakeRows rows(make_rows(23, 1, 0));
   Collator collator({.purpose = Purpose::evaluation}, plain);
-  const HeldOut some(rows, collator, 10, 8, 0, 1);
+  const HeldOut some(rows, collator, {.max_rows = 10, .global_batch = 8}, 0, 1);
   EXPECT_EQ(some.global_rows(), 10);
   std::vector<int64_t> taken;
   for (const Batch& batch : some.batches()) taken.insert(taken.end(), batch.rows.begin(), batch.rows.end());
   EXPECT_EQ(taken, (std::vector<int64_t>{0, 2, 4, 6, 9, 11, 13, 16, 18, 20}));
-  EXPECT_THROW(HeldOut(rows, collator, 2, 8, 0, 3), Error);
-  EXPECT_THROW(HeldOut(FakeRows({}), collator, 2, 8, 0, 1), Error);
+  EXPECT_THROW(HeldOut(rows, collator, {.max_rows = 2, .global_batch = 8}, 0, 3), Error);
+  EXPECT_THROW(HeldOut(FakeRows({}), collator, {.max_rows = 2, .global_batch = 8}, 0, 1), Error);
+}
+
+TEST(HeldOut, TakesRowsOfTheSourcesAskedFor) {
+  const FakeRows rows(two_sources());
+  Collator collator({.purpose = Purpose::evaluation}, plain);
+  const HeldOut second(rows, collator, {.only = {"*1"}, .global_batch = 8}, 0, 1);
+  EXPECT_EQ(second.global_rows(), rows.sources()[1].rows);
+  for (const Batch& batch : second.batches())
+    for (const int64_t row : batch.rows) EXPECT_EQ(row % 3, 0);   // as two_sources has it
+  EXPECT_THROW(HeldOut(rows, collator, {.only = {"s2"}, .global_batch = 8}, 0, 1), Error);
 }
 
 TEST(PlanPrint, WritesOneJsonLineAStepWithGlobalRowIds) {

@@ -68,6 +68,15 @@ TEST(Schedule, ADeckDealsExactProportionsAndRandomDrawsRoughOnes) {
   }
 }
 
+TEST(Schedule, MeanWeightsAreThoseOfWholeDecks) {
+  EXPECT_EQ(Schedule(two_tasks(TaskMix::joint)).mean_weight(1), 0.8);
+  const Schedule deck(two_tasks(TaskMix::deck));
+  double weight[2] = {0, 0};
+  for (int64_t step = 0; step < deck.config().steps; ++step)
+    for (const StepPart& part : parts(deck, step)) weight[part.task] += part.weight;
+  for (int32_t t = 0; t < 2; ++t) EXPECT_NEAR(deck.mean_weight(t), weight[t] / 40, 1e-12);
+}
+
 TEST(Schedule, AnyStepCanBeAskedForAlone) {
   for (const TaskMix mix : {TaskMix::joint, TaskMix::deck, TaskMix::random}) {
     const Schedule first(two_tasks(mix)), second(two_tasks(mix));

@@ -78,6 +78,7 @@ expect "a metric that nothing gives is refused before training" 2 mpi 2 "$lodest
 says "those that there are, are named" "heldout_spearman/sts"
 if grep -q '"loss"' judged/metrics.jsonl; then bad "nothing was trained" judged/metrics.jsonl; else ok "nothing was trained"; fi
 expect "a metric is followed from the first to the last step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=judged train.metric=heldout_spearman/sts
+if grep -q '"heldout_loss":' judged/metrics.jsonl; then ok "tasks together have a loss"; else bad "tasks together have a loss" judged/metrics.jsonl; fi
 if grep -q "^heldout_spearman/sts: [0-9.-]* after step 0, [0-9.-]* after step 8$" out.log; then ok "it is printed at the end"; else bad "it is printed at the end" out.log; fi
 if grep -q "| packed-pairs | heldout_spearman/sts |" judged/model/README.md; then ok "and stands in the model card"; else bad "and stands in the model card" judged/model/README.md; fi
 expect "one task a step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=deck schedule.mix=deck tasks.retrieval.share=3

@@ -59,8 +59,9 @@ def pack(lodestone, examples):
                 run([lodestone, "pack", "--tokenizer", tokenizer, "--output", corpus, TRIALS / f"data/{name}/{part}"], TRIALS / "pack.log")
 
 
-def folder(name, seed):
-    return TRIALS / f"runs/{name}-small/seed-{seed}"
+def folder(name, run):
+    """Where a run of a recipe lies; `run` is its seed, or untrained."""
+    return TRIALS / f"runs/{name}-small/{run}"
 
 
 def train(lodestone, name, where, overrides):
