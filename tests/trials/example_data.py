@@ -14,7 +14,8 @@ OUTPUT gets NAME/train/*.jsonl and NAME/heldout/*.jsonl:
   zh-sts        scored pairs
   en-groups     (sentence, paraphrase), other sentences as negatives, most similar first
   en-tasks      six tasks of LLM-Embedder's toy files
-  en-examples   FlagEmbedding's example folders; nothing held out
+  en-examples   FlagEmbedding's example folders as they are; nothing held out
+  en-reranker   its reranker.jsonl as it is; nothing held out
 and zh-vocab/vocab.txt, 4,096 characters by frequency. No text of a held-out part stands in the same corpus' training part.
 """
 import collections
@@ -193,7 +194,9 @@ def main():
         for part, chosen in (("train", lines[2:]), ("heldout", lines[:2])):
             (output / "en-tasks" / part).mkdir(parents=True, exist_ok=True)
             (output / "en-tasks" / part / path.name).write_text("".join(chosen), encoding="utf-8")
-    shutil.copytree(examples / "bge-examples", output / "en-examples/train", dirs_exist_ok=True)
+    shutil.copytree(examples / "bge-examples", output / "en-examples/train", dirs_exist_ok=True, ignore=shutil.ignore_patterns("reranker.jsonl"))
+    (output / "en-reranker/train").mkdir(parents=True, exist_ok=True)
+    shutil.copy(examples / "bge-examples/reranker.jsonl", output / "en-reranker/train")
     sts = {text for row in scored(examples / "stsb/stsb-zh-train.csv") for text in (row["sentence1"], row["sentence2"])}
     (output / "zh-vocab").mkdir(exist_ok=True)
     (output / "zh-vocab/vocab.txt").write_text("\n".join(vocabulary(sorted(texts | sts))) + "\n", encoding="utf-8")
