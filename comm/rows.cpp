@@ -29,16 +29,17 @@ Tensor gather_rows(Exec& ex, Communicator& comm, ConstTensor local, std::span<co
   return all;
 }
 
-void scatter_rows(Exec& ex, Communicator& comm, ConstTensor d_all, std::span<const int64_t> rows, Tensor d_local) {
+void scatter_rows(Exec& ex, Communicator& comm, ConstTensor d_all, std::span<const int64_t> rows, Tensor work, Tensor d_local) {
   LODE_CHECK(d_all.shape().rank() == 2 && d_local.shape().rank() == 2 && d_all.dim(1) == d_local.dim(1) &&
                  d_all.dim(0) == sum(rows) && static_cast<int>(rows.size()) == comm.size() &&
                  rows[static_cast<size_t>(comm.rank())] == d_local.dim(0),
              "scatter_rows: all rows ", d_all.shape(), " and local rows ", d_local.shape(), " do not match the row counts of ",
              rows.size(), " ranks");
+  LODE_CHECK(work.shape() == d_local.shape() && work.dtype() == d_local.dtype(), "scatter_rows: work ", work.shape(), " for ",
+             d_local.shape());
   const auto scope = ex.arena.scope();
-  const Tensor mine = ex.arena.tensor(d_local.dtype(), d_local.shape());
-  comm.reduce_scatter(d_all, mine, element_counts(ex, rows, d_all.dim(1))).wait();
-  ex.backend.axpy(1.0, mine, d_local);
+  comm.reduce_scatter(d_all, work, element_counts(ex, rows, d_all.dim(1))).wait();
+  ex.backend.axpy(1.0, work, d_local);
 }
 
 }  // namespace lodestone

@@ -11,6 +11,7 @@ namespace lodestone {
 Tensor gather_rows(Exec& ex, Communicator& comm, ConstTensor local, std::span<const int64_t> rows);
 
 /// d_local += this rank's rows of the sum over ranks of d_all: the transpose of gather_rows.   d_all [N,E], d_local [B,E].
-void scatter_rows(Exec& ex, Communicator& comm, ConstTensor d_all, std::span<const int64_t> rows, Tensor d_local);
+/// work [B,E] is overwritten; it overlaps neither.
+void scatter_rows(Exec& ex, Communicator& comm, ConstTensor d_all, std::span<const int64_t> rows, Tensor work, Tensor d_local);
 
 }  // namespace lodestone

@@ -14,8 +14,7 @@ LossConfig plain(int64_t) {
 LossConfig symmetric(int64_t) { return {.terms = {{InfoNceOptions{.direction = Direction::both}}}}; }
 LossConfig prefixes(int64_t embedding) { return {.terms = {{InfoNceOptions{}}}, .matryoshka_dims = {embedding / 4, embedding / 2, embedding}}; }
 
-// Rows that are gathered from all ranks stand there with their gradient. (What comes back to this rank's lies beside them for a
-// moment, when there is no tile of scores any more; it is not counted.)
+// Rows that are gathered from all ranks stand there with their gradient.
 int64_t shared(const BatchSize& n, int64_t per_query) { return 2 * n.global * per_query; }
 // Some of each query's passages with their gradient: copies where they do not lie one behind another already.
 int64_t picked(const BatchSize& n, int64_t queries, int64_t per_query) { return per_query == n.group ? 0 : 2 * queries * per_query; }

@@ -59,7 +59,7 @@ SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, con
 }
 
 void SharedRows::finish(Exec& ex, Communicator& group) const {
-  if (!counts_.empty()) scatter_rows(ex, group, d_rows, counts_, d_local_);
+  if (!counts_.empty()) scatter_rows(ex, group, d_rows, counts_, rows.rows(0, d_local_.dim(0)), d_local_);
 }
 
 }  // namespace lodestone

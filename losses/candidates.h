@@ -60,7 +60,7 @@ class SharedRows {
   /// The rows of all ranks for all_ranks, this rank's alone otherwise. local [B*per_query,E].
   SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,
              Tensor d_local);
-  /// d_local += the gradient, summed over ranks. Every rank calls it.
+  /// d_local += the gradient, summed over ranks; the gathered rows are overwritten. Every rank calls it, once.
   void finish(Exec& ex, Communicator& group) const;
 
   Tensor rows, d_rows;      // [N*per_query,E]; d_rows is zero at first

@@ -43,13 +43,13 @@ TEST(Rows, GatherAndScatterAreTransposes) {
       int64_t total = 0;
       for (const int64_t n : rows) total += n;
       const Tensor x = f.arena.tensor(DType::f64, {mine, width}), y = f.arena.tensor(DType::f64, {total, width});
-      const Tensor d = f.arena.tensor(DType::f64, {mine, width});
+      const Tensor d = f.arena.tensor(DType::f64, {mine, width}), work = f.arena.tensor(DType::f64, {mine, width});
       for (int64_t i = 0; i < x.count(); ++i) x.host<double>()[static_cast<size_t>(i)] = value(i, comm.rank(), 1);
       for (int64_t i = 0; i < y.count(); ++i) y.host<double>()[static_cast<size_t>(i)] = value(i, comm.rank(), 2);
       for (double& v : d.host<double>()) v = 0.25;  // scatter adds
 
       const Tensor all = gather_rows(f.ex, comm, x, rows);
-      scatter_rows(f.ex, comm, y, rows, d);
+      scatter_rows(f.ex, comm, y, rows, work, d);
 
       std::vector<double> products{0, 0};
       for (int64_t i = 0; i < all.count(); ++i)
