@@ -154,6 +154,18 @@ MemoryEstimate task_memory(const RunConfig& c, const Network& network, Backend& 
 /// Of several teams the one whose ranks have most of a batch.
 int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std::min_element(teams.begin(), teams.end())); }
 
+/// What a task is with its corpus open: its sources, and the lengths of a sample of its batches. `teams`: ranks that share a batch of it.
+TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks, const std::vector<int64_t>& teams) {
+  if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
+  const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
+  const int64_t batches_per_step = c.train.gradient_accumulation_steps * c.schedule.groups;
+  TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)), {}, task.data->rows().rows(), teams,
+                    task.plan.sources()};
+  for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
+  report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
+  return report;
+}
+
 /// The tasks as their corpora are: plans, samples of batches, held-out rows.
 struct Checked {
   std::vector<TaskReport> tasks;
@@ -164,22 +176,17 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
   const auto self = make_self_comm();
   std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks) rows.push_back(std::make_unique<TaskRows>(task, tokenizer, *self));
+  for (const TaskConfig& task : c.tasks) rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, *self); }));
   const Schedule schedule = make_schedule(c, rows);
   Checked checked{{}, schedule.config().steps, schedule.parts_per_step()};
   Arena arena;
   std::vector<std::unique_ptr<Task>> tasks;
   for (size_t t = 0; t < c.tasks.size(); ++t) {
-    tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]), schedule.draws(static_cast<int32_t>(t)), network, tokenizer, HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
-    const Task& task = *tasks.back();
-    if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
-    const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
-    const std::vector<int64_t> teams = team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
-    TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)), {},
-                      task.data->rows().rows(), teams, task.plan.sources()};
-    for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
-    report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
-    checked.tasks.push_back(std::move(report));
+    naming_task(c, c.tasks[t], [&] {
+      tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]), schedule.draws(static_cast<int32_t>(t)), network, tokenizer,
+                                             HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
+      checked.tasks.push_back(report_task(c, *tasks.back(), network, backend, tokenizer, ranks, team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks))));
+    });
   }
   if (print_steps > 0) {
     std::vector<PlannedTask> planned;

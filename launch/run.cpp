@@ -15,7 +15,7 @@ namespace {
 
 std::vector<std::unique_ptr<TaskRows>> open_rows(const RunConfig& c, const Tokenizer& tokenizer, Communicator& comm) {
   std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks) rows.push_back(std::make_unique<TaskRows>(task, tokenizer, comm));
+  for (const TaskConfig& task : c.tasks) rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, comm); }));
   return rows;
 }
 
@@ -31,8 +31,10 @@ int64_t next_check(const Run& run, int64_t step) {
 std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
   std::vector<std::unique_ptr<Task>> tasks;
   for (size_t t = 0; t < run.cfg.tasks.size(); ++t)
-    tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(static_cast<int32_t>(t)), *run.network,
-                                           run.tokenizer, HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm()));
+    tasks.push_back(naming_task(run.cfg, run.cfg.tasks[t], [&] {
+      return std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(static_cast<int32_t>(t)), *run.network, run.tokenizer,
+                                    HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm());
+    }));
   if (run.schedule.config().layout == Layout::colocated)
     for (const auto& task : tasks) require_ranks_for_batch(task->plan.smallest_batch(), run.world.size());
   run.rows.clear();
@@ -42,7 +44,8 @@ std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
 std::vector<BatchStream> make_streams(Run& run) {
   const Communicator& team = run.team_comm();
   std::vector<BatchStream> streams;
-  for (const auto& task : run.tasks) streams.push_back(task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()));
+  for (const auto& task : run.tasks)
+    streams.push_back(naming_task(run.cfg, task->cfg, [&] { return task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()); }));
   return streams;
 }
 

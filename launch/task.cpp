@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "launch/filter_rows.h"
+#include "launch/row_kinds.h"
 
 namespace lodestone {
 
@@ -45,6 +46,7 @@ Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokeniz
 
 TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm) : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
   if (task.data.filter.active()) kept.emplace(all, judge_over_ranks(comm, all, task.data.filter, {task.data.train_group_size, task.data.select_positive, task.data.select_negative}));
+  require_rows(task, all.sources(), rows().sources());
 }
 
 PlanConfig plan_config(const RunConfig& c, const TaskConfig& task, int64_t batches) {
@@ -118,6 +120,7 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
       plan(plan_config(c, task, batches), plan_sources(data->rows().sources())),
       loss(c.objective.kind == ObjectiveKind::embedding ? make_loss(task.loss, network.embedding()) : nullptr),
       ranker(make_ranker(ex, task, network, tokenizer, *data)) {
+  require_fitting_rows(c, task, plan, data->rows());
   if (task.mining) {
     auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
     scored = with_scores.get();

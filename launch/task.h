@@ -31,6 +31,17 @@ struct TaskRows {
   std::optional<FilteredRows> kept;    // where the task has a filter
 };
 
+/// Runs `work`; where a run has several tasks, its errors say which one they are about.
+template <class Work>
+auto naming_task(const RunConfig& config, const TaskConfig& task, Work work) {
+  try {
+    return work();
+  } catch (Error& error) {
+    if (config.tasks.size() > 1) error.at("task", task.name);
+    throw;
+  }
+}
+
 /// What a task's plan is made of; `batches` are those that the schedule draws.
 PlanConfig plan_config(const RunConfig& config, const TaskConfig& task, int64_t batches);
 
@@ -56,7 +67,7 @@ struct HeldOutShare {
 };
 
 struct Task {
-  /// Reads the held-out rows; the corpus' rows are left to the loader.
+  /// Reads the held-out rows, and one row of each source; the corpus' rows are left to the loader.
   Task(const RunConfig& config, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer, HeldOutShare share,
        Communicator& team, Communicator& world);
   Task(const Task&) = delete;

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# What a user can get wrong about rows, tasks, ranks and prompts: one line that names it, before the first step.
+#   bad_input_test.sh BINARY SOURCE_DIR
+set -uo pipefail
+lodestone=$1
+. "$2/tests/support/tiny_run.sh"
+
+refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and stderr is one line that has TEXT
+  local name=$1 code=$2 text=$3
+  shift 3
+  expect "$name" "$code" "$@"
+  if [ "$(grep -c . err.log)" -eq 1 ]; then ok "$name: one line"; else bad "$name: one line" err.log; fi
+  says "$name: '$text'" "$text"
+}
+before_training() {  # before_training NAME CODE TEXT OVERRIDE...: check and train both refuse tasks.yaml so, and train has no metrics
+  local name=$1 code=$2 text=$3
+  shift 3
+  refuses "check: $name" "$code" "$text" "$lodestone" check tasks.yaml "$@"
+  rm -rf refused
+  refuses "train: $name" "$code" "$text" "$lodestone" train tasks.yaml train.output_dir=refused "$@"
+  if [ -s refused/metrics.jsonl ]; then bad "$name: no step was trained" refused/metrics.jsonl; else ok "$name: no step was trained"; fi
+}
+
+# ---- records: file and line, for every type ---------------------------------------------------------------------------------
+record() {  # record NAME TEXT GOOD BAD: packing GOOD and then BAD stops at line 2 of the file
+  printf '%s\n%s\n' "$3" "$4" > records.jsonl
+  refuses "record: $1" 3 "$2" "$lodestone" pack --tokenizer vocab --output refused-records records.jsonl
+  says "record: $1: the file" "records.jsonl"
+  says "record: $1: the line" "line=2"
+  if [ -e refused-records ]; then bad "record: $1: nothing is left"; rm -rf refused-records; fi
+}
+record "a text" "empty text" '{"text": "a"}' '{"text": " "}'
+record "a pair" "names no positive" '{"query": "a", "pos": "b"}' '{"query": "a"}'
+record "a triple" "neither a text nor a list of texts" '{"text": "a", "text_pos": "b", "text_neg": ["c"]}' '{"text": "a", "text_pos": "b", "text_neg": [1]}'
+record "a scored pair" "not a number" '{"sentence1": "a", "sentence2": "b", "score": 1}' '{"sentence1": "a", "sentence2": "b", "score": "1"}'
+record "a class" "a class label is an integer" '{"query": "a", "pos": "b", "label": 1}' '{"query": "a", "pos": "b", "label": 1.5}'
+record "teacher scores" "1 numbers for 2 positives and negatives; field=teacher_scores" '{"query": "a", "pos": "b", "neg": ["c"], "teacher_scores": [1, 2]}' \
+  '{"query": "a", "pos": "b", "neg": ["c"], "teacher_scores": [1]}'
+record "a history" "3 numbers for 2 positives and negatives; field=teacher_scores" '{"query": "a", "history": ["b", "c"], "teacher_scores": [1, 2]}' \
+  '{"query": "a", "history": ["b", "c"], "teacher_scores": [1, 2, 3]}'
+record "scores of both sides" "1 numbers for 2 negatives; field=neg_scores" '{"query": "a", "pos": "b", "neg": ["c", "d"], "pos_scores": [1], "neg_scores": [1, 2]}' \
+  '{"query": "a", "pos": "b", "neg": ["c", "d"], "pos_scores": [1], "neg_scores": [2]}'
+
+# ---- tasks: their rows, ranks and prompts ------------------------------------------------------------------------------------
+python3 - <<'PY'
+import json, random
+random.seed(5)
+words = [w for w in open("vocab/vocab.txt").read().split() if len(w) > 2 and not w.startswith(("##", "["))]
+def row(i):
+    topic = random.sample(words, 3)
+    r = {"query": " ".join(topic), "pos": [" ".join(topic + random.sample(words, 2))], "neg": [" ".join(random.sample(words, 4)) for _ in range(2)], "task": ["qa", "tool"][i % 2]}
+    return r | ({"teacher_scores": [-0.5, -1.5, -2.0]} if i % 2 == 0 else {})
+def pair(i): return {"sentence1": " ".join(random.sample(words, 4)), "sentence2": " ".join(random.sample(words, 4)), "score": i % 5}
+def write(name, rows): open(name, "w").write("".join(json.dumps(r) + "\n" for r in rows))
+write("tasks.jsonl", [row(i) for i in range(80)])
+write("pairs.jsonl", [pair(i) for i in range(80)])
+write("own.jsonl", [pair(i) | {"prompt": "a b c d e f " * 10} for i in range(80)])
+PY
+for name in tasks pairs own; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "$name" "$name.jsonl"; done
+cat > tasks.yaml <<'YAML'
+model: {config: config.json, vocab: vocab, dropout: 0.1}
+data: {query_max_len: 24, passage_max_len: 24}
+tasks:
+  qa:
+    global_batch: 8
+    data: {train: tasks, sources: [qa], train_group_size: 3}
+    loss: {name: kl_divergence}
+  sts:
+    global_batch: 8
+    data: {train: pairs}
+    loss: {name: cosent}
+train: {output_dir: run, steps: 3, precision: f32, threads: 1, logging_steps: 1}
+YAML
+expect "check: a good configuration" 0 "$lodestone" check tasks.yaml
+expect "train: a good configuration" 0 "$lodestone" train tasks.yaml
+
+before_training "rows without the teacher's scores" 3 "the rows have no teacher scores" 'tasks.qa.data.sources=[tool]'
+says "the source is named" "source=tool"
+says "the task is named" "task=qa"
+before_training "rows without gold scores" 3 "the rows have no gold score" tasks.sts.data.train=tasks 'tasks.sts.data.sources=[tool]'
+before_training "a batch of mixed tasks" 3 "a batch would mix rows of different tasks: source qa has teacher scores, source tool has none" tasks.qa.data.batching=mixed 'tasks.qa.data.sources=[]' \
+  tasks.qa.loss.name=info_nce
+before_training "a task without a corpus" 2 "task sts has no training corpus" tasks.sts.data.train=
+before_training "a corpus that is not there" 3 "task=sts" tasks.sts.data.train=nowhere
+before_training "a source that is not there" 2 'task sts has no source "icl"' 'tasks.sts.data.sources=[icl]'
+before_training "a filter that leaves nothing" 3 "no row is left to train on: the filters leave out all 40" tasks.qa.data.teacher_scores_min=1
+before_training "fewer ranks than one group" 2 "colocated" schedule.layout=grouped
+long="a b c d e f a b c d e f a b c d e f a b c d e f "
+before_training "a query's prompt longer than the limit" 2 "query_max_len of 24 tokens leaves no room for a text" "data.query_prompt=$long"
+before_training "a passage's prompt longer than the limit" 2 "passage_max_len of 24 tokens leaves no room for a text" "tasks.sts.data.passage_prompt=$long"
+says "its task is named" "task=sts"
+before_training "a row's prompt longer than the limit" 2 "query_max_len of 24 tokens leaves no room for a text" tasks.sts.data.train=own
+all_passed
