@@ -21,6 +21,13 @@ int64_t length_limit(const ModelFolder& folder, int64_t wanted) {
   return wanted > 0 ? wanted : std::min(folder.max_seq_length, positions);
 }
 
+int64_t kept_dimensions(const ModelFolder& folder, int64_t wanted) {
+  const int64_t all = folder.config.embedding();
+  if (wanted > all)
+    throw Error(ExitCode::usage, "usage", cat("vectors of ", wanted, " dimensions from a model with ", all), cat("give --dimensions ", all, " or less"));
+  return wanted;
+}
+
 }  // namespace
 
 TextEmbedder::TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, const EmbedOptions& options)
@@ -63,14 +70,14 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
-    const Shape shape{places.count(), width};
-    const Tensor emb = ex.arena.tensor(ex.wide(), shape), unit = ex.arena.tensor(ex.wide(), shape);
+    const int64_t all = encoder_.config().embedding();
+    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), unit = ex.arena.tensor(ex.wide(), {places.count(), width});
     encoder_.forward(ex, chunks_.tokens(c), emb);
     if (encoder_.config().normalize) ex.backend.l2_normalize_forward(emb, unit, ex.arena.tensor(ex.wide(), {places.count()}));
-    const Tensor done = encoder_.config().normalize ? unit : emb;
+    const Tensor done = encoder_.config().normalize ? unit : emb;   // the leading components come first in either
     for (int64_t k = 0; k < places.count(); ++k) {
       const int64_t text = chunks_.order()[static_cast<size_t>(places.begin + k)];
-      ex.backend.cast(done.rows(k, k + 1), rows.rows(text, text + 1));
+      ex.backend.cast(done.rows(k, k + 1).reshape({done.dim(1)}).slice({0, width}), rows.rows(text, text + 1).reshape({width}));
     }
   }
 }
@@ -82,7 +89,9 @@ LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& opt
       params_(load_params(folder_, options.compute, *backend_)),
       encoder_(folder_.config, params_),
       embedder_(encoder_, tokenizer_,
-                {.max_length = length_limit(folder_, options.max_length), .chunk_tokens = options.chunk_tokens}) {
+                {.max_length = length_limit(folder_, options.max_length),
+                 .chunk_tokens = options.chunk_tokens,
+                 .dimensions = kept_dimensions(folder_, options.dimensions)}) {
   if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)
     throw Error(ExitCode::checkpoint, "F42",
                 cat("the tokenizer has ", tokenizer_.vocab_size(), " tokens, the model only ", folder_.config.encoder.vocab),

@@ -15,6 +15,7 @@ namespace lodestone {
 struct EmbedOptions {
   int64_t max_length = 512;     // tokens of a text with [CLS], prompt and [SEP]; the rest is cut off
   int64_t chunk_tokens = 2048;  // tokens that pass the encoder at once
+  int64_t dimensions = 0;       // leading components of a vector that are kept (Matryoshka); 0: all
 };
 
 /// Embeds texts with a live model. A view: encoder and tokenizer must outlive it.
@@ -22,10 +23,11 @@ class TextEmbedder {
  public:
   TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, const EmbedOptions& options);
 
-  /// out [n,E] = the vector of [CLS] prompt text [SEP] for each of n texts (valid UTF-8), of length 1 if the model normalises.
+  /// out [n,E] = the vector of [CLS] prompt text [SEP] for each of n texts (valid UTF-8), of length 1 if the model normalises; of the
+  /// leading components where not all are kept, and then E is their number.
   /// Texts are sorted by length and pass the encoder in chunks; the vectors do not depend on their order beyond rounding.
   void embed(Exec ex, std::span<const std::string_view> texts, std::string_view prompt, std::span<float> out);
-  int64_t embedding() const { return encoder_.config().embedding(); }
+  int64_t embedding() const { return options_.dimensions > 0 ? options_.dimensions : encoder_.config().embedding(); }
 
  private:
   /// Fills ids_ and offsets_.
@@ -48,6 +50,7 @@ class LoadedModel {
     DType compute = DType::f32;
     int64_t max_length = 0;  // 0: what the folder says
     int64_t chunk_tokens = 2048;
+    int64_t dimensions = 0;  // 0: all; not of a reranker, which has no vectors
   };
   /// Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
   LoadedModel(const std::filesystem::path& folder, const Options& options);

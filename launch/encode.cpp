@@ -23,6 +23,7 @@ Under mpirun every rank embeds a share and writes its rows.
   --precision NAME     f32, bf16 or f64 (f32)
   --threads N          threads of each rank (the cores it may use)
   --chunk-tokens N     tokens that pass the encoder at once (2048)
+  --dimensions N       leading components of a vector that are kept, as a model trained with loss.mrl_dims allows (all)
 )";
 
 namespace {

@@ -29,6 +29,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --precision NAME       f32, bf16 or f64 (f32)
   --threads N            threads of each rank (the cores it may use)
   --chunk-tokens N       tokens that pass the encoder at once (2048)
+  --dimensions N         leading components of a vector that count, as a model trained with loss.mrl_dims allows (all)
 )";
 
 namespace {
@@ -97,6 +98,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
 
   if (is_reranker_folder(target.model)) {
     if (!options.has("--rerank")) options.refuse("this is a reranker, which gives no vectors: evaluate it with --rerank");
+    if (options.has("--dimensions")) options.refuse("this is a reranker, which gives no vectors: leave --dimensions out");
     LoadedReranker model(target.model, model_options(options, world));
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     evaluate_lists(target, data, score_with(model.scorer(), model.exec(), prompts));

@@ -4,13 +4,14 @@
 
 namespace lodestone {
 
-std::vector<std::string> model_option_names() { return {"--max-len", "--precision", "--threads", "--chunk-tokens"}; }
+std::vector<std::string> model_option_names() { return {"--max-len", "--precision", "--threads", "--chunk-tokens", "--dimensions"}; }
 
 LoadedModel::Options model_options(const Options& options, const World& world) {
   const std::string precision = options.text("--precision", "f32");
   LoadedModel::Options out{.threads = choose_threads(world, options.integer("--threads", 0, 1)).threads,
                            .max_length = options.integer("--max-len", 0, 3),
-                           .chunk_tokens = options.integer("--chunk-tokens", 2048, 1)};
+                           .chunk_tokens = options.integer("--chunk-tokens", 2048, 1),
+                           .dimensions = options.integer("--dimensions", 0, 1)};
   if (precision == "bf16")
     out.compute = DType::bf16;
   else if (precision == "f64")

@@ -7,7 +7,7 @@
 
 namespace lodestone {
 
-/// --max-len, --precision, --threads, --chunk-tokens.
+/// --max-len, --precision, --threads, --chunk-tokens, --dimensions.
 std::vector<std::string> model_option_names();
 /// Throws Error (usage) on values that cannot be.
 LoadedModel::Options model_options(const Options& options, const World& world);

@@ -76,6 +76,39 @@ TEST(Evaluate, EmbeddingsDoNotDependOnTheCompanyATextIsIn) {
   }
 }
 
+TEST(Evaluate, LeadingComponentsAreNormalisedAnewAndScoredOverRanks) {
+  const TinyFolder folder;
+  LoadedModel whole(folder.path(), {}), cut(folder.path(), {.dimensions = 6});
+  const BeirSet set = toy_set();
+  const std::vector<std::string_view> texts(set.documents.begin(), set.documents.end());
+  const auto width = static_cast<size_t>(whole.embedder().embedding());
+  ASSERT_EQ(cut.embedder().embedding(), 6);
+  std::vector<float> all(texts.size() * width), leading(texts.size() * 6);
+  whole.embedder().embed(whole.exec(), texts, "", all);
+  cut.embedder().embed(cut.exec(), texts, "", leading);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    double squares = 0;
+    for (size_t e = 0; e < 6; ++e) squares += double{all[i * width + e]} * all[i * width + e];
+    for (size_t e = 0; e < 6; ++e) EXPECT_NEAR(leading[i * 6 + e], all[i * width + e] / std::sqrt(squares), 1e-6);
+  }
+  const auto self = make_self_comm();
+  const Retrieval full = evaluate_retrieval(*self, whole, set, {"", ""}, 10), alone = evaluate_retrieval(*self, cut, set, {"", ""}, 10),
+                  together = evaluate_retrieval(world_comm(), cut, set, {"", ""}, 10);
+  EXPECT_THROW(LoadedModel(folder.path(), {.dimensions = 17}), Error);
+  if (world_comm().rank() != 0) return;
+  for (const auto& [name, value] : alone.result.scores)
+    if (!std::isnan(value)) {
+      EXPECT_NEAR(together.result.score(name), value, 1e-12) << name;
+    }
+  const auto order = [](const Retrieval& r) {
+    std::vector<int64_t> documents;
+    for (const auto& hits : r.hits)
+      for (const Found& hit : hits) documents.push_back(hit.document);
+    return documents;
+  };
+  EXPECT_NE(order(full), order(alone)) << "6 of 16 components order documents otherwise";
+}
+
 TEST(Evaluate, WritesTheFormsOfMtebAndTrec) {
   if (world_comm().rank() != 0) return;
   const TempDir out;
