@@ -182,10 +182,11 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   Arena arena;
   std::vector<std::unique_ptr<Task>> tasks;
   for (size_t t = 0; t < c.tasks.size(); ++t) {
+    const std::vector<int64_t> teams = team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
     naming_task(c, c.tasks[t], [&] {
       tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]), schedule.draws(static_cast<int32_t>(t)), network, tokenizer,
                                              HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
-      checked.tasks.push_back(report_task(c, *tasks.back(), network, backend, tokenizer, ranks, team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks))));
+      checked.tasks.push_back(report_task(c, *tasks.back(), network, backend, tokenizer, ranks, teams));
     });
   }
   if (print_steps > 0) {

@@ -187,6 +187,33 @@ TEST(ModelFolder, WritesTheKeysThatOldReadersNeed) {
   EXPECT_EQ(bert.at("pad_token_id"), 0);
 }
 
+// The published folders: Conan-embedding has a dense layer and does not normalise, BGE normalises and has no dense layer, GTE has
+// pooling alone.
+TEST(ModelFolder, ModulesAreThoseOfThePublishedModels) {
+  struct Published {
+    bool head, normalize;
+    std::vector<std::string> modules;
+  };
+  for (const Published& p : {Published{true, false, {"Transformer", "Pooling", "Dense"}}, Published{false, true, {"Transformer", "Pooling", "Normalize"}},
+                             Published{false, false, {"Transformer", "Pooling"}}}) {
+    const TempDir dir;
+    EmbedderConfig config = test::tiny_config();
+    config.normalize = p.normalize;
+    if (p.head) config.head = HeadConfig{.out_features = 14};
+    const ParamStore source = make_params(config, 6);
+    write_plain_folder(dir / "start", source, "");
+    ModelFolder folder = read_model_folder(dir / "start");
+    folder.config = config;
+    write_model_folder(dir / "out", folder, source, dir / "start", {}, IfExists::refuse);
+    std::vector<std::string> modules;
+    for (const auto& module : Json::parse(test::read_text(dir / "out/modules.json"))) {
+      const std::string type = module.at("type");
+      modules.push_back(type.substr(type.rfind('.') + 1));
+    }
+    EXPECT_EQ(modules, p.modules);
+  }
+}
+
 TEST(ModelFolder, ReadsTheNewKeysOfSentenceTransformers) {
   const TempDir dir;
   const ParamStore source = make_params(test::tiny_config(), 7);

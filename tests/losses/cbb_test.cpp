@@ -6,6 +6,7 @@
 #include "losses/cosent.h"
 #include "losses/cosines.h"
 #include "losses/info_nce.h"
+#include "losses/make_loss.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"
 
@@ -114,6 +115,53 @@ TEST(Cbb, WithOtherPositivesItIsInfoNceAndWithoutAnyItIsTheGroupAlone) {
   const LossAnswer c = answer_alone(own, problem), d = answer_alone(group_only, problem);
   EXPECT_NEAR(c.loss, d.loss, 1e-14);
   EXPECT_LT(gradient_difference(c, d), 1e-15);
+}
+
+/// The first `width` components of every text, as a batch of their own.
+LossProblem truncated(const LossProblem& whole, int64_t width) {
+  LossProblem part = whole;
+  part.width = width;
+  for (const auto& [from, to] : {std::pair(&whole.queries, &part.queries), {&whole.passages, &part.passages}}) {
+    to->clear();
+    for (size_t row = 0; row < from->size(); row += static_cast<size_t>(whole.width)) {
+      const auto begin = from->begin() + static_cast<std::ptrdiff_t>(row);
+      to->insert(to->end(), begin, begin + width);
+    }
+  }
+  return part;
+}
+
+// The retrieval and the similarity term of Conan's fine-tuning at its seven sizes, each equal to seven losses on their own.
+TEST(Cbb, AtSevenMatryoshkaSizesItIsTheMeanOfSevenLossesAsCosentIs) {
+  const std::vector<int64_t> sizes{256, 512, 768, 1024, 1280, 1536, 1792};
+  const struct {
+    LossOptions options;
+    int64_t group;
+  } terms[] = {{CbbOptions{.temperature = 0.05}, 3}, {CosentOptions{.temperature = 0.05}, 1}};
+  for (const auto& [options, group] : terms) {
+    const LossProblem problem(5, group, sizes.back());
+    const auto together = make_loss({.terms = {{options}}, .matryoshka_dims = sizes}, sizes.back());
+    const auto alone = make_loss({.terms = {{options}}}, sizes.back());
+    const LossAnswer got = answer_alone(*together, problem);
+    LossAnswer expected{0, 0, std::vector<double>(problem.queries.size()), std::vector<double>(problem.passages.size())};
+    std::vector<double> values;
+    for (const int64_t size : sizes) {
+      const LossAnswer at = answer_alone(*alone, truncated(problem, size));
+      values.push_back(at.loss);
+      expected.loss += at.loss / 7;
+      const auto add = [&](const std::vector<double>& from, std::vector<double>& to) {
+        for (size_t i = 0; i < from.size(); ++i) {
+          const auto width = static_cast<size_t>(size), whole = static_cast<size_t>(sizes.back());
+          to[i / width * whole + i % width] += from[i] / 7;
+        }
+      };
+      add(at.d_queries, expected.d_queries);
+      add(at.d_passages, expected.d_passages);
+    }
+    EXPECT_NEAR(got.loss, expected.loss, 1e-13 * expected.loss);
+    EXPECT_LT(gradient_difference(got, expected), 1e-14);
+    EXPECT_GT(std::abs(values.front() - values.back()), 1e-3) << "sizes that all give the same would show nothing";
+  }
 }
 
 TEST(Cbb, RefusesATemperatureThatIsNotPositive) {

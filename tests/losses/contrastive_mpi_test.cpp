@@ -2,9 +2,11 @@
 // however the rows lie on the ranks.
 #include <gtest/gtest.h>
 
+#include "losses/cosent.h"
 #include "tests/losses/contrastive_cases.h"
 #include "tests/support/counting_comm.h"
 #include "tests/support/detached_comm.h"
+#include "tests/support/divided_by_own_count.h"
 #include "tests/support/loss_problem.h"
 #include "tests/support/mpi_world.h"
 
@@ -78,6 +80,21 @@ TEST(ContrastiveOverRanks, DetachedExchangeFailsTheSameComparison) {
   }
 }
 
+// Where no gradient travels, nothing can be detached; the global count is what such a loss can get wrong.
+TEST(ContrastiveOverRanks, DividingByTheRanksOwnCountFailsTheSameComparison) {
+  Communicator& world = world_comm();
+  if (world.size() == 1) GTEST_SKIP() << "one rank has all rows";
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    if (c.gradients == GradientsTravel::yes) continue;
+    const LossProblem problem(8, 3, 5);
+    DividedByOwnCount wrong(c.make());
+    const LossAnswer expected = answer_alone(*c.make(), problem),
+                     got = answer(wrong, problem, row_splits(problem.n, world.size())[0], world, world);
+    EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3) << c.name;
+    EXPECT_GT(gradient_difference(got, expected), 1e-3) << c.name;
+  }
+}
+
 TEST(ContrastiveOverRanks, SinglePrecisionFollowsDouble) {
   Communicator& world = world_comm();
   for (const ContrastiveCase& c : contrastive_cases()) {
@@ -88,6 +105,51 @@ TEST(ContrastiveOverRanks, SinglePrecisionFollowsDouble) {
     // A cosine carries about 1e-7, the temperature of 0.2 makes that 5e-7 of a logit.
     EXPECT_NEAR(got.loss, expected.loss, 2e-6 * expected.loss) << c.name;
     EXPECT_LT(gradient_difference(got, expected), 2e-6) << c.name;
+  }
+}
+
+/// The golden scores of CBB as texts: queries are axes, so that a passage's first two components are its cosines with them. Each
+/// query's group is its positive and a negative from either of two sets.
+LossProblem golden_texts() {
+  LossProblem problem(2, 3, 3);
+  problem.queries = {1, 0, 0, 0, 1, 0};
+  const double cosines[6][2] = {{0.8, 0.1}, {0.6, 0.1}, {0.4, 0.65}, {0.1, 0.7}, {0.2, 0.5}, {0.3, 0.0}};
+  problem.passages.clear();
+  for (const auto& [a, b] : cosines) problem.passages.insert(problem.passages.end(), {a, b, std::sqrt(1 - a * a - b * b)});
+  return problem;
+}
+
+double over_ranks(Loss& loss, const LossProblem& problem, size_t split) {
+  return answer(loss, problem, row_splits(problem.n, world_comm().size())[split], world_comm(), world_comm()).loss;
+}
+
+TEST(CbbOverRanks, GoldenValuesHoweverTheNegativesLieOnRanks) {
+  // Scored pairs of CoSENT's golden cosines: a first text is an axis.
+  LossProblem pairs(4, 1, 2);
+  const double cosines[4] = {0.8, 0.3, 0.5, 0.5};
+  pairs.scores = {1, 0, 1, 0.5};
+  for (size_t i = 0; i < 4; ++i) {
+    pairs.queries[2 * i] = 1;
+    pairs.queries[2 * i + 1] = 0;
+    pairs.passages[2 * i] = cosines[i];
+    pairs.passages[2 * i + 1] = std::sqrt(1 - cosines[i] * cosines[i]);
+  }
+  struct Golden {
+    double temperature, all, total, own;
+  };
+  for (const Golden& g : {Golden{0.05, 0.1725487876, 0.7425773614, 0.0183150235}, Golden{0.5, 1.0821806483, 2.2410946306, 0.7009843426}}) {
+    Cbb all({.temperature = g.temperature}), own({.temperature = g.temperature, .negatives = NegativeScope::own});
+    Cosent cosent({.temperature = g.temperature});
+    const LossProblem texts = golden_texts();
+    LossProblem dealt = texts;   // another deal of the four negatives to the two groups
+    std::swap_ranges(dealt.passages.begin() + 3, dealt.passages.begin() + 6, dealt.passages.begin() + 15);
+    for (size_t split = 0; split < 3; ++split) {
+      EXPECT_NEAR(over_ranks(all, texts, split), g.all, 5e-11);
+      EXPECT_NEAR(over_ranks(all, dealt, split), g.all, 5e-11) << "every negative counts for every query";
+      EXPECT_NEAR(over_ranks(all, texts, split) + 0.8 * over_ranks(cosent, pairs, split), g.total, 1e-10);
+      EXPECT_NEAR(over_ranks(own, texts, split), g.own, 5e-11);
+      EXPECT_GT(std::abs(over_ranks(own, dealt, split) - g.own), 1e-3) << "whose a negative is does matter here";
+    }
   }
 }
 

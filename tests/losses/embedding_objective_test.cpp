@@ -153,6 +153,31 @@ TEST(EmbeddingObjective, MemoryBeyondTheEmbeddingsIsIndependentOfTheBatch) {
   for (const int64_t n : {256, 1024}) EXPECT_NEAR(beyond(n) / small, 1, 0.05) << n;
 }
 
+/// Remembers of what type the vectors are that a loss is given, and that it may write.
+class TypeProbe final : public Loss {
+ public:
+  explicit TypeProbe(std::vector<DType>& seen) : seen_(seen) {}
+  double evaluate(Exec& ex, Communicator&, ConstTensor emb, const Pairs&, double, Tensor d_emb) override {
+    seen_ = {emb.dtype(), d_emb.dtype()};
+    ex.backend.fill_zero(d_emb);
+    return 0;
+  }
+
+ private:
+  std::vector<DType>& seen_;
+};
+
+// Scores are products of these vectors in their own type, so that no logit is ever rounded to bf16.
+TEST(EmbeddingObjective, LossesReadAndWriteVectorsInF32UnderBf16) {
+  const auto self = make_self_comm();
+  for (const auto& [compute, wide] : {std::pair(DType::bf16, DType::f32), {DType::f32, DType::f32}, {DType::f64, DType::f64}}) {
+    std::vector<DType> seen;
+    ToyRun run(compute, *self, std::make_unique<TypeProbe>(seen), {.chunk_tokens = 40}, Checkpointing::none, compute == DType::f64 ? "reference" : "cpu");
+    run.gradient(0, toy_batch(0, 3, 2, 0, 1));
+    EXPECT_EQ(seen, (std::vector<DType>{wide, wide})) << name_of(compute);
+  }
+}
+
 TEST(EmbeddingObjective, LearnsToTellTwelvePairsApartInFewSteps) {
   const auto self = make_self_comm();
   ToyRun run(DType::f32, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.1}}}}, 12), {.chunk_tokens = 60});

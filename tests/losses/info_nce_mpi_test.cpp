@@ -100,13 +100,28 @@ TEST(InfoNceOverRanks, DetachedGatherFailsTheSameComparison) {
 
 TEST(InfoNceOverRanks, RankOnlyCandidatesAreTheOneProcessLossOfEachRanksRows) {
   Communicator& world = world_comm();
-  const int64_t n = int64_t{4} * world.size();
-  const Problem whole(n, 2, 5, Candidates::all_ranks);
-  const Deviation deviation = run_over_ranks(whole, Candidates::this_rank, world, world);
-  if (world.size() == 1)
-    EXPECT_LT(deviation.loss, 1e-13);
-  else
-    EXPECT_GT(deviation.loss, 1e-3);  // fewer candidates: a different, easier loss
+  const int64_t n = int64_t{4} * world.size() + 1, group = 2, width = 5;
+  const Problem whole(n, group, width, Candidates::all_ranks);
+  Problem parts = whole;   // each rank's rows as a batch of their own, its mean counted by its share of the rows
+  parts.loss = 0;
+  for (int rank = 0; rank < world.size(); ++rank) {
+    const RankRows rows = rank_rows(n, rank, world.size());
+    const auto of = [&](auto& all, int64_t per_query) {
+      return std::span(all).subspan(static_cast<size_t>(rows.begin * per_query * width), static_cast<size_t>((rows.end - rows.begin) * per_query * width));
+    };
+    const auto d_queries = of(parts.d_queries, 1), d_passages = of(parts.d_passages, group);
+    const double share = static_cast<double>(rows.end - rows.begin) / static_cast<double>(n);
+    parts.loss += share * info_nce({.queries = of(whole.queries, 1), .passages = of(whole.passages, group), .embedding = width, .dimensions = width, .group = group, .temperature = 0.2},
+                                   d_queries, d_passages);
+    for (const auto d : {d_queries, d_passages})
+      for (double& v : d) v *= share;
+  }
+  const Deviation deviation = run_over_ranks(parts, Candidates::this_rank, world, world);
+  EXPECT_LT(deviation.loss, 1e-13);
+  EXPECT_LT(deviation.gradient, 1e-14);
+  if (world.size() > 1) {
+    EXPECT_GT(run_over_ranks(whole, Candidates::this_rank, world, world).loss, 1e-3) << "the candidates of all ranks give another loss";
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "losses/cosent.h"
 #include "losses/distill.h"
+#include "tests/support/divided_by_own_count.h"
 #include "tests/support/loss_problem.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/partial_gather_comm.h"
@@ -64,29 +65,18 @@ TEST(GroupDistillationOverRanks, LossAndGradientAreIndependentOfRankCountAndSpli
   expect_independence(margins, {2, 4});
 }
 
-/// A wrong loss on purpose: divided by this rank's number of queries instead of the global one.
-class DividedByOwnCount final : public Loss {
- public:
-  explicit DividedByOwnCount(Loss& inner) : inner_(inner) {}
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override {
-    Pairs own = pairs;
-    own.global_queries = pairs.queries;
-    return inner_.evaluate(ex, group, emb, own, weight, d_emb);
-  }
-
- private:
-  Loss& inner_;
-};
-
 TEST(GroupDistillationOverRanks, DividingByTheRanksOwnCountFailsTheSameComparison) {
   Communicator& world = world_comm();
   if (world.size() == 1) GTEST_SKIP() << "one rank has all rows";
-  GroupDistillation distillation({.temperature = 0.2});
-  MarginMse margins({});
   const LossProblem problem(8, 3, 5);
-  for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
-    DividedByOwnCount wrong(*loss);
-    const LossAnswer expected = answer_alone(*loss, problem),
+  for (const bool margins : {false, true}) {
+    const auto make = [&]() -> std::unique_ptr<Loss> {
+      if (margins) return std::make_unique<MarginMse>(MarginMseOptions{});
+      return std::make_unique<GroupDistillation>(GroupDistillationOptions{.temperature = 0.2});
+    };
+    const auto right = make();
+    DividedByOwnCount wrong(make());
+    const LossAnswer expected = answer_alone(*right, problem),
                      got = answer(wrong, problem, row_splits(8, world.size())[0], world, world);
     EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3);
     EXPECT_GT(gradient_difference(got, expected), 1e-3);
