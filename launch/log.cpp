@@ -80,14 +80,22 @@ MetricsFile& MetricsFile::operator=(MetricsFile&& other) noexcept {
   return *this;
 }
 
-void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values) {
+void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values, const std::vector<std::pair<std::string, std::span<const double>>>& lists) {
   if (file_ == nullptr) return;
-  bool good = std::fprintf(file_, "{\"step\":%lld", static_cast<long long>(step)) > 0;
-  for (const auto& [key, value] : values)
-    good = (std::isfinite(value) ? std::fprintf(file_, ",\"%s\":%.9g", key.c_str(), value) : std::fprintf(file_, ",\"%s\":null", key.c_str())) > 0 && good;
-  good = std::fputs("}\n", file_) >= 0 && good;
-  good = std::fflush(file_) == 0 && good;
-  if (!good) {
+  const auto number = [](double value) {
+    char text[32] = "null";
+    if (std::isfinite(value)) std::snprintf(text, sizeof text, "%.9g", value);
+    return std::string(text);
+  };
+  std::string record = cat("{\"step\":", step);
+  for (const auto& [key, value] : values) record += cat(",\"", key, "\":", number(value));
+  for (const auto& [key, list] : lists) {
+    record += cat(",\"", key, "\":[");
+    for (size_t i = 0; i < list.size(); ++i) record += cat(i == 0 ? "" : ",", number(list[i]));
+    record += ']';
+  }
+  record += "}\n";
+  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() || std::fflush(file_) != 0) {
     std::clearerr(file_);
     ++lost_;
   }

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
 
 #include "data/checkpoint.h"
@@ -176,13 +177,18 @@ void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progre
             << " new ones scored, mean " << fixed(r.new_score()) << "; " << r.exhausted << " lists ended" << std::endl;
 }
 
+double StepRecord::token_imbalance() const {
+  const double sum = std::accumulate(rank_tokens.begin(), rank_tokens.end(), 0.0);
+  return *std::max_element(rank_tokens.begin(), rank_tokens.end()) * static_cast<double>(rank_tokens.size()) / sum - 1;
+}
+
 void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Meter& meter, Progress& progress) {
   const Rates rates = meter.take();
   last_step_ = step;
   if (world_.rank() != 0) return;
   std::vector<std::pair<std::string, double>> values{{"loss", r.means.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate},
                                                      {"pairs_per_s", rates.pairs_per_s}, {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s},
-                                                     {"stall_share", rates.stall_share}, {"token_imbalance", r.token_imbalance}};
+                                                     {"stall_share", rates.stall_share}, {"token_imbalance", r.token_imbalance()}};
   std::string of_tasks;
   for (size_t t = 0; run.tasks.size() > 1 && t < run.tasks.size(); ++t) {
     values.emplace_back("loss/" + run.tasks[t]->cfg.name, r.means.of_task[t]);
@@ -191,7 +197,7 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   if (!of_tasks.empty()) of_tasks += ")";
   if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
   if (run.loss_scale) values.emplace_back("loss_scale", r.loss_scale);
-  metrics_.write(step, values);
+  metrics_.write(step, values, {{"rank_tokens", r.rank_tokens}});
   char text[320];
   std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(), r.grad_norm, r.learning_rate,
                 rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");

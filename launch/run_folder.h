@@ -17,9 +17,12 @@ namespace lodestone {
 struct StepRecord {
   RecentLoss::Means means;
   double grad_norm = 0, learning_rate = 0;
-  double token_imbalance = 0;   // of the step: the most tokens of a rank over the mean, less 1
+  std::vector<double> rank_tokens;   // [W] of the last step
   double loss_scale = 1;
   bool skipped = false;
+
+  /// The most tokens of a rank over the mean, less 1.
+  double token_imbalance() const;
 };
 
 class RunFolder {

@@ -31,10 +31,12 @@ constexpr int64_t max_skipped_steps = 10;   // in a row, before a run that has d
 
 bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every == 0; }
 
-/// The largest of every rank's `own` over their mean, less 1. `sum` is over all ranks. Every rank calls it.
-double imbalance_over_ranks(Communicator& comm, double own, double sum) {
-  all_reduce(comm, std::span(&own, 1), Reduce::max);
-  return own * comm.size() / sum - 1;
+/// Every rank's `own`, on every rank. Collective.
+std::vector<double> of_all_ranks(Communicator& comm, double own) {
+  std::vector<double> all(static_cast<size_t>(comm.size()), 0.0);
+  all[static_cast<size_t>(comm.rank())] = own;
+  all_reduce(comm, std::span(all), Reduce::sum);
+  return all;
 }
 
 /// Trains on this team's parts of a step: adds into run.grads and tally. `scale` multiplies the loss.
@@ -105,8 +107,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     recent.add(tally, parts);
     const bool last = step + 1 == steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      const double imbalance = imbalance_over_ranks(run.world.comm(), own_tokens, tally.tokens());
-      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, imbalance, scale, !finite}, run, meter, progress);
+      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, of_all_ranks(run.world.comm(), own_tokens), scale, !finite}, run, meter, progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
     if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, run, meter, progress);

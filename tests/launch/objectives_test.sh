@@ -63,6 +63,8 @@ assert len(first) == 8 and all(abs(total - (a + 0.8 * b)) < 1e-6 for _, total, a
 for other in sys.argv[2:]:
     for x, y in zip(first, losses(other), strict=True):
         assert all(abs(p - q) <= 1e-8 * max(1, abs(p)) for p, q in zip(x, y)), (other, x, y)   # metrics have 9 digits
+    tokens = [r["rank_tokens"] for r in map(json.loads, open(f"{other}/metrics.jsonl")) if "rank_tokens" in r]
+    assert all(len(t) == {"grouped": 3, "leftover": 4}[other] and min(t) > 0 for t in tokens), (other, tokens)
     assert mined(other) == mined(sys.argv[1]) and len(mined(other)) == 2, (mined(other), mined(sys.argv[1]))
 PY
 then ok "losses and replacements do not depend on layout and ranks"; else bad "losses and replacements do not depend on layout and ranks"; fi
