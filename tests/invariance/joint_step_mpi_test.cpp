@@ -109,6 +109,9 @@ double relative_difference(const std::vector<double>& a, const std::vector<doubl
 TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
   const auto self = make_self_comm();
   for (const int64_t groups : {1, 2}) {
+    std::vector<StepPart> parts;
+    Schedule(joint(beta, groups)).parts(0, parts);
+    for (const StepPart& part : parts) EXPECT_DOUBLE_EQ(part.weight, (part.task == 0 ? 1 : beta) / static_cast<double>(groups)) << "a mean over groups";
     for (const auto& [compute, tolerance] : {std::pair(DType::f64, 1e-13), {DType::f32, 2e-6}}) {
       JointRun alone(compute, *self, joint(beta, groups));
       const std::vector<double> expected = alone.gradient(0);
