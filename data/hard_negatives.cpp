@@ -27,6 +27,7 @@ void require_valid(const HardNegativesConfig& c) {
   };
   if (c.negatives < 1) refuse("mining needs at least one negative per row", "raise the number of negatives per query");
   if (c.every < 1) refuse(cat("mining checks every ", c.every, " steps"), "give 1 or more");
+  if (c.probe < 0) refuse(cat("mining probes ", c.probe, " rows"), "give 0 or more");
   if (c.first_end < 0) refuse(cat("the first window of mining ends at ", c.first_end), "give 0 or more");
   if (!(c.mean_ratio >= 1 && c.each_ratio >= 1)) refuse("a mining ratio is below 1", "give 1 or more, such as 1.15");
   if (c.rule == MiningRule::each && c.refill == MiningRefill::remine)

@@ -18,6 +18,7 @@ enum class MiningRefill : uint8_t { slide, remine };  // the next ones of the li
 struct HardNegativesConfig {
   int64_t negatives = 8;  // n in use per row
   int64_t every = 100;    // optimizer steps from check to check
+  int64_t probe = 0;      // rows that are scored besides at each check, over all ranks
   MiningRule rule = MiningRule::mean;
   MiningRefill refill = MiningRefill::slide;
   int64_t first_end = 10;  // the first window ends here: what lies before it is too close to the positive

@@ -77,6 +77,7 @@ std::optional<HardNegativesConfig> read_mining(Section s) {
   HardNegativesConfig c;
   s.read("negatives", c.negatives);
   s.read("every", c.every);
+  s.read("probe", c.probe);
   static constexpr std::string_view rules[] = {"mean", "each"};
   read_enum(s, "rule", rules, c.rule);
   static constexpr std::string_view refills[] = {"slide", "remine"};

@@ -1,6 +1,7 @@
 // How sentence vectors are trained: an encoder under the losses of losses/make_loss.h.
 #include "launch/heldout_metrics.h"
 #include "launch/network.h"
+#include "launch/probe.h"
 #include "launch/remine.h"
 #include "launch/verify_export.h"
 
@@ -37,6 +38,13 @@ class EmbeddingNetwork final : public Network {
   std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows) override {
     const CollateConfig lengths{.query_max_len = task.data.query_max_len, .passage_max_len = task.data.passage_max_len};
     return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, rows, lengths, make_framing(task, tokenizer, corpus));
+  }
+  std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan, const RowSource& rows) override {
+    const CollateConfig texts{.query_max_len = task.data.query_max_len,
+                              .passage_max_len = task.data.passage_max_len,
+                              .seed = static_cast<uint64_t>(config_.train.seed),
+                              .select_positive = task.data.select_positive};
+    return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, texts, make_framing(task, tokenizer, corpus), plan, rows);
   }
   std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) override {
     return std::make_unique<EmbeddingObjective>(encoder_, *loss, group, objective_options(config_.train));

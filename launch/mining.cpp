@@ -27,10 +27,18 @@ std::vector<Record> gather(Communicator& comm, std::span<const Record> own) {
   return all;
 }
 
+/// This rank's share of the work on some rows, by place, so that ranks encode equally many whoever owns them.
+std::span<const int64_t> share_of(std::span<const int64_t> rows, const Communicator& comm) {
+  const size_t world = static_cast<size_t>(comm.size()), rank = static_cast<size_t>(comm.rank());
+  const size_t begin = rows.size() * rank / world, end = rows.size() * (rank + 1) / world;
+  return rows.subspan(begin, end - begin);
+}
+
 }  // namespace
 
-Mining::Mining(Communicator& comm, const HardNegativesConfig& config, NegativeRanker* ranker)
-    : comm_(comm), negatives_(config), ranker_(ranker) {
+Mining::Mining(Communicator& comm, const HardNegativesConfig& config, NegativeRanker* ranker, NegativeProbe* probe)
+    : comm_(comm), negatives_(config), ranker_(ranker), probe_(probe) {
+  LODE_CHECK(config.probe == 0 || probe_ != nullptr, "probing needs something that scores negatives");
   LODE_CHECK(config.refill != MiningRefill::remine || ranker_ != nullptr, "mining anew needs something that ranks negatives");
 }
 
@@ -52,6 +60,14 @@ void Mining::observe(int64_t step, int64_t part, std::span<const int64_t> rows, 
   }
 }
 
+void Mining::probe_rows(int64_t finished) {
+  const int64_t count = config().probe, check = finished / config().every - 1;
+  const std::vector<int64_t> rows = probe_->rows(check * count, count);
+  const std::span<const int64_t> mine = share_of(rows, comm_);
+  const ProbedScores probed = probe_->score(finished, mine, config().negatives, negatives_);
+  observe(finished, 0, mine, probed.available, probed.scores);   // the step behind those of training so far
+}
+
 void Mining::hand_over() {
   std::vector<NegativeScore> all = gather(comm_, std::span<const NegativeScore>(observed_));
   observed_.clear();
@@ -63,10 +79,7 @@ NegativeRankings Mining::rank_anew(std::span<const NegativeEvent> events) {
   std::vector<int64_t> rows;
   for (const NegativeEvent& e : events)
     if (e.kind == NegativeEvent::became_easy) rows.push_back(e.row);
-  // Shares of the work by place, so that ranks encode equally many rows whoever owns them.
-  const size_t world = static_cast<size_t>(comm_.size()), rank = static_cast<size_t>(comm_.rank());
-  const size_t begin = rows.size() * rank / world, end = rows.size() * (rank + 1) / world;
-  const std::span<const int64_t> mine = std::span(rows).subspan(begin, end - begin);
+  const std::span<const int64_t> mine = share_of(rows, comm_);
   const std::vector<std::vector<int32_t>> ranked = ranker_->rank(mine);
   LODE_CHECK(ranked.size() == mine.size(), "mining: ", ranked.size(), " rankings for ", mine.size(), " rows");
 
@@ -83,6 +96,7 @@ NegativeRankings Mining::rank_anew(std::span<const NegativeEvent> events) {
 
 std::optional<MiningReport> Mining::end_of_step(int64_t finished, const std::function<void()>& before_change) {
   if (!mining_due(config(), finished)) return std::nullopt;
+  if (config().probe > 0) probe_rows(finished);
   hand_over();
   MiningCheck found = negatives_.check();
   std::vector<NegativeEvent> events = gather(comm_, std::span<const NegativeEvent>(found.events));

@@ -85,9 +85,14 @@ Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const C
   return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(), prompted_sources(names, task.data.rules));
 }
 
-std::unique_ptr<NegativeRanker> Network::ranker(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const RowSource&) {
-  throw Error(ExitCode::usage, "config", "mining: there are no sentence vectors to rank negatives by", "leave mining out");
-}
+namespace {
+
+Error no_vectors() { return Error(ExitCode::usage, "config", "mining: there are no sentence vectors to rank negatives by", "leave mining out"); }
+
+}  // namespace
+
+std::unique_ptr<NegativeRanker> Network::ranker(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const RowSource&) { throw no_vectors(); }
+std::unique_ptr<NegativeProbe> Network::probe(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const Plan&, const RowSource&) { throw no_vectors(); }
 
 std::unique_ptr<Network> open_network(const RunConfig& config, Weights weights, Backend& backend) {
   switch (config.objective.kind) {

@@ -49,6 +49,8 @@ class Network {
   virtual std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) = 0;
   /// What ranks a row's negatives anew by the weights as they are. Throws Error (usage) where there are no sentence vectors.
   virtual std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows);
+  /// What scores rows besides for mining. The plan is the task's, `rows` what it draws from. Throws as ranker() does.
+  virtual std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan, const RowSource& rows);
   /// What held-out rows say of the network in its present state. Collective. The first figure is the loss.
   virtual std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, Communicator& comm) = 0;
 

@@ -125,7 +125,8 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
     auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
     scored = with_scores.get();
     loss = std::move(with_scores);
-    mining.emplace(world, *task.mining, ranker.get());
+    if (task.mining->probe > 0) probe = network.probe(ex, task, tokenizer, data->corpus, plan, data->rows());
+    mining.emplace(world, *task.mining, ranker.get(), probe.get());
   }
   objective = network.objective(loss.get(), team);
 }

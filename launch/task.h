@@ -85,6 +85,7 @@ struct Task {
   std::unique_ptr<Loss> loss;          // null where the objective has its own
   ScoredLoss* scored = nullptr;        // the same loss, where negatives are mined
   std::unique_ptr<NegativeRanker> ranker;   // where they are mined anew
+  std::unique_ptr<NegativeProbe> probe;     // where rows are scored besides
   std::optional<Mining> mining;
   std::unique_ptr<Objective> objective;
 };

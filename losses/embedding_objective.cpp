@@ -77,7 +77,7 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
 }
 
 Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, int64_t chunk_tokens, LengthChunks& chunks) {
-  chunks.assign({tokens.ids, tokens.offsets, {}, tokens.second}, chunk_tokens);  // without keys nothing is dropped
+  chunks.assign(tokens, chunk_tokens);
   const Tensor emb = ex.arena.tensor(ex.wide(), {tokens.texts(), encoder.config().embedding()});
   const auto scope = ex.arena.scope();
   const Tensor sorted = ex.arena.tensor(ex.wide(), emb.shape());

@@ -13,8 +13,8 @@ struct EmbeddingObjectiveOptions {
   size_t keep_activations_bytes = size_t{512} << 20;  // chunks whose activations fit are not computed twice
 };
 
-/// Sentence vectors [B,E] of texts in their order, un-normalised, without dropout, in chunks of a token budget. Lives in ex.arena until
-/// the caller's scope ends. `chunks` is memory to reuse.
+/// Sentence vectors [B,E] of texts in their order, un-normalised, in chunks of a token budget; dropout is off when tokens.keys is empty.
+/// Lives in ex.arena until the caller's scope ends. `chunks` is memory to reuse.
 Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, int64_t chunk_tokens, LengthChunks& chunks);
 
 /// A batch is cut into chunks by length. A first pass embeds every chunk and keeps the activations of the last ones; the loss
@@ -28,8 +28,10 @@ class EmbeddingObjective final : public Objective {
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
 
-  /// See embed_texts().
-  Tensor embed(Exec& ex, const TokenBatch& tokens) { return embed_texts(ex, encoder_, tokens, options_.chunk_tokens, chunks_); }
+  /// See embed_texts(). Without dropout.
+  Tensor embed(Exec& ex, const TokenBatch& tokens) {
+    return embed_texts(ex, encoder_, {tokens.ids, tokens.offsets, {}, tokens.second}, options_.chunk_tokens, chunks_);
+  }
   int64_t embedding() const { return encoder_.config().embedding(); }
 
  private:

@@ -37,8 +37,33 @@ class FakeRanker final : public NegativeRanker {
   int64_t step = 0, ranked = 0;
 };
 
+double score_of(int64_t step, int64_t row, uint64_t place) {
+  return 0.95 - 0.2 * Key(1).with(static_cast<uint64_t>(row)).uniform(place) - 0.02 * static_cast<double>((step + row) % 12);
+}
+
+/// Probes rows 0 .. 2 rows - 1, of which the simulation trains the first half only.
+class FakeProbe final : public NegativeProbe {
+ public:
+  std::vector<int64_t> rows(int64_t first, int64_t count) override {
+    std::vector<int64_t> ids;
+    for (int64_t place = first; place < first + count; ++place) ids.push_back(place * 11 % (2 * lodestone::rows));
+    return ids;
+  }
+  ProbedScores score(int64_t step, std::span<const int64_t> asked, int64_t negatives, const NegativeWindows& windows) override {
+    ProbedScores probed;
+    for (const int64_t row : asked) {
+      probed.available.push_back(available(row));
+      for (int64_t k = 0; k < negatives; ++k)
+        probed.scores.push_back(score_of(step, row, static_cast<uint64_t>(negative_place(windows, row, k, negatives, available(row)))));
+      ++scored;
+    }
+    return probed;
+  }
+  int64_t scored = 0;
+};
+
 struct Simulation {
-  Simulation(Communicator& c, const HardNegativesConfig& config) : comm(c), mining(comm, config, &ranker) {}
+  Simulation(Communicator& c, const HardNegativesConfig& config) : comm(c), mining(comm, config, &ranker, &probe) {}
 
   void run(int64_t begin, int64_t end) {
     const auto n = static_cast<int32_t>(mining.config().negatives);
@@ -54,8 +79,7 @@ struct Simulation {
         lists.push_back(available(row));
         for (int32_t k = 0; k < n; ++k) {
           const auto place = static_cast<uint64_t>(negative_place(mining.negatives(), row, k, n, available(row)));
-          scores.push_back(0.95 - 0.2 * Key(1).with(static_cast<uint64_t>(row)).uniform(place) -
-                           0.02 * static_cast<double>((step + row) % 12));
+          scores.push_back(score_of(step, row, place));
         }
       }
       mining.observe(step, 0, ids, lists, scores);
@@ -67,6 +91,7 @@ struct Simulation {
 
   Communicator& comm;
   FakeRanker ranker;
+  FakeProbe probe;
   Mining mining;
   std::vector<MiningReport> reports;
   int64_t pauses = 0;
@@ -74,7 +99,9 @@ struct Simulation {
 
 const std::vector<HardNegativesConfig> configs{{.negatives = 4, .every = 5},
                                                {.negatives = 4, .every = 5, .refill = MiningRefill::remine},
-                                               {.negatives = 3, .every = 1, .rule = MiningRule::each}};
+                                               {.negatives = 3, .every = 1, .rule = MiningRule::each},
+                                               {.negatives = 4, .every = 5, .probe = 17},
+                                               {.negatives = 3, .every = 5, .probe = 30, .rule = MiningRule::each}};
 
 TEST(Mining, EveryRankHasTheWindowsAndCountsOfARunOnOneRank) {
   const auto self = make_self_comm();
@@ -129,6 +156,21 @@ TEST(Mining, ARunSavedBetweenChecksGoesOnTheSameWithAnotherNumberOfRanks) {
       EXPECT_EQ(together.mining.state(), expected);
       EXPECT_EQ(before.mining.state(), expected);
     }
+}
+
+TEST(Mining, ProbedRowsAreJudgedThoughTheyAreNotTrained) {
+  for (const int64_t probe : {0, 40}) {
+    Simulation s(world_comm(), {.negatives = 4, .every = 5, .probe = probe});
+    s.run(0, steps);
+    int64_t replaced = 0, scored = s.probe.scored, checked = 0;
+    for (int64_t row = rows; row < 2 * rows; ++row) replaced += s.mining.negatives().replacements(row);
+    for (const MiningReport& r : s.reports) checked += r.checked;
+    all_reduce(world_comm(), std::span(&scored, 1), Reduce::sum);
+    EXPECT_EQ(scored, probe * steps / 5) << "a row is scored by one rank only";
+    EXPECT_EQ(replaced > 0, probe > 0);
+    EXPECT_GT(checked, scored / 2);
+  }
+  EXPECT_THROW(Mining(world_comm(), {.probe = 1}, nullptr), Error);
 }
 
 TEST(Mining, NothingPausesWhereNothingChanges) {

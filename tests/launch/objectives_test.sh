@@ -83,6 +83,19 @@ expect "a metric is followed from the first to the last step" 0 mpi 2 "$lodeston
 if grep -q '"heldout_loss":' judged/metrics.jsonl; then ok "tasks together have a loss"; else bad "tasks together have a loss" judged/metrics.jsonl; fi
 if grep -q "^heldout_spearman/sts: [0-9.-]* after step 0, [0-9.-]* after step 8$" out.log; then ok "it is printed at the end"; else bad "it is printed at the end" out.log; fi
 if grep -q "| packed-pairs | heldout_spearman/sts |" judged/model/README.md; then ok "and stands in the model card"; else bad "and stands in the model card" judged/model/README.md; fi
+for ranks in 1 2 3 4; do
+  expect "negatives probed, on $ranks ranks" 0 mpi $ranks "$lodestone" train tasks.yaml train.output_dir=probed$ranks train.save_steps=0 tasks.retrieval.mining.probe=50 tasks.retrieval.mining.mean_ratio=1 \
+    tasks.retrieval.mining.mean_limit=2
+done
+if python3 - <<'PY'
+import json
+def mined(ranks):
+    return [(r["step"], r["mining_checked"], r["mining_replaced"]) for r in map(json.loads, open(f"probed{ranks}/metrics.jsonl")) if "mining_checked" in r]
+one = mined(1)
+assert len(one) == 2 and all(checked >= 50 for _, checked, _ in one) and one[1][2] > 0, one
+assert all(mined(ranks) == one for ranks in (2, 3, 4)), [mined(ranks) for ranks in (1, 2, 3, 4)]
+PY
+then ok "probed rows are judged, and replaced the same on any number of ranks"; else bad "probed rows are judged, and replaced the same on any number of ranks" probed1/metrics.jsonl; fi
 expect "one task a step" 0 mpi 2 "$lodestone" train tasks.yaml train.output_dir=deck schedule.mix=deck tasks.retrieval.share=3
 expect "scored pairs for InfoNCE's rows" 3 "$lodestone" train tasks.yaml train.output_dir=wrong tasks.sts.data.train=packed-triples tasks.sts.data.heldout=packed-triples
 says "missing scores are named" "score"
