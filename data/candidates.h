@@ -42,6 +42,8 @@ class CandidateChooser {
   /// `windows` must outlive it; needed by SelectNegative::window alone. Throws Error (usage): an empty group, no windows.
   explicit CandidateChooser(const CandidateConfig& config, const NegativeWindows* windows = nullptr);
 
+  /// Passages of the next choices, at least 1.
+  void set_group(int64_t group) { config_.group = group; }
   /// Makes the choice for a row: choice() then has it. Random ones are drawn from `key`, which names row and step.
   /// Throws Error (data): no positive, no negative where G > 1, no teacher scores where they decide, as many as are no use.
   void choose(const PackedRow& row, int64_t row_id, Key key);

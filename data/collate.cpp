@@ -60,6 +60,10 @@ Collator::Collator(const CollateConfig& config, Framing framing, const NegativeW
 
 void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out) {
   begin_batch(which, out);
+  if (!config_.source_groups.empty() && !which.rows.empty()) {   // ranks without rows need it too
+    rows.read(which.rows[0], row_);
+    out.group = config_.group_of(row_.source);
+  }
   for (int64_t i = 0; i < out.queries; ++i) {
     const int64_t slot = out.first_query + i;
     const int64_t row_id = which.rows[static_cast<size_t>(slot)];
@@ -91,6 +95,7 @@ const std::vector<int32_t>& Collator::passage_prompt() const {
 }
 
 void Collator::choose(int64_t row_id, int64_t step) {
+  chooser_.set_group(config_.group_of(row_.source));
   chooser_.choose(row_, row_id, Key(config_.seed).with("group").with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(row_id)));
 }
 
@@ -125,6 +130,7 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
 }
 
 void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
+  LODE_CHECK(std::ssize(chooser_.choice()) == out.group, "a batch has groups of ", out.group, " and of ", chooser_.choice().size(), " passages");
   append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
@@ -140,7 +146,7 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
     const auto row = static_cast<uint64_t>(row_id), place = static_cast<uint64_t>(slot);
     out.keys.push_back(text_key(row, Role::query, 0, place));
     passage_keys_.push_back(text_key(row, Role::positive, 0, place));
-    for (int64_t k = 0; k + 1 < config_.group; ++k) {
+    for (int64_t k = 0; k + 1 < out.group; ++k) {
       passage_keys_.push_back(text_key(row, Role::negative, static_cast<uint64_t>(k), place));
     }
   }

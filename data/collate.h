@@ -15,6 +15,7 @@ namespace lodestone {
 
 struct CollateConfig {
   int64_t group = 1;                // G: passages per query, one positive and G-1 explicit negatives
+  std::vector<int64_t> source_groups = {};   // by RowSource::sources(): less for some; empty: G everywhere. Sources of a batch agree
   int64_t query_max_len = 512;      // tokens with [CLS], prompt and [SEP]; longer texts lose their end
   int64_t passage_max_len = 512;
   uint64_t seed = 0;
@@ -23,6 +24,7 @@ struct CollateConfig {
   SelectNegative select_negative = SelectNegative::random;
 
   CandidateConfig candidates() const { return {group, select_positive, select_negative}; }
+  int64_t group_of(int32_t source) const { return source_groups.empty() ? group : source_groups.at(static_cast<size_t>(source)); }
 };
 
 /// The ids that stand around a text's own: [CLS] prompt text [SEP].

@@ -70,6 +70,7 @@ std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<
                       .batch = traits.half_batch ? std::max<int64_t>(config.global_batch / 2, 1) : config.global_batch,
                       .repeat = traits.repeat,
                       .share = traits.share,
+                      .group = traits.group,
                       .in_batch_negatives = traits.in_batch_negatives});
   }
   for (const std::string& pattern : config.only) {
@@ -84,12 +85,12 @@ std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<
 
 /// Whether batches may mix rows of both.
 bool alike(const PlanSource& a, const PlanSource& b) {
-  return a.batch == b.batch && a.share == b.share && a.in_batch_negatives == b.in_batch_negatives;
+  return a.batch == b.batch && a.share == b.share && a.group == b.group && a.in_batch_negatives == b.in_batch_negatives;
 }
 
 std::string merged_title(const char* name, const PlanConfig& config, const PlanSource& like) {
   return cat(name, like.share < 0 ? "" : cat(", share of ", config.rules[static_cast<size_t>(like.share)].match),
-             like.batch < config.global_batch ? ", half batch" : "", like.in_batch_negatives ? "" : ", no_in_batch_neg");
+             like.batch < config.global_batch ? ", half batch" : "", like.group == 0 ? "" : cat(", groups of ", like.group), like.in_batch_negatives ? "" : ", no_in_batch_neg");
 }
 
 /// Merges `source` into the source of `merged` that it may share batches with.
@@ -99,6 +100,7 @@ void merge(const PlanConfig& config, const char* name, const PlanSource& source,
     merged.push_back({.name = merged_title(name, config, source),
                       .batch = source.batch,
                       .share = source.share,
+                      .group = source.group,
                       .in_batch_negatives = source.in_batch_negatives});
     into = merged.end() - 1;
   }
@@ -128,6 +130,9 @@ std::vector<PlanSource> mixed_sources(const PlanConfig& config, std::vector<Plan
       throw bad_plan(cat("mixed batches cannot leave out the in-batch negatives of ", source.in_batch_negatives ? other->name : source.name, " alone"),
                      "choose another batching, or give all sources the same in_batch_negatives");
     }
+    if (other->group != source.group)
+      throw bad_plan(cat("mixed batches cannot have groups of one size for ", other->name, " and of another for ", source.name),
+                     "choose another batching, or give all sources the same group_size");
     merge(config, mixed_name, source, mixed);
   }
   for (PlanSource& source : mixed) {

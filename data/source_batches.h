@@ -26,6 +26,7 @@ struct PlanSource {
   int64_t batch = 0;                    // rows of a global batch
   int64_t repeat = 1;                   // counts as so many data sets
   int32_t share = -1;                   // the rule that gives its share of the batches; -1: none
+  int64_t group = 0;                    // passages of a query, where the task has more; 0: as many as the task has
   bool in_batch_negatives = true;
 };
 

@@ -20,6 +20,7 @@ void require_values(const SourceRule& rule) {
   if (rule.repeat && *rule.repeat > 1000) throw bad_rule(rule, cat("repeats them ", *rule.repeat, " times"), "give repeat at most 1000");
   if (rule.share && !(*rule.share > 0 && *rule.share <= 1)) throw bad_rule(rule, cat("gives a share of ", *rule.share), "give share a number above 0, at most 1");
   if (rule.max_rows && *rule.max_rows < 1) throw bad_rule(rule, cat("keeps ", *rule.max_rows, " rows"), "give max_rows at least 1");
+  if (rule.group && *rule.group < 2) throw bad_rule(rule, cat("gives queries ", *rule.group, " passages"), "give group_size at least 2: a positive and a negative");
 }
 
 }  // namespace
@@ -43,12 +44,14 @@ SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules)
   traits.in_batch_negatives = name.find("no_in_batch_neg") == std::string_view::npos && type != "cls_contrast";
   traits.half_batch = type.find("symmetric") != std::string_view::npos;
   traits.prompt_on_passages = type == "symmetric_sts" || type == "symmetric_clustering";
+  if (type == "only_1neg") traits.group = 2;
   for (size_t r = 0; r < rules.size(); ++r) {
     const SourceRule& rule = rules[r];
     if (!matches(rule.match, name)) continue;
     if (rule.share) traits.share = static_cast<int32_t>(r);
     traits.repeat = rule.repeat.value_or(traits.repeat);
     traits.max_rows = rule.max_rows.value_or(traits.max_rows);
+    traits.group = rule.group.value_or(traits.group);
     traits.half_batch = rule.half_batch.value_or(traits.half_batch);
     traits.prompt_on_passages = rule.prompt_on_passages.value_or(traits.prompt_on_passages);
     traits.in_batch_negatives = rule.in_batch_negatives.value_or(traits.in_batch_negatives);
@@ -77,6 +80,16 @@ void require_valid(std::span<const SourceRule> rules, std::span<const std::strin
     throw Error(ExitCode::usage, "sources", cat("the shares of sources add up to ", shares),
                 rest ? "leave something for the sources without a share: less than 1" : "every source has a share: let them add up to 1");
   }
+}
+
+std::vector<int64_t> source_groups(std::span<const std::string_view> names, std::span<const SourceRule> rules, int64_t group) {
+  std::vector<int64_t> groups;
+  for (const std::string_view name : names) {
+    const int64_t own = traits_of(name, rules).group;
+    groups.push_back(own == 0 ? group : std::min(own, group));
+  }
+  if (std::all_of(groups.begin(), groups.end(), [&](int64_t g) { return g == group; })) groups.clear();
+  return groups;
 }
 
 std::vector<uint8_t> prompted_sources(std::span<const std::string_view> names, std::span<const SourceRule> rules) {

@@ -9,8 +9,7 @@ namespace {
 std::string range(int64_t least, int64_t most) { return least == most ? cat(least) : cat(least, " to ", most); }
 
 /// A source without in-batch negatives is a batch of one query as far as its negatives are concerned.
-BatchKind kind_of(const TaskConfig& task, int64_t queries, bool in_batch_negatives, std::span<const int64_t> team_sizes) {
-  const int64_t group = task.data.train_group_size;
+BatchKind kind_of(const TaskConfig& task, int64_t queries, int64_t group, bool in_batch_negatives, std::span<const int64_t> team_sizes) {
   BatchKind kind{.queries = queries, .passages = group};
   for (size_t i = 0; i < team_sizes.size(); ++i) {
     const auto ranks = static_cast<int>(std::min(team_sizes[i], queries));   // those that have rows
@@ -34,10 +33,11 @@ std::vector<int64_t> team_sizes(const ScheduleConfig& schedule, int32_t task, in
 }
 
 std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes) {
-  if (sources.empty()) return {kind_of(task, task.global_batch, true, team_sizes)};
+  if (sources.empty()) return {kind_of(task, task.global_batch, task.data.train_group_size, true, team_sizes)};
   std::vector<BatchKind> kinds;
   for (const PlanSource& source : sources) {
-    BatchKind kind = kind_of(task, source.batch, source.in_batch_negatives, team_sizes);
+    const int64_t group = source.group == 0 ? task.data.train_group_size : std::min(source.group, task.data.train_group_size);
+    BatchKind kind = kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes);
     auto same = std::find_if(kinds.begin(), kinds.end(), [&](const BatchKind& k) { return k.queries == kind.queries && k.passages == kind.passages && k.most == kind.most; });
     if (same == kinds.end()) same = kinds.insert(same, std::move(kind));
     same->sources.push_back(source.name);

@@ -22,6 +22,7 @@ std::vector<SourceRule> read_rules(Section s) {
     read_optional(r, "half_batch", rule.half_batch);
     read_optional(r, "prompt_on_passages", rule.prompt_on_passages);
     read_optional(r, "use_inbatch_neg", rule.in_batch_negatives);
+    read_optional(r, "group_size", rule.group);
     r.finish();
     rules.push_back(rule);
   }

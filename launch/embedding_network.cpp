@@ -27,6 +27,7 @@ class EmbeddingNetwork final : public Network {
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
                                         const NegativeWindows* windows) const override {
     const CollateConfig config{.group = task.data.train_group_size,
+                               .source_groups = source_groups(task, purpose, corpus),
                                .query_max_len = task.data.query_max_len,
                                .passage_max_len = task.data.passage_max_len,
                                .seed = seed,

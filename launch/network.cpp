@@ -18,6 +18,12 @@ int64_t longest_text(const RunConfig& c) {
   return longest;
 }
 
+std::vector<std::string_view> names_of(const Corpus& corpus) {
+  std::vector<std::string_view> names;
+  for (const CorpusSource& source : corpus.sources()) names.push_back(source.name);
+  return names;
+}
+
 /// Refuses a folder of another shape than model.config says.
 void require_shape(const ModelConfig& model, const EncoderConfig& is, const EncoderConfig& wanted) {
   const std::pair<const char*, std::pair<int64_t, int64_t>> sizes[] = {
@@ -79,9 +85,12 @@ Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   return tokenizer;
 }
 
+std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, const Corpus& corpus) {
+  return purpose == Purpose::training ? source_groups(names_of(corpus), task.data.rules, task.data.train_group_size) : std::vector<int64_t>{};
+}
+
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus) {
-  std::vector<std::string_view> names;
-  for (const CorpusSource& source : corpus.sources()) names.push_back(source.name);
+  const std::vector<std::string_view> names = names_of(corpus);
   return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(), prompted_sources(names, task.data.rules));
 }
 

@@ -94,6 +94,9 @@ ModelFolder open_model_folder(const RunConfig& config, Weights weights);
 /// How the texts of a reranker's pairs are cut.
 inline PairLengths pair_lengths(const DataConfig& data) { return {data.query_max_len, data.passage_max_len, data.pair_max_len}; }
 
+/// CollateConfig::source_groups of a task's training rows. Held-out rows of all sources share batches, and have equal groups.
+std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, const Corpus& corpus);
+
 /// What stands around the texts of a task.
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus);
 

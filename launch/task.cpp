@@ -122,6 +122,10 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
       ranker(make_ranker(ex, task, network, tokenizer, *data)) {
   require_fitting_rows(c, task, plan, data->rows());
   if (task.mining) {
+    for (const PlanSource& s : plan.sources())
+      if (s.group > 0 && s.group < task.data.train_group_size)
+        throw Error(ExitCode::usage, "config", cat("mining: source ", s.name, " has groups of ", s.group, " passages, and mining keeps ", task.mining->negatives, " negatives a query"),
+                    "leave the source out, or mine without it");
     auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
     scored = with_scores.get();
     loss = std::move(with_scores);

@@ -229,5 +229,30 @@ TEST(Collate, RefusesRowsItCannotUseByNumberAndSource) {
   EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = none}), "3 a score stands in some rows of the source only; row=1 source=s0");
 }
 
+TEST(Collate, SourcesOfSmallerGroupsHaveThemOnEveryRank) {
+  std::vector<FakeRow> made = make_rows(12, 1, 5);
+  for (size_t r = 6; r < 12; ++r) made[r].source = 1;
+  const FakeRows rows(made);
+  Collator collator({.group = 4, .source_groups = {4, 2}, .select_negative = SelectNegative::first}, plain);
+  Batch batch;
+  for (const int64_t first : {int64_t{0}, int64_t{6}}) {
+    const std::vector<int64_t> ids{first, first + 1, first + 2};
+    const int64_t group = first == 0 ? 4 : 2;
+    int64_t texts = 0;
+    for (int rank = 0; rank < 4; ++rank) {   // the last one without rows
+      collator.collate(rows, {.rows = ids, .rank = rank, .world = 4}, batch);
+      EXPECT_EQ(batch.group, group);
+      EXPECT_EQ(batch.tokens().texts(), batch.queries * (1 + group));
+      EXPECT_EQ(batch.keys.size(), static_cast<size_t>(batch.tokens().texts()));
+      texts += batch.tokens().texts();
+    }
+    EXPECT_EQ(texts, 3 * (1 + group));
+    collator.collate(rows, {.rows = std::span(ids).first(1)}, batch);
+    EXPECT_EQ(collator.tokens(rows, first, 0), static_cast<int64_t>(batch.ids.size()));
+  }
+  const std::vector<int64_t> both{0, 6};
+  EXPECT_THROW(collator.collate(rows, {.rows = both}, batch), Error) << "the plan keeps them apart";
+}
+
 }  // namespace
 }  // namespace lodestone

@@ -252,6 +252,8 @@ TEST(SourceTraits, FollowTheNamesInUse) {
   EXPECT_TRUE(traits_of("x/symmetric_class", {}).half_batch);
   EXPECT_FALSE(traits_of("x/symmetric_class", {}).prompt_on_passages);
   EXPECT_FALSE(traits_of("symmetric_sts", {}).half_batch) << "a file's name is no type";
+  EXPECT_EQ(traits_of("code/only_1neg", {}).group, 2);
+  EXPECT_EQ(traits_of("code/normal", {}).group, 0);
 }
 
 TEST(SourceTraits, LaterRulesWinAndStarsStandForAnyText) {
@@ -260,6 +262,8 @@ TEST(SourceTraits, LaterRulesWinAndStarsStandForAnyText) {
   EXPECT_EQ(traits_of("abc/x", rules).repeat, 3);
   EXPECT_FALSE(traits_of("abc/x", rules).in_batch_negatives);
   EXPECT_TRUE(traits_of("ac/", rules).prompt_on_passages);
+  EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "b/only_1neg", "c"}, std::vector<SourceRule>{{.match = "c", .group = 9}}, 4), (std::vector<int64_t>{4, 2, 4}));
+  EXPECT_TRUE(source_groups(std::vector<std::string_view>{"a", "b"}, {}, 4).empty());
   EXPECT_FALSE(matches("a*c", "abd"));
   EXPECT_FALSE(matches("a", "ab"));
   EXPECT_TRUE(matches("**", ""));
@@ -282,10 +286,11 @@ TEST(SourceTraits, SymmetricSourcesHaveHalfTheBatchAndOthersTheirWord) {
 
 TEST(SourceTraits, SourcesThatMayNotShareABatchAreMergedApart) {
   const Plan plan({.global_batch = 8, .small_sources = SmallSources::merge, .rules = {{.match = "z*", .share = 0.5}}},
-                  {{"a", 5}, {"x-no_in_batch_neg", 4}, {"b", 4}, {"y-no_in_batch_neg", 6}, {"s/symmetric_sts", 2}, {"t/symmetric_sts", 3}, {"z0", 7}, {"z1", 1}});
+                  {{"a", 5}, {"x-no_in_batch_neg", 4}, {"b", 4}, {"y-no_in_batch_neg", 6}, {"s/symmetric_sts", 2}, {"t/symmetric_sts", 3}, {"z0", 7}, {"z1", 1},
+                   {"o/only_1neg", 6}, {"p/only_1neg", 5}});
   std::map<std::string, int64_t> rows;
   for (const PlanSource& source : plan.sources()) rows[source.name] = source.rows;
-  EXPECT_EQ(rows, (std::map<std::string, int64_t>{{"other", 9}, {"other, no_in_batch_neg", 10}, {"other, half batch", 5}, {"other, share of z*", 8}}));
+  EXPECT_EQ(rows, (std::map<std::string, int64_t>{{"other", 9}, {"other, no_in_batch_neg", 10}, {"other, half batch", 5}, {"other, share of z*", 8}, {"other, groups of 2", 11}}));
 }
 
 TEST(Plan, DrawsFromTheSourcesOfItsTaskOnly) {
@@ -346,6 +351,9 @@ TEST(SourceRules, AreRefusedWhereTheyCannotBeMeant) {
             "the rule for sources \"a\" gives a share, but later rules give all of them another; do: leave one out");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .in_batch_negatives = false}}}, three),
             "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same in_batch_negatives");
+  EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .group = 2}}}, three),
+            "mixed batches cannot have groups of one size for a and of another for b; do: choose another batching, or give all sources the same group_size");
+  EXPECT_NE(message_of(with({.match = "a", .group = 1}), three), "no error");
 }
 
 }  // namespace

@@ -22,15 +22,18 @@ TEST(BatchKinds, HalfBatchesAndSourcesWithoutInBatchNegativesAreToldApart) {
   const std::vector<PlanSource> sources{{.name = "a", .batch = 16},
                                         {.name = "sts", .batch = 8},
                                         {.name = "b", .batch = 16},
-                                        {.name = "class", .batch = 16, .in_batch_negatives = false}};
+                                        {.name = "class", .batch = 16, .in_batch_negatives = false},
+                                        {.name = "code", .batch = 16, .group = 2}};
   const std::vector<int64_t> teams{2};
   const std::vector<BatchKind> kinds = batch_kinds(task(16, 3, across_ranks), sources, teams);
-  ASSERT_EQ(kinds.size(), 3u);
+  ASSERT_EQ(kinds.size(), 4u);
   EXPECT_EQ(kinds[0].sources, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(kinds[0].most, 47);
   EXPECT_EQ(kinds[1].queries, 8);
   EXPECT_EQ(kinds[1].most, 23);
   EXPECT_EQ(kinds[2].most, 2);
+  EXPECT_EQ(kinds[3].passages, 2);
+  EXPECT_EQ(kinds[3].most, 31);
   EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, teams)[1], "8 queries x 3 passages over all ranks, 23 negatives per query: sts");
 }
 

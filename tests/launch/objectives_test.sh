@@ -107,6 +107,19 @@ expect "distillation with false negatives masked" 0 distil loss.mask_false_negat
 expect "and with them kept" 0 distil train.output_dir=kept
 if grep -q '"masked_candidates":[1-9]' masked/metrics.jsonl && ! grep -q masked_candidates kept/metrics.jsonl; then ok "masked candidates are counted"; else bad "masked candidates are counted" masked/metrics.jsonl; fi
 
+# ---- a source with groups of its own ---------------------------------------------------------------------------------------
+grouped() { mpi "$1" "$lodestone" train run.yaml data.train=packed-triples data.heldout=packed-triples data.train_group_size=5 data.rules.few.match=a data.rules.few.group_size=2 \
+  train.precision=f64 train.save_steps=0 train.output_dir=few"$1"; }
+expect "groups of 2 and of 5, on 1 rank" 0 grouped 1
+if grep -q "16 queries x 2 passages over all ranks, 31 negatives per query: a" out.log && grep -q "16 queries x 5 passages over all ranks, 79 negatives per query: b" out.log
+then ok "the table names both"; else bad "the table names both" out.log; fi
+expect "the same on 3 ranks" 0 grouped 3
+if python3 -c '
+import json
+one, three = ([r["loss"] for r in map(json.loads, open(f"few{n}/metrics.jsonl")) if "loss" in r] for n in (1, 3))
+assert len(one) == 10 and all(abs(a - b) <= 1e-8 * a for a, b in zip(one, three, strict=True)), (one, three)
+'; then ok "with the same losses"; else bad "with the same losses" few1/metrics.jsonl; fi
+
 # ---- RetroMAE, then a contrastive run that starts from what it left ----------------------------------------------------------
 cat > retromae.yaml <<'YAML'
 objective: {name: retromae}
