@@ -48,7 +48,7 @@ def generate(count, seed):
             row["answers"] = [text(5) for _ in range(rng.randint(0, 2))]
         if rng.random() < 0.3:
             row["label"] = rng.randint(0, 9)
-        if rng.random() < 0.3:
+        if len(row["pos"]) == 1 and not row["neg"]:           # a score is one of a pair
             row["score"] = rng.random()
         if rng.random() < 0.5:
             row["query_id"] = i
