@@ -60,6 +60,7 @@ Seconds Seconds::now() {
 
 double WatchedLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   before_ = ex.arena.peak_bytes();
+  used_ = ex.arena.used_bytes();
   ex.arena.reset_peak();
   const Seconds start = Seconds::now();
   const double share = loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
@@ -188,11 +189,12 @@ BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const BenchLo
 StepMemory BenchStep::memory(const Batch& batch) const {
   const VectorBytes bytes = vector_bytes(batch, bench_loss(options_.loss));
   const size_t second_pass = arena_.peak_bytes(), in_loss = 3 * bytes.texts + bytes.loss;
-  // First pass: vectors in both orders. Loss: their gradient, and what it takes itself. Second pass: vectors in both orders, and the
-  // gradient.
+  // First pass: vectors in both orders, and at its end room for their gradient. Loss: what it takes itself. Second pass: vectors in
+  // both orders, and the gradient.
+  const size_t in_first_pass = (loss_.peak_before() > loss_.used_before() ? 2 : 3) * bytes.texts;
   return {.peak_bytes = std::max({loss_.peak_before(), loss_.peak(), second_pass}),
           .vectors_bytes = in_loss,
-          .beyond_bytes = std::max({loss_.peak_before() - 2 * bytes.texts, loss_.peak() - in_loss, second_pass - 3 * bytes.texts})};
+          .beyond_bytes = std::max({loss_.peak_before() - in_first_pass, loss_.peak() - in_loss, second_pass - 3 * bytes.texts})};
 }
 
 double BenchStep::flops(const Batch& batch) const {

@@ -55,12 +55,13 @@ class WatchedLoss final : public Loss {
   explicit WatchedLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   size_t peak_before() const { return before_; }
+  size_t used_before() const { return used_; }   // when it began
   size_t peak() const { return peak_; }
   Seconds seconds() const { return seconds_; }
 
  private:
   std::unique_ptr<Loss> loss_;
-  size_t before_ = 0, peak_ = 0;
+  size_t before_ = 0, used_ = 0, peak_ = 0;
   Seconds seconds_;
 };
 
