@@ -10,7 +10,7 @@
 namespace lodestone {
 namespace {
 
-Error bad_row(std::string what, std::string remedy) { return Error(ExitCode::data, "row", std::move(what), std::move(remedy)); }
+Error bad_row(const std::string& what, std::string remedy) { return Error(ExitCode::data, "row", what, std::move(remedy)); }
 
 void require_scores(const PackedRow& row, const char* mode) {
   if (row.teacher_scores.empty()) throw bad_row(cat("the row has no teacher scores, but ", mode, " chooses by them"), "give all rows theirs, or choose otherwise");

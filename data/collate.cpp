@@ -10,7 +10,7 @@
 namespace lodestone {
 namespace {
 
-Error bad_row(std::string what, std::string remedy) { return Error(ExitCode::data, "row", std::move(what), std::move(remedy)); }
+Error bad_row(const std::string& what, std::string remedy) { return Error(ExitCode::data, "row", what, std::move(remedy)); }
 
 /// ids += [CLS] prompt text [SEP], cut from the right to max_len.
 void append_text(const Framing& framing, const std::vector<int32_t>& prompt, std::span<const int32_t> text, int64_t max_len,

@@ -18,8 +18,8 @@ namespace {
 constexpr const char* merged_name = "other";
 constexpr const char* mixed_name = "all";
 
-Error bad_plan(std::string what, std::string remedy) {
-  return Error(ExitCode::usage, "plan", std::move(what), std::move(remedy));
+Error bad_plan(const std::string& what, std::string remedy) {
+  return Error(ExitCode::usage, "plan", what, std::move(remedy));
 }
 
 void require_valid(const PlanConfig& config) {

@@ -10,7 +10,7 @@
 namespace lodestone {
 namespace {
 
-Error bad_rule(const SourceRule& rule, std::string what, std::string remedy) {
+Error bad_rule(const SourceRule& rule, const std::string& what, std::string remedy) {
   return Error(ExitCode::usage, "sources", cat("the rule for sources \"", rule.match, "\" ", what), std::move(remedy));
 }
 

@@ -191,6 +191,7 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   }
   if (print_steps > 0) {
     std::vector<PlannedTask> planned;
+    planned.reserve(tasks.size());
     for (const auto& task : tasks)
       planned.push_back({task->plan, task->data->rows(), network.collator(task->cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task->data->corpus, task->windows())});
     print_plan(std::cout, schedule, planned, 0, print_steps);
