@@ -97,15 +97,6 @@ class JointRun {
   EmbeddingObjective sts_;
 };
 
-double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
-  }
-  return std::sqrt(difference / size);
-}
-
 TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
   const auto self = make_self_comm();
   for (const int64_t groups : {1, 2}) {
@@ -119,7 +110,7 @@ TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
         JointRun run(compute, world_comm(), config);
         const std::vector<double> got = run.gradient(0);
         for (size_t t = 0; t < 2; ++t) EXPECT_NEAR(got[t], expected[t], 10 * tolerance) << "task " << t;
-        EXPECT_LT(relative_difference(run.grads(), alone.grads()), tolerance) << groups << " groups, " << config.tasks[0].ranks << " ranks of a group for retrieval";
+        EXPECT_LT(test::relative_difference(run.grads(), alone.grads()), tolerance) << groups << " groups, " << config.tasks[0].ranks << " ranks of a group for retrieval";
       }
     }
   }
@@ -133,7 +124,7 @@ TEST(JointStep, GroupedAndColocatedTrainingGivesTheParametersOfOneProcess) {
     for (const ScheduleConfig& config : layouts(world_comm().size(), groups)) {
       JointRun run(DType::f64, world_comm(), config);
       run.train(4);
-      EXPECT_LT(relative_difference(run.parameters(), alone.parameters()), 1e-9);
+      EXPECT_LT(test::relative_difference(run.parameters(), alone.parameters()), 1e-9);
     }
   }
 }
@@ -146,7 +137,7 @@ TEST(JointStep, CountingTasksByTheirRanksFailsTheSameComparison) {
     if (config.layout == Layout::colocated) continue;   // where every rank has its rows of both
     JointRun run(DType::f64, world_comm(), config);
     run.gradient(0, Weighting::by_ranks);
-    EXPECT_GT(relative_difference(run.grads(), alone.grads()), 1e-2);
+    EXPECT_GT(test::relative_difference(run.grads(), alone.grads()), 1e-2);
   }
 }
 
@@ -168,9 +159,9 @@ TEST(JointStep, TheWeightOfATaskScalesItsGradientAndNoOther) {
     expected_half[i] += pairs_alone[i] / 2;
     expected_twice[i] += 2 * pairs_alone[i];
   }
-  EXPECT_GT(relative_difference(whole, other), 1e-2);
-  EXPECT_LT(relative_difference(half, expected_half), 1e-13);
-  EXPECT_LT(relative_difference(twice, expected_twice), 1e-13);
+  EXPECT_GT(test::relative_difference(whole, other), 1e-2);
+  EXPECT_LT(test::relative_difference(half, expected_half), 1e-13);
+  EXPECT_LT(test::relative_difference(twice, expected_twice), 1e-13);
 }
 
 TEST(JointStep, GradientAgreesWithCentralDifferences) {

@@ -127,15 +127,6 @@ struct MinedTraining {
   int64_t replaced = 0;
 };
 
-double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
-  }
-  return std::sqrt(difference / size);
-}
-
 TEST(MinedTraining, TenStepsAreFiveARestartAndFiveWithTheSameBits) {
   const test::TempDir dir;
   std::string folder = dir.path().string();
@@ -174,7 +165,7 @@ TEST(MinedTraining, InF64ReplacementsDoNotDependOnTheNumberOfRanksNorOnARestartW
     EXPECT_EQ(b.rows, a.rows);
     ASSERT_EQ(b.scores.size(), a.scores.size());
     for (size_t i = 0; i < a.scores.size(); ++i) EXPECT_NEAR(b.scores[i].initial, a.scores[i].initial, 1e-9);
-    EXPECT_LT(relative_difference(other->values(), alone.values()), 1e-9);
+    EXPECT_LT(test::relative_difference(other->values(), alone.values()), 1e-9);
   }
   world_comm().barrier();
 }

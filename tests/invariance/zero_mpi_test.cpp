@@ -76,15 +76,6 @@ struct Training {
   double max_norm, norm = 0;
 };
 
-double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
-  }
-  return std::sqrt(difference / size);
-}
-
 TEST(ZeroOne, FiveStepsThroughSharedMemoryGiveTheBitsOfTheUnshardedRun) {
   for (const DType compute : {DType::f64, DType::f32, DType::bf16}) {
     Training whole(compute, world_comm(), Update::everywhere, Route::shared_memory, no_limit);
@@ -113,7 +104,7 @@ TEST(ZeroOne, FiveStepsWithClippingEqualTheUnshardedRunOnBothRoutes) {
         sharded.step(s);
         ASSERT_GT(whole.norm, 0.5) << "nothing is clipped";
       }
-      EXPECT_LT(relative_difference(sharded.values(), whole.values()), c.tolerance) << name_of(c.compute);
+      EXPECT_LT(test::relative_difference(sharded.values(), whole.values()), c.tolerance) << name_of(c.compute);
       std::vector<double> root = sharded.values();
       world_comm().broadcast(view(std::span(root)), 0).wait();
       EXPECT_EQ(sharded.values(), root) << "ranks differ in their bits";
@@ -150,7 +141,7 @@ TEST(ZeroOne, FrozenPositionsStayAndAreNotCountedByTheNorm) {
         EXPECT_EQ(after[at], before[at]) << i;
       }
     }
-    EXPECT_GT(relative_difference(after, before), 0.001);
+    EXPECT_GT(test::relative_difference(after, before), 0.001);
   }
 }
 

@@ -9,8 +9,8 @@ cd "$dir"
 passed=0
 failed=0
 
-check() {  # check NAME CONDITION: a Python expression of the figures `b`
-  if python3 -c "import json; b = json.load(open('out.json')); exit(not ($2))"; then
+judge() {  # judge NAME COMMAND...: passes when the command succeeds
+  if "${@:2}"; then
     passed=$((passed + 1))
     echo "ok    $1"
   else
@@ -18,6 +18,9 @@ check() {  # check NAME CONDITION: a Python expression of the figures `b`
     echo "FAIL  $1"
     cat out.json
   fi
+}
+check() {  # check NAME CONDITION: a Python expression of the figures `b`
+  judge "$1" python3 -c "import json; b = json.load(open('out.json')); exit(not ($2))"
 }
 
 "$lodestone" bench --precision f32 --threads 1 --lengths short --pairs 16 --steps 1 > out.json
@@ -48,14 +51,8 @@ check "one loss is timed when one is named" "[r['loss'] for r in b['losses']] ==
 
 refused() {  # refused NAME PATTERN OPTION...: exit status 2, and a message that matches
   "$lodestone" bench "${@:3}" > out.json 2>&1
-  if [ $? = 2 ] && grep -q -e "$2" out.json; then
-    passed=$((passed + 1))
-    echo "ok    $1"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    cat out.json
-  fi
+  local code=$?
+  judge "$1" test "$code" = 2 -a -n "$(grep -e "$2" out.json)"
 }
 refused "an unknown loss, naming those there are" "stabilised_distillation" --loss nonesuch
 refused "a length that is none" "lengths 'long' is not known" --lengths long

@@ -1,6 +1,7 @@
 // A tiny real embedder with its optimizer, and global batches of random texts: what the tests of objectives train.
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <random>
 #include <vector>
@@ -111,5 +112,15 @@ struct ToyRun {
   Tensor grads;
   Exec ex;
 };
+
+/// Norm of a - b over that of b.
+inline double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += b[i] * b[i];
+  }
+  return std::sqrt(difference / size);
+}
 
 }  // namespace lodestone::test

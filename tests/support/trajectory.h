@@ -49,14 +49,8 @@ struct Distance {
 inline Distance distance(const Trajectory& a, const Trajectory& b) {
   Distance d;
   for (size_t i = 0; i < a.losses.size(); ++i) d.loss = std::max(d.loss, std::abs(a.losses[i] - b.losses[i]) / b.losses[i]);
-  double difference = 0, whole = 0;
-  for (size_t i = 0; i < a.parameters.size(); ++i) {
-    const double delta = a.parameters[i] - b.parameters[i];
-    d.parameter = std::max(d.parameter, std::abs(delta));
-    difference += delta * delta;
-    whole += b.parameters[i] * b.parameters[i];
-  }
-  d.norm = std::sqrt(difference / whole);
+  for (size_t i = 0; i < a.parameters.size(); ++i) d.parameter = std::max(d.parameter, std::abs(a.parameters[i] - b.parameters[i]));
+  d.norm = relative_difference(a.parameters, b.parameters);
   return d;
 }
 
