@@ -17,7 +17,7 @@ from small_recipes import ROOT, TRIALS, WEIGHTS, run
 # recipe, corpus, overrides
 TRAINED = [
     ("bge-finetune", "en-examples", ["model.pooling=mean", "data.instruction=bge_en", "data.small_sources=refuse", "train.global_batch=5", "train.num_train_epochs=6"]),
-    ("bge-reranker", "en-reranker", ["data.train_group_size=8", "train.global_batch=5", "train.gradient_accumulation_steps=1", "train.num_train_epochs=6"]),
+    ("bge-reranker", "en-reranker", ["data.train_group_size=8", "train.global_batch=5", "train.gradient_accumulation_steps=1", "train.num_train_epochs=12", "optim.learning_rate=6e-5"]),
 ]
 SMALL = ["model.config=" + str(ROOT / "configs/shapes/minilm-l6-en.json"), f"model.folder={WEIGHTS}", "data.query_max_len=64", "data.passage_max_len=64",
          "train.logging_steps=1", "optim.learning_rate=2e-5", "model.gradient_checkpointing=false"]
@@ -45,7 +45,7 @@ def main():
         losses = [r["loss"] for r in map(json.loads, open(where / recipe / "metrics.jsonl")) if "loss" in r]
         part = max(1, len(losses) // 4)
         first, last = (sum(losses[span]) / part for span in (slice(None, part), slice(-part, None)))
-        print(f"{recipe} on {len(sources)} files of {corpus}: {len(losses)} steps, mean loss {first:.4f} in the first quarter, {last:.4f} in the last")
+        print(f"{recipe} on {len(sources)} file{'s' if len(sources) > 1 else ''} of {corpus}: {len(losses)} steps, mean loss {first:.4f} in the first quarter, {last:.4f} in the last")
         good = good and last < first
     return 0 if good else 1
 
