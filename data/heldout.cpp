@@ -15,7 +15,7 @@ std::vector<int64_t> rows_of(const RowSource& rows, std::span<const std::string>
   std::vector<int64_t> ids;
   for (size_t s = 0; s < rows.sources().size(); ++s) {
     const CorpusSource& source = rows.sources()[s];
-    if (!only.empty() && std::none_of(only.begin(), only.end(), [&](const std::string& pattern) { return matches(pattern, source.name); })) continue;
+    if (!selects(only, source.name)) continue;
     for (int64_t k = 0; k < source.rows; ++k) ids.push_back(rows.row_of(static_cast<int32_t>(s), k));
   }
   std::sort(ids.begin(), ids.end());

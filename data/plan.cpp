@@ -59,8 +59,7 @@ std::vector<PlanSource> with_traits(const PlanConfig& config, const std::vector<
   std::set<std::string_view> names;
   for (size_t i = 0; i < sources.size(); ++i) {
     const PlanSource& source = sources[i];
-    const auto is_it = [&](const std::string& pattern) { return matches(pattern, source.name); };
-    if (!config.only.empty() && std::none_of(config.only.begin(), config.only.end(), is_it)) continue;
+    if (!selects(config.only, source.name)) continue;
     if (!names.insert(source.name).second) throw bad_plan(cat("two sources are called ", source.name), "rename one");
     const SourceTraits traits = traits_of(source.name, config.rules);
     const int64_t rows = traits.max_rows < 0 ? source.rows : std::min(source.rows, traits.max_rows);

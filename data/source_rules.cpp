@@ -37,6 +37,10 @@ bool matches(std::string_view pattern, std::string_view name) {
   return false;
 }
 
+bool selects(std::span<const std::string> patterns, std::string_view name) {
+  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) { return matches(pattern, name); });
+}
+
 SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules) {
   const size_t slash = name.rfind('/');
   const std::string_view type = slash == std::string_view::npos ? std::string_view{} : name.substr(slash + 1);

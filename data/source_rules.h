@@ -32,6 +32,8 @@ struct SourceTraits {
 
 /// Whether a name is what the pattern says, * standing for any text.
 bool matches(std::string_view pattern, std::string_view name);
+/// Whether it is what one of them says. Without patterns every name is.
+bool selects(std::span<const std::string> patterns, std::string_view name);
 
 /// The traits of a source. Its name, FILE or FILE/TYPE, gives the first word (by the conventions of FlagEmbedding): a FILE that contains
 /// no_in_batch_neg has no in-batch negatives, nor has a TYPE cls_contrast (piccolo2's); of a TYPE that contains "symmetric" batches have half the rows; symmetric_sts and

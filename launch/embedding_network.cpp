@@ -26,15 +26,7 @@ class EmbeddingNetwork final : public Network {
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
                                         const NegativeWindows* windows) const override {
-    const CollateConfig config{.group = task.data.train_group_size,
-                               .source_groups = source_groups(task, purpose, corpus),
-                               .query_max_len = task.data.query_max_len,
-                               .passage_max_len = task.data.passage_max_len,
-                               .seed = seed,
-                               .purpose = purpose,
-                               .select_positive = task.data.select_positive,
-                               .select_negative = purpose == Purpose::training || task.data.select_negative != SelectNegative::window ? task.data.select_negative : SelectNegative::first};
-    return std::make_unique<Collator>(config, make_framing(task, tokenizer, corpus), windows);
+    return std::make_unique<Collator>(collate_config(task, seed, purpose, corpus), make_framing(task, tokenizer, corpus), windows);
   }
   std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows) override {
     const CollateConfig lengths{.query_max_len = task.data.query_max_len, .passage_max_len = task.data.passage_max_len};

@@ -89,6 +89,19 @@ std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, cons
   return purpose == Purpose::training ? source_groups(names_of(corpus), task.data.rules, task.data.train_group_size) : std::vector<int64_t>{};
 }
 
+CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purpose, const Corpus& corpus) {
+  const DataConfig& d = task.data;
+  const bool no_window = purpose != Purpose::training && d.select_negative == SelectNegative::window;
+  return {.group = d.train_group_size,
+          .source_groups = source_groups(task, purpose, corpus),
+          .query_max_len = d.query_max_len,
+          .passage_max_len = d.passage_max_len,
+          .seed = seed,
+          .purpose = purpose,
+          .select_positive = d.select_positive,
+          .select_negative = no_window ? SelectNegative::first : d.select_negative};
+}
+
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus) {
   const std::vector<std::string_view> names = names_of(corpus);
   return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(), prompted_sources(names, task.data.rules));

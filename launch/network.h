@@ -97,6 +97,9 @@ inline PairLengths pair_lengths(const DataConfig& data) { return {data.query_max
 /// CollateConfig::source_groups of a task's training rows. Held-out rows of all sources share batches, and have equal groups.
 std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, const Corpus& corpus);
 
+/// How the rows of a task are collated. Held-out rows have no window of mined negatives: theirs are the first of the list.
+CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purpose, const Corpus& corpus);
+
 /// What stands around the texts of a task.
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus);
 

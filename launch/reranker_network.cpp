@@ -31,15 +31,7 @@ class RerankerNetwork final : public Network {
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
                                         const NegativeWindows* windows) const override {
-    const RerankCollateConfig config{.texts = {.group = task.data.train_group_size,
-                                               .source_groups = source_groups(task, purpose, corpus),
-                                               .query_max_len = task.data.query_max_len,
-                                               .passage_max_len = task.data.passage_max_len,
-                                               .seed = seed,
-                                               .purpose = purpose,
-                                               .select_positive = task.data.select_positive,
-                               .select_negative = purpose == Purpose::training || task.data.select_negative != SelectNegative::window ? task.data.select_negative : SelectNegative::first},
-                                     .pair_max_len = task.data.pair_max_len};
+    const RerankCollateConfig config{.texts = collate_config(task, seed, purpose, corpus), .pair_max_len = task.data.pair_max_len};
     return std::make_unique<RerankCollator>(config, make_framing(task, tokenizer, corpus), windows);
   }
   std::unique_ptr<Objective> objective(Loss*, Communicator&) override {

@@ -12,6 +12,7 @@
 #include "data/plan_print.h"
 #include "launch/allocations.h"
 #include "tests/data/fake_rows.h"
+#include "tests/data/plan_support.h"
 #include "tests/data/one_task.h"
 
 namespace lodestone {
@@ -28,12 +29,6 @@ std::vector<FakeRow> two_sources() {
   std::vector<FakeRow> rows = make_rows(60, 2, 3);
   for (size_t r = 0; r < rows.size(); ++r) rows[r].source = r % 3 == 0 ? 1 : 0;
   return rows;
-}
-
-Part batch_of(const Plan& plan, int64_t draw) {
-  Part part;
-  plan.batch(draw, part);
-  return part;
 }
 
 Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(config, plan_sources(rows.sources())); }

@@ -11,25 +11,10 @@
 #include "data/plan.h"
 #include "data/collate.h"
 #include "tests/data/fake_rows.h"
+#include "tests/data/plan_support.h"
 
 namespace lodestone {
 namespace {
-
-Part batch_of(const Plan& plan, int64_t draw) {
-  Part part;
-  plan.batch(draw, part);
-  return part;
-}
-
-std::string message_of(const PlanConfig& config, const std::vector<PlanSource>& sources) {
-  try {
-    const Plan plan(config, sources);
-    return "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.exit_code(), ExitCode::usage);
-    return cat(error.what(), "; do: ", error.remedy());
-  }
-}
 
 std::vector<double> draws_by_source(const Plan& plan) {
   std::vector<double> drawn(plan.sources().size(), 0);

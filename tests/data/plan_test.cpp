@@ -9,25 +9,10 @@
 #include <set>
 
 #include "core/error.h"
+#include "tests/data/plan_support.h"
 
 namespace lodestone {
 namespace {
-
-Part batch_of(const Plan& plan, int64_t draw) {
-  Part part;
-  plan.batch(draw, part);
-  return part;
-}
-
-std::string message_of(const PlanConfig& config, const std::vector<PlanSource>& sources) {
-  try {
-    const Plan plan(config, sources);
-    return "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.exit_code(), ExitCode::usage);
-    return cat(error.what(), "; do: ", error.remedy());
-  }
-}
 
 const std::vector<PlanSource> gte_sources = {{"web", 147}, {"paper", 45}, {"link", 106}, {"social", 327}, {"kb", 38},
                                              {"cqa", 12},  {"news", 3},   {"code", 20},  {"other", 91}};

@@ -5,14 +5,14 @@ Run:  tests/parity/make_encoder_golden.py [--check]
 --check compares with the file instead of writing it. The loss is InfoNCE over 3 pairs (temperature 0.05, cosine, query to
 passage), dropout off. Texts are padded with a mask here and ragged in Lodestone. Token 0 is padding there, which gets no gradient; no text holds it.
 """
-import argparse
 import json
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
+
+from golden import write_or_check
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "encoder.safetensors"
 CONFIG = dict(vocab_size=29, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
@@ -76,22 +76,5 @@ def compute():
     return out, metadata
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    tensors, metadata = compute()
-    if not arguments.check:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, GOLDEN, metadata=metadata)
-        GOLDEN.chmod(0o644)
-        print(f"wrote {GOLDEN}, {GOLDEN.stat().st_size} bytes")
-        return
-    kept = load_file(GOLDEN)
-    assert kept.keys() == tensors.keys(), "tensor names differ"
-    worst = max((kept[k].double() - tensors[k].double()).abs().max().item() for k in kept)
-    print(f"largest difference {worst:.3g}")
-    assert worst < 1e-12
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(compute, GOLDEN, __doc__)

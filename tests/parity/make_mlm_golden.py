@@ -6,14 +6,14 @@ Run:  tests/parity/make_mlm_golden.py [--check]
 texts. Texts are padded with a mask here and ragged in Lodestone. Token 0 is padding there, whose word gets no gradient as input;
 no text holds it.
 """
-import argparse
 import json
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
+
+from golden import write_or_check
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "mlm.safetensors"
 CONFIG = dict(vocab_size=29, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
@@ -53,22 +53,5 @@ def compute():
     return out, metadata
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    tensors, metadata = compute()
-    if not arguments.check:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, GOLDEN, metadata=metadata)
-        GOLDEN.chmod(0o644)
-        print(f"wrote {GOLDEN}, {GOLDEN.stat().st_size} bytes: {sorted(tensors)}")
-        return
-    kept = load_file(GOLDEN)
-    assert kept.keys() == tensors.keys(), "tensor names differ"
-    worst = max((kept[k].double() - tensors[k].double()).abs().max().item() for k in kept)
-    print(f"largest difference {worst:.3g}")
-    assert worst < 1e-12
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(compute, GOLDEN, __doc__)
