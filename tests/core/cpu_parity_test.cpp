@@ -1,93 +1,9 @@
-// Do the fast CPU bodies give what the reference gives in f64, in f32 and bf16, on every instruction set and thread count?
-#include <memory>
+// Do the fast CPU bodies give what the reference gives? Attention has a file of its own.
+#include "tests/core/cpu_parity.h"
 
-#include "core/buffer.h"
-#include "core/cpu/cpu_backend.h"
-#include "tests/core/op_fixture.h"
+namespace lodestone::test {
 
-namespace lodestone {
-
-using test::random_values;
-using test::Texts;
-
-namespace {
-
-/// One operand twice: in f64 for the reference, and in the dtype under test, with equal values where it is an input.
-struct Operand {
-  std::vector<double> exact;
-  Buffer memory;
-  Tensor reference, fast;
-};
-
-struct Setting {
-  DType dtype;
-  const char* isa;
-  int threads;
-};
-
-std::vector<Setting> settings() {
-  std::vector<Setting> all;
-  for (const DType dtype : {DType::f32, DType::bf16})
-    for (const char* isa : {"v2", "v3", "v4"}) {
-      if (std::string(isa) > best_vector_table().name) continue;   // this processor lacks it
-      all.push_back({dtype, isa, 1});
-      if (std::string(isa) == best_vector_table().name) all.push_back({dtype, isa, 3});
-    }
-  return all;
-}
-
-const vec::Table& table_named(const std::string& isa) {
-  return isa == "v4" ? vec_v4::table() : isa == "v3" ? vec_v3::table() : vec_v2::table();
-}
-
-/// Largest error allowed, as a share of the largest expected value.
-/// f32: unit 6e-8; sums here have up to 1,600 terms whose rounding errors grow like their root (40 units, 2.4e-6), and
-/// terms may cancel to a tenth of their size: 2.5e-5.
-/// bf16 results are rounded once (2^-9) and may rest on one stored intermediate rounded the same way: 2^-7.
-double tolerance(DType result) { return result == DType::bf16 ? 0x1p-7 : 2.5e-5; }
-
-}  // namespace
-
-class CpuParity : public testing::TestWithParam<Setting> {
- protected:
-  DType dtype() const { return GetParam().dtype; }
-
-  /// Values that both dtypes hold exactly.
-  Operand operand(Shape shape, DType dtype, uint64_t seed, double spread) {
-    Operand o;
-    o.exact = random_values(shape.count(), seed, spread);
-    for (double& v : o.exact) v = dtype == DType::bf16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(v)))) : static_cast<double>(static_cast<float>(v));
-    o.memory = Buffer(o.exact.size() * size_of(dtype) + 64);
-    o.reference = view(std::span(o.exact)).reshape(shape);
-    o.fast = o.memory.tensor(dtype, shape);
-    reference_.cast(o.reference, o.fast);
-    return o;
-  }
-  Operand activation(Shape shape, uint64_t seed, double spread = 1) { return operand(shape, dtype(), seed, spread); }
-  Operand wide(Shape shape, uint64_t seed, double spread = 1) { return operand(shape, DType::f32, seed, spread); }
-
-  /// Runs an operation on the reference operands, then on the fast ones.
-  template <class Body>
-  void run(Body body) {
-    body(reference_, [](const Operand& o) { return o.reference; });
-    body(fast_, [](const Operand& o) { return o.fast; });
-  }
-  void expect_same(const char* what, const Operand& o) { expect_same(what, o, tolerance(o.fast.dtype())); }
-  void expect_same(const char* what, const Operand& o, double share) {
-    std::vector<double> got(o.exact.size());
-    reference_.cast(o.fast, view(std::span(got)).reshape(o.fast.shape()));
-    double largest = 1e-6;
-    for (const double v : o.exact) largest = std::max(largest, std::abs(v));
-    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], o.exact[i], share * largest) << what << " element " << i << " of " << o.fast.shape();
-  }
-
-  ReferenceBackend reference_;
-  CpuBackend fast_{GetParam().threads, table_named(GetParam().isa)};
-};
-
-INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(settings()), [](const auto& info) {
-  return cat(name_of(info.param.dtype), "_", info.param.isa, "_", info.param.threads, "_threads");
-});
+INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(parity_settings()), name_of_setting);
 
 TEST_P(CpuParity, Linear) {
   for (const auto& [s, k, n] : {std::tuple{1, 1, 1}, {33, 20, 37}, {130, 64, 96}, {7, 384, 5}, {0, 4, 4}}) {
@@ -204,74 +120,6 @@ TEST_P(CpuParity, Activations) {
     expect_same("tanh", y);
     expect_same("d_tanh", dt);
   }
-}
-
-TEST_P(CpuParity, Attention) {
-  const Texts texts({1, 13, 0, 60, 128, 131});
-  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {1, 1}, {2, 7}})
-    for (const double p : {0.0, 0.1}) {
-      const int64_t S = texts.tokens(), H = heads * D;
-      const Dropout dropout{p, Key(4).with("attention")};
-      const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&](Backend& be, auto pick) { be.attention_forward(texts.batch(), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
-      expect_same("ctx", ctx);
-      expect_same("lse", lse);
-      const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
-      run([&](Backend& be, auto pick) {
-        be.attention_backward(texts.batch(), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
-      });
-      expect_same("d_qkv", d_qkv);
-    }
-}
-
-TEST_P(CpuParity, MaskedAttention) {
-  const Texts texts({1, 13, 0, 60, 128, 131, 20});
-  const test::RandomMasks masks(texts.batch(), 5, 6);
-  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {2, 7}})
-    for (const double p : {0.0, 0.1}) {
-      const int64_t S = texts.tokens(), H = heads * D;
-      const Dropout dropout{p, Key(4).with("attention")};
-      const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&](Backend& be, auto pick) {
-        be.masked_attention_forward(texts.batch(), masks.view(), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
-      });
-      expect_same("ctx", ctx);
-      expect_same("lse", lse);
-      const Operand d_ctx = activation({S, H}, 4), d_q = activation({S, H}, 5), d_kv = activation({S, 2 * H}, 7);
-      run([&](Backend& be, auto pick) {
-        be.masked_attention_backward(texts.batch(), masks.view(), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout,
-                                     pick(d_q), pick(d_kv));
-      });
-      expect_same("d_q", d_q);
-      expect_same("d_kv", d_kv);
-    }
-}
-
-// A hidden key has no weight at all, not a small one: what it holds may be anything.
-TEST_P(CpuParity, HiddenKeysChangeNoBit) {
-  const Texts texts({70});
-  const test::RandomMasks masks(texts.batch(), 12);
-  const int64_t S = texts.tokens(), heads = 2, H = 40, hidden_key = 33;
-  const Dropout dropout{0.1, Key(4).with("attention")};
-  const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-  const auto forward = [&] {
-    fast_.masked_attention_forward(texts.batch(), masks.view(), q.fast, kv.fast, heads, dropout, ctx.fast, lse.fast);
-    return std::vector<std::byte>(ctx.fast.bytes(), ctx.fast.bytes() + ctx.fast.size_bytes());
-  };
-  const auto before = forward();
-  const Tensor key = kv.fast.rows(hidden_key, hidden_key + 1);
-  fast_.axpy(1e4, key, key);
-  const auto after = forward();
-  const auto row = static_cast<std::ptrdiff_t>(ctx.fast.size_bytes()) / S;
-  int64_t blind = 0;
-  for (int64_t i = 0; i < S; ++i) {
-    const bool hides = i == hidden_key || (masks.view().row(0, 0, S, i)[0] >> hidden_key & 1) != 0;
-    const bool equal = std::equal(before.begin() + i * row, before.begin() + (i + 1) * row, after.begin() + i * row);
-    EXPECT_EQ(equal, hides) << i;
-    blind += hides;
-  }
-  EXPECT_GT(blind, 10);
-  EXPECT_LT(blind, 60);
 }
 
 TEST_P(CpuParity, CrossEntropyInTiles) {
@@ -401,4 +249,4 @@ TEST(CpuBackend, DescriptionNamesLibraryKernelsAndHowBf16IsMultiplied) {
   for (const char* part : {"oneDNN 2", "x86-64-v", "bf16", "1 thread"}) EXPECT_NE(text.find(part), std::string::npos) << text;
 }
 
-}  // namespace lodestone
+}  // namespace lodestone::test

@@ -16,7 +16,7 @@ struct Trajectory {
 
 /// Trains on `comm`, the counts of targets being summed over `counting`.
 Trajectory train(DType compute, Communicator& comm, Communicator& counting, const RetroMaeOptions& options, int64_t chunk_tokens) {
-  RetroRun run(compute, counting, options, chunk_tokens);
+  ToyRetroMae run(compute, counting, options, chunk_tokens);
   Trajectory result;
   for (int64_t step = 0; step < 5; ++step) {
     const Batch batch = toy_masked_batch(step, 7, comm.rank(), comm.size(), options);   // 7 texts: uneven for 2, 3 and 4 ranks

@@ -107,7 +107,7 @@ double taken_by_a_step(Run& run, const Batch& batch) {
 TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
   const auto alone = make_self_comm();
   for (const int64_t chunk_tokens : {20, 60, 1 << 20}) {
-    test::RetroRun retro(DType::f32, *alone, {}, chunk_tokens);
+    test::ToyRetroMae retro(DType::f32, *alone, {}, chunk_tokens);
     const Batch texts = test::toy_masked_batch(0, 24, 0, 1);
     const MemoryEstimate of_texts = estimate_memory(retro.objective, retro.ex, retro.params.layout().count(), texts, chunk_tokens);
     const double taken = taken_by_a_step(retro, texts);
@@ -121,7 +121,7 @@ TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
     const double taken_by_pairs = taken_by_a_step(reranker, pairs);
     EXPECT_GE(static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;   // of its calls evaluation's may be the hungriest
     EXPECT_LE(0.9 * static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;
-    EXPECT_EQ(of_pairs.moments, 2 * reranker.memory.size_bytes());
+    EXPECT_EQ(of_pairs.moments, 2 * reranker.gradient_memory.size_bytes());
   }
 }
 

@@ -113,17 +113,9 @@ TEST(EmbeddingObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
       batch.global_queries = 6;
       batch.rank_queries = {0};
     }
-    run.backend->fill_zero(run.grads);
-    std::vector<int> reported(static_cast<size_t>(run.grads.count()));
-    std::vector<double> at_report(reported.size());
-    run.objective.accumulate(run.ex, batch, 1, run.grads, [&](Slice slice) {
-      for (int64_t i = slice.begin; i < slice.end; ++i) {
-        reported[static_cast<size_t>(i)] += 1;
-        at_report[static_cast<size_t>(i)] = run.grads.host<double>()[static_cast<size_t>(i)];
-      }
-    });
-    EXPECT_EQ(reported, std::vector<int>(reported.size(), 1));
-    EXPECT_EQ(at_report, run.as_doubles(run.grads));  // final when reported
+    const HookReport seen = watch_hook(run, run.objective, batch);
+    EXPECT_EQ(seen.times, std::vector<int>(seen.times.size(), 1));
+    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));   // final when reported
   }
 }
 

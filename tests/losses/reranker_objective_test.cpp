@@ -85,17 +85,9 @@ TEST(RerankerObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
       batch.group = 2;
       batch.global_queries = 6;
     }
-    run.backend->fill_zero(run.grads);
-    std::vector<int> reported(static_cast<size_t>(run.grads.count()));
-    std::vector<double> at_report(reported.size());
-    run.objective.accumulate(run.ex, batch, 1, run.grads, [&](Slice slice) {
-      for (auto i = static_cast<size_t>(slice.begin); i < static_cast<size_t>(slice.end); ++i) {
-        reported[i] += 1;
-        at_report[i] = run.grads.host<double>()[i];
-      }
-    });
-    EXPECT_EQ(reported, std::vector<int>(reported.size(), 1));
-    EXPECT_EQ(at_report, run.as_doubles(run.grads));   // final when reported
+    const HookReport seen = watch_hook(run, run.objective, batch);
+    EXPECT_EQ(seen.times, std::vector<int>(seen.times.size(), 1));
+    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));   // final when reported
   }
 }
 

@@ -1,44 +1,31 @@
 // A communicator that counts the bytes it is given to send.
 #pragma once
 
-#include "comm/communicator.h"
+#include "tests/support/forwarding_comm.h"
 
 namespace lodestone::test {
 
-/// Everything as `inner` does it.
-class CountingComm final : public Communicator {
+class CountingComm final : public ForwardingComm {
  public:
-  explicit CountingComm(Communicator& inner) : inner_(inner) {}
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::unique_ptr<Communicator> split(int colour) override { return inner_.split(colour); }
+  using ForwardingComm::ForwardingComm;
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
     reduced_bytes += in.size_bytes();
-    return inner_.all_reduce(in, out, op);
+    return ForwardingComm::all_reduce(in, out, op);
   }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
     gathered_bytes += out.size_bytes();
-    return inner_.all_gather(in, out, counts);
+    return ForwardingComm::all_gather(in, out, counts);
   }
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
     scattered_bytes += in.size_bytes();
-    return inner_.reduce_scatter(in, out, counts);
+    return ForwardingComm::reduce_scatter(in, out, counts);
   }
   Pending broadcast(Tensor data, int root) override {
     reduced_bytes += data.size_bytes();
-    return inner_.broadcast(data, root);
+    return ForwardingComm::broadcast(data, root);
   }
-  void barrier() override { inner_.barrier(); }
 
   size_t reduced_bytes = 0, gathered_bytes = 0, scattered_bytes = 0;  // of the whole vectors
-
- protected:
-  // The Pending of a verb belongs to the communicator inside.
-  void wait(std::span<std::byte, 16>) override {}
-  bool test(std::span<std::byte, 16>) override { return true; }
-
- private:
-  Communicator& inner_;
 };
 
 }  // namespace lodestone::test

@@ -1,8 +1,6 @@
 // A tiny real reranker with its optimizer, and global batches of random pairs: what the tests of its objective train.
 #pragma once
 
-#include "comm/communicator.h"
-#include "core/optim/adamw.h"
 #include "losses/reranker_objective.h"
 #include "tests/support/toy_training.h"
 
@@ -31,51 +29,17 @@ inline Batch toy_pairs(int64_t step, int64_t n, int64_t group, int rank, int wor
   return batch;
 }
 
-/// Everything one training run owns on one rank.
-struct ToyReranker {
+struct ToyReranker final : ToyStep {
   ToyReranker(DType compute, Communicator& comm, const RerankerOptions& options, const char* backend_kind = "reference", const AdamWConfig& adam = {})
-      : backend(make_backend({.kind = backend_kind})),
-        params(reranker_layout(toy_reranker()), compute),
+      : ToyStep(compute, comm, reranker_layout(toy_reranker()), toy_reranker().body(), backend_kind, adam),
         reranker(toy_reranker(), params),
-        objective(reranker, options),
-        comm(comm),
-        optimizer(adam, params.layout(), params.wide_dtype()),
-        memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
-        grads(memory.tensor(params.wide_dtype(), {params.layout().count()})),
-        ex{*backend, arena, Key{}, compute} {
-    initialize_parameters(toy_reranker().body(), params, 11);
-    params.refresh(*backend);
-  }
+        objective(reranker, options) {}
 
-  /// Gradient of one step summed over ranks, in grads; returns the global loss.
-  double gradient(int64_t step, const Batch& batch) {
-    backend->fill_zero(grads);
-    double value = objective.accumulate(ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))), batch, 1, grads, {});
-    comm.all_reduce(grads, grads, Reduce::sum).wait();
-    all_reduce(comm, std::span(&value, 1), Reduce::sum);
-    return value;
-  }
-  double train_step(int64_t step, const Batch& batch, double lr) {
-    const double value = gradient(step, batch);
-    optimizer.step(ex, lr, 1, grads, params);
-    return value;
-  }
-  std::vector<double> as_doubles(ConstTensor x) {
-    std::vector<double> out(static_cast<size_t>(x.count()));
-    backend->cast(x, view(std::span(out)));
-    return out;
-  }
-
-  std::unique_ptr<Backend> backend;
-  Arena arena;
-  ParamStore params;
   Reranker reranker;
   RerankerObjective objective;
-  Communicator& comm;
-  AdamW optimizer;
-  Buffer memory;
-  Tensor grads;
-  Exec ex;
+
+ private:
+  Objective& trained() override { return objective; }
 };
 
 }  // namespace lodestone::test

@@ -1,15 +1,13 @@
 // A tiny RetroMAE with masked texts: what the tests of its objective train.
 #pragma once
 
-#include <memory>
 #include <vector>
 
-#include "comm/communicator.h"
-#include "core/nn/encoder.h"
 #include "core/nn/layout.h"
 #include "data/text_collate.h"
 #include "losses/retromae_objective.h"
 #include "tests/data/fake_rows.h"
+#include "tests/support/toy_step.h"
 
 namespace lodestone::test {
 
@@ -49,53 +47,18 @@ inline Batch toy_masked_batch(int64_t step, int64_t n, int rank, int world, cons
   return batch;
 }
 
-/// Everything one training run owns on one rank.
-struct RetroRun {
-  RetroRun(DType compute, Communicator& comm, const RetroMaeOptions& options, int64_t chunk_tokens, const char* kind = "reference",
-           MlmTile tile = {.rows = 16, .elements = 128})
-      : backend(make_backend({.kind = kind})),
-        params(retromae_layout(toy_retromae_config()), compute),
+struct ToyRetroMae final : ToyStep {
+  ToyRetroMae(DType compute, Communicator& comm, const RetroMaeOptions& options, int64_t chunk_tokens, const char* kind = "reference",
+              MlmTile tile = {.rows = 16, .elements = 128})
+      : ToyStep(compute, comm, retromae_layout(toy_retromae_config()), toy_retromae_config(), kind),
         encoder(toy_retromae_config(), params),
-        objective(encoder, params, comm, options, chunk_tokens, tile),
-        comm(comm),
-        gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
-        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
-        ex{*backend, arena, Key{}, compute} {
-    initialize_parameters(toy_retromae_config(), params, 11);
-    params.refresh(*backend);
-  }
+        objective(encoder, params, comm, options, chunk_tokens, tile) {}
 
-  Exec at_step(int64_t step) const { return ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))); }
-  /// Gradient of one step summed over ranks, in grads; returns the global loss.
-  double gradient(int64_t step, const Batch& batch) {
-    backend->fill_zero(grads);
-    double value = objective.accumulate(at_step(step), batch, 1, grads, {});
-    comm.all_reduce(grads, grads, Reduce::sum).wait();
-    all_reduce(comm, std::span(&value, 1), Reduce::sum);
-    return value;
-  }
-  /// One step of plain gradient descent.
-  double train_step(int64_t step, const Batch& batch, double lr) {
-    const double value = gradient(step, batch);
-    backend->axpy(-lr, grads, params.masters());
-    params.refresh(*backend);
-    return value;
-  }
-  std::vector<double> as_doubles(ConstTensor x) {
-    std::vector<double> out(static_cast<size_t>(x.count()));
-    backend->cast(x, view(std::span(out)));
-    return out;
-  }
-
-  std::unique_ptr<Backend> backend;
-  Arena arena;
-  ParamStore params;
   Encoder encoder;
   RetroMaeObjective objective;
-  Communicator& comm;
-  Buffer gradient_memory;
-  Tensor grads;
-  Exec ex;
+
+ private:
+  Objective& trained() override { return objective; }
 };
 
 }  // namespace lodestone::test

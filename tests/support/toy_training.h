@@ -6,11 +6,9 @@
 #include <random>
 #include <vector>
 
-#include "comm/communicator.h"
-#include "core/nn/encoder.h"
-#include "core/optim/adamw.h"
 #include "data/plan.h"
 #include "losses/embedding_objective.h"
+#include "tests/support/toy_step.h"
 
 namespace lodestone::test {
 
@@ -56,61 +54,20 @@ inline Batch toy_batch(int64_t step, int64_t n, int64_t group, int rank, int wor
   return batch;
 }
 
-/// For comparisons in f32. Some true gradients are zero (a key's bias moves all scores of a query alike, a constant added to all of
-/// a group's scores changes no cross-entropy), and what is left of them is rounding, about 1e-8, which differs with the order of
-/// sums. Adam divides it by its own size: such elements walk at the full learning rate in a direction that rounding chose, and
-/// parameters of two runs lie up to 4e-5 apart. An epsilon far above that rounding and far below other gradients (here 0.015 to
-/// 0.2 in the mean square) leaves them where they are; then 4e-8 are seen.
-inline AdamWConfig adam_above_rounding() { return {.eps = 1e-4}; }
-
-/// Everything one training run owns on one rank.
-struct ToyRun {
+struct ToyRun final : ToyStep {
   ToyRun(DType compute, Communicator& comm, std::unique_ptr<Loss> with_loss, const EmbeddingObjectiveOptions& options,
          Checkpointing checkpointing = Checkpointing::none, const char* backend_kind = "reference", const AdamWConfig& adam = {})
-      : backend(make_backend({.kind = backend_kind})),
-        params(embedder_layout(toy_config()), compute),
+      : ToyStep(compute, comm, embedder_layout(toy_config()), toy_config(), backend_kind, adam),
         encoder(toy_config(), params, checkpointing),
         loss(std::move(with_loss)),
-        objective(encoder, *loss, comm, options),
-        comm(comm),
-        optimizer(adam, params.layout(), params.wide_dtype()),
-        gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
-        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
-        ex{*backend, arena, Key{}, compute} {
-    initialize_parameters(toy_config(), params, 11);
-    params.refresh(*backend);
-  }
+        objective(encoder, *loss, comm, options) {}
 
-  /// Gradient of one step summed over ranks, in grads; returns the global loss.
-  double gradient(int64_t step, const Batch& batch) {
-    backend->fill_zero(grads);
-    double value = objective.accumulate(ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))), batch, 1, grads, {});
-    comm.all_reduce(grads, grads, Reduce::sum).wait();
-    all_reduce(comm, std::span(&value, 1), Reduce::sum);
-    return value;
-  }
-  double train_step(int64_t step, const Batch& batch, double lr) {
-    const double value = gradient(step, batch);
-    optimizer.step(ex, lr, 1, grads, params);
-    return value;
-  }
-  std::vector<double> as_doubles(ConstTensor x) {
-    std::vector<double> out(static_cast<size_t>(x.count()));
-    backend->cast(x, view(std::span(out)));
-    return out;
-  }
-
-  std::unique_ptr<Backend> backend;
-  Arena arena;
-  ParamStore params;
   Encoder encoder;
   std::unique_ptr<Loss> loss;
   EmbeddingObjective objective;
-  Communicator& comm;
-  AdamW optimizer;
-  Buffer gradient_memory;
-  Tensor grads;
-  Exec ex;
+
+ private:
+  Objective& trained() override { return objective; }
 };
 
 /// Norm of a - b over that of b.

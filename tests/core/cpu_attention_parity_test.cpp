@@ -1,0 +1,77 @@
+// Does the fast CPU attention give what the reference gives, with and without masks and dropout?
+#include "tests/core/cpu_parity.h"
+
+namespace lodestone::test {
+
+class CpuAttentionParity : public CpuParity {};
+INSTANTIATE_TEST_SUITE_P(All, CpuAttentionParity, testing::ValuesIn(parity_settings()), name_of_setting);
+
+TEST_P(CpuAttentionParity, Attention) {
+  const Texts texts({1, 13, 0, 60, 128, 131});
+  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {1, 1}, {2, 7}})
+    for (const double p : {0.0, 0.1}) {
+      const int64_t S = texts.tokens(), H = heads * D;
+      const Dropout dropout{p, Key(4).with("attention")};
+      const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+      run([&](Backend& be, auto pick) { be.attention_forward(texts.batch(), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
+      expect_same("ctx", ctx);
+      expect_same("lse", lse);
+      const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
+      run([&](Backend& be, auto pick) {
+        be.attention_backward(texts.batch(), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
+      });
+      expect_same("d_qkv", d_qkv);
+    }
+}
+
+TEST_P(CpuAttentionParity, MaskedAttention) {
+  const Texts texts({1, 13, 0, 60, 128, 131, 20});
+  const RandomMasks masks(texts.batch(), 5, 6);
+  for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {2, 7}})
+    for (const double p : {0.0, 0.1}) {
+      const int64_t S = texts.tokens(), H = heads * D;
+      const Dropout dropout{p, Key(4).with("attention")};
+      const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+      run([&](Backend& be, auto pick) {
+        be.masked_attention_forward(texts.batch(), masks.view(), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
+      });
+      expect_same("ctx", ctx);
+      expect_same("lse", lse);
+      const Operand d_ctx = activation({S, H}, 4), d_q = activation({S, H}, 5), d_kv = activation({S, 2 * H}, 7);
+      run([&](Backend& be, auto pick) {
+        be.masked_attention_backward(texts.batch(), masks.view(), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout,
+                                     pick(d_q), pick(d_kv));
+      });
+      expect_same("d_q", d_q);
+      expect_same("d_kv", d_kv);
+    }
+}
+
+// A hidden key has no weight at all, not a small one: what it holds may be anything.
+TEST_P(CpuAttentionParity, HiddenKeysChangeNoBit) {
+  const Texts texts({70});
+  const RandomMasks masks(texts.batch(), 12);
+  const int64_t S = texts.tokens(), heads = 2, H = 40, hidden_key = 33;
+  const Dropout dropout{0.1, Key(4).with("attention")};
+  const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+  const auto forward = [&] {
+    fast_.masked_attention_forward(texts.batch(), masks.view(), q.fast, kv.fast, heads, dropout, ctx.fast, lse.fast);
+    return std::vector<std::byte>(ctx.fast.bytes(), ctx.fast.bytes() + ctx.fast.size_bytes());
+  };
+  const auto before = forward();
+  const Tensor key = kv.fast.rows(hidden_key, hidden_key + 1);
+  fast_.axpy(1e4, key, key);
+  const auto after = forward();
+  const auto row = static_cast<std::ptrdiff_t>(ctx.fast.size_bytes()) / S;
+  int64_t blind = 0;
+  for (int64_t i = 0; i < S; ++i) {
+    const bool hides = i == hidden_key || (masks.view().row(0, 0, S, i)[0] >> hidden_key & 1) != 0;
+    const bool equal = std::equal(before.begin() + i * row, before.begin() + (i + 1) * row, after.begin() + i * row);
+    EXPECT_EQ(equal, hides) << i;
+    blind += hides;
+  }
+  EXPECT_GT(blind, 10);
+  EXPECT_LT(blind, 60);
+}
+
+}  // namespace lodestone::test

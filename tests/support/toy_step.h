@@ -1,0 +1,92 @@
+// What a toy training of any objective owns on one rank, and its step.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/nn/encoder.h"
+#include "core/optim/adamw.h"
+#include "losses/objective.h"
+
+namespace lodestone::test {
+
+/// For comparisons in f32. Some true gradients are zero (a key's bias moves all scores of a query alike, a constant added to all of
+/// a group's scores changes no cross-entropy), and what is left of them is rounding, about 1e-8, which differs with the order of
+/// sums. Adam divides it by its own size: such elements walk at the full learning rate in a direction that rounding chose, and
+/// parameters of two runs lie up to 4e-5 apart. An epsilon far above that rounding and far below other gradients (here 0.015 to
+/// 0.2 in the mean square) leaves them where they are; then 4e-8 are seen.
+inline AdamWConfig adam_above_rounding() { return {.eps = 1e-4}; }
+
+/// Parameters start from `body`'s rules with one fixed seed. What is trained comes with the derived type.
+class ToyStep {
+ public:
+  virtual ~ToyStep() = default;
+
+  Exec at_step(int64_t step) const { return ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))); }
+  /// Gradient of one step summed over ranks, in grads; returns the global loss.
+  double gradient(int64_t step, const Batch& batch) {
+    backend->fill_zero(grads);
+    double value = trained().accumulate(at_step(step), batch, 1, grads, {});
+    comm.all_reduce(grads, grads, Reduce::sum).wait();
+    all_reduce(comm, std::span(&value, 1), Reduce::sum);
+    return value;
+  }
+  double train_step(int64_t step, const Batch& batch, double lr) {
+    const double value = gradient(step, batch);
+    optimizer.step(ex, lr, 1, grads, params);
+    return value;
+  }
+  std::vector<double> as_doubles(ConstTensor x) {
+    std::vector<double> out(static_cast<size_t>(x.count()));
+    backend->cast(x, view(std::span(out)));
+    return out;
+  }
+
+  std::unique_ptr<Backend> backend;
+  Arena arena;
+  ParamStore params;
+  Communicator& comm;
+  AdamW optimizer;
+  Buffer gradient_memory;
+  Tensor grads;
+  Exec ex;
+
+ protected:
+  ToyStep(DType compute, Communicator& comm, const ParamLayout& layout, const EmbedderConfig& body, const char* backend_kind, const AdamWConfig& adam = {})
+      : backend(make_backend({.kind = backend_kind})),
+        params(layout, compute),
+        comm(comm),
+        optimizer(adam, params.layout(), params.wide_dtype()),
+        gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
+        grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
+        ex{*backend, arena, Key{}, compute} {
+    initialize_parameters(body, params, 11);
+    params.refresh(*backend);
+  }
+
+ private:
+  virtual Objective& trained() = 0;
+};
+
+/// What a hook saw of one accumulation: how often each element was reported, and its gradient at that moment.
+struct HookReport {
+  std::vector<int> times;
+  std::vector<double> gradient;
+};
+
+/// The hook's view of the gradient of `batch`, which is in run.grads afterwards; f64.
+inline HookReport watch_hook(ToyStep& run, Objective& objective, const Batch& batch) {
+  const auto count = static_cast<size_t>(run.grads.count());
+  HookReport report{std::vector<int>(count), std::vector<double>(count)};
+  run.backend->fill_zero(run.grads);
+  objective.accumulate(run.ex, batch, 1, run.grads, [&](Slice slice) {
+    for (auto i = static_cast<size_t>(slice.begin); i < static_cast<size_t>(slice.end); ++i) {
+      report.times[i] += 1;
+      report.gradient[i] = run.grads.host<double>()[i];
+    }
+  });
+  return report;
+}
+
+}  // namespace lodestone::test
