@@ -1,4 +1,7 @@
 // Reference loops: matrix products and column sums.
+#include <algorithm>
+#include <array>
+
 #include "core/cpu/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
@@ -21,25 +24,30 @@ void ReferenceBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bia
   });
 }
 
-// The loop order keeps the inner loop contiguous in b: along n where b is [K,N], along k where it is [N,K].
+// Each element is summed along k in order. Several rows of c are made at once, so that b is read that many times less often.
 void ReferenceBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {
+  constexpr int64_t rows_at_once = 8;
   const checks::ProductDims d = checks::gemm(op_a, a, op_b, b, c);
   for_dtype("gemm", a.dtype(), [&]<class T>(T) {
     const auto left = read<T>(a), right = read<T>(b);
     const auto out = write<T>(c);
     const auto left_at = [&](int64_t i, int64_t k) { return op_a == Op::none ? left(i, k) : left(k, i); };
-    for (int64_t i = 0; i < d.m; ++i) {
-      for (int64_t j = 0; j < d.n; ++j) out(i, j) = beta == 0 ? T{0} : static_cast<T>(beta) * out(i, j);
+    for (int64_t first = 0; first < d.m; first += rows_at_once) {
+      const int64_t last = std::min(first + rows_at_once, d.m);
+      for (int64_t i = first; i < last; ++i)
+        for (int64_t j = 0; j < d.n; ++j) out(i, j) = beta == 0 ? T{0} : static_cast<T>(beta) * out(i, j);
       if (op_b == Op::none) {
-        for (int64_t k = 0; k < d.k; ++k) {
-          const T factor = static_cast<T>(alpha) * left_at(i, k);
-          for (int64_t j = 0; j < d.n; ++j) out(i, j) += factor * right(k, j);
-        }
+        for (int64_t k = 0; k < d.k; ++k)
+          for (int64_t i = first; i < last; ++i) {
+            const T factor = static_cast<T>(alpha) * left_at(i, k);
+            for (int64_t j = 0; j < d.n; ++j) out(i, j) += factor * right(k, j);
+          }
       } else {
         for (int64_t j = 0; j < d.n; ++j) {
-          T sum = 0;
-          for (int64_t k = 0; k < d.k; ++k) sum += left_at(i, k) * right(j, k);
-          out(i, j) += static_cast<T>(alpha) * sum;
+          std::array<T, rows_at_once> sums{};
+          for (int64_t k = 0; k < d.k; ++k)
+            for (int64_t i = first; i < last; ++i) sums[static_cast<size_t>(i - first)] += left_at(i, k) * right(j, k);
+          for (int64_t i = first; i < last; ++i) out(i, j) += static_cast<T>(alpha) * sums[static_cast<size_t>(i - first)];
         }
       }
     }
