@@ -4,9 +4,17 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "launch/log.h"
 #include "launch/yaml.h"
 
 namespace lodestone {
+
+std::optional<int64_t> whole_number(std::string_view text, int64_t least, int64_t most) {
+  int64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size() || value < least || value > most) return std::nullopt;
+  return value;
+}
 
 Options::Options(std::span<const std::string> arguments, std::string command, std::span<const std::string> names)
     : command_(std::move(command)) {
@@ -30,15 +38,13 @@ std::string Options::text(const std::string& name, const std::string& otherwise)
   return found == values_.end() ? otherwise : found->second;
 }
 
-int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t least) const {
+int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const {
   const auto found = values_.find(name);
   if (found == values_.end()) return otherwise;
-  const std::string& text = found->second;
-  int64_t value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc{} || end != text.data() + text.size() || value < least)
-    refuse(cat(name, " is ", text, ", not a whole number of at least ", least));
-  return value;
+  const std::optional<int64_t> value = whole_number(found->second, least, most);
+  if (value) return *value;
+  const bool bounded = most < std::numeric_limits<int64_t>::max();
+  refuse(cat(name, " is ", printable(found->second), ", not a whole number ", bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
 }
 
 void Options::refuse(const std::string& what) const {

@@ -1,12 +1,17 @@
 // Options of commands that take files and --name value pairs instead of a configuration.
 #pragma once
 
+#include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace lodestone {
+
+/// The number that `text` is, digits with a sign at most; none when it is something else or outside [least, most].
+std::optional<int64_t> whole_number(std::string_view text, int64_t least, int64_t most = std::numeric_limits<int64_t>::max());
 
 class Options {
  public:
@@ -17,8 +22,8 @@ class Options {
   const std::vector<std::string>& positional() const { return positional_; }
   bool has(const std::string& name) const { return values_.contains(name); }
   std::string text(const std::string& name, const std::string& otherwise) const;
-  /// Throws Error (usage) unless the value is a whole number of at least `least`.
-  int64_t integer(const std::string& name, int64_t otherwise, int64_t least) const;
+  /// Throws Error (usage) unless the value is a whole number of at least `least` and at most `most`.
+  int64_t integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most = std::numeric_limits<int64_t>::max()) const;
   /// Throws Error (usage) that names command and what is wrong, and points at --help.
   [[noreturn]] void refuse(const std::string& what) const;
 

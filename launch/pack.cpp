@@ -1,6 +1,5 @@
 // lodestone pack: text records in, a packed corpus out, in parallel over ranks.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -16,6 +15,7 @@
 #include "data/tokenizer.h"
 #include "launch/command.h"
 #include "launch/log.h"
+#include "launch/options.h"
 
 namespace lodestone {
 
@@ -48,16 +48,6 @@ struct PackArguments {
   PackOptions options;
 };
 
-Error usage(const std::string& what) { return Error(ExitCode::usage, "usage", "pack: " + what, "lodestone pack --help tells more"); }
-
-int64_t positive_number(const std::string& option, std::string_view text, int64_t from, int64_t to) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < from || value > to)
-    throw usage(cat(option, " takes a number from ", from, " to ", to, ", not ", printable(text)));
-  return value;
-}
-
 std::vector<std::string> split_names(const std::string& text) {
   std::vector<std::string> names;
   std::istringstream in(text);
@@ -65,33 +55,35 @@ std::vector<std::string> split_names(const std::string& text) {
   return names;
 }
 
+/// How many bad rows a policy allows: fail, or skip:N.
+int64_t allowed_bad_rows(const Options& given) {
+  constexpr int64_t most = 1'000'000;
+  const std::string policy = given.text("--on-bad-row", "fail");
+  if (policy == "fail") return 0;
+  const auto allowed = policy.starts_with("skip:") ? whole_number(policy.substr(5), 0, most) : std::nullopt;
+  if (!allowed) given.refuse(cat("--on-bad-row is fail or skip:N with N up to ", most, ", not ", printable(policy)));
+  return *allowed;
+}
+
 PackArguments parse(std::span<const std::string> arguments) {
-  PackArguments a;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& option = arguments[i];
-    if (!option.starts_with("--")) {
-      a.inputs.emplace_back(option);
-      continue;
-    }
-    if (i + 1 == arguments.size()) throw usage(option + " needs a value");
-    const std::string& value = arguments[++i];
-    if (option == "--tokenizer") a.tokenizer = value;
-    else if (option == "--output") a.output = fs::path(value).lexically_normal();
-    else if (option == "--format") a.options.input.format = input_format(value);
-    else if (option == "--source-field") a.options.input.source_field = value;
-    else if (option == "--columns") a.options.input.columns = split_names(value);
-    else if (option == "--split") a.options.input.split = value;
-    else if (option == "--max-tokens") a.options.max_tokens = positive_number(option, value, 1, 1 << 20);
-    else if (option == "--unit-mib") a.options.input.unit_bytes = positive_number(option, value, 1, 4096) << 20;
-    else if (option == "--on-bad-row" && value.starts_with("skip:")) a.options.allowed_bad_rows = positive_number(option, value.substr(5), 0, 1000000);
-    else if (option == "--on-bad-row" && value == "fail") a.options.allowed_bad_rows = 0;
-    else if (option == "--on-bad-row") throw usage("--on-bad-row is fail or skip:N, not " + printable(value));
-    else throw usage("unknown option " + printable(option));
-  }
-  if (a.tokenizer.empty()) throw usage("--tokenizer is missing");
-  if (a.output.empty()) throw usage("--output is missing");
+  const std::string names[] = {"--tokenizer", "--output", "--format", "--source-field", "--columns", "--split", "--on-bad-row", "--max-tokens", "--unit-mib"};
+  const Options given(arguments, "pack", names);
+  if (given.positional().empty()) given.refuse("no input is given");
+  for (const char* needed : {"--tokenizer", "--output"})
+    if (given.text(needed, "").empty()) given.refuse(cat(needed, " is missing"));
+  PackArguments a{.tokenizer = given.text("--tokenizer", ""),
+                  .output = fs::path(given.text("--output", "")).lexically_normal(),
+                  .inputs = {given.positional().begin(), given.positional().end()},
+                  .options = {}};
   if (!a.output.has_filename()) a.output = a.output.parent_path();
-  if (a.inputs.empty()) throw usage("no input is given");
+  PackOptions& o = a.options;
+  if (given.has("--format")) o.input.format = input_format(given.text("--format", ""));
+  if (given.has("--columns")) o.input.columns = split_names(given.text("--columns", ""));
+  o.input.source_field = given.text("--source-field", o.input.source_field);
+  o.input.split = given.text("--split", o.input.split);
+  o.max_tokens = given.integer("--max-tokens", o.max_tokens, 1, 1 << 20);
+  if (given.has("--unit-mib")) o.input.unit_bytes = given.integer("--unit-mib", 1, 1, 4096) << 20;
+  o.allowed_bad_rows = allowed_bad_rows(given);
   return a;
 }
 

@@ -61,7 +61,7 @@ expect "missing file" 2 'error: missing no such file or folder; file=none.jsonl'
 expect "missing tokenizer" 2 '^error: ' "$binary" pack --tokenizer nowhere --output bad big.jsonl
 expect "unknown option" 2 'error: usage pack: unknown option --fast' pack --fast 1 big.jsonl
 expect "no input" 2 'error: usage pack: no input is given' pack
-expect "bad policy" 2 'error: usage pack: --on-bad-row is fail or skip:N, not maybe' pack --on-bad-row maybe big.jsonl
+expect "bad policy" 2 'error: usage pack: --on-bad-row is fail or skip:N with N up to 1000000, not maybe' pack --on-bad-row maybe big.jsonl
 expect "existing corpus" 2 'error: exists the output is a packed corpus already; file=c1' "$binary" pack --tokenizer model --output c1 big.jsonl
 cmp -s c1/manifest.json c2/manifest.json || complain "a refused pack changed the corpus"
 full() { (trap '' XFSZ; ulimit -f 100; pack big.jsonl); }
