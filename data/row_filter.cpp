@@ -23,13 +23,16 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
   return Verdict::kept;
 }
 
-std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end) {
+std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end,
+                                std::span<const int64_t> source_groups) {
   std::vector<uint8_t> result;
+  CandidateConfig of_source = candidates;
   PackedRow row;
   for (int64_t id = begin; id < end; ++id) {
     rows.read_counts(id, row);
     try {
-      result.push_back(static_cast<uint8_t>(judge(row, filter, candidates)));
+      if (!source_groups.empty()) of_source.group = source_groups[static_cast<size_t>(row.source)];
+      result.push_back(static_cast<uint8_t>(judge(row, filter, of_source)));
     } catch (Error& error) {
       error.at("row", id).at("source", rows.sources().at(static_cast<size_t>(row.source)).name);
       throw;

@@ -32,8 +32,9 @@ constexpr size_t verdicts = 4;
 Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates);
 
 /// The verdict on rows [begin, end) of the corpus, in the order of their global ids: each rank judges a share of them, and every rank
-/// needs all. Reads no token ids.
-std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end);
+/// needs all. Reads no token ids. `source_groups`: G of each source in place of candidates.group; empty: that one everywhere.
+std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end,
+                                std::span<const int64_t> source_groups = {});
 
 /// A corpus of which some rows are left out. Sources count and number the rows that are kept, in their order; global row ids stay
 /// those of the corpus. So a plan made of these sources is as pure, and its epochs as exact, as any other. Two bits a row.

@@ -20,7 +20,7 @@ void require_values(const SourceRule& rule) {
   if (rule.repeat && *rule.repeat > 1000) throw bad_rule(rule, cat("repeats them ", *rule.repeat, " times"), "give repeat at most 1000");
   if (rule.share && !(*rule.share > 0 && *rule.share <= 1)) throw bad_rule(rule, cat("gives a share of ", *rule.share), "give share a number above 0, at most 1");
   if (rule.max_rows && *rule.max_rows < 1) throw bad_rule(rule, cat("keeps ", *rule.max_rows, " rows"), "give max_rows at least 1");
-  if (rule.group && *rule.group < 2) throw bad_rule(rule, cat("gives queries ", *rule.group, " passages"), "give group_size at least 2: a positive and a negative");
+  if (rule.group && *rule.group < 1) throw bad_rule(rule, cat("gives queries ", *rule.group, " passages"), "give group_size at least 1: the positive");
 }
 
 }  // namespace

@@ -45,7 +45,9 @@ Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokeniz
 }
 
 TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm) : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
-  if (task.data.filter.active()) kept.emplace(all, judge_over_ranks(comm, all, task.data.filter, {task.data.train_group_size, task.data.select_positive, task.data.select_negative}));
+  const DataConfig& d = task.data;
+  if (d.filter.active())
+    kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative}, source_groups(task, Purpose::training, corpus)));
   require_rows(task, all.sources(), rows().sources());
 }
 

@@ -248,6 +248,7 @@ TEST(SourceTraits, LaterRulesWinAndStarsStandForAnyText) {
   EXPECT_FALSE(traits_of("abc/x", rules).in_batch_negatives);
   EXPECT_TRUE(traits_of("ac/", rules).prompt_on_passages);
   EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "b/only_1neg", "c"}, std::vector<SourceRule>{{.match = "c", .group = 9}}, 4), (std::vector<int64_t>{4, 2, 4}));
+  EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "pretrain/b"}, std::vector<SourceRule>{{.match = "pretrain/*", .group = 1}}, 16), (std::vector<int64_t>{16, 1}));
   EXPECT_TRUE(source_groups(std::vector<std::string_view>{"a", "b"}, {}, 4).empty());
   EXPECT_FALSE(matches("a*c", "abd"));
   EXPECT_FALSE(matches("a", "ab"));
@@ -338,7 +339,7 @@ TEST(SourceRules, AreRefusedWhereTheyCannotBeMeant) {
             "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same in_batch_negatives");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .group = 2}}}, three),
             "mixed batches cannot have groups of one size for a and of another for b; do: choose another batching, or give all sources the same group_size");
-  EXPECT_NE(message_of(with({.match = "a", .group = 1}), three), "no error");
+  EXPECT_NE(message_of(with({.match = "a", .group = 0}), three), "no error");
 }
 
 }  // namespace
