@@ -39,6 +39,7 @@ GteOptions read_gte(Section& s, int64_t group) {
   o.candidates = read_candidates(s, group);
   read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
   read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   return o;
 }
 
@@ -48,6 +49,7 @@ CbbOptions read_cbb(Section& s, int64_t group) {
   static constexpr std::string_view scopes[] = {"all", "own"};
   read_enum(s, "neg_scope", scopes, o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   if (group < 2 && o.other_positives == OtherPositives::excluded)
     s.refuse("name", "cbb compares a query with hard negatives, and there are none", "set data.train_group_size to 2 or more");
   return o;

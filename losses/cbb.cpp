@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "losses/score_block.h"
@@ -28,7 +29,8 @@ void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
 /// Some of a softmax's scores, and the log-sums of their rows.
 struct Part {
   ScoreBlock block;
-  Tensor lse;  // [rows]
+  Tensor lse;     // [rows]
+  Slice places;   // of each group: the columns
 };
 
 /// Calls visit(part, first, tile) for every tile of every part's scores.
@@ -63,7 +65,9 @@ double cbb(const CbbInput& in, std::span<double> d_scores) {
       const bool own = j / group == i;
       const bool counts =
           j % group == 0 ? in.other_positives == OtherPositives::included && !own : in.negatives == NegativeScope::all || own;
-      if (counts) candidates.push_back(i * m + j);
+      const bool masked = !in.hashes.query.empty() &&
+                          is_false_negative(in.hashes, in.group, static_cast<int64_t>(i), static_cast<int64_t>(j));
+      if (counts && !masked) candidates.push_back(i * m + j);
     }
     double largest = -HUGE_VAL, sum = 0;
     for (const size_t c : candidates) largest = std::max(largest, scale * in.scores[c]);
@@ -84,19 +88,24 @@ double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
   const bool own = !pairs.in_batch_negatives ||
                    (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
+  counts_ = {};
   const double loss = own ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
   texts.finish(ex, d_emb);
   return loss;
 }
 
-double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
   return cross_entropy(ex, {&block, 1},
                        {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
-                       [](size_t, int64_t, Tensor) {});
+                       [&](size_t, int64_t first, Tensor tile) {
+                         if (options_.duplicates == Duplicates::masked)
+                           counts_.masked_candidates +=
+                               mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
+                       });
 }
 
-double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const auto scope = ex.arena.scope();
   const DType dtype = texts.queries.dtype();
   const double scale = 1 / options_.temperature;
@@ -110,13 +119,13 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
   const bool others = options_.other_positives == OtherPositives::included;
   std::array<Part, 2> parts;  // the positives, then the negatives
   if (others)
-    parts[0] = {{queries.rows, positives.rows, queries.d_rows, positives.d_rows}, lse};
+    parts[0] = {{queries.rows, positives.rows, queries.d_rows, positives.d_rows}, lse, {0, 1}};
   else
-    parts[0] = {{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}, own_lse};
+    parts[0] = {{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}, own_lse, {0, 1}};
   if (options_.negatives == NegativeScope::all)
-    parts[1] = {{queries.rows, negatives.rows, queries.d_rows, negatives.d_rows}, lse};
+    parts[1] = {{queries.rows, negatives.rows, queries.d_rows, negatives.d_rows}, lse, {1, pairs.group}};
   else
-    parts[1] = {{texts.queries, negatives.rows, texts.d_queries, negatives.d_rows, pairs.group - 1}, own_lse};
+    parts[1] = {{texts.queries, negatives.rows, texts.d_queries, negatives.d_rows, pairs.group - 1}, own_lse, {1, pairs.group}};
   // Calls visit(those rows of a tile that have a positive in it, column of the first one's) for this rank's queries. Among other
   // positives it stands on a diagonal.
   const int64_t first = others ? queries.first_query : 0, stride = others ? 1 : 0;
@@ -125,8 +134,21 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
     if (&part == &parts[0] && begin < end) visit(tile.rows(begin - rows.begin, end - rows.begin), (begin - first) * stride);
   };
 
+  QueryHashes hashes;
+  std::optional<FalseNegatives> duplicates;
+  if (options_.duplicates == Duplicates::masked) {
+    hashes = shared_hashes(ex, group, pairs);
+    duplicates.emplace(ex, hashes, local_hashes(pairs), pairs.group, queries.first_query);
+  }
+  const auto mask = [&](const Part& part, Slice rows, Tensor tile) -> int64_t {
+    if (!duplicates) return 0;
+    if (part.block.group > 0) return mask_own_group(local_hashes(pairs), pairs.group, rows.begin, part.places, tile);
+    return duplicates->mask_passages(rows.begin, part.places, tile);
+  };
+
   double positive_scores = 0;
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
+    counts_.masked_candidates += mask(part, rows, tile);
     at_positives(part, rows, tile, [&](Tensor own, int64_t column) { positive_scores += sum(own, column, stride); });
     const Tensor tile_lse = ex.arena.tensor(dtype, {rows.count()});
     ex.backend.log_sum_exp_rows(tile, scale, tile_lse);
@@ -139,6 +161,7 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
   const double loss = row_weight * (sum(own_lse, 0, 0) - scale * positive_scores);
 
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
+    mask(part, rows, tile);
     ex.backend.softmax_rows(tile, scale, part.lse.slice(rows), row_weight * scale);
     at_positives(part, rows, tile, [&](Tensor own, int64_t column) { subtract(own, row_weight * scale, column, stride); });
     score_backward(ex, part.block, rows.begin, tile);

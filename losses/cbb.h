@@ -2,6 +2,7 @@
 #pragma once
 
 #include "losses/candidates.h"
+#include "losses/false_negatives.h"
 #include "losses/loss.h"
 
 namespace lodestone {
@@ -24,6 +25,7 @@ struct CbbInput {
   double temperature = 0.01;
   NegativeScope negatives = NegativeScope::all;
   OtherPositives other_positives = OtherPositives::excluded;
+  TextHashes hashes = {};  // given: false negatives are masked
 };
 
 /// Returns the loss; d_scores [N,N*G] is set to its gradient.
@@ -33,6 +35,7 @@ struct CbbOptions {
   double temperature = 0.01;
   NegativeScope negatives = NegativeScope::all;
   OtherPositives other_positives = OtherPositives::excluded;
+  Duplicates duplicates = Duplicates::kept;
   int64_t tile_elements = int64_t{1} << 20;  // scores held at once; a tile has at least min(N, 64) rows
 };
 
@@ -40,18 +43,21 @@ struct CbbOptions {
 /// of those scores only the maximum and the sum of exponentials of each query travel. The gradient of a query is summed over
 /// ranks and returned to its owner, that of a passage is complete where it is. What is sent does not depend on G. Scores are
 /// computed twice, for the sums and for the gradient, so that one tile of them exists at a time. Where a batch's source says that
-/// other queries' passages are no negatives, a query has its own group only.
+/// other queries' passages are no negatives, a query has its own group only. To mask false negatives, a rank needs three hashes of every
+/// query and its positive besides, and those of its own passages.
 class Cbb final : public Loss {
  public:
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit Cbb(const CbbOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossCounts counts() const override { return counts_; }
 
  private:
-  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
-  double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
+  double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
 
   CbbOptions options_;
+  LossCounts counts_;
 };
 
 }  // namespace lodestone

@@ -43,6 +43,13 @@ int64_t mask_rows(Tensor tile, const MaskRow& mask_row) {
 
 uint64_t at(std::span<const uint64_t> hashes, int64_t i) { return hashes[static_cast<size_t>(i)]; }
 
+/// The hashes at the first place of each group, in the arena.
+std::span<const uint64_t> first_of_groups(Exec& ex, std::span<const uint64_t> hashes, int64_t group) {
+  const std::span<int64_t> firsts = ex.arena.array<int64_t>(static_cast<int64_t>(hashes.size()) / group);
+  for (size_t i = 0; i < firsts.size(); ++i) firsts[i] = static_cast<int64_t>(hashes[i * static_cast<size_t>(group)]);
+  return {reinterpret_cast<const uint64_t*>(firsts.data()), firsts.size()};
+}
+
 std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query,
                                  std::span<const uint64_t> local) {
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
@@ -65,21 +72,43 @@ bool is_false_negative(const TextHashes& texts, int64_t group, int64_t query, in
          (passage == other * group && at(texts.query, other) == own);
 }
 
-TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs) {
+bool is_false_negative_query(const TextHashes& texts, int64_t group, int64_t query, int64_t other) {
+  const uint64_t text = at(texts.query, other);
+  return other != query && (text == at(texts.query, query) || text == at(texts.passage, query * group));
+}
+
+TextHashes local_hashes(const Pairs& pairs) {
   const auto queries = static_cast<size_t>(pairs.queries), passages = static_cast<size_t>(pairs.queries * pairs.group);
   LODE_CHECK(
       pairs.query_hash.size() == queries && pairs.passage_hash.size() == passages && pairs.passage_document.size() == passages,
       "false negatives: hashes of ", pairs.query_hash.size(), " queries, ", pairs.passage_hash.size(), " passages and ",
       pairs.passage_document.size(), " documents for ", queries, " queries of group ", pairs.group);
-  if (candidates != Candidates::all_ranks) return {pairs.query_hash, pairs.passage_hash, pairs.passage_document};
-  return {gather(ex, group, pairs, 1, pairs.query_hash), gather(ex, group, pairs, pairs.group, pairs.passage_hash),
-          gather(ex, group, pairs, pairs.group, pairs.passage_document)};
+  return {pairs.query_hash, pairs.passage_hash, pairs.passage_document};
+}
+
+TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs) {
+  const TextHashes local = local_hashes(pairs);
+  if (candidates != Candidates::all_ranks) return local;
+  return {gather(ex, group, pairs, 1, local.query), gather(ex, group, pairs, pairs.group, local.passage),
+          gather(ex, group, pairs, pairs.group, local.document)};
+}
+
+QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs) {
+  const TextHashes local = local_hashes(pairs);
+  return {gather(ex, group, pairs, 1, local.query),
+          gather(ex, group, pairs, 1, first_of_groups(ex, local.passage, pairs.group)),
+          gather(ex, group, pairs, 1, first_of_groups(ex, local.document, pairs.group))};
 }
 
 FalseNegatives::FalseNegatives(Exec& ex, const TextHashes& texts, int64_t group)
-    : texts_(texts),
+    : FalseNegatives(
+          ex, {texts.query, first_of_groups(ex, texts.passage, group), first_of_groups(ex, texts.document, group)}, texts, group, 0) {}
+
+FalseNegatives::FalseNegatives(Exec& ex, const QueryHashes& queries, const TextHashes& texts, int64_t group, int64_t first_query)
+    : hashes_(queries),
       group_(group),
-      queries_(sorted(ex, texts.query)),
+      first_query_(first_query),
+      queries_(sorted(ex, queries.query)),
       passages_(sorted(ex, texts.passage)),
       documents_(sorted(ex, texts.document)) {}
 
@@ -95,40 +124,56 @@ std::span<const int64_t> FalseNegatives::Index::find(uint64_t hash) const {
   return {equal.begin(), equal.end()};
 }
 
-int64_t FalseNegatives::mask_passages(int64_t first, Tensor tile) const {
+int64_t FalseNegatives::mask_passages(int64_t first, Slice places, Tensor tile) const {
+  const int64_t owners = static_cast<int64_t>(passages_.order.size()) / group_;
   return mask_rows(tile, [&](auto& mask, int64_t i) {
-    const int64_t query = first + i, positive = query * group_;
-    const uint64_t own = at(texts_.query, query);
-    for (const uint64_t text : {at(texts_.passage, positive), own})
-      for (const int64_t passage : passages_.find(text))
-        if (passage != positive) mask(passage);
-    for (const int64_t passage : documents_.find(at(texts_.document, positive)))
-      if (passage / group_ != query) mask(passage);
+    const int64_t query = first + i, positive = (query - first_query_) * group_;  // counted as the passages here are
+    const uint64_t own = at(hashes_.query, query);
+    const auto mask_passage = [&](int64_t passage) {
+      const int64_t place = passage % group_;
+      if (passage != positive && places.begin <= place && place < places.end)
+        mask(passage / group_ * places.count() + place - places.begin);
+    };
+    for (const uint64_t text : {at(hashes_.positive, query), own})
+      for (const int64_t passage : passages_.find(text)) mask_passage(passage);
+    for (const int64_t passage : documents_.find(at(hashes_.positive_document, query)))
+      if (first_query_ + passage / group_ != query) mask_passage(passage);
     for (const int64_t other : queries_.find(own))
-      if (other != query) mask(other * group_);
+      if (first_query_ <= other && other < first_query_ + owners) mask_passage((other - first_query_) * group_);
   });
 }
 
 int64_t FalseNegatives::mask_queries(int64_t first, Tensor tile) const {
   return mask_rows(tile, [&](auto& mask, int64_t i) {
+    const int64_t query = first + i;
+    for (const uint64_t text : {at(hashes_.query, query), at(hashes_.positive, query)})
+      for (const int64_t other : queries_.find(text))
+        if (other != query) mask(other);
+  });
+}
+
+int64_t FalseNegatives::mask_queries_of_positives(int64_t first, Tensor tile) const {
+  LODE_CHECK(first_query_ == 0 && passages_.order.size() == queries_.order.size() * static_cast<size_t>(group_),
+             "false negatives: queries of positives need the passages of all queries");
+  return mask_rows(tile, [&](auto& mask, int64_t i) {
     const int64_t owner = first + i, positive = owner * group_;
-    const uint64_t text = at(texts_.passage, positive);
+    const uint64_t text = at(hashes_.positive, owner);
     const auto mask_positives = [&](std::span<const int64_t> passages) {
       for (const int64_t passage : passages)
         if (passage % group_ == 0 && passage != positive) mask(passage / group_);
     };
     mask_positives(passages_.find(text));
-    mask_positives(documents_.find(at(texts_.document, positive)));
-    for (const uint64_t query_text : {text, at(texts_.query, owner)})
+    mask_positives(documents_.find(at(hashes_.positive_document, owner)));
+    for (const uint64_t query_text : {text, at(hashes_.query, owner)})
       for (const int64_t query : queries_.find(query_text))
         if (query != owner) mask(query);
   });
 }
 
-int64_t mask_own_group(const TextHashes& texts, int64_t group, int64_t first, Tensor tile) {
+int64_t mask_own_group(const TextHashes& texts, int64_t group, int64_t first, Slice places, Tensor tile) {
   return mask_rows(tile, [&](auto& mask, int64_t i) {
-    for (int64_t g = 1; g < group; ++g)
-      if (is_false_negative(texts, group, first + i, (first + i) * group + g)) mask(g);
+    for (int64_t g = places.begin; g < places.end; ++g)
+      if (is_false_negative(texts, group, first + i, (first + i) * group + g)) mask(g - places.begin);
   });
 }
 

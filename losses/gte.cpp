@@ -1,6 +1,7 @@
 #include "losses/gte.h"
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "losses/cosines.h"
@@ -14,6 +15,13 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
   const auto group = static_cast<size_t>(in.group), n = cosines.queries(), m = cosines.passages();
   LODE_CHECK(m == n * group, "gte: ", m, " passages for ", n, " queries of group ", group);
   const bool own = in.candidates == Candidates::own_group;
+  const bool masked = !in.hashes.query.empty();
+  const auto passage_counts = [&](size_t query, size_t passage) {
+    return !masked || !is_false_negative(in.hashes, in.group, static_cast<int64_t>(query), static_cast<int64_t>(passage));
+  };
+  const auto query_counts = [&](size_t query, size_t other) {
+    return !masked || !is_false_negative_query(in.hashes, in.group, static_cast<int64_t>(query), static_cast<int64_t>(other));
+  };
   const double weight = 1 / static_cast<double>(n);
   double loss = 0;
   for (size_t i = 0; i < n; ++i) {
@@ -21,14 +29,14 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
     const auto among = [&](size_t other) { return !own || other == i; };  // texts of query `other` count
     std::vector<TextPair> pairs{{i, d}};
     for (size_t j = 0; j < m; ++j)
-      if (j != positive && among(j / group)) pairs.push_back({i, cosines.passage(j)});
+      if (j != positive && among(j / group) && passage_counts(i, j)) pairs.push_back({i, cosines.passage(j)});
     for (size_t j = 0; j < n; ++j)
-      if (j != i && among(j)) pairs.push_back({i, j});
+      if (j != i && among(j) && query_counts(i, j)) pairs.push_back({i, j});
     for (size_t j = 0; j < n; ++j)
-      if ((j != i || in.positive_terms == PositiveTerms::twice) && among(j)) pairs.push_back({j, d});
+      if (j == i ? in.positive_terms == PositiveTerms::twice : among(j) && passage_counts(j, positive)) pairs.push_back({j, d});
     for (size_t j = 0; j < m; ++j) {
       const bool rival = j % group == 0 || in.positive_rivals == PositiveRivals::all_passages;
-      if (j / group != i && rival && !own) pairs.push_back({cosines.passage(j), d});
+      if (j / group != i && rival && !own && passage_counts(i, j)) pairs.push_back({cosines.passage(j), d});
     }
     loss += weight * cosines.cross_entropy(pairs, in.temperature, weight);
   }
@@ -42,6 +50,7 @@ double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "gte", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
+  counts_ = {};
   const double loss = candidates_of(pairs, options_.candidates) == Candidates::own_group
                           ? own_group(ex, pairs, texts, row_weight)
                           : in_batch(ex, group, pairs, texts, row_weight);
@@ -49,7 +58,7 @@ double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   return loss;
 }
 
-double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const auto scope = ex.arena.scope();
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
   const std::array<ScoreBlock, 2> blocks{{{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group},
@@ -57,12 +66,15 @@ double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, doub
   const double loss =
       cross_entropy(ex, std::span(blocks).first(options_.positive_terms == PositiveTerms::twice ? 2 : 1),
                     {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
-                    [](size_t, int64_t, Tensor) {});
+                    [&](size_t block, int64_t first, Tensor tile) {
+                      if (block == 0 && options_.duplicates == Duplicates::masked)
+                        counts_.masked_candidates += mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
+                    });
   positives.finish(ex);
   return loss;
 }
 
-double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const {
+double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const auto scope = ex.arena.scope();
   const int64_t rivals_per_query = options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1;
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
@@ -70,11 +82,25 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
   const SharedRows passages(ex, group, options_.candidates, pairs, pairs.group, texts.passages, texts.d_passages);
   const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, rivals_per_query);
   const int64_t first_query = queries.first_query;
+  TextHashes hashes;
+  std::optional<FalseNegatives> duplicates;
+  if (options_.duplicates == Duplicates::masked) {
+    hashes = candidate_hashes(ex, group, options_.candidates, pairs);
+    duplicates.emplace(ex, hashes, pairs.group);
+  }
   enum : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
   const std::array<ScoreBlock, 4> blocks{{{texts.queries, passages.rows, texts.d_queries, passages.d_rows},
                                           {texts.queries, queries.rows, texts.d_queries, queries.d_rows},
                                           {positives.rows, queries.rows, positives.d_rows, queries.d_rows},
                                           {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
+  const auto mask_duplicates = [&](size_t block, int64_t own, Tensor tile) {
+    switch (block) {
+      case query_to_passages: return duplicates->mask_passages(own, {0, pairs.group}, tile);
+      case query_to_queries: return duplicates->mask_queries(own, tile);
+      case positive_to_queries: return duplicates->mask_queries_of_positives(own, tile);
+      default: return duplicates->mask_passages(own, {0, rivals_per_query}, tile);
+    }
+  };
   const double loss = cross_entropy(ex, blocks,
                                     {.temperature = options_.temperature,
                                      .row_weight = row_weight,
@@ -89,6 +115,7 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
                                       if (block == positive_to_rivals)
                                         for (int64_t g = 0; g < rivals_per_query; ++g)
                                           set_to_minus_infinity(tile, own * rivals_per_query + g, rivals_per_query);
+                                      if (duplicates) counts_.masked_candidates += mask_duplicates(block, own, tile);
                                     });
   rivals.finish(ex);
   passages.finish(ex, group);

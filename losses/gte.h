@@ -2,6 +2,7 @@
 #pragma once
 
 #include "losses/candidates.h"
+#include "losses/false_negatives.h"
 #include "losses/loss.h"
 
 namespace lodestone {
@@ -24,7 +25,9 @@ enum class PositiveRivals : uint8_t {
 ///   Z_i  = sum_j exp s(q_i, p_j) + sum_{j != i} exp s(q_i, q_j) + sum_j exp s(q_j, d_i) + sum_{j != i} exp s(d_j, d_i)
 ///   loss = 1/N sum_i ( log Z_i - s(q_i, d_i) )
 /// `once` leaves j = i out of the third sum; all_passages puts the other queries' hard negatives into the fourth. With own_group
-/// the candidates of query i are its own passages in the first sum and itself in the third.
+/// the candidates of query i are its own passages in the first sum and itself in the third. With hashes, false negatives are in none
+/// of the sums: p_j of q_i in the first and fourth, q_j of q_i in the second, d_i of q_j in the third. s(q_i, d_i) itself stays in
+/// both of its places.
 struct GteInput {
   std::span<const double> queries = {};   // [N,E]
   std::span<const double> passages = {};  // [N*G,E], query-major, the positive first
@@ -35,6 +38,7 @@ struct GteInput {
   PositiveTerms positive_terms = PositiveTerms::twice;
   PositiveRivals positive_rivals = PositiveRivals::positives;
   Candidates candidates = Candidates::all_ranks;
+  TextHashes hashes = {};  // given: false negatives are masked
 };
 
 /// Returns the loss; d_queries [N,E] and d_passages [N*G,E] are set to its gradient with respect to the raw vectors.
@@ -45,6 +49,7 @@ struct GteOptions {
   PositiveTerms positive_terms = PositiveTerms::twice;
   PositiveRivals positive_rivals = PositiveRivals::positives;
   Candidates candidates = Candidates::all_ranks;
+  Duplicates duplicates = Duplicates::kept;
   int64_t tile_elements = int64_t{1} << 20;  // scores held at once, of the four sums together; at least min(B, 64) rows
 };
 
@@ -55,12 +60,14 @@ class Gte final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit Gte(const GteOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossCounts counts() const override { return counts_; }
 
  private:
-  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
-  double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) const;
+  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
+  double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
 
   GteOptions options_;
+  LossCounts counts_;
 };
 
 }  // namespace lodestone

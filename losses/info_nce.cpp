@@ -90,7 +90,7 @@ double InfoNce::own_group(const Problem& problem) {
       problem.ex, {&block, 1},
       {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
       [&](size_t, int64_t first, Tensor tile) {
-        if (problem.hashes != nullptr) counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, tile);
+        if (problem.hashes != nullptr) counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, {0, group}, tile);
       });
 }
 
@@ -110,7 +110,7 @@ double InfoNce::among_passages(const Problem& problem) {
                                     [&](size_t, int64_t first, Tensor tile) {
                                       if (problem.duplicates != nullptr)
                                         counts_.masked_candidates +=
-                                            problem.duplicates->mask_passages(passages.first_query + first, tile);
+                                            problem.duplicates->mask_passages(passages.first_query + first, {0, group}, tile);
                                     });
   passages.finish(ex, problem.group);
   return loss;
@@ -132,7 +132,7 @@ double InfoNce::among_queries(const Problem& problem) {
                                     [&](size_t, int64_t first, Tensor tile) {
                                       if (problem.duplicates != nullptr)
                                         counts_.masked_candidates +=
-                                            problem.duplicates->mask_queries(queries.first_query + first, tile);
+                                            problem.duplicates->mask_queries_of_positives(queries.first_query + first, tile);
                                     });
   queries.finish(ex, problem.group);
   positives.finish(ex);

@@ -12,11 +12,6 @@ enum class Direction : uint8_t {
   both,              // averaged with: each positive looks for its query among the other queries
 };
 
-enum class Duplicates : uint8_t {
-  kept,    // candidates as they come
-  masked,  // false negatives (losses/false_negatives.h) are no candidates
-};
-
 /// The specification, on plain arrays and one process. With s = cosine over the first d components, j over candidate passages and
 /// k over candidate queries:
 ///   among_passages = 1/N sum_i ( log sum_j exp(s(q_i, p_j) / temperature) - s(q_i, p_{i G}) / temperature )

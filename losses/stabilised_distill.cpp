@@ -175,7 +175,7 @@ double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t
     const std::span<double> own = ex.arena.array<double>(n * group);
     score(ex, block, begin, tile);
     take_own(tile, columns, own);
-    if (duplicates != nullptr) counts_.masked_candidates += duplicates->mask_passages(first_query + begin, tile);
+    if (duplicates != nullptr) counts_.masked_candidates += duplicates->mask_passages(first_query + begin, {0, group}, tile);
     const auto rewards = pairs.teacher_scores.subspan(static_cast<size_t>(begin * group), own.size());
     loss += distil_rows(ex, rewards, group, row_weight, tile, own);
     put_own(own, columns, tile);

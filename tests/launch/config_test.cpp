@@ -90,6 +90,17 @@ TEST(Config, StabilisedDistillationMasksFalseNegativesAmongOtherQueriesPassages)
   EXPECT_THROW(options({"loss.mask_false_negatives=true", "loss.use_inbatch_neg=false"}), Error);
 }
 
+TEST(Config, FalseNegativesAreMaskedInGteAndCbbOnRequest) {
+  const auto duplicates = [](const char* name, const char* mask) {
+    const LossOptions options = read(smallest, {cat("loss.name=", name), "data.train_group_size=3", cat("loss.mask_false_negatives=", mask)}).tasks[0].loss.terms[0].options;
+    return std::holds_alternative<GteOptions>(options) ? std::get<GteOptions>(options).duplicates : std::get<CbbOptions>(options).duplicates;
+  };
+  for (const char* name : {"gte", "cbb"}) {
+    EXPECT_EQ(duplicates(name, "false"), Duplicates::kept) << name;
+    EXPECT_EQ(duplicates(name, "true"), Duplicates::masked) << name;
+  }
+}
+
 TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",

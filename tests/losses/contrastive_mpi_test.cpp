@@ -9,6 +9,7 @@
 #include "tests/support/divided_by_own_count.h"
 #include "tests/support/loss_problem.h"
 #include "tests/support/mpi_world.h"
+#include "tests/support/partial_gather_comm.h"
 
 namespace lodestone::test {
 namespace {
@@ -95,6 +96,24 @@ TEST(ContrastiveOverRanks, DividingByTheRanksOwnCountFailsTheSameComparison) {
   }
 }
 
+TEST(ContrastiveOverRanks, HashesOfThisRankAloneFailTheSameComparison) {
+  Communicator& world = world_comm();
+  if (world.size() == 1) GTEST_SKIP() << "one rank has all hashes";
+  PartialGatherComm without_hashes(world, DType::i64);
+  int64_t compared = 0;
+  for (const ContrastiveCase& c : contrastive_cases()) {
+    const LossProblem problem = seven_queries(3);
+    const auto loss = c.make();
+    const LossAnswer expected = answer_alone(*loss, problem);
+    if (expected.masked == 0 || c.gradients == GradientsTravel::no) continue;
+    const LossAnswer got = answer(*loss, problem, row_splits(problem.n, world.size())[0], world, without_hashes);
+    EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3) << c.name;
+    EXPECT_GT(gradient_difference(got, expected), 1e-3) << c.name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, 8);
+}
+
 TEST(ContrastiveOverRanks, SinglePrecisionFollowsDouble) {
   Communicator& world = world_comm();
   for (const ContrastiveCase& c : contrastive_cases()) {
@@ -165,6 +184,19 @@ TEST(CbbOverRanks, BytesSentDoNotChangeWithTheNumberOfNegatives) {
       EXPECT_EQ(counted.gathered_bytes, n * width * sizeof(double));  // the queries,
       EXPECT_EQ(counted.scattered_bytes, counted.gathered_bytes);     // their gradients, and no passage
     }
+  }
+}
+
+TEST(CbbOverRanks, MaskingSendsThreeHashesForEachQueryHoweverManyNegatives) {
+  Communicator& world = world_comm();
+  const int64_t n = 7, width = 5;
+  for (const int64_t group : {2, 3, 9}) {
+    CountingComm counted(world);
+    Cbb loss({.temperature = 0.2, .other_positives = OtherPositives::included, .duplicates = Duplicates::masked});
+    answer(loss, LossProblem(n, group, width), row_splits(n, world.size())[0], world, counted);
+    EXPECT_EQ(counted.reduced_bytes, 2 * n * sizeof(double));
+    EXPECT_EQ(counted.gathered_bytes, n * width * sizeof(double) + 3 * n * sizeof(uint64_t));
+    EXPECT_EQ(counted.scattered_bytes, n * width * sizeof(double));
   }
 }
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "losses/cbb.h"
+#include "losses/cosines.h"
+#include "losses/gte.h"
 #include "losses/info_nce.h"
 #include "losses/matryoshka.h"
 #include "tests/support/loss_problem.h"
@@ -53,8 +56,8 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       const FalseNegatives index(ex, texts, group);
       const int64_t first = 11, rows = 20, m = 40 * group;
       std::vector<double> forward(static_cast<size_t>(rows * m)), reverse(static_cast<size_t>(rows * 40));
-      const int64_t in_forward = index.mask_passages(first, view(std::span(forward)).reshape({rows, m})),
-                    in_reverse = index.mask_queries(first, view(std::span(reverse)).reshape({rows, 40}));
+      const int64_t in_forward = index.mask_passages(first, {0, group}, view(std::span(forward)).reshape({rows, m})),
+                    in_reverse = index.mask_queries_of_positives(first, view(std::span(reverse)).reshape({rows, 40}));
       int64_t expected_forward = 0, expected_reverse = 0;
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < m; ++j) {
@@ -73,6 +76,62 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       EXPECT_EQ(in_reverse, expected_reverse);
     }
   }
+}
+
+// What CBB needs: all queries, the passages of one rank, the columns of its positives or of its negatives alone.
+TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
+  const int64_t n = 40, group = 3;
+  for (const Slice owners : {Slice{0, 40}, Slice{0, 13}, Slice{13, 40}, Slice{20, 20}}) {
+    LossProblem problem(n, group, 1);
+    problem.plant_duplicates(static_cast<uint32_t>(owners.begin));
+    std::vector<uint64_t> positive, positive_document;
+    for (size_t i = 0; i < static_cast<size_t>(n * group); i += static_cast<size_t>(group)) {
+      positive.push_back(problem.passage_hash[i]);
+      positive_document.push_back(problem.passage_document[i]);
+    }
+    const auto here = [&](const std::vector<uint64_t>& all) {
+      return std::span<const uint64_t>(all).subspan(static_cast<size_t>(owners.begin * group), static_cast<size_t>(owners.count() * group));
+    };
+    const auto backend = make_backend({.kind = "reference"});
+    Arena arena(size_t{1} << 24);
+    Exec ex{*backend, arena, Key{}, DType::f64};
+    const TextHashes all{problem.query_hash, problem.passage_hash, problem.passage_document};
+    const TextHashes passages{{}, here(problem.passage_hash), here(problem.passage_document)};
+    const FalseNegatives index(ex, {problem.query_hash, positive, positive_document}, passages, group, owners.begin);
+    for (const Slice places : {Slice{0, 3}, Slice{0, 1}, Slice{1, 3}}) {
+      const int64_t columns = owners.count() * places.count();
+      std::vector<double> scores(static_cast<size_t>(n * columns));
+      const int64_t count = index.mask_passages(0, places, view(std::span(scores)).reshape({n, columns}));
+      int64_t expected = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t passage = (owners.begin + j / places.count()) * group + places.begin + j % places.count();
+          const bool masked = is_false_negative(all, group, i, passage);
+          ASSERT_EQ(std::isinf(scores[static_cast<size_t>(i * columns + j)]), masked) << "query " << i << ", passage " << passage;
+          expected += masked;
+        }
+      }
+      EXPECT_EQ(count, expected);
+      EXPECT_EQ(expected > 0, columns > 0);
+    }
+  }
+}
+
+TEST(FalseNegatives, QueriesOfEqualTextAreNotEachOthersNegatives) {
+  // Query 1 has the text of query 0; query 2 that of query 0's positive.
+  const std::vector<uint64_t> query{1, 1, 3, 9}, passage{3, 4, 5, 6}, document{13, 14, 15, 16};
+  const TextHashes texts{query, passage, document};
+  const auto backend = make_backend({.kind = "reference"});
+  Arena arena(size_t{1} << 24);
+  Exec ex{*backend, arena, Key{}, DType::f64};
+  std::vector<double> scores(16);
+  EXPECT_EQ(FalseNegatives(ex, texts, 1).mask_queries(0, view(std::span(scores)).reshape({4, 4})), 3);
+  for (const int64_t i : {0, 1, 2, 3})
+    for (const int64_t j : {0, 1, 2, 3}) {
+      const bool masked = (i == 0 && (j == 1 || j == 2)) || (i == 1 && j == 0);
+      EXPECT_EQ(std::isinf(scores[static_cast<size_t>(4 * i + j)]), masked) << i << ' ' << j;
+      EXPECT_EQ(is_false_negative_query(texts, 1, i, j), masked) << i << ' ' << j;
+    }
 }
 
 TEST(FalseNegatives, AreCountedOnceWhateverTheNumberOfPrefixes) {
@@ -95,6 +154,130 @@ TEST(FalseNegatives, BatchOfOneTextIsAllPositivesAndHasNoLoss) {
   EXPECT_NEAR(got.loss, 0, 1e-15);
   EXPECT_EQ(got.masked, 2 * 5 * 4);
   for (const double d : got.d_queries) EXPECT_NEAR(d, 0, 1e-16);
+}
+
+// ---- GTE and CBB ---------------------------------------------------------------------------------------------------------------
+
+double log_sum(std::initializer_list<double> logits) {
+  double sum = 0;
+  for (const double x : logits) sum += std::exp(x);
+  return std::log(sum);
+}
+
+// Two queries with one text as their positive: neither query nor positive is pushed from it, however often it stands in the batch.
+TEST(FalseNegatives, APositiveOfTwoQueriesIsNoNegativeInAnyOfGtesSums) {
+  LossProblem problem(2, 1, 4);
+  problem.passage_hash[1] = problem.passage_hash[0];
+  std::copy_n(problem.passages.begin(), 4, problem.passages.begin() + 4);
+  const Cosines s(problem.queries, problem.passages, 4, 4);
+  const double tau = 0.5, a = s({0, 2}) / tau, b = s({1, 3}) / tau, q = s({0, 1}) / tau;
+  // Left: s(q_i, d_i) twice, and the queries against each other. Masked for each i: (q_i, d_j), (q_j, d_i), (d_j, d_i).
+  const double expected = (log_sum({a, a, q}) - a + log_sum({b, b, q}) - b) / 2;
+  Gte masked({.temperature = tau, .duplicates = Duplicates::masked}), kept({.temperature = tau});
+  const LossAnswer got = answer_alone(masked, problem);
+  EXPECT_NEAR(got.loss, expected, 1e-14);
+  EXPECT_EQ(got.masked, 6);
+  EXPECT_GT(answer_alone(kept, problem).loss, expected + 0.1) << "the copies count unless they are masked";
+  EXPECT_EQ(answer_alone(kept, problem).masked, 0);
+}
+
+TEST(FalseNegatives, ANegativeThatIsAnotherQuerysPositiveIsLeftOutOfItsSumInCbb) {
+  LossProblem problem(2, 2, 4);   // the second query's negative is the first one's positive
+  problem.passage_hash[3] = problem.passage_hash[0];
+  std::copy_n(problem.passages.begin(), 4, problem.passages.begin() + 12);
+  const Cosines s(problem.queries, problem.passages, 4, 4);
+  const double tau = 0.5;
+  const auto z = [&](size_t query, size_t passage) { return s({query, s.passage(passage)}) / tau; };
+  const double others_left_out = (log_sum({z(0, 0), z(0, 1)}) - z(0, 0) + log_sum({z(1, 2), z(1, 1), z(1, 3)}) - z(1, 2)) / 2;
+  // The first one's positive is a candidate of the second query, whose own negative it is: that stays.
+  const double with_positives = (log_sum({z(0, 0), z(0, 1), z(0, 2)}) - z(0, 0) + log_sum({z(1, 2), z(1, 0), z(1, 1), z(1, 3)}) - z(1, 2)) / 2;
+  for (const auto& [others, expected] : {std::pair(OtherPositives::excluded, others_left_out), {OtherPositives::included, with_positives}}) {
+    Cbb masked({.temperature = tau, .other_positives = others, .duplicates = Duplicates::masked}), kept({.temperature = tau, .other_positives = others});
+    const LossAnswer got = answer_alone(masked, problem);
+    EXPECT_NEAR(got.loss, expected, 1e-14);
+    EXPECT_EQ(got.masked, 1);
+    EXPECT_GT(answer_alone(kept, problem).loss, expected + 0.05) << "it counts unless it is masked";
+  }
+}
+
+TEST(FalseNegatives, BatchOfOneTextHasNoneOfItsTextsAsNegativesInGteAndCbb) {
+  LossProblem problem(5, 3, 4);
+  for (auto* hashes : {&problem.query_hash, &problem.passage_hash}) std::fill(hashes->begin(), hashes->end(), uint64_t{9});
+  Gte twice({.temperature = 0.1, .positive_rivals = PositiveRivals::all_passages, .duplicates = Duplicates::masked}),
+      once({.temperature = 0.1, .positive_terms = PositiveTerms::once, .duplicates = Duplicates::masked});
+  Cbb all({.temperature = 0.1, .other_positives = OtherPositives::included, .duplicates = Duplicates::masked}),
+      own({.temperature = 0.1, .negatives = NegativeScope::own, .duplicates = Duplicates::masked});
+  const struct {
+    Loss& loss;
+    double left;
+    int64_t masked;
+  } cases[] = {{twice, std::log(2.0), 5 * 14 + 5 * 4 + 5 * 4 + 5 * 12}, {once, 0, 5 * 14 + 5 * 4 + 5 * 4 + 5 * 4}, {all, 0, 5 * 14}, {own, 0, 5 * 2}};
+  for (const auto& [loss, left, masked] : cases) {
+    const LossAnswer got = answer_alone(loss, problem);
+    EXPECT_NEAR(got.loss, left, 1e-14);
+    EXPECT_EQ(got.masked, masked);
+    for (const double d : got.d_queries) EXPECT_NEAR(d, 0, 1e-14);
+    for (const double d : got.d_passages) EXPECT_NEAR(d, 0, 1e-14);
+  }
+}
+
+TEST(FalseNegatives, GteAndCbbEqualTheirPureFunctionsForEverySettingAndTiling) {
+  for (const int64_t group : {1, 3}) {
+    LossProblem problem(150, group, 6);
+    problem.plant_duplicates();
+    const TextHashes hashes{problem.query_hash, problem.passage_hash, problem.passage_document};
+    const auto compare = [&](Loss& loss, const LossAnswer& expected) {
+      const LossAnswer got = answer_alone(loss, problem);
+      EXPECT_NEAR(got.loss, expected.loss, 1e-13);
+      EXPECT_LT(gradient_difference(got, expected), 1e-14);
+      EXPECT_TRUE(got.masked > 0 || expected.masked == 0);
+    };
+    for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
+      for (const PositiveTerms terms : {PositiveTerms::twice, PositiveTerms::once}) {
+        for (const PositiveRivals rivals : {PositiveRivals::positives, PositiveRivals::all_passages}) {
+          for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
+            LossAnswer expected{0, candidates != Candidates::own_group, problem.queries, problem.passages};
+            expected.loss = gte({.queries = problem.queries,
+                                 .passages = problem.passages,
+                                 .embedding = 6,
+                                 .dimensions = 6,
+                                 .group = group,
+                                 .temperature = 0.1,
+                                 .positive_terms = terms,
+                                 .positive_rivals = rivals,
+                                 .candidates = candidates,
+                                 .hashes = hashes},
+                                expected.d_queries, expected.d_passages);
+            Gte loss({.temperature = 0.1,
+                      .positive_terms = terms,
+                      .positive_rivals = rivals,
+                      .candidates = candidates,
+                      .duplicates = Duplicates::masked,
+                      .tile_elements = tile_elements});
+            compare(loss, expected);
+          }
+        }
+      }
+      Cosines cosines(problem.queries, problem.passages, 6, 6);
+      std::vector<TextPair> pairs;
+      std::vector<double> scores;
+      for (size_t i = 0; i < cosines.queries(); ++i)
+        for (size_t j = 0; j < cosines.passages(); ++j) pairs.push_back({i, cosines.passage(j)});
+      for (const TextPair pair : pairs) scores.push_back(cosines(pair));
+      for (const NegativeScope scope : {NegativeScope::all, NegativeScope::own}) {
+        for (const OtherPositives others : {OtherPositives::excluded, OtherPositives::included}) {
+          std::vector<double> d_scores(scores.size());
+          LossAnswer expected{0, others == OtherPositives::included, problem.queries, problem.passages};
+          expected.loss = cbb({.scores = scores, .group = group, .temperature = 0.1, .negatives = scope, .other_positives = others, .hashes = hashes}, d_scores);
+          Cosines way_back(problem.queries, problem.passages, 6, 6);
+          for (size_t k = 0; k < pairs.size(); ++k) way_back.add_gradient(pairs[k], d_scores[k]);
+          way_back.gradient(expected.d_queries, expected.d_passages);
+          Cbb loss({.temperature = 0.1, .negatives = scope, .other_positives = others, .duplicates = Duplicates::masked, .tile_elements = tile_elements});
+          compare(loss, expected);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
