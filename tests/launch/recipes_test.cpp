@@ -1,7 +1,7 @@
 // Do the recipes say what was published, and is every mistake in them refused?
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
 
 #include "core/nn/reranker.h"
 #include "core/nn/retromae.h"
@@ -28,24 +28,49 @@ struct Published {
   const char* name;
   int64_t devices, rows, batch, group;
   int64_t query_len, passage_len;
-  double lr, warmup, temperature;
+  double lr, warmup, decay, temperature;
   int64_t layers, hidden, vocab;
   double epochs;
   int64_t steps;
 };
 
 constexpr Published published[] = {
-    {"conan-pretrain", 64, 400'000'000, 512, 1, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
-    {"conan-finetune", 16, 2'300'000, 4, 9, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
-    {"conan-vanilla", 16, 2'300'000, 128, 2, 512, 512, 1e-5, 0.05, 0.01, 24, 1024, 21128, 1, 0},
-    {"bge-retromae", 24, 0, 720, 1, 512, 0, 2e-5, 0.1, 0, 24, 1024, 21128, 2, 0},
-    {"bge-pretrain", 48, 100'000'000, 19200, 1, 512, 512, 1e-5, 0.1, 0.01, 24, 1024, 21128, 1, 0},
-    {"bge-finetune", 0, 838'465, 1024, 2, 512, 512, 1e-5, 0.1, 0.02, 24, 1024, 21128, 5, 0},
-    {"bge-reranker", 0, 788'491, 32, 16, 256, 256, 6e-5, 0, 0, 12, 768, 21128, 5, 0},
-    {"gte-pretrain", 4, 788'000'000, 16384, 1, 128, 128, 2e-4, 0.05, 0.01, 12, 768, 30522, 0, 50000},
-    {"gte-finetune", 4, 3'000'000, 128, 16, 512, 512, 2e-5, 0.05, 0.01, 12, 768, 30522, 1, 0},
-    {"llm-embedder", 8, 1'333'911, 800, 8, 256, 256, 5e-6, 0.2, 0.01, 12, 768, 30522, 0, 10000},
+    {"conan-pretrain", 64, 400'000'000, 512, 1, 512, 512, 1e-5, 0.05, 0.001, 0.01, 24, 1024, 21128, 1, 0},
+    {"conan-finetune", 16, 2'300'000, 4, 9, 512, 512, 1e-5, 0.05, 0.001, 0.01, 24, 1024, 21128, 1, 0},
+    {"conan-vanilla", 16, 2'300'000, 128, 2, 64, 512, 1e-5, 0.05, 0.001, 0.01, 24, 1024, 21128, 3, 0},
+    {"bge-retromae", 24, 0, 720, 1, 512, 0, 2e-5, 0.1, 0.01, 0, 24, 1024, 21128, 2, 0},
+    {"bge-pretrain", 48, 100'000'000, 19200, 1, 512, 512, 1e-5, 0.1, 0.01, 0.01, 24, 1024, 21128, 1, 0},
+    {"bge-finetune", 0, 838'465, 1024, 2, 512, 512, 1e-5, 0.1, 0, 0.02, 24, 1024, 21128, 5, 0},
+    {"bge-reranker", 0, 788'491, 32, 16, 256, 256, 6e-5, 0, 0.01, 0, 12, 768, 21128, 5, 0},
+    {"gte-pretrain", 4, 788'000'000, 16384, 1, 128, 128, 2e-4, 0.05, 0.01, 0.01, 12, 768, 30522, 0, 50000},
+    {"gte-finetune", 4, 3'000'000, 128, 16, 512, 512, 2e-5, 0.05, 0.01, 0.01, 12, 768, 30522, 1, 0},
+    {"llm-embedder", 8, 1'333'911, 800, 8, 256, 256, 5e-6, 0.2, 0.01, 0.01, 12, 768, 30522, 0, 10000},
 };
+
+/// Tasks behind the first of a recipe, and those whose weight or prompts differ.
+struct PublishedTask {
+  const char *recipe, *task, *loss;
+  int64_t batch, group, query_len, passage_len;
+  double temperature, weight;
+};
+
+constexpr PublishedTask published_tasks[] = {
+    {"conan-finetune", "retrieval", "CBB", 4, 9, 512, 512, 0.01, 1},
+    {"conan-finetune", "sts", "CoSENT", 32, 1, 512, 512, 0.05, 0.8},
+    {"conan-vanilla", "retrieval", "InfoNCE", 128, 2, 64, 512, 0.01, 1},
+    {"conan-vanilla", "sts", "CoSENT", 128, 1, 512, 512, 0.05, 0.04},
+    {"conan-vanilla", "classification", "InfoNCE", 128, 11, 512, 512, 0.05, 0.2},
+    {"llm-embedder", "qa", "stabilised distillation", 800, 8, 256, 256, 0.01, 1},
+    {"llm-embedder", "icl", "stabilised distillation", 800, 8, 256, 256, 0.01, 1},
+    {"llm-embedder", "chat", "stabilised distillation", 800, 8, 256, 256, 0.01, 1},
+    {"llm-embedder", "lrlm", "stabilised distillation", 800, 8, 256, 256, 0.01, 1},
+    {"llm-embedder", "convsearch", "InfoNCE", 800, 8, 256, 256, 0.01, 1},
+    {"llm-embedder", "tool", "InfoNCE", 800, 8, 256, 256, 0.01, 1},
+};
+
+const TaskConfig& task_of(const RunConfig& c, const std::string& name) {
+  return *std::find_if(c.tasks.begin(), c.tasks.end(), [&](const TaskConfig& t) { return t.name == name; });
+}
 
 double temperature_of(const LossConfig& loss) {
   return std::visit([](const auto& o) -> double {
@@ -69,6 +94,7 @@ TEST(Recipes, SayWhatWasPublished) {
     }
     EXPECT_EQ(c.optim.learning_rate, p.lr);
     EXPECT_EQ(c.optim.warmup_ratio, p.warmup);
+    EXPECT_EQ(c.optim.weight_decay, p.decay);
     if (p.temperature > 0) {
       EXPECT_EQ(temperature_of(first.loss), p.temperature);
     }
@@ -79,6 +105,50 @@ TEST(Recipes, SayWhatWasPublished) {
     EXPECT_EQ(shape.hidden, p.hidden);
     EXPECT_EQ(shape.vocab, p.vocab);
   }
+}
+
+TEST(Recipes, SayOfEachTaskWhatWasPublished) {
+  for (const PublishedTask& p : published_tasks) {
+    SCOPED_TRACE(cat(p.recipe, " ", p.task));
+    const RunConfig c = recipe(p.recipe);
+    EXPECT_EQ(std::ssize(c.tasks), std::count_if(std::begin(published_tasks), std::end(published_tasks), [&](const auto& o) { return std::string_view(o.recipe) == p.recipe; }));
+    const TaskConfig& t = task_of(c, p.task);
+    EXPECT_NE(describe(t.loss).find(p.loss), std::string::npos) << describe(t.loss);
+    EXPECT_EQ(t.global_batch, p.batch);
+    EXPECT_EQ(t.data.train_group_size, p.group);
+    EXPECT_EQ(t.data.query_max_len, p.query_len);
+    EXPECT_EQ(t.data.passage_max_len, p.passage_len);
+    EXPECT_EQ(temperature_of(t.loss), p.temperature);
+    EXPECT_EQ(t.weight, p.weight);
+  }
+}
+
+// The first stage's folder is where the second one starts; the optimizer is new because a run folder is.
+TEST(Recipes, LaterStagesStartFromTheModelOfTheEarlierOne) {
+  for (const auto& [earlier, later] : {std::pair{"conan-pretrain", "conan-finetune"}, {"conan-pretrain", "conan-vanilla"}, {"bge-retromae", "bge-pretrain"},
+                                       {"bge-pretrain", "bge-finetune"}, {"gte-pretrain", "gte-finetune"}}) {
+    const RunConfig first = recipe(earlier), second = recipe(later);
+    EXPECT_EQ(second.model.folder.lexically_normal(), (first.train.output_dir / "model").lexically_normal()) << later;
+    EXPECT_NE(second.train.output_dir, first.train.output_dir);
+  }
+}
+
+TEST(Recipes, VanillaConanFollowsPiccolo2) {
+  const RunConfig c = recipe("conan-vanilla");
+  EXPECT_NE(c.schedule.mix, TaskMix::joint);
+  EXPECT_EQ(c.optim.freeze, (std::vector<std::string>{"embeddings.position_embeddings.weight"}));
+  EXPECT_EQ(std::get<InfoNceOptions>(task_of(c, "classification").loss.terms.front().options).candidates, Candidates::own_group);
+  EXPECT_EQ(std::get<InfoNceOptions>(task_of(c, "retrieval").loss.terms.front().options).candidates, Candidates::this_rank);
+  for (const TaskConfig& t : c.tasks) EXPECT_EQ(t.loss.matryoshka_dims, (std::vector<int64_t>{256, 512, 768, 1024, 1280, 1536, 1792})) << t.name;
+}
+
+TEST(Recipes, GteFinetuneReplaysAShareOfPretraining) {
+  const RunConfig c = recipe("gte-finetune");
+  ASSERT_EQ(c.tasks.front().data.rules.size(), 1u);
+  const SourceRule& replay = c.tasks.front().data.rules.front();
+  EXPECT_EQ(replay.share, 0.1);
+  EXPECT_TRUE(matches(replay.match, "pretrain/web"));
+  EXPECT_EQ(replay.group, 1) << "pairs have no negatives of their own";
 }
 
 TEST(Recipes, ConanHas326309632Parameters) {
@@ -98,13 +168,20 @@ TEST(Recipes, ConanTrainsBothLossesInEveryStepOnGroupsOfFourAndOne) {
   EXPECT_EQ(c.tasks[0].loss.matryoshka_dims, (std::vector<int64_t>{256, 512, 768, 1024, 1280, 1536, 1792}));
   ASSERT_TRUE(c.tasks[0].mining.has_value());
   EXPECT_EQ(c.tasks[0].mining->every, 100);
+  EXPECT_EQ(c.tasks[0].mining->mean_ratio, 1.15);
+  EXPECT_EQ(c.tasks[0].mining->mean_limit, 0.8);
+  EXPECT_EQ(c.tasks[0].mining->first_end, 10);
+  EXPECT_EQ(c.tasks[0].mining->refill, MiningRefill::slide);
   EXPECT_FALSE(c.tasks[1].mining.has_value());
 }
 
 TEST(Recipes, LlmEmbedderHasSixTasksWithInstructionsOnBothSides) {
   const RunConfig c = recipe("llm-embedder");
   ASSERT_EQ(c.tasks.size(), 6u);
+  EXPECT_EQ(c.schedule.mix, TaskMix::deck);
   for (const TaskConfig& t : c.tasks) {
+    EXPECT_EQ(t.data.batching, Batching::epoch) << t.name;
+    EXPECT_EQ(t.data.filter.without_negatives, RowsWithoutNegatives::leave_out) << t.name;
     EXPECT_FALSE(t.data.query_prompt.empty()) << t.name;
     EXPECT_FALSE(t.data.passage_prompt.empty()) << t.name;
     EXPECT_EQ(needs_teacher(t.loss), t.name != "convsearch" && t.name != "tool") << t.name;

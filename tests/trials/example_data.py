@@ -11,7 +11,9 @@ OUTPUT gets NAME/train/*.jsonl and NAME/heldout/*.jsonl:
   zh-text       single texts, for masked auto-encoding
   zh-pairs      (text, text of equal meaning), five sources
   zh-questions  (question, passage with its answer), other passages as negatives, most similar first
+  zh-replay     the two above together, the pairs as sources pretrain/NAME
   zh-sts        scored pairs
+  zh-genres     (sentence, sentence of the same genre), sentences of other genres as negatives
   en-groups     (sentence, paraphrase), other sentences as negatives, most similar first
   en-tasks      six tasks of LLM-Embedder's toy files
   en-examples   FlagEmbedding's example folders as they are; nothing held out
@@ -149,6 +151,22 @@ def pairs(examples):
     return [row for row in rows if row["query"] != row["pos"][0]]
 
 
+def genres(examples):
+    """(train, held out) sentences of five genres: for each, the next one of its genre, and ten of the other genres."""
+    sentences = {row["sentence1"]: row["genre"] for row in read_jsonl(examples / "ocnli/train.10k.jsonl")}
+    parts = {False: collections.defaultdict(list), True: collections.defaultdict(list)}
+    for sentence in sorted(sentences, key=lambda text: hashlib.sha256(text.encode()).digest()):
+        parts[is_heldout(sentence, 0.1)][sentences[sentence]].append(sentence)
+    rows = {False: [], True: []}
+    for part, by_genre in parts.items():
+        for genre, own in sorted(by_genre.items()):
+            others = [texts for name, texts in sorted(by_genre.items()) if name != genre]
+            for i, sentence in enumerate(own):
+                negatives = [texts[(i * 3 + k) % len(texts)] for k in range(3) for texts in others][:10]
+                rows[part].append({"text": sentence, "text_pos": own[(i + 1) % len(own)], "text_neg": negatives, "source": "ocnli/cls_contrast"})
+    return rows[False], rows[True]
+
+
 def scored(path):
     return [{"sentence1": a, "sentence2": b, "score": float(score)} for a, b, score in read_csv(path)]
 
@@ -184,6 +202,9 @@ def main():
     both("zh-pairs", *split(all_pairs, 0.1))
     (train, train_pool), (heldout, heldout_pool) = questions(examples)
     both("zh-questions", with_negatives(train, train_pool, character_pairs), with_negatives(heldout, heldout_pool, character_pairs))
+    replayed = [row | {"source": f"pretrain/{row['source']}"} for row in split(all_pairs, 0.1)[0]]
+    write_rows(output / "zh-replay/train/rows.jsonl", train + replayed)   # held out: the questions
+    both("zh-genres", *genres(examples))
     both("zh-sts", scored(examples / "stsb/stsb-zh-train.csv"), scored(examples / "stsb/stsb-zh-dev.csv"))
     both("en-groups", paraphrases(examples / "stsb/stsb-en-train.csv"), paraphrases(examples / "stsb/stsb-en-dev.csv"))
     texts = {text for row in all_pairs for text in texts_of(row)} | set(train_pool) | set(heldout_pool)

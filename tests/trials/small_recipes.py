@@ -37,7 +37,8 @@ RECIPES = {
     "gte-finetune": "gte-pretrain",
     "llm-embedder": WEIGHTS,
 }
-CORPORA = {"zh-text": "zh-vocab", "zh-pairs": "zh-vocab", "zh-questions": "zh-vocab", "zh-sts": "zh-vocab", "en-groups": None, "en-tasks": None}
+CORPORA = {"zh-text": "zh-vocab", "zh-pairs": "zh-vocab", "zh-questions": "zh-vocab", "zh-replay": "zh-vocab", "zh-sts": "zh-vocab", "zh-genres": "zh-vocab",
+           "en-groups": None, "en-tasks": None}
 
 
 def run(command, log):
@@ -55,8 +56,9 @@ def pack(lodestone, examples):
         tokenizer = TRIALS / "data" / vocabulary if vocabulary else WEIGHTS
         for part in ("train", "heldout"):
             corpus = TRIALS / f"corpora/{name}-{part}"
-            if tokenizer.exists() and not corpus.exists():
-                run([lodestone, "pack", "--tokenizer", tokenizer, "--output", corpus, TRIALS / f"data/{name}/{part}"], TRIALS / "pack.log")
+            rows = TRIALS / f"data/{name}/{part}"
+            if rows.exists() and tokenizer.exists() and not corpus.exists():
+                run([lodestone, "pack", "--tokenizer", tokenizer, "--output", corpus, rows], TRIALS / "pack.log")
 
 
 def folder(name, run):
