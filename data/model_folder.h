@@ -18,6 +18,7 @@ struct ModelFolder {
   /// False for a plain Hugging Face folder without modules.json: pooling (mean), head (none) and normalize (yes) are then
   /// defaults that the caller may set; a plain folder may even hold only config.json and a tokenizer.
   bool has_modules = false;
+  bool new_head = false;                       // config.head was added by the caller: the folder holds no weights of it
   int64_t max_seq_length = 512;                // tokens of a text, with [CLS] and [SEP]; never above encoder.positions
   std::map<std::string, std::string> prompts;  // name -> text put in front, e.g. "query" -> "query: "
   std::string default_prompt;                  // a name of `prompts`, or empty
@@ -41,7 +42,7 @@ ModelFolder read_model_config(const std::filesystem::path& config_json);
 /// beta) and from the dense module. The pooler is ignored, and so are pretraining heads unless `params` has the masked-language-model
 /// head "cls.predictions.*". Call params.refresh() afterwards.
 /// Returns the parameters that the folder does not have and that were left as they are: "head.*" when the folder has no dense
-/// module, "cls.predictions.*" when it has none of them, and RetroMAE's "decoder.*" always. Throws Error (checkpoint, "F42") naming tensor, both shapes and file on anything missing or left over.
+/// module (without config.head, or with new_head), "cls.predictions.*" when it has none of them, and RetroMAE's "decoder.*" always. Throws Error (checkpoint, "F42") naming tensor, both shapes and file on anything missing or left over.
 std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& params);
 
 /// The pooler (dense layer behind [CLS]) of a folder's weights: not used here, kept so that an export has it again.

@@ -101,11 +101,12 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
   const std::string prefix = name_prefix(reader);
   std::set<std::string_view> used;
   std::vector<std::string> left;
+  const bool has_dense = folder.config.head.has_value() && !folder.new_head;
   const bool has_mlm_head = std::any_of(reader.tensors().begin(), reader.tensors().end(),
                                         [](const StoredTensor& t) { return t.name.starts_with("cls.predictions."); });
   for (const Param& p : params.layout().params()) {
     if (p.name.starts_with("head.")) {
-      if (!folder.config.head) left.push_back(p.name);
+      if (!has_dense) left.push_back(p.name);
       continue;
     }
     const bool mlm_head = p.name.starts_with("cls.");   // stands beside the encoder, so without its prefix
@@ -119,7 +120,7 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
     used.insert(stored->name);
   }
   refuse_leftovers(reader, prefix, used);
-  if (!folder.config.head) return left;
+  if (!has_dense) return left;
 
   const SafetensorsReader dense(weights_file(dense_folder(folder.path)));
   used.clear();

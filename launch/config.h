@@ -30,7 +30,7 @@ struct ModelConfig {
   std::optional<Pooling> pooling;             // model.pooling: auto (what the folder says, else mean), cls, mean, last_token
   double dropout = -1;                        // model.dropout: hidden and attention; -1 keeps config.json's
   std::optional<bool> normalize;              // model.normalize: what the folder says, true, false
-  int64_t head = 0;                           // model.head: outputs of a new dense layer behind pooling; 0 keeps the folder's
+  int64_t head = 0;                           // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
   Checkpointing checkpointing = Checkpointing::none;   // model.gradient_checkpointing
 };
 

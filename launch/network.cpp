@@ -35,6 +35,19 @@ void require_shape(const ModelConfig& model, const EncoderConfig& is, const Enco
           .at("file", model.folder.string());
 }
 
+/// model.head: the folder's own dense layer, which must have that width, or else a new one.
+void set_head(const ModelConfig& model, ModelFolder& folder) {
+  if (model.head == 0) return;
+  const int64_t own = folder.config.head ? folder.config.head->out_features : 0;
+  if (own != 0 && own != model.head)
+    throw Error(ExitCode::usage, "config", cat("model.head is ", model.head, ", the dense layer of model.folder has ", own, " outputs"),
+                cat("set model.head to ", own, " (or 0) to train it on, or give a folder without a Dense module for a new one of ", model.head))
+        .at("file", folder.path.string());
+  if (own != 0) return;
+  folder.config.head = HeadConfig{.out_features = model.head};
+  folder.new_head = true;
+}
+
 }  // namespace
 
 std::filesystem::path vocabulary_file(const std::filesystem::path& vocab) {
@@ -47,7 +60,8 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   if (!from_config && !c.model.config.empty()) require_shape(c.model, f.config.encoder, read_model_config(c.model.config).config.encoder);
   if (c.model.pooling) f.config.pooling = *c.model.pooling;
   if (c.model.dropout >= 0) f.config.encoder.hidden_dropout = f.config.encoder.attention_dropout = c.model.dropout;
-  if (c.model.head > 0) f.config.head = HeadConfig{.out_features = c.model.head};
+  set_head(c.model, f);
+  if (from_config && !c.model.folder.empty()) f.new_head = false;   // the folder was not looked at
   if (c.model.normalize) f.config.normalize = *c.model.normalize;
   const DataConfig& data = c.tasks.front().data;   // the folder's prompts are those of the first task
   if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;

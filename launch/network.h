@@ -34,7 +34,7 @@ class Network {
   const ParamStore& params() const { return params_; }
 
   virtual const EncoderConfig& encoder_config() const = 0;
-  /// Behind the encoder: "mean pooling, embedding 384".
+  /// Behind the encoder: "mean pooling, embedding 384", "mean pooling, dense 1792, new".
   virtual std::string head() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
@@ -88,7 +88,8 @@ void keep_encoder_source(const ModelConfig& config, const ModelFolder& folder, c
 Tokenizer open_tokenizer(const RunConfig& config, const EncoderConfig& encoder);
 
 /// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout, normalize
-/// and head. Throws Error (usage): a folder of another shape than model.config, longer texts than the model has positions.
+/// and head: the folder's dense layer where it has one, else a new one. Throws Error (usage): a folder of another shape than model.config,
+/// or with a dense layer of another width than model.head; longer texts than the model has positions.
 ModelFolder open_model_folder(const RunConfig& config, Weights weights);
 
 /// How the texts of a reranker's pairs are cut.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What options promise, seen from outside: the scales of gradient and loss, frozen parameters, two stages, replayed sources, a loss for
-# each task, leading components of vectors.
+# What options promise, seen from outside: the scales of gradient and loss, frozen parameters, a new dense layer, two stages, replayed
+# sources, a loss for each task, leading components of vectors.
 #   options_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
@@ -75,6 +75,27 @@ for name in before:
     if "key.bias" in name: continue   # a constant added to a softmax's scores: no gradient
     assert (before[name] == after[name]) == ("position_embeddings" in name), name
 PY
+
+# ---- a dense layer behind a checkpoint that has none ---------------------------------------------------------------------------
+mkdir bert && cp plain/model/{config.json,model.safetensors,vocab.txt,tokenizer_config.json} bert/
+dense() { train train.steps=2 model.config= model.vocab= model.head=56 model.pooling=mean model.normalize=false "$@"; }
+expect "a dense layer for a plain BERT folder" 0 dense train.output_dir=dense model.folder=bert
+if grep -qF "mean pooling, dense 56, new" out.log; then ok "the start-up table calls it new"; else bad "the start-up table calls it new" out.log; fi
+holds "its folder has Transformer, Pooling and Dense, and the layer was trained" <<'PY'
+kinds = [m["type"].rsplit(".", 1)[1] for m in json.load(open("dense/model/modules.json"))]
+assert kinds == ["Transformer", "Pooling", "Dense"], kinds
+layer = tensors("dense/model/2_Dense/model.safetensors")
+assert len(layer["linear.weight"]) == 56 * 32 and len(set(layer["linear.weight"])) > 1000 and any(layer["linear.bias"])
+assert len(steps("dense")) == 2 and all(r["grad_norm"] > 0 for r in steps("dense"))
+PY
+expect "the next stage keeps it" 0 dense train.output_dir=dense2 model.folder=dense/model
+if grep -qF "mean pooling, dense 56" out.log && ! grep -qF "dense 56, new" out.log; then ok "and does not call it new"; else bad "and does not call it new" out.log; fi
+holds "with the weights of the first" <<'PY'
+before, after = (tensors(f"{run}/model/2_Dense/model.safetensors")["linear.weight"] for run in ("dense", "dense2"))
+assert max(abs(a - b) for a, b in zip(before, after)) < 5e-3, "two steps of 1e-3"
+PY
+expect "another width is refused" 2 dense train.output_dir=dense3 model.folder=dense/model model.head=57
+says "with both widths" "model.head is 57, the dense layer of model.folder has 56 outputs"
 
 # ---- a second stage: the weights of the first, shorter batches, longer texts, a tenth of the learning rate, a fresh optimizer -----------
 expect "stage 2" 0 "$lodestone" train run.yaml train.output_dir=stage2 train.steps=1 train.save_steps=0 model.config= model.vocab= model.folder=plain/model train.global_batch=8 \
