@@ -18,7 +18,7 @@ std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, 
   if (task.data.heldout.empty()) return std::nullopt;
   const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
   const auto collator = network.collator(task, heldout_seed, Purpose::evaluation, tokenizer, corpus, nullptr);
-  return HeldOut(CorpusRows(corpus), *collator, {.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch}, rank, world);
+  return HeldOut(CorpusRows(corpus), *collator, {.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch, .rules = task.data.rules}, rank, world);
 }
 
 /// What mining anew needs: the network as it stands, and the rows.

@@ -241,6 +241,54 @@ TEST(HeldOut, TakesRowsEvenlySpreadAndRefusesTooFew) {
   EXPECT_THROW(HeldOut(FakeRows({}), collator, {.max_rows = 2, .global_batch = 8}, 0, 1), Error);
 }
 
+// two_sources() has 40 rows of s0 and 20 of s1, every third.
+TEST(HeldOut, RowsWithoutInBatchNegativesHaveBatchesOfTheirOwnBehindTheOthers) {
+  const FakeRows rows(two_sources());
+  Collator collator({.purpose = Purpose::evaluation}, plain);
+  const HeldOutConfig config{.max_rows = 30, .global_batch = 8, .rules = {{.match = "s1", .in_batch_negatives = false}}};
+  for (int world = 1; world <= 3; ++world) {
+    std::vector<std::vector<int64_t>> seen(5);
+    for (int rank = 0; rank < world; ++rank) {
+      const HeldOut held_out(rows, collator, config, rank, world);
+      EXPECT_EQ(held_out.global_rows(), 30);
+      ASSERT_EQ(held_out.batches().size(), 5u) << "20 rows and 10 rows";
+      for (size_t i = 0; i < 5; ++i) {
+        const Batch& batch = held_out.batches()[i];
+        EXPECT_EQ(batch.pairs().in_batch_negatives, i < 3);
+        seen[i].insert(seen[i].end(), batch.rows.begin(), batch.rows.end());
+      }
+    }
+    std::vector<int64_t> with, without, taken;
+    for (size_t i = 0; i < 5; ++i) {
+      EXPECT_GE(seen[i].size(), i < 3 ? 6u : 5u);
+      EXPECT_LE(seen[i].size(), i < 3 ? 7u : 5u);
+      std::vector<int64_t>& kind = i < 3 ? with : without;
+      kind.insert(kind.end(), seen[i].begin(), seen[i].end());
+    }
+    EXPECT_TRUE(std::is_sorted(with.begin(), with.end()));
+    EXPECT_TRUE(std::is_sorted(without.begin(), without.end()));
+    for (const int64_t row : with) EXPECT_NE(row % 3, 0);
+    for (const int64_t row : without) EXPECT_EQ(row % 3, 0);
+    std::merge(with.begin(), with.end(), without.begin(), without.end(), std::back_inserter(taken));
+    for (size_t i = 0; i < 30; ++i) EXPECT_EQ(taken[i], static_cast<int64_t>(2 * i)) << "the same rows as without the rule";
+  }
+}
+
+TEST(HeldOut, OnlyBatchesBehindOthersMayLeaveRanksWithoutRows) {
+  std::vector<FakeRow> made = make_rows(10, 1, 0);
+  made[4].source = 1;
+  const FakeRows rows(made);
+  Collator collator({.purpose = Purpose::evaluation}, plain);
+  const std::vector<SourceRule> second{{.match = "s1", .in_batch_negatives = false}}, both{{.match = "*", .in_batch_negatives = false}};
+  const HeldOut last(rows, collator, {.global_batch = 9, .rules = second}, 2, 3);
+  ASSERT_EQ(last.batches().size(), 2u);
+  EXPECT_EQ(last.batches()[0].queries, 3);
+  EXPECT_EQ(last.batches()[1].queries, 0);
+  EXPECT_EQ(last.batches()[1].global_queries, 1);
+  EXPECT_THROW(HeldOut(rows, collator, {.only = {"s1"}, .global_batch = 9, .rules = second}, 2, 3), Error);
+  EXPECT_EQ(HeldOut(rows, collator, {.global_batch = 10, .rules = both}, 2, 3).batches().size(), 1u);
+}
+
 TEST(HeldOut, TakesRowsOfTheSourcesAskedFor) {
   const FakeRows rows(two_sources());
   Collator collator({.purpose = Purpose::evaluation}, plain);

@@ -120,6 +120,22 @@ one, three = ([r["loss"] for r in map(json.loads, open(f"few{n}/metrics.jsonl"))
 assert len(one) == 10 and all(abs(a - b) <= 1e-8 * a for a, b in zip(one, three, strict=True)), (one, three)
 '; then ok "with the same losses"; else bad "with the same losses" few1/metrics.jsonl; fi
 
+# ---- held-out rows of a source without in-batch negatives: two of them, on up to three ranks --------------------------------------
+grep -F '"source": "b"' triples.jsonl | head -n 11 > held.jsonl
+grep -F '"source": "a"' triples.jsonl | head -n 2 >> held.jsonl
+expect "pack held" 0 "$lodestone" pack --tokenizer vocab --output packed-held held.jsonl
+apart() { mpi "$1" "$lodestone" train run.yaml data.train=packed-triples data.heldout=packed-held data.train_group_size=3 data.rules.apart.match=a data.rules.apart.use_inbatch_neg=false \
+  train.precision=f64 train.steps=2 train.save_steps=0 train.output_dir=apart"$1"; }
+expect "a batch of their own, on 1 rank" 0 apart 1
+expect "and on 3 ranks, one without any" 0 apart 3
+if python3 -c '
+import json
+one, three = ([r for r in map(json.loads, open(f"apart{n}/metrics.jsonl")) if "heldout_loss" in r] for n in (1, 3))
+assert len(one) >= 2 and one[0]["heldout_rows"] == 13
+for a, b in zip(one, three, strict=True):
+    for key in ("heldout_loss", "heldout_mrr_at_10", "heldout_recall_at_1"): assert abs(a[key] - b[key]) <= 1e-8 * max(1, a[key]), (a, b)
+'; then ok "with the same figures"; else bad "with the same figures" apart1/metrics.jsonl; fi
+
 # ---- RetroMAE, then a contrastive run that starts from what it left ----------------------------------------------------------
 cat > retromae.yaml <<'YAML'
 objective: {name: retromae}
