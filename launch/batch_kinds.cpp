@@ -23,6 +23,10 @@ BatchKind kind_of(const TaskConfig& task, int64_t queries, int64_t group, bool i
   return kind;
 }
 
+int64_t group_of(const TaskConfig& task, const PlanSource& source) {
+  return source.group == 0 ? task.data.train_group_size : std::min(source.group, task.data.train_group_size);
+}
+
 }  // namespace
 
 std::vector<int64_t> team_sizes(const ScheduleConfig& schedule, int32_t task, int world) {
@@ -36,13 +40,26 @@ std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanS
   if (sources.empty()) return {kind_of(task, task.global_batch, task.data.train_group_size, true, team_sizes)};
   std::vector<BatchKind> kinds;
   for (const PlanSource& source : sources) {
-    const int64_t group = source.group == 0 ? task.data.train_group_size : std::min(source.group, task.data.train_group_size);
-    BatchKind kind = kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes);
+    BatchKind kind = kind_of(task, source.batch, group_of(task, source), source.in_batch_negatives, team_sizes);
     auto same = std::find_if(kinds.begin(), kinds.end(), [&](const BatchKind& k) { return k.queries == kind.queries && k.passages == kind.passages && k.most == kind.most; });
     if (same == kinds.end()) same = kinds.insert(same, std::move(kind));
     same->sources.push_back(source.name);
   }
   return kinds;
+}
+
+void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes) {
+  const ObjectiveKind objective = config.objective.kind;
+  if (objective == ObjectiveKind::retromae || (objective == ObjectiveKind::embedding && needs_scores(task.loss))) return;
+  for (const PlanSource& source : sources) {
+    const int64_t group = group_of(task, source);
+    if (objective == ObjectiveKind::reranker ? group > 1 : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most > 0) continue;
+    throw Error(ExitCode::usage, "config",
+                cat("data: queries of the source ", source.name, " are compared with nothing: its groups are of ", group, " passage",
+                    source.in_batch_negatives ? ", and no other query's passages are candidates" : ", and it has no in-batch negatives"),
+                task.data.train_group_size > 1 ? "raise the group_size of its rule in data.rules, or leave the source out with data.sources"
+                                               : "set data.train_group_size to 2 or more, or leave the source out with data.sources");
+  }
 }
 
 std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKind objective, Layout layout, std::span<const int64_t> team_sizes) {

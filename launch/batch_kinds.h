@@ -26,6 +26,11 @@ std::vector<int64_t> team_sizes(const ScheduleConfig& schedule, int32_t task, in
 /// for which the task has no rule.
 std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes);
 
+/// Throws Error (usage) naming the first source whose queries have nothing to be compared with: a group of one passage, and no other
+/// query's passages among the candidates - by the source's name or rule, by the loss, or because a rank has one query. Training on it would
+/// change nothing.
+void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes);
+
 /// "128 queries x 2 passages over all ranks, 255 negatives per query", one line for each kind, with its sources where there are several.
 std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKind objective, Layout layout, std::span<const int64_t> team_sizes);
 

@@ -23,7 +23,7 @@ const char* const check_usage =
     "usage: lodestone check CONFIG.yaml [MORE.yaml ...] [key.path=value ...] [--steps N] [--ranks W]\n\n"
     "Reads what training would read and prints what it would do, without training: the resolved configuration, negatives\n"
     "per query, tokens per step (from a sample), memory per rank, ranks and threads. Exits with the error that training would\n"
-    "meet: configuration, model, vocabulary, corpus, prompts, rows without negatives, a run folder that cannot be written.\n\n"
+    "meet: configuration, model, vocabulary, corpus, prompts, rows or queries without negatives, a run folder that cannot be written.\n\n"
     "  --steps N   print the plan of the first N steps to standard output, one JSON object a line, and the report to\n"
     "              standard error:  {\"step\":0,\"parts\":[{\"source\":..,\"task\":..,\"epoch\":..,\"rows\":[global row ids]}]}\n"
     "  --ranks W   count for W ranks (default: as many as were started)\n"
@@ -157,6 +157,7 @@ int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std:
 /// What a task is with its corpus open: its sources, and the lengths of a sample of its batches. `teams`: ranks that share a batch of it.
 TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks, const std::vector<int64_t>& teams) {
   if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
+  require_comparisons(c, task.cfg, task.plan.sources(), teams);
   const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
   const int64_t batches_per_step = c.train.gradient_accumulation_steps * c.schedule.groups;
   TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)), {}, task.data->rows().rows(), teams,

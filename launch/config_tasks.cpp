@@ -100,6 +100,11 @@ void check_task(const Section& s, const TaskConfig& t, const ObjectiveConfig& ob
   at_least(s, "global_batch", t.global_batch, objective.kind == ObjectiveKind::embedding && !needs_scores(t.loss) ? 2 : 1);
   if (needs_scores(t.loss) && t.data.train_group_size != 1)
     s.refuse("loss", cat("CoSENT compares scored pairs, but data.train_group_size of task ", t.name, " is ", t.data.train_group_size), "set it to 1");
+  if (objective.kind == ObjectiveKind::reranker && t.data.train_group_size < 2)
+    s.refuse("data", "a reranker compares a query's positive with its negatives, but train_group_size is 1", "set data.train_group_size to 2 or more");
+  if (const LossTerm* idle = idle_term(t.loss, t.global_batch, t.data.train_group_size); objective.kind == ObjectiveKind::embedding && idle != nullptr)
+    s.refuse("loss", cat("a query's own passages are compared with each other (", describe(LossConfig{.terms = {*idle}}), "), but data.train_group_size of task ", t.name, " is ", t.data.train_group_size),
+             "set it to 2 or more");
   if (t.mining && t.mining->negatives != t.data.train_group_size - 1)
     s.refuse("mining", cat("mining keeps ", t.mining->negatives, " negatives a query, data.train_group_size takes ", t.data.train_group_size - 1),
              "make mining.negatives = data.train_group_size - 1");

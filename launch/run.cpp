@@ -30,11 +30,14 @@ int64_t next_check(const Run& run, int64_t step) {
 /// Takes the rows. A colocated run has no more ranks than a batch has rows.
 std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
   std::vector<std::unique_ptr<Task>> tasks;
-  for (size_t t = 0; t < run.cfg.tasks.size(); ++t)
-    tasks.push_back(naming_task(run.cfg, run.cfg.tasks[t], [&] {
-      return std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(static_cast<int32_t>(t)), *run.network, run.tokenizer,
-                                    HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm());
-    }));
+  for (size_t t = 0; t < run.cfg.tasks.size(); ++t) {
+    const auto number = static_cast<int32_t>(t);
+    naming_task(run.cfg, run.cfg.tasks[t], [&] {
+      tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(number), *run.network, run.tokenizer,
+                                             HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm()));
+      require_comparisons(run.cfg, run.cfg.tasks[t], tasks.back()->plan.sources(), team_sizes(run.schedule.config(), number, run.world.size()));
+    });
+  }
   if (run.schedule.config().layout == Layout::colocated)
     for (const auto& task : tasks) require_ranks_for_batch(task->plan.smallest_batch(), run.world.size());
   run.rows.clear();

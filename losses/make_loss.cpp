@@ -107,6 +107,12 @@ int64_t negatives_per_query(const LossConfig& config, int64_t global, int64_t lo
   return most;
 }
 
+const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group) {
+  for (const LossTerm& t : config.terms)
+    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options) == 0) return &t;
+  return nullptr;
+}
+
 bool needs_scores(const LossConfig& config) { return any_is<CosentOptions>(config); }
 bool needs_teacher(const LossConfig& config) { return any_is<GroupDistillationOptions, StabilisedOptions, MarginMseOptions>(config); }
 

@@ -36,6 +36,10 @@ std::string describe(const LossConfig& config);
 /// How many passages a query is told from, beside its positive, in a batch of `global` queries of which `local` are on its rank.
 int64_t negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group);
 
+/// A term that tells a query from nothing in a batch of `queries` queries with groups of `group`, whatever ranks they lie on: its gradient is
+/// zero. Null: there is none. (CoSENT compares pairs with each other.)
+const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group);
+
 /// Whether a loss reads the gold scores of scored pairs, or a teacher's scores.
 bool needs_scores(const LossConfig& config);
 bool needs_teacher(const LossConfig& config);

@@ -84,10 +84,19 @@ before_training "a task without a corpus" 2 "task sts has no training corpus" ta
 before_training "a corpus that is not there" 3 "task=sts" tasks.sts.data.train=nowhere
 before_training "a source that is not there" 2 'task sts has no source "icl"' 'tasks.sts.data.sources=[icl]'
 before_training "a filter that leaves nothing" 3 "no row is left to train on: the filters leave out all 40" tasks.qa.data.teacher_scores_min=1
+before_training "a source whose queries have no negatives" 2 "queries of the source tool are compared with nothing" tasks.qa.loss.name=info_nce 'tasks.qa.data.sources=[tool]' \
+  tasks.qa.data.train_group_size=1 tasks.qa.data.rules.r.match=tool tasks.qa.data.rules.r.use_inbatch_neg=false
+says "the remedy is named" "set data.train_group_size to 2 or more, or leave the source out with data.sources"
+before_training "distillation without a second passage" 2 \
+  "tasks.qa.loss: a query's own passages are compared with each other (KL distillation, temperature 0.05), but data.train_group_size of task qa is 1" tasks.qa.data.train_group_size=1
 before_training "fewer ranks than one group" 2 "colocated" schedule.layout=grouped
 long="a b c d e f a b c d e f a b c d e f a b c d e f "
 before_training "a query's prompt longer than the limit" 2 "query_max_len of 24 tokens leaves no room for a text" "data.query_prompt=$long"
 before_training "a passage's prompt longer than the limit" 2 "passage_max_len of 24 tokens leaves no room for a text" "tasks.sts.data.passage_prompt=$long"
 says "its task is named" "task=sts"
 before_training "a row's prompt longer than the limit" 2 "query_max_len of 24 tokens leaves no room for a text" tasks.sts.data.train=own
+
+# ---- a reranker with the default train_group_size -------------------------------------------------------------------------------
+printf 'model: {folder: m}\nobjective: {name: reranker}\ndata: {train: tasks}\ntrain: {output_dir: run, steps: 3}\n' > tasks.yaml
+before_training "a reranker without negatives" 2 "data: a reranker compares a query's positive with its negatives, but train_group_size is 1"
 all_passed

@@ -47,6 +47,38 @@ TEST(BatchKinds, NegativesOfOneRankFollowTheRowsThatRanksHave) {
   EXPECT_EQ(batch_kinds(task(10, 2, on_one_rank), {}, twenty)[0].fewest, 1) << "ranks without rows do not count";
 }
 
+TEST(BatchKinds, SourcesWhoseQueriesAreComparedWithNothingAreRefused) {
+  const auto verdict = [](const TaskConfig& t, PlanSource source, ObjectiveKind objective = ObjectiveKind::embedding, int64_t ranks = 2) -> std::string {
+    RunConfig config;
+    config.objective.kind = objective;
+    const std::vector<int64_t> teams{ranks};
+    const std::vector<PlanSource> sources{std::move(source)};
+    try {
+      require_comparisons(config, t, sources, teams);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::usage);
+      EXPECT_FALSE(error.remedy().empty());
+      return error.what();
+    }
+    return "";
+  };
+  const PlanSource plain{.name = "s", .batch = 8}, alone{.name = "s", .batch = 8, .in_batch_negatives = false}, one{.name = "s", .batch = 8, .group = 1},
+      alone_of_two{.name = "s", .batch = 8, .group = 2, .in_batch_negatives = false}, single{.name = "s", .batch = 1};
+  const std::string what = "data: queries of the source s are compared with nothing: its groups are of 1 passage, ";
+  EXPECT_EQ(verdict(task(8, 1, across_ranks), plain), "");
+  EXPECT_EQ(verdict(task(8, 1, across_ranks), alone), what + "and it has no in-batch negatives");
+  EXPECT_EQ(verdict(task(8, 3, across_ranks), alone), "");
+  EXPECT_EQ(verdict(task(8, 3, across_ranks), alone_of_two), "");
+  EXPECT_EQ(verdict(task(2, 1, across_ranks), single), what + "and no other query's passages are candidates") << "half a batch of 2";
+  EXPECT_EQ(verdict(task(8, 1, on_one_rank), plain, ObjectiveKind::embedding, 7), "") << "one rank has 2";
+  EXPECT_NE(verdict(task(8, 1, on_one_rank), plain, ObjectiveKind::embedding, 8), "");
+  EXPECT_EQ(verdict(task(8, 3, StabilisedOptions{}), one), "") << "a contrastive loss, with in-batch negatives";
+  EXPECT_EQ(verdict(task(8, 1, CosentOptions{}), alone), "") << "pairs are compared with pairs";
+  EXPECT_EQ(verdict(task(8, 3, across_ranks), one, ObjectiveKind::reranker), what + "and no other query's passages are candidates");
+  EXPECT_EQ(verdict(task(8, 3, across_ranks), plain, ObjectiveKind::reranker), "");
+  EXPECT_EQ(verdict(task(8, 1, across_ranks), alone, ObjectiveKind::retromae), "");
+}
+
 TEST(BatchKinds, ARankOfAGroupSharesTheBatchWithItsTeamAlone) {
   ScheduleConfig schedule{.tasks = {{.name = "retrieval", .ranks = 4, .cost = 100}, {.name = "sts", .ranks = 1, .cost = 1}}, .groups = 3, .layout = Layout::grouped};
   const std::vector<int64_t> teams = team_sizes(schedule, 0, 16);   // three times 4 + 1, one left over

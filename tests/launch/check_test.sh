@@ -72,10 +72,14 @@ if cmp -s out.log plan.jsonl; then ok "3 ranks have the same plan"; else bad "3 
 expect "explicit ranks" 0 --ranks 4 loss.negatives_cross_device=false
 says "negatives of one rank" "1 to 2 negatives per query" out.log
 
-expect "a source of half batches" 0 --ranks 2 data.rules.a.match=a data.rules.a.half_batch=true data.rules.b.match=b data.rules.b.use_inbatch_neg=false data.train_group_size=1
+expect "a source of half batches" 0 --ranks 2 data.rules.a.match=a data.rules.a.half_batch=true
 says "whose queries have fewer negatives" "5 queries x 1 passage over all ranks, 4 negatives per query: a" out.log
-says "and one without in-batch negatives" "10 queries x 1 passage over all ranks, 0 negatives per query: b" out.log
-says "beside the others" "10 queries x 1 passage over all ranks, 9 negatives per query: other" out.log
+says "than the others" "10 queries x 1 passage over all ranks, 9 negatives per query: b, other" out.log
+expect "a source without any negatives" 2 data.rules.b.match=b data.rules.b.use_inbatch_neg=false
+says "is named" "queries of the source b are compared with nothing: its groups are of 1 passage, and it has no in-batch negatives" err.log
+expect "one query a rank, and no other rank's passages" 2 --ranks 10 loss.negatives_cross_device=false
+says "leave nothing to compare" "no other query's passages are candidates" err.log
+expect "one query a rank among all passages" 0 --ranks 10
 
 expect "small sources" 2 data.small_sources=refuse
 says "they are named" "small (5 rows), tiny (7 rows)" err.log

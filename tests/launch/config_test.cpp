@@ -101,6 +101,25 @@ TEST(Config, FalseNegativesAreMaskedInGteAndCbbOnRequest) {
   }
 }
 
+TEST(Config, RunsThatCannotLearnAreRefused) {
+  EXPECT_EQ(failure({"objective.name=reranker"}), "data: a reranker compares a query's positive with its negatives, but train_group_size is 1");
+  EXPECT_EQ(failure({"objective.name=reranker", "data.train_group_size=2"}), "");
+  const std::string own = "loss: a query's own passages are compared with each other (", one = "), but data.train_group_size of task retrieval is 1";
+  EXPECT_EQ(failure({"loss.name=kl_divergence"}), own + "KL distillation, temperature 0.05" + one);
+  EXPECT_EQ(failure({"loss.name=margin_mse"}), own + "margin MSE" + one);
+  EXPECT_EQ(failure({"loss.name=sum", "loss.terms.a.name=info_nce", "loss.terms.b.name=margin_mse"}), own + "margin MSE" + one);
+  for (const char* loss : {"kl_divergence", "margin_mse"}) EXPECT_EQ(failure({cat("loss.name=", loss), "data.train_group_size=2"}), "") << loss;
+  // Stabilised distillation in a group of 1 is a contrastive loss, as long as other queries' passages are candidates.
+  EXPECT_EQ(failure({"loss.name=stabilised_distillation"}), "");
+  EXPECT_NE(failure({"loss.name=stabilised_distillation", "loss.use_inbatch_neg=false"}), "");
+  EXPECT_NE(failure({"loss.name=cbb"}), "");
+  EXPECT_EQ(failure({"loss.name=cosent"}), "");
+  // The section loss is what tasks start from: it is judged as each task has it.
+  const std::string tasks = "model: {folder: m}\nloss: {name: kl_divergence}\ntrain: {output_dir: r, steps: 10}\ntasks: {qa: {data: {train: c, train_group_size: 3}}}\n";
+  EXPECT_NO_THROW(read(tasks));
+  EXPECT_THROW(read(tasks, {"tasks.qa.data.train_group_size=1"}), Error);
+}
+
 TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",
