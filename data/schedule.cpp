@@ -102,21 +102,23 @@ int64_t Schedule::draws(int32_t task) const {
 }
 
 std::vector<Team> form_teams(const ScheduleConfig& config, int world) {
-  if (config.layout == Layout::colocated) return {{-1, -1, world}};
-  std::vector<Team> teams;
-  std::vector<int64_t> cost;
+  if (config.layout == Layout::colocated) return {{.ranks = world}};
   int64_t needed = 0;
-  for (int64_t g = 0; g < config.groups; ++g) {
+  for (const ScheduleTask& task : config.tasks) needed += task.ranks;
+  if (world < needed)
+    throw Error(ExitCode::usage, "F13", cat("a group needs ", needed, " ranks, there ", world == 1 ? "is " : "are ", world),
+                "start more ranks, lower tasks.NAME.ranks, or use schedule.layout: colocated, the same objective on any number of ranks");
+  const int64_t sets = std::min(config.groups, world / needed);
+  std::vector<Team> teams;
+  std::vector<int64_t> cost;   // of what a team takes
+  for (int64_t s = 0; s < sets; ++s) {
+    const int64_t groups = (config.groups - s + sets - 1) / sets;   // that the set takes
     for (size_t t = 0; t < config.tasks.size(); ++t) {
-      teams.push_back({static_cast<int32_t>(g), static_cast<int32_t>(t), config.tasks[t].ranks});
-      cost.push_back(config.tasks[t].cost);
-      needed += config.tasks[t].ranks;
+      teams.push_back({.task = static_cast<int32_t>(t), .group = static_cast<int32_t>(s), .stride = static_cast<int32_t>(sets), .ranks = config.tasks[t].ranks});
+      cost.push_back(groups * config.tasks[t].cost);
     }
   }
-  if (world < needed)
-    throw Error(ExitCode::usage, "F13", cat(config.groups, config.groups == 1 ? " group needs " : " groups need ", needed, " ranks, there ", world == 1 ? "is " : "are ", world),
-                "start more ranks, lower schedule.groups, or use schedule.layout: colocated, the same objective on any number of ranks");
-  for (int64_t left = world - needed; left > 0; --left) {
+  for (int64_t left = world - sets * needed; left > 0; --left) {
     size_t slowest = 0;
     for (size_t i = 1; i < teams.size(); ++i)   // cost a rank, compared without division
       if (cost[i] * teams[slowest].ranks > cost[slowest] * teams[i].ranks) slowest = i;

@@ -17,7 +17,7 @@ enum class TaskMix : uint8_t {
 /// Who computes a step's parts.
 enum class Layout : uint8_t {
   colocated,  // every rank takes its rows of every part
-  grouped,    // the ranks are divided among the groups and tasks of a joint step; each takes rows of one part
+  grouped,    // the ranks are divided among the groups and tasks of a joint step; each takes rows of one task's parts
 };
 
 struct ScheduleTask {
@@ -73,20 +73,24 @@ class Schedule {
   std::vector<int64_t> position_;         // [steps] deck, random: how many earlier steps trained it
 };
 
-/// Ranks that work together on the same parts. In a colocated run there is one team of all ranks.
+/// Ranks that work together on the same parts, one after another in the order of the step. In a colocated run there is one
+/// team of all ranks.
 struct Team {
-  int32_t group = -1, task = -1;   // -1: all
-  int64_t ranks = 0;               // contiguous, teams in the order of their ranks
+  int32_t task = -1;                // -1: all
+  int32_t group = 0, stride = 1;    // of the groups it takes `group` and every stride-th one after it
+  int64_t ranks = 0;                // contiguous, teams in the order of their ranks
 };
 
-/// How `world` ranks form teams: each group has `ranks` of each task; ranks left over go, one at a time, to the team with the
-/// highest cost a rank (the first of equals). The objective is the same for any number of ranks.
-/// Throws Error (usage, F13): fewer ranks than one group needs for every group; names layout: colocated.
+/// How `world` ranks form teams. One group needs `ranks` of each task; the ranks form as many sets of teams as that allows, at
+/// most one for each group: floor(world / needed). With S sets, set s takes the groups s, s + S, s + 2 S, ... Ranks left over
+/// go, one at a time, to the team with the highest cost a rank (the first of equals), its groups counted. Every part is taken by
+/// exactly one team, with the schedule's draws and weights: the objective is the same for any number of ranks.
+/// Throws Error (usage, F13): fewer ranks than one group needs; names layout: colocated.
 std::vector<Team> form_teams(const ScheduleConfig& config, int world);
 
 /// Whether a team trains a part.
 constexpr bool takes(const Team& team, const StepPart& part) {
-  return (team.group < 0 || team.group == part.group) && (team.task < 0 || team.task == part.task);
+  return part.group % team.stride == team.group && (team.task < 0 || team.task == part.task);
 }
 
 }  // namespace lodestone

@@ -36,6 +36,12 @@ std::vector<int64_t> team_sizes(const ScheduleConfig& schedule, int32_t task, in
   return sizes;
 }
 
+std::string describe_groups(const ScheduleConfig& schedule, int world) {
+  if (schedule.layout == Layout::colocated) return "";
+  const auto sets = static_cast<int64_t>(form_teams(schedule, world).size() / schedule.tasks.size());
+  return cat(schedule.groups, sets == schedule.groups ? "" : cat(", ", sets, " at a time"));
+}
+
 std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes) {
   if (sources.empty()) return {kind_of(task, task.global_batch, task.data.train_group_size, true, team_sizes)};
   std::vector<BatchKind> kinds;

@@ -22,6 +22,9 @@ struct BatchKind {
 /// How many ranks share a batch of a task: one number for each team that trains it.
 std::vector<int64_t> team_sizes(const ScheduleConfig& schedule, int32_t task, int world);
 
+/// "3, 2 at a time": the groups of a grouped run, and how many of them `world` ranks take at once. Empty for a colocated one.
+std::string describe_groups(const ScheduleConfig& schedule, int world);
+
 /// What the sources of a task's plan have, in the order of the first source of each kind. Without sources: what one would have
 /// for which the task has no rule.
 std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes);

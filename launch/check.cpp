@@ -132,6 +132,7 @@ void print_report(std::ostream& out, const Report& r) {
   row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound, r.cores.bound == 1 ? " core" : " cores"));
   if (!r.cores.warning.empty()) row("warning", r.cores.warning);
   row("steps", cat(r.steps > 0 ? cat(r.steps) : "as many as the epochs have,", " of ", r.batches_per_step, r.batches_per_step == 1 ? " batch" : " batches"));
+  if (const std::string groups = describe_groups(schedule_config(c), static_cast<int>(r.ranks)); !groups.empty()) row("groups", groups);
   size_t most = 0;
   for (const TaskReport& t : r.tasks) {
     print_task(row, r, t);

@@ -146,6 +146,7 @@ std::string start_up_table(const Run& run) {
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
                    run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
+  if (const std::string groups = describe_groups(run.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);
   for (size_t t = 0; t < run.tasks.size(); ++t) describe_task(row, run, t);
   const int64_t parts = run.schedule.parts_per_step();
   row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate));

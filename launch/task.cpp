@@ -106,7 +106,7 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
 }
 
 TeamPlace find_team(const Schedule& schedule, World& world) {
-  if (schedule.config().layout == Layout::colocated) return {{-1, -1, world.size()}, nullptr};
+  if (schedule.config().layout == Layout::colocated) return {{.ranks = world.size()}, nullptr};
   const std::vector<Team> teams = form_teams(schedule.config(), world.size());
   int64_t first = 0;
   size_t mine = 0;

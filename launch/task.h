@@ -54,7 +54,7 @@ ScheduleConfig schedule_config(const RunConfig& config);
 /// The schedule of a run; steps follow from num_train_epochs of the first task (joint), or of all tasks together, if they are given.
 Schedule make_schedule(const RunConfig& config, std::span<const std::unique_ptr<TaskRows>> rows);
 
-/// The team that this rank belongs to. Collective. Throws Error (usage, F13) when there are too few ranks.
+/// The team that this rank belongs to. Collective. Throws Error (usage, F13) when there are fewer ranks than one group needs.
 struct TeamPlace {
   Team team;
   std::unique_ptr<Communicator> comm;   // of the team; null: all ranks are one

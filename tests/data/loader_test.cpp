@@ -116,12 +116,29 @@ TEST(Loader, GivesATeamTheBatchesOfItsTask) {
     std::vector<BatchStream> streams;
     streams.emplace_back(first, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
     streams.emplace_back(second, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
-    Loader loader(schedule, {.group = group, .task = 1, .ranks = 1}, std::move(streams), 0);
+    Loader loader(schedule, {.task = 1, .group = group, .stride = 2, .ranks = 1}, std::move(streams), 0);
     for (int64_t step = 0; step < 10; ++step) {
       const Batch& batch = loader.take(step, 1);
       const Part expected = batch_of(second, 2 * step + group);
       ASSERT_EQ(batch.queries, 6);
       for (size_t i = 0; i < 6; ++i) EXPECT_EQ(batch.rows[i], rows.row_of(expected.source, expected.rows[i]));
+    }
+  }
+}
+
+TEST(Loader, GivesATeamOfSeveralGroupsTheirBatchesInTheOrderOfTheStep) {
+  const FakeRows rows(two_sources());
+  const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 60});
+  const Schedule schedule({.tasks = {{.name = "only"}}, .steps = 10, .accumulate = 2, .groups = 3, .layout = Layout::grouped});
+  std::vector<BatchStream> streams;
+  streams.emplace_back(plan, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
+  Loader loader(schedule, {.task = 0, .group = 0, .stride = 2, .ranks = 1}, std::move(streams), 0);
+  for (int64_t step = 0; step < 10; ++step) {
+    for (const int64_t draw : {0, 2, 3, 5}) {   // groups 0 and 2 of both rounds
+      const Batch& batch = loader.take(step, 0);
+      const Part expected = batch_of(plan, 6 * step + draw);
+      ASSERT_EQ(batch.queries, 4);
+      for (size_t i = 0; i < 4; ++i) EXPECT_EQ(batch.rows[i], rows.row_of(expected.source, expected.rows[i]));
     }
   }
 }
@@ -133,7 +150,7 @@ TEST(Loader, MakesNothingOfAHeldStepBeforeItIsReleased) {
   const Schedule schedule = test::one_task(plan);
   std::vector<BatchStream> streams;
   streams.emplace_back(plan, counted, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
-  Loader loader(schedule, {-1, -1, 1}, std::move(streams), 0, 3);
+  Loader loader(schedule, {.ranks = 1}, std::move(streams), 0, 3);
   for (int64_t step = 0; step < 3; ++step) (void)loader.take(step, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_EQ(counted.reads, 6) << "steps 0, 1 and 2";

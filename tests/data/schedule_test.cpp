@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 
@@ -125,9 +126,51 @@ TEST(Teams, SixteenRanksAreThreeGroupsOfFourAndOneAndOneHelper) {
   EXPECT_TRUE(takes(teams[1], {.task = 1, .group = 0}));
 }
 
+TEST(Teams, EveryPartHasExactlyOneTeamOnAnyNumberOfRanksFromOneGroupUp) {
+  ScheduleConfig config = two_tasks(TaskMix::joint);
+  config.layout = Layout::grouped;
+  config.accumulate = 2;
+  for (config.groups = 1; config.groups <= 4; ++config.groups) {
+    const std::vector<StepPart> step = parts(Schedule(config), 3);
+    for (int world = 5; world <= 24; ++world) {
+      const std::vector<Team> teams = form_teams(config, world);
+      EXPECT_EQ(teams.size(), 2 * static_cast<size_t>(std::min<int64_t>(config.groups, world / 5))) << config.groups << " groups, " << world << " ranks";
+      int64_t ranks = 0;
+      for (const Team& team : teams) {
+        EXPECT_GE(team.ranks, config.tasks[static_cast<size_t>(team.task)].ranks);
+        ranks += team.ranks;
+        EXPECT_TRUE(std::any_of(step.begin(), step.end(), [&](const StepPart& part) { return takes(team, part); })) << "no team is idle";
+      }
+      EXPECT_EQ(ranks, world);
+      for (const StepPart& part : step)
+        EXPECT_EQ(std::count_if(teams.begin(), teams.end(), [&](const Team& team) { return takes(team, part); }), 1) << config.groups << " groups, " << world << " ranks";
+    }
+  }
+}
+
+TEST(Teams, FewerRanksThanAllGroupsHaveTakeSeveralEach) {
+  ScheduleConfig config = two_tasks(TaskMix::joint);
+  config.layout = Layout::grouped;
+  config.groups = 3;
+  const std::vector<Team> five = form_teams(config, 5);
+  ASSERT_EQ(five.size(), 2u);
+  for (int32_t group = 0; group < 3; ++group) EXPECT_TRUE(takes(five[0], {.task = 0, .group = group}) && takes(five[1], {.task = 1, .group = group}));
+  const std::vector<Team> teams = form_teams(config, 14);   // 4 + 1 twice, and four left over
+  ASSERT_EQ(teams.size(), 4u);
+  for (const size_t i : {0u, 1u, 2u, 3u}) {
+    const auto task = static_cast<int32_t>(i % 2);
+    EXPECT_EQ(takes(teams[i], {.task = task, .group = 0}), i < 2);
+    EXPECT_EQ(takes(teams[i], {.task = task, .group = 1}), i >= 2);
+    EXPECT_EQ(takes(teams[i], {.task = task, .group = 2}), i < 2);
+    // Costs 2 x 40, 2 x 32, 40 and 32: the first set's sts rank gets three of the four, the second's one.
+    EXPECT_EQ(teams[i].ranks, (std::vector<int64_t>{4, 4, 4, 2})[i]);
+  }
+}
+
 TEST(Teams, FewerRanksThanOneGroupAreRefusedNamingColocated) {
   ScheduleConfig config = two_tasks(TaskMix::joint);
   config.layout = Layout::grouped;
+  config.groups = 3;
   try {
     (void)form_teams(config, 4);
     FAIL();

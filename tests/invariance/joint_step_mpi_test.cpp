@@ -1,5 +1,5 @@
 // A step that trains retrieval and scored pairs at once has the gradient of the weighted sum of both losses, whichever ranks compute
-// which part: grouped by task with any number of groups, or colocated.
+// which part: grouped by task with any number of groups, as many as the ranks hold at once or more, or colocated.
 #include <gtest/gtest.h>
 
 #include "data/schedule.h"
@@ -31,7 +31,7 @@ ScheduleConfig joint(double weight_of_pairs = beta, int64_t groups = 1) {
 /// The layouts that `world` ranks can have of a step with so many groups: colocated, and grouped with every division of a group.
 std::vector<ScheduleConfig> layouts(int world, int64_t groups) {
   std::vector<ScheduleConfig> all{joint(beta, groups)};
-  for (int64_t ranks = 1; groups * (ranks + 1) <= world; ++ranks) {
+  for (int64_t ranks = 1; ranks + 1 <= world; ++ranks) {
     all.push_back(joint(beta, groups));
     all.back().layout = Layout::grouped;
     all.back().tasks[0].ranks = ranks;
@@ -39,8 +39,8 @@ std::vector<ScheduleConfig> layouts(int world, int64_t groups) {
   return all;
 }
 
-/// A wrong weighting on purpose: a mean over ranks, in which a task counts by how many ranks it has.
-enum class Weighting : uint8_t { of_the_plan, by_ranks };
+/// Wrong on purpose: a mean over ranks, in which a task counts by how many ranks it has; a team that takes one group where it has several.
+enum class Mistake : uint8_t { none, counts_ranks, takes_one_group };
 
 /// The embedder and both objectives of this rank's team; the gradient is summed over `world`, as the training loop does it.
 class JointRun {
@@ -50,14 +50,14 @@ class JointRun {
         cosent_(make_loss(losses[1], 12)), sts_(run_.encoder, *cosent_, team(), {.chunk_tokens = 40}) {}
 
   /// Leaves the sum over ranks in grads and returns the loss of each task, over all ranks.
-  std::vector<double> gradient(int64_t step, Weighting weighting = Weighting::of_the_plan) {
+  std::vector<double> gradient(int64_t step, Mistake mistake = Mistake::none) {
     run_.backend->fill_zero(run_.grads);
     std::vector<double> shares(2);
     std::vector<StepPart> parts;
     schedule_.parts(step, parts);
     for (const StepPart& part : parts) {
-      if (!takes(place_.team, part)) continue;
-      const double of_ranks = weighting == Weighting::by_ranks ? static_cast<double>(place_.team.ranks) / world_.size() : 1;
+      if (!takes(place_.team, part) || (mistake == Mistake::takes_one_group && part.group != place_.team.group)) continue;
+      const double of_ranks = mistake == Mistake::counts_ranks ? static_cast<double>(place_.team.ranks) / world_.size() : 1;
       const Exec ex = run_.ex.with(Key(5).with(static_cast<uint64_t>(part.draw)).with(static_cast<uint64_t>(part.task)));
       Objective& objective = part.task == 0 ? static_cast<Objective&>(run_.objective) : sts_;
       shares[static_cast<size_t>(part.task)] += objective.accumulate(ex, batch_of(part, team()), part.weight * of_ranks, run_.grads, {});
@@ -99,7 +99,7 @@ class JointRun {
 
 TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
   const auto self = make_self_comm();
-  for (const int64_t groups : {1, 2}) {
+  for (const int64_t groups : {1, 2, 3}) {
     std::vector<StepPart> parts;
     Schedule(joint(beta, groups)).parts(0, parts);
     for (const StepPart& part : parts) EXPECT_DOUBLE_EQ(part.weight, (part.task == 0 ? 1 : beta) / static_cast<double>(groups)) << "a mean over groups";
@@ -118,7 +118,7 @@ TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
 
 TEST(JointStep, GroupedAndColocatedTrainingGivesTheParametersOfOneProcess) {
   const auto self = make_self_comm();
-  for (const int64_t groups : {1, 2}) {
+  for (const int64_t groups : {1, 2, 3}) {
     JointRun alone(DType::f64, *self, joint(beta, groups));
     alone.train(4);
     for (const ScheduleConfig& config : layouts(world_comm().size(), groups)) {
@@ -136,7 +136,19 @@ TEST(JointStep, CountingTasksByTheirRanksFailsTheSameComparison) {
   for (const ScheduleConfig& config : layouts(world_comm().size(), 1)) {
     if (config.layout == Layout::colocated) continue;   // where every rank has its rows of both
     JointRun run(DType::f64, world_comm(), config);
-    run.gradient(0, Weighting::by_ranks);
+    run.gradient(0, Mistake::counts_ranks);
+    EXPECT_GT(test::relative_difference(run.grads(), alone.grads()), 1e-2);
+  }
+}
+
+TEST(JointStep, LeavingGroupsBeyondTheTeamsOutFailsTheSameComparison) {
+  const auto self = make_self_comm();
+  JointRun alone(DType::f64, *self, joint(beta, 3));
+  alone.gradient(0);
+  for (const ScheduleConfig& config : layouts(world_comm().size(), 3)) {   // at most two sets of teams on four ranks
+    if (config.layout == Layout::colocated) continue;
+    JointRun run(DType::f64, world_comm(), config);
+    run.gradient(0, Mistake::takes_one_group);
     EXPECT_GT(test::relative_difference(run.grads(), alone.grads()), 1e-2);
   }
 }

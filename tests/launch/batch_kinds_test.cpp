@@ -87,8 +87,13 @@ TEST(BatchKinds, ARankOfAGroupSharesTheBatchWithItsTeamAlone) {
   EXPECT_EQ(kinds[0].fewest, 3);
   EXPECT_EQ(kinds[0].most, 4);
   EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::grouped, teams)[0], "20 queries x 1 passage over 4 to 5 ranks, 3 to 4 negatives per query");
-  EXPECT_THROW(team_sizes(schedule, 0, 14), Error);
+  EXPECT_EQ(team_sizes(schedule, 0, 14), (std::vector<int64_t>{8, 4})) << "two groups on eight ranks, one after another";
+  EXPECT_EQ(team_sizes(schedule, 1, 5), std::vector<int64_t>{1});
+  EXPECT_THROW(team_sizes(schedule, 0, 4), Error);
+  EXPECT_EQ(describe_groups(schedule, 16), "3");
+  EXPECT_EQ(describe_groups(schedule, 14), "3, 2 at a time");
   schedule.layout = Layout::colocated;
+  EXPECT_EQ(describe_groups(schedule, 14), "");
   EXPECT_EQ(team_sizes(schedule, 1, 14), std::vector<int64_t>{14});
 }
 

@@ -68,6 +68,29 @@ for other in sys.argv[2:]:
     assert mined(other) == mined(sys.argv[1]) and len(mined(other)) == 2, (mined(other), mined(sys.argv[1]))
 PY
 then ok "losses and replacements do not depend on layout and ranks"; else bad "losses and replacements do not depend on layout and ranks"; fi
+three_groups() {  # three_groups RANKS FOLDER LAYOUT: a group has two ranks
+  expect "three groups, $3 on $1" 0 mpi "$1" "$lodestone" train tasks.yaml train.output_dir="$2" schedule.layout="$3" schedule.groups=3 tasks.retrieval.ranks=1 train.steps=9 \
+    train.save_steps=0 train.eval_steps=0 tasks.retrieval.mining.mean_ratio=1 tasks.retrieval.mining.mean_limit=2
+}
+three_groups 1 groups1 colocated
+three_groups 2 groups2 grouped
+if grep -q "^  groups  *3, 1 at a time$" out.log; then ok "the table says how many at a time"; else bad "the table says how many at a time" out.log; fi
+three_groups 3 groups3 grouped
+three_groups 4 groups4 grouped
+if grep -q "^  groups  *3, 2 at a time$" out.log; then ok "two on four ranks"; else bad "two on four ranks" out.log; fi
+if python3 - <<'PY'
+import json
+def records(ranks, *keys):
+    return [[r[k] for k in ("step", *keys)] for r in map(json.loads, open(f"groups{ranks}/metrics.jsonl")) if keys[0] in r]
+one = records(1, "loss/sts", "loss/retrieval", "loss", "grad_norm")
+checks = records(1, "mining_checked", "mining_replaced")
+assert len(one) == 9 and len(checks) == 3 and checks[-1][-1] > 0, (one, checks)
+for ranks in (2, 3, 4):
+    for x, y in zip(one, records(ranks, "loss/sts", "loss/retrieval", "loss", "grad_norm"), strict=True):
+        assert all(abs(p - q) <= 1e-8 * max(1, abs(p)) for p, q in zip(x, y)), (ranks, x, y)   # metrics have 9 digits
+    assert records(ranks, "mining_checked", "mining_replaced") == checks, ranks
+PY
+then ok "more groups than the ranks hold at once have the same losses and replacements"; else bad "more groups than the ranks hold at once have the same losses and replacements" groups4/metrics.jsonl; fi
 mkdir -p cut && cp -r colocated/checkpoint-4 colocated/config.yaml cut/ && grep -E '"step":[0-4],' colocated/metrics.jsonl > cut/metrics.jsonl
 expect "resume, with mining's state" 0 "$lodestone" train tasks.yaml train.output_dir=cut
 same "4 + resume + 4 steps give the same weights as 8" colocated/model/model.safetensors cut/model/model.safetensors
@@ -182,8 +205,12 @@ for recipe in conan-pretrain conan-finetune conan-vanilla bge-retromae bge-pretr
   expect "recipe $recipe" 0 "$lodestone" check "$2/configs/$recipe.yaml" --without-data
   for what in "tokens " "memory "; do grep -q "^  $what" out.log || bad "$recipe prints $what" out.log; done
 done
-expect "a grouped recipe with too few ranks" 2 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data --ranks 14
+expect "a grouped recipe with too few ranks" 2 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data --ranks 4
 says "names the way out" "colocated"
+for ranks in 5 10 14; do
+  expect "a grouped recipe on $ranks ranks" 0 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data --ranks $ranks
+  grep -q "^  groups  *3, $((ranks / 5)) at a time$" out.log || bad "on $ranks ranks $((ranks / 5)) at a time" out.log
+done
 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data > out.log 2> err.log
 if grep -q "32 queries x 1 passage over 1 to 2 ranks" out.log; then ok "a group's ranks share a batch"; else bad "a group's ranks share a batch" out.log; fi
 all_passed
