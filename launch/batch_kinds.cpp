@@ -15,9 +15,10 @@ BatchKind kind_of(const TaskConfig& task, int64_t queries, int64_t group, bool i
     const auto ranks = static_cast<int>(std::min(team_sizes[i], queries));   // those that have rows
     for (const int rank : {0, ranks - 1}) {
       const RankRows share = rank_rows(queries, rank, ranks);
-      const int64_t negatives = in_batch_negatives ? negatives_per_query(task.loss, queries, share.end - share.begin, group) : negatives_per_query(task.loss, 1, 1, group);
-      kind.fewest = i == 0 && rank == 0 ? negatives : std::min(kind.fewest, negatives);
-      kind.most = std::max(kind.most, negatives);
+      const NegativeCounts negatives = in_batch_negatives ? negatives_per_query(task.loss, queries, share.end - share.begin, group) : negatives_per_query(task.loss, 1, 1, group);
+      if (i == 0 && rank == 0) kind.fewest = kind.most = negatives;
+      kind.fewest = {std::min(kind.fewest.of_query, negatives.of_query), std::min(kind.fewest.of_positive, negatives.of_positive)};
+      kind.most = {std::max(kind.most.of_query, negatives.of_query), std::max(kind.most.of_positive, negatives.of_positive)};
     }
   }
   return kind;
@@ -59,7 +60,7 @@ void require_comparisons(const RunConfig& config, const TaskConfig& task, std::s
   if (objective == ObjectiveKind::retromae || (objective == ObjectiveKind::embedding && needs_scores(task.loss))) return;
   for (const PlanSource& source : sources) {
     const int64_t group = group_of(task, source);
-    if (objective == ObjectiveKind::reranker ? group > 1 : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most > 0) continue;
+    if (objective == ObjectiveKind::reranker ? group > 1 : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most.of_query > 0) continue;
     throw Error(ExitCode::usage, "config",
                 cat("data: queries of the source ", source.name, " are compared with nothing: its groups are of ", group, " passage",
                     source.in_batch_negatives ? ", and no other query's passages are candidates" : ", and it has no in-batch negatives"),
@@ -78,7 +79,8 @@ std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKin
       case ObjectiveKind::retromae: line = cat(k.queries, " texts over ", ranks); break;
       case ObjectiveKind::reranker: line = cat(k.queries, " queries x ", k.passages, " pairs over ", ranks, ", ", k.passages - 1, " negatives per query"); break;
       case ObjectiveKind::embedding:
-        line = cat(k.queries, " queries x ", k.passages, k.passages == 1 ? " passage" : " passages", " over ", ranks, ", ", range(k.fewest, k.most), " negatives per query");
+        line = cat(k.queries, " queries x ", k.passages, k.passages == 1 ? " passage" : " passages", " over ", ranks, ", ", range(k.fewest.of_query, k.most.of_query), " negatives per query",
+                   k.most.of_positive == 0 ? "" : cat(", ", range(k.fewest.of_positive, k.most.of_positive), " per positive"));
     }
     for (size_t i = 0; kinds.size() > 1 && i < k.sources.size(); ++i) line += cat(i == 0 ? ": " : ", ", k.sources[i]);
     lines.push_back(std::move(line));

@@ -15,7 +15,7 @@ namespace lodestone {
 struct BatchKind {
   int64_t queries = 0;                     // of the global batch
   int64_t passages = 1;                    // of a query
-  int64_t fewest = 0, most = 0;            // negatives of a query; they differ where it meets those of its own rank only
+  NegativeCounts fewest = {}, most = {};   // negatives of a query; they differ where it meets those of its own rank only
   std::vector<std::string> sources = {};   // of the plan, that have them; empty without data
 };
 
@@ -34,7 +34,8 @@ std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanS
 /// change nothing.
 void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes);
 
-/// "128 queries x 2 passages over all ranks, 255 negatives per query", one line for each kind, with its sources where there are several.
+/// "128 queries x 2 passages over all ranks, 255 negatives per query", and ", 127 per positive" where it has some, one line for each kind, with
+/// its sources where there are several.
 std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKind objective, Layout layout, std::span<const int64_t> team_sizes);
 
 }  // namespace lodestone

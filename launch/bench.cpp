@@ -178,7 +178,7 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
   bench.run(batches[0]);
   measure(0, 1);
   const int64_t resident_before = resident[0];
-  bench.touch(batches[1], bench_loss(o.loss));
+  bench.touch(batches[1], bench.loss());
   measure(0, o.steps);
   measure(1, 1);
   measure(0, o.steps);

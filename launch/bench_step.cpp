@@ -155,7 +155,7 @@ Seconds BenchStep::loss_seconds(Loss& loss, const Batch& batch) {
   return slowest(world_, Seconds::now() - start);
 }
 
-void BenchStep::touch(const Batch& batch, const BenchLoss& loss) {
+void BenchStep::touch(const Batch& batch, const Loss& loss) {
   const auto scope = arena_.scope();
   const VectorBytes bytes = vector_bytes(batch, loss);
   const size_t most = arena_.peak_bytes() + 3 * bytes.texts + bytes.loss;
@@ -180,14 +180,13 @@ double BenchStep::ceiling_flops_per_s() {
   return rate;
 }
 
-BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const BenchLoss& loss) const {
-  const auto row = static_cast<size_t>(config_.embedding()) * sizeof(float);
-  const int64_t in_loss = loss.vectors({.queries = batch.queries, .global = batch.global_queries, .group = batch.group});
-  return {static_cast<size_t>(batch.tokens().texts()) * row, static_cast<size_t>(in_loss) * row};
+BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const Loss& loss) const {
+  const VectorBatch vectors{batch.pairs(), embedding(), ex_.wide()};
+  return {vectors.vectors(batch.tokens().texts()), loss.memory(vectors).vectors};
 }
 
 StepMemory BenchStep::memory(const Batch& batch) const {
-  const VectorBytes bytes = vector_bytes(batch, bench_loss(options_.loss));
+  const VectorBytes bytes = vector_bytes(batch, loss_);
   const size_t second_pass = arena_.peak_bytes(), in_loss = 3 * bytes.texts + bytes.loss;
   // First pass: vectors in both orders, and at its end room for their gradient. Loss: what it takes itself. Second pass: vectors in
   // both orders, and the gradient.

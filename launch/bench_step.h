@@ -54,6 +54,7 @@ class WatchedLoss final : public Loss {
  public:
   explicit WatchedLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override { return loss_->memory(batch); }
   size_t peak_before() const { return before_; }
   size_t used_before() const { return used_; }   // when it began
   size_t peak() const { return peak_; }
@@ -78,7 +79,7 @@ class BenchStep {
   /// Collective: the loss alone (value and gradient), on random vectors for the texts of `batch`; the slowest rank's.
   Seconds loss_seconds(Loss& loss, const Batch& batch);
   /// Writes to as much step memory as a step of `batch` takes at most beside what the last run() took, so that no page is new to it.
-  void touch(const Batch& batch, const BenchLoss& loss);
+  void touch(const Batch& batch, const Loss& loss);
   /// Collective: the rate of a large product in the compute dtype, the best of ten, run by all ranks at once; their sum.
   double ceiling_flops_per_s();
   /// Of the last run().
@@ -86,6 +87,7 @@ class BenchStep {
   /// Forward and backward of this rank's tokens: 6 flops per product weight and token, 12 L T H for attention (no recomputation).
   double flops(const Batch& batch) const;
 
+  const Loss& loss() const { return loss_; }   // of its steps
   int64_t embedding() const { return config_.embedding(); }
   const Cores& cores() const { return cores_; }
   std::string backend_description() const { return backend_->description(); }
@@ -95,7 +97,7 @@ class BenchStep {
   struct VectorBytes {
     size_t texts, loss;
   };
-  VectorBytes vector_bytes(const Batch& batch, const BenchLoss& loss) const;
+  VectorBytes vector_bytes(const Batch& batch, const Loss& loss) const;
 
   World& world_;
   BenchOptions options_;

@@ -144,10 +144,10 @@ void print_report(std::ostream& out, const Report& r) {
 }
 
 /// What a task takes on one of `ranks` ranks.
-MemoryEstimate task_memory(const RunConfig& c, const Network& network, Backend& backend, const Batch& largest, int64_t ranks) {
+MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, Backend& backend, const Batch& largest, int64_t ranks) {
   Arena arena;
   const Exec ex{backend, arena, Key(), c.train.precision};
-  MemoryEstimate memory = network.memory(ex, largest);
+  MemoryEstimate memory = network.memory(ex, task, largest);
   if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
   return memory;
 }
@@ -164,7 +164,7 @@ TaskReport report_task(const RunConfig& c, const Task& task, Network& network, B
   TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)), {}, task.data->rows().rows(), teams,
                     task.plan.sources()};
   for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
-  report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
+  report.memory = task_memory(c, task.cfg, network, backend, report.lengths.largest, ranks);
   return report;
 }
 
@@ -219,7 +219,7 @@ Checked check_without_data(const RunConfig& c, Network& network, Backend& backen
     const int64_t g = task.data.train_group_size;
     const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0, passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
     TaskReport report{task, longest_lengths(task.global_batch, text_limits(c, task), queries, passages, c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)), {}, 0, teams};
-    report.memory = task_memory(c, network, backend, report.lengths.largest, ranks);
+    report.memory = task_memory(c, task, network, backend, report.lengths.largest, ranks);
     checked.tasks.push_back(std::move(report));
   }
   return checked;

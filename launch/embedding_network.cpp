@@ -20,8 +20,8 @@ class EmbeddingNetwork final : public Network {
     return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, ", folder_.config.head ? "dense " : "embedding ", embedding(), folder_.new_head ? ", new" : "");
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
-  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
-    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train));
+  MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const override {
+    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train), *make_loss(task.loss, embedding()));
   }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,

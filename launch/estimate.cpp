@@ -4,7 +4,6 @@
 
 #include "core/length_chunks.h"
 #include "data/global_rows.h"
-#include "losses/info_nce.h"
 
 namespace lodestone {
 
@@ -71,7 +70,8 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator
 LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row, int64_t batches_per_step, int world) {
   LengthSample sample;
   Batch& b = sample.largest;
-  b.queries = rank_rows(global_batch, 0, world).end;
+  for (int r = 0; r < world; ++r) b.rank_queries.push_back(rank_rows(global_batch, r, world).end - rank_rows(global_batch, r, world).begin);
+  b.queries = b.rank_queries.front();
   b.group = passages_per_row;
   b.global_queries = global_batch;
   const auto add = [&](int64_t texts, int64_t length) {
@@ -87,8 +87,7 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
 }
 
 MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
-                               const EmbeddingObjectiveOptions& options) {
-  const size_t wide = size_of(ex.wide());
+                               const EmbeddingObjectiveOptions& options, const Loss& loss) {
   MemoryEstimate m = common_memory(ex, parameters, batch);
   LengthChunks chunks;
   chunks.assign(batch.tokens(), options.chunk_tokens);
@@ -104,11 +103,10 @@ MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t p
   }
   m.activations = kept;
 
-  const auto e = static_cast<size_t>(encoder.config().embedding());
-  const auto texts = static_cast<size_t>(batch.tokens().texts()), all = static_cast<size_t>(batch.global_queries * batch.group);
-  const size_t tile = std::min(std::max(static_cast<size_t>(InfoNceOptions{}.tile_elements), 64 * all), static_cast<size_t>(batch.queries) * all);
-  m.embeddings = wide * 3 * texts * e;
-  m.work = std::max(largest_saved + largest_work, wide * (2 * texts * e + 2 * all * e + tile));
+  VectorBatch vectors{batch.pairs(), encoder.config().embedding(), ex.wide()};
+  vectors.pairs.in_batch_negatives = true;
+  m.embeddings = 3 * vectors.vectors(batch.tokens().texts());
+  m.work = std::max(largest_saved + largest_work, loss.memory(vectors).total());
   return m;
 }
 

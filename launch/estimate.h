@@ -44,14 +44,15 @@ struct MemoryEstimate {
   size_t gradients = 0, moments = 0;
   size_t activations = 0;         // kept from the first pass to backward; none where chunks are trained one after the other
   size_t embeddings = 0;          // sentence vectors and their gradients
-  size_t work = 0;                // the larger of: one encoder call; the loss with gathered passages and a tile of logits. Or one chunk
+  size_t work = 0;                // the larger of: one encoder call; what the loss takes. Or one chunk
   size_t batches = 0;             // token ids
   size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches; }
 };
 
-/// Under each of the three objectives, with as many parameters in all. `batch` is this rank's share of a global batch.
+/// Under each of the three objectives, with as many parameters in all. `batch` is this rank's share of a global batch; the loss is taken
+/// as if it had in-batch negatives, since others of the task's batches may have them.
 MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
-                               const EmbeddingObjectiveOptions& options);
+                               const EmbeddingObjectiveOptions& options, const Loss& loss);
 MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch, int64_t chunk_tokens);
 MemoryEstimate estimate_memory(RerankerObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch);
 

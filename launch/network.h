@@ -38,8 +38,8 @@ class Network {
   virtual std::string head() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
-  /// Bytes per rank that training on such a batch takes, counted from shapes.
-  virtual MemoryEstimate memory(const Exec& ex, const Batch& batch) const = 0;
+  /// Bytes per rank that training on such a batch of a task takes, counted from shapes.
+  virtual MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const = 0;
 
   /// What makes batches of a task's corpus, or of its held-out rows. Throws Error (usage): prompts whose end is no token boundary,
   /// lengths without room for a text. `windows`: mined negatives, where data.select_negative asks for them.

@@ -24,7 +24,7 @@ class RerankerNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override { return "one score per pair"; }
-  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
+  MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
     RerankerObjective objective = make_objective();
     return estimate_memory(objective, ex, params().layout().count(), batch);
   }

@@ -15,7 +15,7 @@ class RetroMaeNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override { return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ", config_.objective.retromae.decoder_mlm_probability); }
-  MemoryEstimate memory(const Exec& ex, const Batch& batch) const override {
+  MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
     const auto alone = make_self_comm();
     return estimate_memory(*make_objective(*alone), ex, params().layout().count(), batch, config_.train.chunk_tokens);
   }

@@ -20,6 +20,10 @@ UnitTexts::UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& p
   d_passages = d_unit_.rows(pairs.queries, texts);
 }
 
+LossMemory UnitTexts::memory(const VectorBatch& batch) {
+  return {2 * batch.vectors(batch.texts()), batch.numbers(batch.texts())};
+}
+
 void UnitTexts::finish(Exec& ex, Tensor d_emb) const {
   ex.backend.fill_zero(d_emb);
   ex.backend.l2_normalize_backward(d_unit_, unit_, norms_, d_emb);
@@ -36,6 +40,11 @@ PassagesPerQuery::PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages,
   ex.backend.fill_zero(d_rows);
   for (int64_t i = 0; i < queries; ++i)
     ex.backend.copy(passages.rows(i * group + first, i * group + first + count), rows.rows(i * count, (i + 1) * count));
+}
+
+LossMemory PassagesPerQuery::memory(const VectorBatch& batch, int64_t queries, int64_t count) {
+  if (count == batch.pairs.group || count == 0) return {};
+  return {2 * batch.vectors(queries * count), 0};
 }
 
 void PassagesPerQuery::finish(Exec& ex) const {
@@ -56,6 +65,11 @@ SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, con
   d_rows = ex.arena.tensor(rows.dtype(), rows.shape());
   ex.backend.fill_zero(d_rows);
   first_query = pairs.first_query;
+}
+
+LossMemory SharedRows::memory(const VectorBatch& batch, Candidates candidates, int64_t per_query) {
+  if (candidates != Candidates::all_ranks) return {};
+  return {2 * batch.vectors(batch.pairs.global_queries * per_query), 2 * batch.rank_counts()};
 }
 
 void SharedRows::finish(Exec& ex, Communicator& group) const {

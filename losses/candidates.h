@@ -4,6 +4,7 @@
 #include "comm/communicator.h"
 #include "core/batch.h"
 #include "core/exec.h"
+#include "losses/loss_memory.h"
 
 namespace lodestone {
 
@@ -19,6 +20,11 @@ inline Candidates candidates_of(const Pairs& pairs, Candidates wanted) {
   return pairs.in_batch_negatives ? wanted : Candidates::own_group;
 }
 
+/// How many queries' texts a query of this rank meets: its own alone count as this rank's.
+inline int64_t candidate_queries(const Pairs& pairs, Candidates candidates) {
+  return candidates == Candidates::all_ranks ? pairs.global_queries : pairs.queries;
+}
+
 /// A batch's sentence vectors scaled to unit length, with their gradient, cut into queries and passages. Lives in the arena scope
 /// in which it was made.
 class UnitTexts {
@@ -27,6 +33,7 @@ class UnitTexts {
   UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& pairs);
   /// d_emb [B+B*G,E] = the gradient with respect to the vectors as they came.
   void finish(Exec& ex, Tensor d_emb) const;
+  static LossMemory memory(const VectorBatch& batch);
 
   Tensor queries, passages;      // [B,E], [B*G,E]
   Tensor d_queries, d_passages;  // zero at first
@@ -43,6 +50,8 @@ class PassagesPerQuery {
   PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count);
   /// d_passages += the gradient that was added to d_rows.
   void finish(Exec& ex) const;
+  /// Of `count` passages of each of `queries` queries.
+  static LossMemory memory(const VectorBatch& batch, int64_t queries, int64_t count);
 
   Tensor rows, d_rows;  // [n*count,E]
 
@@ -62,6 +71,7 @@ class SharedRows {
              Tensor d_local);
   /// d_local += the gradient, summed over ranks; the gathered rows are overwritten. Every rank calls it, once.
   void finish(Exec& ex, Communicator& group) const;
+  static LossMemory memory(const VectorBatch& batch, Candidates candidates, int64_t per_query);
 
   Tensor rows, d_rows;      // [N*per_query,E]; d_rows is zero at first
   int64_t first_query = 0;  // which query of these this rank's first is

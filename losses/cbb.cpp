@@ -86,12 +86,31 @@ double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "cbb", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  const bool own = !pairs.in_batch_negatives ||
-                   (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
   counts_ = {};
-  const double loss = own ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
+  const double loss = own_group_only(pairs) ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
   texts.finish(ex, d_emb);
   return loss;
+}
+
+LossMemory Cbb::memory(const VectorBatch& batch) const {
+  const Pairs& pairs = batch.pairs;
+  const int64_t mine = pairs.queries, n = pairs.global_queries, hard = pairs.group - 1;
+  LossMemory m = UnitTexts::memory(batch);
+  if (own_group_only(pairs)) {
+    m.others += cross_entropy_bytes(batch.dtype, mine, {pairs.group}, options_.tile_elements);
+    return m;
+  }
+  const auto tile = [&](int64_t rows, int64_t width) {
+    const int64_t at_once = tile_rows(rows, width, options_.tile_elements);
+    return Arena::taken_bytes(batch.dtype, {at_once, width}) + batch.numbers(at_once);
+  };
+  m += PassagesPerQuery::memory(batch, mine, 1) + PassagesPerQuery::memory(batch, mine, hard) +
+       SharedRows::memory(batch, Candidates::all_ranks, 1);
+  const size_t positives = options_.other_positives == OtherPositives::included ? tile(n, mine) : tile(mine, 1);
+  const size_t negatives = options_.negatives == NegativeScope::all ? tile(n, mine * hard) : tile(mine, hard);
+  m.others += batch.numbers(n) + std::max({positives, negatives, 2 * batch.numbers(n)});
+  if (options_.duplicates == Duplicates::masked) m.others += shared_hash_bytes(batch);
+  return m;
 }
 
 double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {

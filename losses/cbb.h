@@ -50,9 +50,14 @@ class Cbb final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit Cbb(const CbbOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   LossCounts counts() const override { return counts_; }
 
  private:
+  bool own_group_only(const Pairs& pairs) const {
+    return !pairs.in_batch_negatives ||
+           (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
+  }
   double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
   double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
 

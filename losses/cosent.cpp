@@ -64,6 +64,12 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
 
 Cosent::Cosent(const CosentOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
 
+LossMemory Cosent::memory(const VectorBatch& batch) const {
+  const int64_t mine = batch.pairs.queries, n = batch.pairs.global_queries;
+  return GroupScores::memory(batch, Similarity::cosine) +
+         LossMemory{0, batch.words(2 * mine) + batch.words(2 * n) + batch.rank_counts() + 6 * batch.words(n)};
+}
+
 double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   const int64_t mine = pairs.queries, n = pairs.global_queries;
   LODE_CHECK(pairs.group == 1, "cosent: a scored pair has one second text, this batch has groups of ", pairs.group);

@@ -38,6 +38,7 @@ class Cosent final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit Cosent(const CosentOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
 
  private:
   CosentOptions options_;

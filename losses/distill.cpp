@@ -29,6 +29,15 @@ GroupDistillation::GroupDistillation(const GroupDistillationOptions& options) : 
   require_temperature("loss.teacher_temperature", options.teacher_temperature);
 }
 
+LossMemory GroupDistillation::memory(const VectorBatch& batch) const {
+  return GroupScores::memory(batch, Similarity::cosine) +
+         LossMemory{0, 2 * batch.words(batch.pairs.queries * batch.pairs.group)};
+}
+
+LossMemory MarginMse::memory(const VectorBatch& batch) const {
+  return GroupScores::memory(batch, options_.similarity) + LossMemory{0, batch.words(batch.pairs.queries * batch.pairs.group)};
+}
+
 double GroupDistillation::evaluate(Exec& ex, Communicator&, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   require_teacher(pairs.teacher_scores, pairs.queries * pairs.group, "distillation");
   const auto scope = ex.arena.scope();

@@ -33,6 +33,7 @@ class GroupDistillation final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit GroupDistillation(const GroupDistillationOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
 
  private:
   GroupDistillationOptions options_;
@@ -49,6 +50,7 @@ class MarginMse final : public Loss {
  public:
   explicit MarginMse(const MarginMseOptions& options) : options_(options) {}
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
 
  private:
   MarginMseOptions options_;

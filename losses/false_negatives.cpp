@@ -100,6 +100,19 @@ QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs) {
           gather(ex, group, pairs, 1, first_of_groups(ex, local.document, pairs.group))};
 }
 
+size_t candidate_hash_bytes(const VectorBatch& batch, Candidates candidates) {
+  if (candidates == Candidates::own_group) return 0;
+  const int64_t n = candidate_queries(batch.pairs, candidates);
+  const size_t hashes = batch.words(n) + 2 * batch.words(n * batch.pairs.group), index = hashes + 2 * batch.words(n);
+  return candidates == Candidates::all_ranks ? hashes + 3 * batch.rank_counts() + index : index;
+}
+
+size_t shared_hash_bytes(const VectorBatch& batch) {
+  const int64_t n = batch.pairs.global_queries, mine = batch.pairs.queries;
+  return 3 * (batch.words(n) + batch.rank_counts()) + 2 * batch.words(mine) +
+         batch.words(n) + 2 * batch.words(mine * batch.pairs.group);
+}
+
 FalseNegatives::FalseNegatives(Exec& ex, const TextHashes& texts, int64_t group)
     : FalseNegatives(
           ex, {texts.query, first_of_groups(ex, texts.passage, group), first_of_groups(ex, texts.document, group)}, texts, group, 0) {}

@@ -43,6 +43,10 @@ TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates
 /// Those of all ranks' queries and positives alone, gathered into the arena: 24 bytes a query, however many negatives there are.
 QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs);
 
+/// Bytes of the arena that masking takes: candidate_hashes() and their index, or shared_hashes() and that of this rank's passages.
+size_t candidate_hash_bytes(const VectorBatch& batch, Candidates candidates);
+size_t shared_hash_bytes(const VectorBatch& batch);
+
 /// Finds false negatives by hash: a few searches for each query, then work for those that exist only.
 class FalseNegatives {
  public:

@@ -57,6 +57,12 @@ GroupScores::GroupScores(Exec& ex, ConstTensor emb, const Pairs& pairs, Similari
     dot_products<float>(vectors_, queries_, group_, scores_);
 }
 
+LossMemory GroupScores::memory(const VectorBatch& batch, Similarity similarity) {
+  const LossMemory scores{0, batch.words(batch.pairs.queries * batch.pairs.group)};
+  if (similarity == Similarity::dot) return scores;
+  return scores + LossMemory{2 * batch.vectors(batch.texts()), batch.numbers(batch.texts())};
+}
+
 void GroupScores::backward(Exec& ex, std::span<const double> d_scores, Tensor d_emb) const {
   LODE_CHECK(d_scores.size() == scores_.size() && d_emb.shape() == vectors_.shape(), "group scores: d_emb ", d_emb.shape(),
              " and ", d_scores.size(), " gradients for ", scores_.size(), " scores");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/exec.h"
+#include "losses/loss_memory.h"
 
 namespace lodestone {
 
@@ -16,6 +17,8 @@ class GroupScores {
   std::span<const double> scores() const { return scores_; }  // [B*G]
   /// d_emb [B+B*G,E] = gradient (set), from d_scores [B*G].
   void backward(Exec& ex, std::span<const double> d_scores, Tensor d_emb) const;
+  /// Of both.
+  static LossMemory memory(const VectorBatch& batch, Similarity similarity);
 
  private:
   ConstTensor vectors_;  // unit vectors for the cosine, emb itself for the dot product

@@ -58,6 +58,22 @@ double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   return loss;
 }
 
+LossMemory Gte::memory(const VectorBatch& batch) const {
+  const Pairs& pairs = batch.pairs;
+  const Candidates candidates = candidates_of(pairs, options_.candidates);
+  LossMemory m = UnitTexts::memory(batch) + PassagesPerQuery::memory(batch, pairs.queries, 1);
+  if (candidates == Candidates::own_group) {
+    m.others += cross_entropy_bytes(batch.dtype, pairs.queries, {pairs.group, 1}, options_.tile_elements);
+    return m;
+  }
+  const int64_t n = candidate_queries(pairs, candidates), rivals = rivals_per_query(pairs);
+  m += SharedRows::memory(batch, candidates, 1) + SharedRows::memory(batch, candidates, pairs.group) +
+       PassagesPerQuery::memory(batch, n, rivals);
+  m.others += cross_entropy_bytes(batch.dtype, pairs.queries, {n * pairs.group, n, n, n * rivals}, options_.tile_elements);
+  if (options_.duplicates == Duplicates::masked) m.others += candidate_hash_bytes(batch, candidates);
+  return m;
+}
+
 double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const auto scope = ex.arena.scope();
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
@@ -76,11 +92,11 @@ double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, doub
 
 double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
   const auto scope = ex.arena.scope();
-  const int64_t rivals_per_query = options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1;
+  const int64_t rivals_of_query = rivals_per_query(pairs);
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
   const SharedRows queries(ex, group, options_.candidates, pairs, 1, texts.queries, texts.d_queries);
   const SharedRows passages(ex, group, options_.candidates, pairs, pairs.group, texts.passages, texts.d_passages);
-  const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, rivals_per_query);
+  const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, rivals_of_query);
   const int64_t first_query = queries.first_query;
   TextHashes hashes;
   std::optional<FalseNegatives> duplicates;
@@ -98,7 +114,7 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
       case query_to_passages: return duplicates->mask_passages(own, {0, pairs.group}, tile);
       case query_to_queries: return duplicates->mask_queries(own, tile);
       case positive_to_queries: return duplicates->mask_queries_of_positives(own, tile);
-      default: return duplicates->mask_passages(own, {0, rivals_per_query}, tile);
+      default: return duplicates->mask_passages(own, {0, rivals_of_query}, tile);
     }
   };
   const double loss = cross_entropy(ex, blocks,
@@ -113,8 +129,8 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
                                       if (block == positive_to_queries && options_.positive_terms == PositiveTerms::once)
                                         set_to_minus_infinity(tile, own, 1);
                                       if (block == positive_to_rivals)
-                                        for (int64_t g = 0; g < rivals_per_query; ++g)
-                                          set_to_minus_infinity(tile, own * rivals_per_query + g, rivals_per_query);
+                                        for (int64_t g = 0; g < rivals_of_query; ++g)
+                                          set_to_minus_infinity(tile, own * rivals_of_query + g, rivals_of_query);
                                       if (duplicates) counts_.masked_candidates += mask_duplicates(block, own, tile);
                                     });
   rivals.finish(ex);

@@ -60,9 +60,14 @@ class Gte final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit Gte(const GteOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   LossCounts counts() const override { return counts_; }
 
  private:
+  /// How many passages of every other query a positive is compared with.
+  int64_t rivals_per_query(const Pairs& pairs) const {
+    return options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1;
+  }
   double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
   double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
 

@@ -82,6 +82,23 @@ double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
   return loss;
 }
 
+LossMemory InfoNce::memory(const VectorBatch& batch) const {
+  const Pairs& pairs = batch.pairs;
+  const Candidates candidates = candidates_of(pairs, options_.candidates);
+  const auto tile = [&](int64_t width) -> LossMemory {
+    return {0, cross_entropy_bytes(batch.dtype, pairs.queries, {width}, options_.tile_elements)};
+  };
+  const LossMemory texts = UnitTexts::memory(batch);
+  if (candidates == Candidates::own_group) return texts + tile(pairs.group);
+  const int64_t n = candidate_queries(pairs, candidates);
+  const LossMemory hashes{0, options_.duplicates == Duplicates::masked ? candidate_hash_bytes(batch, candidates) : 0};
+  const LossMemory passages = SharedRows::memory(batch, candidates, pairs.group) + tile(n * pairs.group);
+  if (options_.direction == Direction::query_to_passage) return texts + hashes + passages;
+  const LossMemory queries =
+      PassagesPerQuery::memory(batch, pairs.queries, 1) + SharedRows::memory(batch, candidates, 1) + tile(n);
+  return texts + hashes + larger(passages, queries);
+}
+
 double InfoNce::own_group(const Problem& problem) {
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;

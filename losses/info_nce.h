@@ -49,6 +49,7 @@ class InfoNce final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive, or both directions with own_group.
   explicit InfoNce(const InfoNceOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   LossCounts counts() const override { return counts_; }
 
  private:

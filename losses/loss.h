@@ -5,6 +5,7 @@
 
 #include "comm/communicator.h"
 #include "core/exec.h"
+#include "losses/loss_memory.h"
 
 namespace lodestone {
 
@@ -25,6 +26,8 @@ class Loss {
   /// emb [texts,E] un-normalised, wide dtype, ordered as Pairs says; d_emb [texts,E] = weight * gradient for this rank's
   /// rows (set, not added). Returns weight * this rank's share of the global mean. Every rank of `group` calls it.
   virtual double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) = 0;
+  /// What evaluate() takes of ex.arena at most.
+  virtual LossMemory memory(const VectorBatch& batch) const = 0;
   /// What this rank counted in the latest evaluate(); the sum over ranks is the batch's.
   virtual LossCounts counts() const { return {}; }
 };

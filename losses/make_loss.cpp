@@ -33,24 +33,31 @@ struct Describe {
   std::string operator()(const MarginMseOptions&) const { return "margin MSE"; }
 };
 
-/// Negatives of one query for each alternative.
+/// Negatives for each alternative.
 struct Negatives {
   int64_t global, local, group;
 
-  int64_t among(Candidates candidates) const {
-    if (candidates == Candidates::own_group) return group - 1;
-    return (candidates == Candidates::this_rank ? local : global) * group - 1;
+  int64_t queries(Candidates candidates) const {   // that are compared with each other
+    if (candidates == Candidates::own_group) return 1;
+    return candidates == Candidates::this_rank ? local : global;
   }
-  int64_t operator()(const InfoNceOptions& o) const { return among(o.candidates); }
-  int64_t operator()(const GteOptions& o) const { return among(o.candidates); }
-  int64_t operator()(const CbbOptions& o) const {
+  int64_t among(Candidates candidates) const { return queries(candidates) * group - 1; }
+
+  NegativeCounts operator()(const InfoNceOptions& o) const {
+    return {among(o.candidates), o.direction == Direction::both ? queries(o.candidates) - 1 : 0};
+  }
+  NegativeCounts operator()(const GteOptions& o) const {
+    const int64_t others = queries(o.candidates) - 1;
+    return {among(o.candidates) + others, others + others * (o.positive_rivals == PositiveRivals::all_passages ? group : 1)};
+  }
+  NegativeCounts operator()(const CbbOptions& o) const {
     const int64_t hard = (o.negatives == NegativeScope::all ? global : 1) * (group - 1);
-    return hard + (o.other_positives == OtherPositives::included ? global - 1 : 0);
+    return {hard + (o.other_positives == OtherPositives::included ? global - 1 : 0)};
   }
-  int64_t operator()(const CosentOptions&) const { return 0; }
-  int64_t operator()(const GroupDistillationOptions&) const { return group - 1; }
-  int64_t operator()(const StabilisedOptions& o) const { return among(o.candidates); }
-  int64_t operator()(const MarginMseOptions&) const { return group - 1; }
+  NegativeCounts operator()(const CosentOptions&) const { return {}; }
+  NegativeCounts operator()(const GroupDistillationOptions&) const { return {group - 1}; }
+  NegativeCounts operator()(const StabilisedOptions& o) const { return {among(o.candidates)}; }
+  NegativeCounts operator()(const MarginMseOptions&) const { return {group - 1}; }
 };
 
 void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
@@ -101,15 +108,18 @@ std::string describe(const LossConfig& config) {
   return text;
 }
 
-int64_t negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group) {
-  int64_t most = 0;
-  for (const LossTerm& t : config.terms) most = std::max(most, std::visit(Negatives{global, local, group}, t.options));
+NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group) {
+  NegativeCounts most;
+  for (const LossTerm& t : config.terms) {
+    const NegativeCounts counts = std::visit(Negatives{global, local, group}, t.options);
+    most = {std::max(most.of_query, counts.of_query), std::max(most.of_positive, counts.of_positive)};
+  }
   return most;
 }
 
 const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group) {
   for (const LossTerm& t : config.terms)
-    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options) == 0) return &t;
+    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options).of_query == 0) return &t;
   return nullptr;
 }
 

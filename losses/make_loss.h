@@ -33,8 +33,14 @@ std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding);
 /// "InfoNCE, temperature 0.05": one line for tables and model cards.
 std::string describe(const LossConfig& config);
 
-/// How many passages a query is told from, beside its positive, in a batch of `global` queries of which `local` are on its rank.
-int64_t negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group);
+/// How many texts a text is told from, beside the one that belongs to it.
+struct NegativeCounts {
+  int64_t of_query = 0;      // passages; for GTE other queries too
+  int64_t of_positive = 0;   // for symmetric InfoNCE other queries; for GTE these, and other queries' positives or all their passages
+  friend bool operator==(const NegativeCounts&, const NegativeCounts&) = default;
+};
+/// In a batch of `global` queries of which `local` are on its rank, before any is masked; of a sum of losses the most.
+NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group);
 
 /// A term that tells a query from nothing in a batch of `queries` queries with groups of `group`, whatever ranks they lie on: its gradient is
 /// zero. Null: there is none. (CoSENT compares pairs with each other.)

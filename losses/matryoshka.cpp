@@ -18,4 +18,14 @@ double Matryoshka::evaluate(Exec& ex, Communicator& group, ConstTensor emb, cons
   return loss;
 }
 
+LossMemory Matryoshka::memory(const VectorBatch& batch) const {
+  LossMemory most;
+  for (const int64_t d : dims_) {
+    VectorBatch prefix = batch;
+    prefix.embedding = d;
+    most = larger(most, LossMemory{2 * prefix.vectors(batch.texts()), batch.numbers(batch.texts())} + inner_->memory(prefix));
+  }
+  return most;
+}
+
 }  // namespace lodestone

@@ -12,6 +12,7 @@ class Matryoshka final : public Loss {
  public:
   Matryoshka(std::unique_ptr<Loss> inner, std::vector<int64_t> dims) : inner_(std::move(inner)), dims_(std::move(dims)) {}
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   LossCounts counts() const override { return inner_->counts(); }  // at one prefix: they are the same at all
 
  private:

@@ -20,6 +20,7 @@ class ScoredLoss final : public Loss {
  public:
   explicit ScoredLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override { return loss_->memory(batch); }
   LossCounts counts() const override { return loss_->counts(); }
   /// Of the last evaluate(): [B (G-1)].
   std::span<const double> scores() const { return scores_; }

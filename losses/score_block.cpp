@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace lodestone {
 
@@ -89,6 +90,13 @@ double cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEn
     }
   }
   return loss * options.row_weight;
+}
+
+size_t cross_entropy_bytes(DType dtype, int64_t rows, std::initializer_list<int64_t> widths, int64_t tile_elements) {
+  const int64_t n = tile_rows(rows, std::accumulate(widths.begin(), widths.end(), int64_t{0}), tile_elements);
+  size_t bytes = 2 * Arena::taken_bytes(dtype, {n});
+  for (const int64_t width : widths) bytes += Arena::taken_bytes(dtype, {n, width});
+  return bytes;
 }
 
 void set_to_minus_infinity(Tensor tile, int64_t first, int64_t stride) {

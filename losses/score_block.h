@@ -1,6 +1,7 @@
 // ScoreBlock: a matrix of cosines of which only a tile of rows exists at a time, and softmax cross-entropy over several of them.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 
 #include "core/exec.h"
@@ -53,6 +54,9 @@ struct CrossEntropyOptions {
 /// row_weight * sum_i ( log sum_{blocks, columns} exp(s / temperature) - s(positive of i) / temperature ); its gradient is added.
 /// At most four blocks, all with the same number of rows.
 double cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEntropyOptions& options, const TileMask& mask);
+
+/// Bytes that cross_entropy() takes of the arena, for blocks of these widths.
+size_t cross_entropy_bytes(DType dtype, int64_t rows, std::initializer_list<int64_t> widths, int64_t tile_elements);
 
 // ---- small steps on host memory, f32 or f64: one element of each row, or a vector of row statistics ----------------------
 

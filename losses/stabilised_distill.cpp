@@ -162,6 +162,19 @@ double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTens
   return row_weight * loss;
 }
 
+LossMemory StabilisedDistillation::memory(const VectorBatch& batch) const {
+  const Pairs& pairs = batch.pairs;
+  const Candidates candidates = candidates_of(pairs, options_.candidates);
+  const bool own = candidates == Candidates::own_group;
+  const int64_t width = own ? pairs.group : candidate_queries(pairs, candidates) * pairs.group;
+  const int64_t rows = tile_rows(pairs.queries, width, options_.tile_elements);
+  LossMemory m = UnitTexts::memory(batch) + SharedRows::memory(batch, candidates, pairs.group);
+  m.others += Arena::taken_bytes(batch.dtype, {rows, width}) + batch.words(rows * pairs.group) + 2 * batch.words(pairs.group) +
+              batch.numbers(rows);
+  if (options_.duplicates == Duplicates::masked) m.others += candidate_hash_bytes(batch, candidates);
+  return m;
+}
+
 double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t first_query, const FalseNegatives* duplicates,
                                       const Pairs& pairs, double row_weight) {
   const int64_t rows = block.rows.dim(0), group = pairs.group, step = tile_rows(rows, block.width(), options_.tile_elements);

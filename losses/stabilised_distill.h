@@ -58,6 +58,7 @@ class StabilisedDistillation final : public Loss {
   /// Throws Error (usage, "config") for a temperature that is not positive.
   explicit StabilisedDistillation(const StabilisedOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   LossCounts counts() const override { return counts_; }
 
  private:

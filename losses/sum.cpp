@@ -25,6 +25,12 @@ double SumLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
   return loss;
 }
 
+LossMemory SumLoss::memory(const VectorBatch& batch) const {
+  LossMemory most;
+  for (const WeightedLoss& term : terms_) most = larger(most, term.loss->memory(batch));
+  return most + LossMemory{batch.vectors(batch.texts()), 0};
+}
+
 LossCounts SumLoss::counts() const {
   LossCounts total;
   for (const WeightedLoss& term : terms_) total += term.loss->counts();

@@ -20,6 +20,7 @@ class SumLoss final : public Loss {
   /// Throws Error (usage, "config") if there is no term, or a weight is not finite.
   explicit SumLoss(std::vector<WeightedLoss> terms);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
+  LossMemory memory(const VectorBatch& batch) const override;
   /// The sum of its terms' counts.
   LossCounts counts() const override;
 

@@ -28,12 +28,12 @@ TEST(BatchKinds, HalfBatchesAndSourcesWithoutInBatchNegativesAreToldApart) {
   const std::vector<BatchKind> kinds = batch_kinds(task(16, 3, across_ranks), sources, teams);
   ASSERT_EQ(kinds.size(), 4u);
   EXPECT_EQ(kinds[0].sources, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(kinds[0].most, 47);
+  EXPECT_EQ(kinds[0].most.of_query, 47);
   EXPECT_EQ(kinds[1].queries, 8);
-  EXPECT_EQ(kinds[1].most, 23);
-  EXPECT_EQ(kinds[2].most, 2);
+  EXPECT_EQ(kinds[1].most.of_query, 23);
+  EXPECT_EQ(kinds[2].most.of_query, 2);
   EXPECT_EQ(kinds[3].passages, 2);
-  EXPECT_EQ(kinds[3].most, 31);
+  EXPECT_EQ(kinds[3].most.of_query, 31);
   EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, teams)[1], "8 queries x 3 passages over all ranks, 23 negatives per query: sts");
 }
 
@@ -41,10 +41,25 @@ TEST(BatchKinds, NegativesOfOneRankFollowTheRowsThatRanksHave) {
   const std::vector<int64_t> three{3}, twenty{20};
   const std::vector<BatchKind> kinds = batch_kinds(task(10, 2, on_one_rank), {}, three);   // 4, 3 and 3 queries
   ASSERT_EQ(kinds.size(), 1u);
-  EXPECT_EQ(kinds[0].fewest, 5);
-  EXPECT_EQ(kinds[0].most, 7);
+  EXPECT_EQ(kinds[0].fewest.of_query, 5);
+  EXPECT_EQ(kinds[0].most.of_query, 7);
   EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, three)[0], "10 queries x 2 passages over all ranks, 5 to 7 negatives per query");
-  EXPECT_EQ(batch_kinds(task(10, 2, on_one_rank), {}, twenty)[0].fewest, 1) << "ranks without rows do not count";
+  EXPECT_EQ(batch_kinds(task(10, 2, on_one_rank), {}, twenty)[0].fewest.of_query, 1) << "ranks without rows do not count";
+}
+
+TEST(BatchKinds, PositivesHaveNegativesInGteAndInBothDirections) {
+  const std::vector<int64_t> two{2};
+  const auto line = [&](const LossOptions& loss) {
+    return describe(batch_kinds(task(16, 3, loss), {}, two), ObjectiveKind::embedding, Layout::colocated, two)[0];
+  };
+  const std::string batch = "16 queries x 3 passages over all ranks, ";
+  // 47 passages and 15 queries; 15 queries and 15 positives, or all 45 passages of those.
+  EXPECT_EQ(line(GteOptions{}), batch + "62 negatives per query, 30 per positive");
+  EXPECT_EQ(line(GteOptions{.positive_rivals = PositiveRivals::all_passages}), batch + "62 negatives per query, 60 per positive");
+  EXPECT_EQ(line(GteOptions{.candidates = Candidates::own_group}), batch + "2 negatives per query");
+  EXPECT_EQ(line(GteOptions{.candidates = Candidates::this_rank}), batch + "30 negatives per query, 14 per positive");
+  EXPECT_EQ(line(InfoNceOptions{.direction = Direction::both}), batch + "47 negatives per query, 15 per positive");
+  EXPECT_EQ(line(CbbOptions{}), batch + "32 negatives per query");
 }
 
 TEST(BatchKinds, SourcesWhoseQueriesAreComparedWithNothingAreRefused) {
@@ -84,8 +99,8 @@ TEST(BatchKinds, ARankOfAGroupSharesTheBatchWithItsTeamAlone) {
   const std::vector<int64_t> teams = team_sizes(schedule, 0, 16);   // three times 4 + 1, one left over
   EXPECT_EQ(teams, (std::vector<int64_t>{5, 4, 4}));
   const std::vector<BatchKind> kinds = batch_kinds(task(20, 1, on_one_rank), {}, teams);
-  EXPECT_EQ(kinds[0].fewest, 3);
-  EXPECT_EQ(kinds[0].most, 4);
+  EXPECT_EQ(kinds[0].fewest.of_query, 3);
+  EXPECT_EQ(kinds[0].most.of_query, 4);
   EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::grouped, teams)[0], "20 queries x 1 passage over 4 to 5 ranks, 3 to 4 negatives per query");
   EXPECT_EQ(team_sizes(schedule, 0, 14), (std::vector<int64_t>{8, 4})) << "two groups on eight ranks, one after another";
   EXPECT_EQ(team_sizes(schedule, 1, 5), std::vector<int64_t>{1});

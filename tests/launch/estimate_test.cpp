@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "data/collate.h"
-#include "losses/info_nce.h"
+#include "launch/bench_loss.h"
 #include "tests/data/fake_rows.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/toy_reranker.h"
@@ -86,13 +86,45 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
     EmbeddingObjective objective(model.encoder, loss, *comm, options);
     model.arena.reset_peak();
     objective.accumulate(model.ex, batch, 1, grads, {});
-    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options);
+    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options, loss);
     const auto counted = static_cast<double>(estimate.activations + estimate.embeddings + estimate.work), taken = static_cast<double>(model.arena.peak_bytes());
     EXPECT_GE(counted, 0.9 * taken) << kept;
     EXPECT_LE(counted, 1.1 * taken) << kept;
     EXPECT_EQ(estimate.gradients, memory.size_bytes());
     EXPECT_EQ(estimate.moments, 2 * memory.size_bytes());
   }
+}
+
+// Chunks are small, so that the loss is what takes most.
+TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
+  test::Model model(test::tiny_embedder(), DType::f32, "reference");
+  const auto comm = make_self_comm();
+  const Buffer memory(static_cast<size_t>(model.params.layout().count()) * sizeof(float));
+  const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
+  std::vector<int64_t> ids;
+  for (int64_t row = 0; row < 300; ++row) ids.push_back(row);
+  std::vector<double> counted;
+  for (const BenchLoss& known : bench_losses()) {
+    const FakeRows rows = small_id_rows(300, static_cast<int>(known.group));
+    Batch batch;
+    Collator({.group = known.group, .query_max_len = 9, .passage_max_len = 9}, plain).collate(rows, {.rows = ids}, batch);
+    batch.scores.assign(300, 0.5);
+    batch.teacher_scores.assign(static_cast<size_t>(300 * known.group), 0.5);
+    const std::unique_ptr<Loss> loss = make_loss(known.config(8), 8);
+    const EmbeddingObjectiveOptions options{.chunk_tokens = 20, .keep_activations_bytes = 0};
+    EmbeddingObjective objective(model.encoder, *loss, *comm, options);
+    model.arena.reset_peak();
+    objective.accumulate(model.ex, batch, 1, grads, {});
+    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options, *loss);
+    counted.push_back(static_cast<double>(estimate.activations + estimate.embeddings + estimate.work));
+    const auto taken = static_cast<double>(model.arena.peak_bytes());
+    EXPECT_GE(counted.back(), taken) << known.name;
+    EXPECT_LE(0.95 * counted.back(), taken) << known.name;
+  }
+  const auto of = [&](std::string_view name) { return counted[static_cast<size_t>(&bench_loss(name) - bench_losses().data())]; };
+  EXPECT_GT(of("gte"), 1.2 * of("info_nce")) << "losses that all took the same would show nothing";
+  EXPECT_GT(of("info_nce_matryoshka"), of("info_nce"));
+  EXPECT_LT(of("cosent"), 0.5 * of("info_nce"));
 }
 
 /// What one gradient takes of the arena.

@@ -201,10 +201,25 @@ expect "evaluate it" 0 "$lodestone" eval reranker/model --rerank triples.jsonl
 expect "a reranker from random weights" 2 "$lodestone" train reranker.yaml train.output_dir=wrong4 model.folder= model.config=config.json model.vocab=vocab
 
 # ---- the recipes ------------------------------------------------------------------------------------------------------------
-for recipe in conan-pretrain conan-finetune conan-vanilla bge-retromae bge-pretrain bge-finetune bge-reranker gte-pretrain gte-finetune llm-embedder; do
+# Name and negatives: N G - 1 passages; CBB N (G - 1) of them; GTE N - 1 queries more, and for each positive N - 1 queries and N - 1 positives.
+# RetroMAE has none, nor have scored pairs.
+while read -r recipe negatives; do
   expect "recipe $recipe" 0 "$lodestone" check "$2/configs/$recipe.yaml" --without-data
   for what in "tokens " "memory "; do grep -q "^  $what" out.log || bad "$recipe prints $what" out.log; done
-done
+  found=$(grep -oE '[0-9]+( to [0-9]+)? negatives per query(, [0-9]+ per positive)?' out.log | grep -v '^0 ' | sort -u | tr '\n' ' ')
+  if [ "$found" = "${negatives:+$negatives }" ]; then ok "$recipe prints its negatives"; else bad "$recipe prints '$found' for its negatives, '$negatives'" out.log; fi
+done <<'RECIPES'
+conan-pretrain 511 negatives per query
+conan-finetune 32 negatives per query
+conan-vanilla 10 negatives per query 15 negatives per query
+bge-retromae
+bge-pretrain 19199 negatives per query
+bge-finetune 2047 negatives per query
+bge-reranker 15 negatives per query
+gte-pretrain 32766 negatives per query, 32766 per positive
+gte-finetune 2174 negatives per query, 254 per positive
+llm-embedder 6399 negatives per query
+RECIPES
 expect "a grouped recipe with too few ranks" 2 "$lodestone" check "$2/configs/conan-finetune.yaml" --without-data --ranks 4
 says "names the way out" "colocated"
 for ranks in 5 10 14; do

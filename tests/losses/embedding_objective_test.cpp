@@ -154,6 +154,7 @@ class TypeProbe final : public Loss {
     ex.backend.fill_zero(d_emb);
     return 0;
   }
+  LossMemory memory(const VectorBatch&) const override { return {}; }
 
  private:
   std::vector<DType>& seen_;

@@ -14,6 +14,7 @@ class DividedByOwnCount final : public Loss {
     own.global_queries = pairs.queries;
     return inner_->evaluate(ex, group, emb, own, weight, d_emb);
   }
+  LossMemory memory(const VectorBatch& batch) const override { return inner_->memory(batch); }
 
  private:
   const std::unique_ptr<Loss> inner_;

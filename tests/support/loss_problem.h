@@ -52,6 +52,7 @@ struct LossAnswer {
   double loss = 0;
   int64_t masked = 0;
   std::vector<double> d_queries, d_passages;
+  size_t taken_bytes = 0, counted_bytes = 0;  // of this rank's arena: in fact, and as Loss::memory() has it
 };
 
 /// How N rows may lie on W ranks: cut evenly, all on the last rank, and every other rank empty.
@@ -98,7 +99,11 @@ inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vect
   backend->cast(view(std::span(emb)).reshape(x.shape()), x);
   backend->cast(view(std::span(d_emb)).reshape(x.shape()), dx);
   LossAnswer a;
+  arena.reset_peak();
+  const size_t before = arena.used_bytes();
   a.loss = loss.evaluate(ex, exchange, x, pairs, weight, dx);
+  a.taken_bytes = arena.peak_bytes() - before;
+  a.counted_bytes = loss.memory({pairs, width, dtype}).total();
   a.masked = loss.counts().masked_candidates;
   backend->cast(dx, view(std::span(d_emb)).reshape(x.shape()));
   a.d_queries.resize(problem.queries.size());
