@@ -127,7 +127,7 @@ std::vector<PlanSource> mixed_sources(const PlanConfig& config, std::vector<Plan
     const auto other = std::find_if(sources.begin(), sources.end(), [&](const PlanSource& s) { return s.share == source.share; });
     if (other->in_batch_negatives != source.in_batch_negatives) {
       throw bad_plan(cat("mixed batches cannot leave out the in-batch negatives of ", source.in_batch_negatives ? other->name : source.name, " alone"),
-                     "choose another batching, or give all sources the same in_batch_negatives");
+                     "choose another batching, or give all sources the same use_inbatch_neg (data.rules)");
     }
     if (other->group != source.group)
       throw bad_plan(cat("mixed batches cannot have groups of one size for ", other->name, " and of another for ", source.name),

@@ -15,6 +15,7 @@
 #include "launch/command.h"
 #include "launch/cores.h"
 #include "launch/estimate.h"
+#include "launch/fitting_model.h"
 #include "launch/task.h"
 
 namespace lodestone {
@@ -157,7 +158,7 @@ int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std:
 
 /// What a task is with its corpus open: its sources, and the lengths of a sample of its batches. `teams`: ranks that share a batch of it.
 TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks, const std::vector<int64_t>& teams) {
-  if (c.schedule.layout == Layout::colocated) require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(ranks));
+  require_rows_for_ranks(c, task, teams);
   require_comparisons(c, task.cfg, task.plan.sources(), teams);
   const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
   const int64_t batches_per_step = c.train.gradient_accumulation_steps * c.schedule.groups;
@@ -243,6 +244,9 @@ int run_check(World& world, std::span<const std::string> arguments) {
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
   const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
+
+  require_fitting_dims(config, *network);
+  (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.
   Checked checked = with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);

@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <limits>
+
 #include "launch/config_read.h"
+#include "launch/log.h"
 
 namespace lodestone {
 
@@ -62,14 +66,14 @@ TrainConfig read_train(Section s) {
     c.threads = std::stoll(threads);
   }
   if (c.output_dir.empty()) s.refuse("output_dir", "no folder is given for the run", "give train.output_dir");
+  at_least(s, "steps", c.steps, 0);
+  at_least(s, "num_train_epochs", c.num_train_epochs, 0.0);
   if ((c.steps > 0) == (c.num_train_epochs > 0))
     s.refuse("steps", c.steps > 0 ? "both steps and num_train_epochs are given" : "the length of the run is not given",
              "give train.steps or train.num_train_epochs");
-  at_least(s, "steps", c.steps, 0);
-  at_least(s, "num_train_epochs", c.num_train_epochs, 0.0);
   at_least(s, "global_batch", c.global_batch, 1);
   at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
-  at_least(s, "seed", c.seed, 0);
+  within(s, "seed", c.seed, 0, std::numeric_limits<int64_t>::max());
   at_least(s, "chunk_tokens", c.chunk_tokens, 1);
   at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
   at_least(s, "logging_steps", c.logging_steps, 1);
@@ -92,6 +96,10 @@ std::optional<LossScaleConfig> read_loss_scale(Section& s) {
   s.read("loss_scale_window", c.window);
   s.read("loss_scale_hysteresis", c.hysteresis);
   s.read("loss_scale_minimum", c.minimum);
+  if (!(c.minimum > 0)) s.refuse("loss_scale_minimum", cat(c.minimum, " is not positive"), "for example 1");
+  if (!(c.initial >= c.minimum)) s.refuse("loss_scale_initial", cat(c.initial, " is less than loss_scale_minimum, ", c.minimum), "for example 65536");
+  at_least(s, "loss_scale_window", c.window, 1);
+  at_least(s, "loss_scale_hysteresis", c.hysteresis, 1);
   return c;
 }
 
@@ -115,11 +123,14 @@ OptimConfig read_optim(Section s) {
   c.loss_scale = read_loss_scale(s);
   s.finish();
   if (!(c.learning_rate > 0)) s.refuse("learning_rate", cat(c.learning_rate, " is not positive"), "for example 5e-5");
+  at_least(s, "learning_rate", c.learning_rate, 0.0);
   at_least(s, "weight_decay", c.weight_decay, 0.0);
-  at_least(s, "max_grad_norm", c.max_grad_norm, 0.0);
+  within(s, "max_grad_norm", c.max_grad_norm, 0.0, std::numeric_limits<double>::max());
   if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");
   if (!(c.adam_beta2 >= 0 && c.adam_beta2 < 1)) s.refuse("adam_beta2", cat(c.adam_beta2, " is not in [0, 1)"), "for example 0.999");
   if (!(c.adam_epsilon > 0)) s.refuse("adam_epsilon", cat(c.adam_epsilon, " is not positive"), "for example 1e-8");
+  if (c.warmup_steps < -1) s.refuse("warmup_steps", cat(c.warmup_steps, " is neither a number of steps nor -1, which stands for warmup_ratio"), "use 0 or more, or leave it out");
+  at_least(s, "warmup_steps", c.warmup_steps, -1);
   if (!(c.warmup_ratio >= 0 && c.warmup_ratio <= 1)) s.refuse("warmup_ratio", cat(c.warmup_ratio, " is not in [0, 1]"), "for example 0.1");
   return c;
 }
@@ -129,10 +140,64 @@ PublishedRun read_published(Section s) {
   s.read("devices", c.devices);
   s.read("rows", c.rows);
   s.finish();
+  at_least(s, "devices", c.devices, 0);
+  at_least(s, "rows", c.rows, 0);
   return c;
 }
 
+/// Refuses keys of the section model that an objective would not read.
+void check_model(const Section& root, const ModelConfig& c, ObjectiveKind objective) {
+  if (objective == ObjectiveKind::embedding) return;
+  const bool retromae = objective == ObjectiveKind::retromae;
+  const auto refuse = [&](const char* key, const char* what) { root.refuse(key, what, "leave it out, or choose another objective"); };
+  if (c.head > 0) refuse("model.head", retromae ? "RetroMAE trains an encoder without a dense head" : "a reranker gives scores, not vectors");
+  if (c.pooling && !(retromae && *c.pooling == Pooling::cls)) refuse("model.pooling", retromae ? "RetroMAE's decoder sees a text through its first token" : "a reranker gives scores, not vectors");
+  if (c.normalize && !retromae) refuse("model.normalize", "a reranker gives scores, not vectors");
+  if (!retromae && c.folder.empty()) root.refuse("model.folder", "a reranker starts from a model folder, not from random weights", "give model.folder: any BERT encoder, or a reranker to train on");
+}
+
+/// The figures of held-out rows that an objective gives for a task.
+std::vector<std::string_view> figure_names(ObjectiveKind objective, const TaskConfig& t) {
+  if (objective == ObjectiveKind::retromae) return {"loss", "encoder_loss", "decoder_loss"};
+  if (objective == ObjectiveKind::reranker) return {"loss", "mrr", "accuracy"};
+  if (needs_scores(t.loss)) return {"loss", "spearman"};
+  return {"loss", "mrr_at_10", "recall_at_1", "spearman"};
+}
+
+/// Refuses a metric that no held-out rows can give.
+void check_metric(const Section& root, const RunConfig& c) {
+  if (c.train.metric.empty()) return;
+  std::string known;
+  const auto add = [&](const std::string& name) {
+    known += cat(known.empty() ? "" : ", ", name);
+    return name == c.train.metric;
+  };
+  bool found = false, all = true;
+  for (const TaskConfig& t : c.tasks) {
+    all = all && !t.data.heldout.empty();
+    if (t.data.heldout.empty()) continue;
+    for (const std::string_view figure : figure_names(c.objective.kind, t)) found = add(cat("heldout_", figure, c.tasks.size() > 1 ? "/" + t.name : "")) || found;
+  }
+  if (all && c.tasks.size() > 1) found = add("heldout_loss") || found;
+  if (!found)
+    root.refuse("train.metric", cat(printable(c.train.metric), " is no figure that held-out rows give here"), known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
+}
+
+/// Refuses more batches than a plan may have.
+void check_batches(const Section& root, const RunConfig& c) {
+  const int64_t accumulate = c.train.gradient_accumulation_steps;
+  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <= static_cast<double>(most_count)) return;
+  root.refuse(c.train.steps > 1 ? "train.steps" : accumulate > 1 ? "train.gradient_accumulation_steps" : "schedule.groups",
+              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups, " batches has more than ", most_count), "take fewer");
+}
+
 }  // namespace
+
+Error refusal(const RunConfig& config, const std::string& key, const std::string& what, const std::string& remedy) {
+  Error error(ExitCode::usage, "config", cat(key, ": ", what), remedy);
+  const auto origin = config.origins.find(key);
+  return std::move(error.at("file", origin == config.origins.end() ? "defaults" : origin->second));
+}
 
 RunConfig read_run_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides) {
   const ConfigNode root = load_config(files, overrides);
@@ -141,12 +206,16 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   c.model = read_model(s.section("model"));
   c.objective = read_objective(s.section("objective"));
   c.train = read_train(s.section("train"));
+  check_model(s, c.model, c.objective.kind);
   c.tasks = read_tasks(s, c.objective, c.train.global_batch);
   c.schedule = read_schedule(s.section("schedule"), c.tasks);
   c.optim = read_optim(s.section("optim"));
   c.published = read_published(s.section("published"));
   s.finish();
+  check_metric(s, c);
+  check_batches(s, c);
   c.resolved = s.resolved();
+  c.origins = s.origins();
   return c;
 }
 

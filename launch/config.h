@@ -2,11 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/error.h"
 #include "core/nn/encoder.h"
 #include "core/optim/lr_schedule.h"
 #include "core/nn/retromae.h"
@@ -131,7 +133,11 @@ struct RunConfig {
   OptimConfig optim;
   PublishedRun published;                     // published: what is known of the run that a recipe repeats; trains nothing
   std::string resolved;                       // everything above as YAML
+  std::map<std::string, std::string> origins;   // where the keys that are given stand: "bge.yaml line 7"
 };
+
+/// Error (usage, "config") about a setting that only the model or the corpus shows to be wrong, naming the place that gives it.
+Error refusal(const RunConfig& config, const std::string& key, const std::string& what, const std::string& remedy);
 
 /// Reads and validates what can be judged from the configuration alone. Throws Error (usage, "config").
 RunConfig read_run_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides);

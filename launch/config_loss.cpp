@@ -14,44 +14,49 @@ double read_temperature(Section& s, const std::string& key, double value) {
   return value;
 }
 
+double read_mask_share(Section& s, const std::string& key, double value) {
+  s.read(key, value);
+  if (!(value > 0 && value <= 1)) s.refuse(key, cat(value, " masks nothing or more than everything"), "choose a share above 0 and up to 1");
+  return value;
+}
+
 /// use_inbatch_neg and negatives_cross_device.
-Candidates read_candidates(Section& s, int64_t group) {
+Candidates read_candidates(Section& s) {
   bool in_batch = true, cross_rank = true;
   s.read("use_inbatch_neg", in_batch);
   s.read("negatives_cross_device", cross_rank);
-  if (!in_batch && group < 2) s.refuse("use_inbatch_neg", "without in-batch negatives a query has no negative at all", "set data.train_group_size to 2 or more");
   if (!in_batch) return Candidates::own_group;
   return cross_rank ? Candidates::all_ranks : Candidates::this_rank;
 }
 
-InfoNceOptions read_info_nce(Section& s, int64_t group) {
+InfoNceOptions read_info_nce(Section& s) {
   InfoNceOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
-  o.candidates = read_candidates(s, group);
+  o.candidates = read_candidates(s);
   read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
+  if (o.direction == Direction::both && o.candidates == Candidates::own_group)
+    s.refuse("symmetric", "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out", "leave one of the two out");
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   return o;
 }
 
-GteOptions read_gte(Section& s, int64_t group) {
+GteOptions read_gte(Section& s) {
   GteOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
-  o.candidates = read_candidates(s, group);
+  o.candidates = read_candidates(s);
   read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
   read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   return o;
 }
 
-CbbOptions read_cbb(Section& s, int64_t group) {
+CbbOptions read_cbb(Section& s) {
   CbbOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
   static constexpr std::string_view scopes[] = {"all", "own"};
   read_enum(s, "neg_scope", scopes, o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
-  if (group < 2 && o.other_positives == OtherPositives::excluded)
-    s.refuse("name", "cbb compares a query with hard negatives, and there are none", "set data.train_group_size to 2 or more");
   return o;
 }
 
@@ -62,13 +67,13 @@ GroupDistillationOptions read_kl(Section& s) {
   return o;
 }
 
-StabilisedOptions read_stabilised(Section& s, int64_t group) {
+StabilisedOptions read_stabilised(Section& s) {
   StabilisedOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
   static constexpr std::string_view orders[] = {"paper", "released_code"};
   read_enum(s, "compat", orders, o.order);
-  o.candidates = read_candidates(s, group);
+  o.candidates = read_candidates(s);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
     s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out", "leave one of the two out");
@@ -82,44 +87,50 @@ MarginMseOptions read_margin(Section& s) {
   return o;
 }
 
-LossOptions read_options(Section& s, size_t name, int64_t group) {
+LossOptions read_options(Section& s, size_t name) {
   switch (name) {
-    case 1: return read_gte(s, group);
-    case 2: return read_cbb(s, group);
+    case 1: return read_gte(s);
+    case 2: return read_cbb(s);
     case 3: return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
     case 4: return read_kl(s);
-    case 5: return read_stabilised(s, group);
+    case 5: return read_stabilised(s);
     case 6: return read_margin(s);
-    default: return read_info_nce(s, group);
+    default: return read_info_nce(s);
   }
 }
 
-LossTerm read_term(Section s, int64_t group) {
+LossTerm read_term(Section s) {
   LossTerm term;
   size_t name = 0;
   s.read_choice("name", std::span(loss_names).first(sum_of_losses), name);
-  term.options = read_options(s, name, group);
+  term.options = read_options(s, name);
   s.read("weight", term.weight);
   s.finish();
+  require_weight(s, "weight", term.weight);
   return term;
 }
 
 }  // namespace
 
-LossConfig read_loss(Section s, int64_t group) {
+LossConfig read_loss(Section s) {
   LossConfig c;
   size_t name = 0;
   s.read_choice("name", loss_names, name);
   if (name == sum_of_losses) {
     Section terms = s.section("terms");
     c.terms.clear();
-    for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key), group));
+    for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key)));
     if (c.terms.empty()) s.refuse("terms", "a sum has no terms", "give loss.terms.NAME.name and loss.terms.NAME.weight for each");
   } else {
-    c.terms = {{read_options(s, name, group), 1}};
+    c.terms = {{read_options(s, name), 1}};
   }
   s.read("mrl_dims", c.matryoshka_dims);
   s.finish();
+  int64_t last = 0;
+  for (const int64_t dim : c.matryoshka_dims) {
+    if (dim <= last) s.refuse("mrl_dims", cat(dim, " follows ", last), "give positive dimensions in ascending order");
+    last = dim;
+  }
   return c;
 }
 
@@ -128,8 +139,8 @@ ObjectiveConfig read_objective(Section s) {
   static constexpr std::string_view kinds[] = {"embedding", "retromae", "reranker"};
   read_enum(s, "name", kinds, c.kind);
   if (c.kind == ObjectiveKind::retromae) {
-    s.read("encoder_mlm_probability", c.retromae.encoder_mlm_probability);
-    s.read("decoder_mlm_probability", c.retromae.decoder_mlm_probability);
+    c.retromae.encoder_mlm_probability = read_mask_share(s, "encoder_mlm_probability", c.retromae.encoder_mlm_probability);
+    c.retromae.decoder_mlm_probability = read_mask_share(s, "decoder_mlm_probability", c.retromae.decoder_mlm_probability);
     static constexpr std::string_view streams[] = {"embed_block", "add"};
     read_enum(s, "h1_mode", streams, c.retromae.h1_mode);
     static constexpr std::string_view decodings[] = {"enhanced", "basic"};

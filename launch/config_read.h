@@ -1,6 +1,8 @@
 // What the readers of the configuration's sections share.
 #pragma once
 
+#include <type_traits>
+
 #include "launch/config.h"
 
 namespace lodestone {
@@ -30,15 +32,25 @@ void read_optional(Section& s, const std::string& key, std::optional<T>& value) 
   value = given;
 }
 
-inline void at_least(const Section& s, const std::string& key, double value, double smallest) {
+/// Refuses values outside [smallest, largest].
+template <class T>
+void within(const Section& s, const std::string& key, T value, std::type_identity_t<T> smallest, std::type_identity_t<T> largest) {
   if (value < smallest) s.refuse(key, cat(value, " is too small"), cat("use ", smallest, " or more"));
+  if (value > largest) s.refuse(key, cat(value, " is too large"), cat("use ", largest, " or less"));
 }
-inline void at_least(const Section& s, const std::string& key, int64_t value, int64_t smallest) {
-  at_least(s, key, static_cast<double>(value), static_cast<double>(smallest));
+/// Larger counts than this are slips, and their products would not fit 64 bits.
+constexpr int64_t most_count = 2'147'483'647;
+constexpr double most_factor = 1e6;
+inline void at_least(const Section& s, const std::string& key, double value, double smallest) { within(s, key, value, smallest, most_factor); }
+inline void at_least(const Section& s, const std::string& key, int64_t value, int64_t smallest) { within(s, key, value, smallest, most_count); }
+/// Refuses a weight of a loss that is not positive.
+inline void require_weight(const Section& s, const std::string& key, double value) {
+  if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "give a positive weight, or leave its loss out");
+  at_least(s, key, value, 0.0);
 }
 
-/// loss: one of the losses of losses/make_loss.h with the keys that it knows. `group` is data.train_group_size.
-LossConfig read_loss(Section s, int64_t group);
+/// loss: one of the losses of losses/make_loss.h with the keys that it knows.
+LossConfig read_loss(Section s);
 /// objective
 ObjectiveConfig read_objective(Section s);
 /// The sections data, loss, mining and tasks.

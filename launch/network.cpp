@@ -6,14 +6,25 @@ namespace lodestone {
 
 namespace {
 
+struct TextLimit {
+  int64_t tokens = 0;
+  std::string key{};   // that asks for them
+};
+
 /// The longest text, or pair of texts, that any task asks for.
-int64_t longest_text(const RunConfig& c) {
-  int64_t longest = 0;
+TextLimit longest_text(const RunConfig& c) {
+  TextLimit longest;
+  const auto add = [&](const TaskConfig& t, const char* key, int64_t tokens) {
+    const std::string own = cat("tasks.", t.name, ".data.", key);
+    if (tokens > longest.tokens) longest = {tokens, c.origins.contains(own) ? own : cat("data.", key)};
+  };
   for (const TaskConfig& t : c.tasks) {
-    if (c.objective.kind == ObjectiveKind::reranker)
-      longest = std::max(longest, pair_lengths(t.data).longest_pair());
-    else
-      longest = std::max({longest, t.data.query_max_len, c.objective.kind == ObjectiveKind::retromae ? 0 : t.data.passage_max_len});
+    if (c.objective.kind == ObjectiveKind::reranker) {
+      add(t, t.data.pair_max_len > 0 ? "pair_max_len" : "query_max_len", pair_lengths(t.data).longest_pair());
+      continue;
+    }
+    add(t, "query_max_len", t.data.query_max_len);
+    if (c.objective.kind == ObjectiveKind::embedding) add(t, "passage_max_len", t.data.passage_max_len);
   }
   return longest;
 }
@@ -66,11 +77,11 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   const DataConfig& data = c.tasks.front().data;   // the folder's prompts are those of the first task
   if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;
   if (!data.passage_prompt.empty()) f.prompts["passage"] = data.passage_prompt;
-  const int64_t longest = longest_text(c);
-  if (longest > f.config.encoder.positions)
-    throw Error(ExitCode::usage, "config", cat("data.query_max_len or passage_max_len is ", longest, ", the model has ", f.config.encoder.positions, " positions"),
-                cat("use ", f.config.encoder.positions, " or less"));
-  f.max_seq_length = longest;
+  const TextLimit longest = longest_text(c);
+  if (longest.tokens > f.config.encoder.positions)
+    throw refusal(c, longest.key, cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of ", longest.tokens, " tokens, the model has ", f.config.encoder.positions, " positions"),
+                  cat("use ", f.config.encoder.positions, " or less"));
+  f.max_seq_length = longest.tokens;
   return f;
 }
 

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "core/optim/freeze.h"
 #include "launch/batch_kinds.h"
+#include "launch/fitting_model.h"
 
 namespace lodestone {
 
@@ -27,8 +27,9 @@ int64_t next_check(const Run& run, int64_t step) {
   return next;
 }
 
-/// Takes the rows. A colocated run has no more ranks than a batch has rows.
+/// Takes the rows.
 std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
+  require_fitting_dims(run.cfg, *run.network);
   std::vector<std::unique_ptr<Task>> tasks;
   for (size_t t = 0; t < run.cfg.tasks.size(); ++t) {
     const auto number = static_cast<int32_t>(t);
@@ -38,8 +39,8 @@ std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
       require_comparisons(run.cfg, run.cfg.tasks[t], tasks.back()->plan.sources(), team_sizes(run.schedule.config(), number, run.world.size()));
     });
   }
-  if (run.schedule.config().layout == Layout::colocated)
-    for (const auto& task : tasks) require_ranks_for_batch(task->plan.smallest_batch(), run.world.size());
+  for (size_t t = 0; t < tasks.size(); ++t)
+    require_rows_for_ranks(run.cfg, *tasks[t], team_sizes(run.schedule.config(), static_cast<int32_t>(t), run.world.size()));
   run.rows.clear();
   return tasks;
 }
@@ -70,7 +71,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       tasks(make_tasks(*this)),
       sync(world.comm(), params().layout().count(), params().wide_dtype(),
            {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere, .watchdog = &world.watchdog(), .host = &world.host_comm()}),
-      frozen(frozen_ranges(params().layout(), cfg.optim.freeze)),
+      frozen(frozen_parameters(cfg, params().layout())),
       optimizer({.beta1 = cfg.optim.adam_beta1, .beta2 = cfg.optim.adam_beta2, .eps = cfg.optim.adam_epsilon, .weight_decay = cfg.optim.weight_decay},
                 params().layout(), params().wide_dtype(), {sync.own(), frozen}),
       lr({.lr = cfg.optim.learning_rate,

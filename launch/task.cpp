@@ -99,10 +99,16 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
     if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint)) batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
   }
   if (s.steps == 0) {
+    if (batches == 0) throw refusal(c, "train.num_train_epochs", cat(c.train.num_train_epochs, " epochs have no whole batch: the run would have no step"), "give more epochs, or train.steps");
     const int64_t a_step = s.accumulate * s.groups;
     s.steps = (batches + a_step - 1) / a_step;
   }
   return Schedule(std::move(s));
+}
+
+void require_rows_for_ranks(const RunConfig& c, const Task& task, std::span<const int64_t> teams) {
+  if (c.schedule.layout == Layout::grouped && c.objective.kind != ObjectiveKind::retromae) return;
+  require_ranks_for_batch(task.plan.smallest_batch(), static_cast<int>(*std::max_element(teams.begin(), teams.end())));
 }
 
 TeamPlace find_team(const Schedule& schedule, World& world) {

@@ -90,4 +90,8 @@ struct Task {
   std::unique_ptr<Objective> objective;
 };
 
+/// Throws Error (usage, F13) where ranks that share a batch of the task would have no row, and its objective needs one: all do, but for
+/// contrastive batches and pairs in a grouped run. `teams`: how many ranks share a batch, as team_sizes gives them.
+void require_rows_for_ranks(const RunConfig& config, const Task& task, std::span<const int64_t> teams);
+
 }  // namespace lodestone

@@ -1,5 +1,6 @@
 #include "launch/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -25,6 +26,35 @@ Error config_error(const std::string& what, const std::string& origin, const std
   return error;
 }
 
+/// What is wrong with the document itself, whatever its keys mean.
+Error document_error(const std::string& what, const std::string& origin, const std::string& remedy) {
+  Error error(ExitCode::usage, "F43", what, remedy);
+  error.at("file", origin);
+  return error;
+}
+
+/// Refuses anchors and aliases as they come: what stands in one place would be read in another.
+class NoAnchors final : public YAML::EventHandler {
+ public:
+  explicit NoAnchors(const std::string& file) : file_(file) {}
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, const std::string&) override { require_none(mark, anchor); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { require_none(mark, anchor); }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { require_none(mark, anchor); }
+  void OnMapEnd() override {}
+
+ private:
+  void require_none(const YAML::Mark& mark, YAML::anchor_t anchor) const {
+    if (anchor != 0)
+      throw document_error("anchors, aliases and merge keys (&, *, <<) are not supported", cat(file_, " line ", mark.line + 1), "write the keys out, or use a second file");
+  }
+  const std::string& file_;
+};
+
 ConfigNode convert(const YAML::Node& node, const std::string& file, const fs::path& base, const std::string& path) {
   ConfigNode out;
   out.origin = cat(file, " line ", node.Mark().line + 1);
@@ -35,9 +65,9 @@ ConfigNode convert(const YAML::Node& node, const std::string& file, const fs::pa
       const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
       const std::string place = cat(file, " line ", entry.first.Mark().line + 1);
       const std::string name = path.empty() ? key : cat(path, ".", key);
-      if (key.empty()) throw config_error(cat("a key under '", path, "' is not a name"), place, "use plain names as keys");
-      if (key == "<<") throw config_error("merge keys (<<) are not supported", place, "write the keys out, or use a second file");
-      if (out.find(key) != nullptr) throw config_error(cat(name, ": given twice"), place, "keep one of them");
+      if (key.empty()) throw document_error(cat("a key under '", path, "' is not a name"), place, "use plain names as keys");
+      if (key == "<<") throw document_error("merge keys (<<) are not supported", place, "write the keys out, or use a second file");
+      if (out.find(key) != nullptr) throw document_error(cat(name, ": given twice"), place, "keep one of them");
       out.map.emplace_back(key, convert(entry.second, file, base, name));
       if (out.map.back().second.origin.empty()) out.map.back().second.origin = place;
     }
@@ -53,13 +83,17 @@ ConfigNode convert(const YAML::Node& node, const std::string& file, const fs::pa
 
 ConfigNode parse(const std::string& text, const std::string& file, const fs::path& base) {
   try {
+    std::istringstream events(text);
+    YAML::Parser parser(events);
+    NoAnchors handler(file);
+    while (parser.HandleNextDocument(handler)) {}
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) throw config_error("holds several documents", file, "keep one, or pass several files");
+    if (documents.size() > 1) throw document_error("holds several documents", file, "keep one, or pass several files");
     if (documents.empty() || documents[0].IsNull()) return ConfigNode{.origin = file, .base = base};
-    if (!documents[0].IsMap()) throw config_error("is not a map of keys", file, "start with `key: value` lines");
+    if (!documents[0].IsMap()) throw document_error("is not a map of keys", file, "start with `key: value` lines");
     return convert(documents[0], file, base, "");
   } catch (const YAML::Exception& e) {
-    throw config_error(cat("not valid YAML: ", e.msg), cat(file, " line ", e.mark.line + 1), "correct the line");
+    throw document_error(cat("not valid YAML: ", e.msg), cat(file, " line ", e.mark.line + 1), "correct the line");
   }
 }
 
@@ -80,7 +114,7 @@ void merge(ConfigNode& into, const ConfigNode& from) {
 ConfigNode parse_override(const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
-    throw config_error(cat("'", text, "' is not of the form key.path=value"), "command line", "for example optim.lr=1e-5");
+    throw config_error(cat("'", text, "' is not of the form key.path=value"), "command line", "for example optim.learning_rate=1e-5");
   // Lists, maps and quoted texts are YAML; anything else is taken as it stands, so that "a: b" needs no quotes of its own.
   const std::string value = text.substr(equals + 1);
   ConfigNode node{.kind = ConfigNode::Kind::scalar, .scalar = value, .base = fs::current_path()};
@@ -127,7 +161,7 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
     std::error_code failure;
     const uintmax_t size = fs::file_size(file, failure);
     if (failure) throw config_error(cat("cannot be read: ", failure.message()), file.string(), "check the path");
-    if (size > max_file_bytes) throw config_error(cat("has ", size, " bytes; a configuration has at most 1 MiB"), file.string(), "pass the configuration file, not the data");
+    if (size > max_file_bytes) throw document_error(cat("has ", size, " bytes; a configuration has at most 1 MiB"), file.string(), "pass the configuration file, not the data");
     std::ifstream in(file, std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     merge(root, parse(text, file.string(), fs::absolute(file).parent_path()));
@@ -137,7 +171,7 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
 }
 
 struct Section::State {
-  struct Line { std::string path, value; };
+  struct Line { std::string path, value, origin; };
   std::vector<Line> lines;
 };
 
@@ -146,6 +180,28 @@ Section::Section(const ConfigNode* node, std::string path, std::shared_ptr<State
     : node_(node), path_(std::move(path)), state_(std::move(state)) {}
 
 std::string Section::full(const std::string& key) const { return path_.empty() ? key : cat(path_, ".", key); }
+
+const ConfigNode* Section::locate(const std::string& key) const {
+  const ConfigNode* node = node_;
+  for (size_t begin = 0; node != nullptr && begin <= key.size();) {
+    const size_t end = std::min(key.find('.', begin), key.size());
+    node = node->find(key.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return node;
+}
+
+void Section::record(const std::string& key, std::string value) {
+  const ConfigNode* found = locate(key);
+  state_->lines.push_back({full(key), std::move(value), found == nullptr ? "" : found->origin});
+}
+
+std::map<std::string, std::string> Section::origins() const {
+  std::map<std::string, std::string> all;
+  for (const State::Line& line : state_->lines)
+    if (!line.origin.empty()) all[line.path] = line.origin;
+  return all;
+}
 
 bool Section::may_have(const std::string& key) {
   known_.push_back(key);
@@ -160,7 +216,7 @@ const ConfigNode* Section::take(const std::string& key, ConfigNode::Kind kind, c
 }
 
 void Section::refuse(const std::string& key, const std::string& what, const std::string& remedy) const {
-  const ConfigNode* found = node_ == nullptr ? nullptr : node_->find(key);
+  const ConfigNode* found = locate(key);
   throw config_error(cat(full(key), ": ", what), found != nullptr ? found->origin : "defaults", remedy);
 }
 
@@ -169,7 +225,7 @@ void Section::read(const std::string& key, bool& value) {
     if (n->scalar != "true" && n->scalar != "false") refuse(key, cat("'", n->scalar, "' is not a truth value"), "use true or false");
     value = n->scalar == "true";
   }
-  state_->lines.push_back({full(key), value ? "true" : "false"});
+  record(key, value ? "true" : "false");
 }
 
 void Section::read(const std::string& key, int64_t& value) {
@@ -182,7 +238,7 @@ void Section::read(const std::string& key, int64_t& value) {
     if (s.size() > digits + 1 && s[digits] == '0') refuse(key, cat("'", s, "' looks octal"), "write it without leading zeros");
     value = parsed;
   }
-  state_->lines.push_back({full(key), std::to_string(value)});
+  record(key, std::to_string(value));
 }
 
 void Section::read(const std::string& key, double& value) {
@@ -194,12 +250,12 @@ void Section::read(const std::string& key, double& value) {
       refuse(key, cat("'", s, "' is not a finite number"), "write a number, for example 1e-5");
     value = parsed;
   }
-  state_->lines.push_back({full(key), shortest(value)});
+  record(key, shortest(value));
 }
 
 void Section::read(const std::string& key, std::string& value) {
   if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "text")) value = n->scalar;
-  state_->lines.push_back({full(key), yaml_text(value)});
+  record(key, yaml_text(value));
 }
 
 void Section::read(const std::string& key, fs::path& value) {
@@ -207,7 +263,7 @@ void Section::read(const std::string& key, fs::path& value) {
     value = n->scalar;
     if (!value.empty() && value.is_relative()) value = (n->base / value).lexically_normal();
   }
-  state_->lines.push_back({full(key), yaml_text(value.string())});
+  record(key, yaml_text(value.string()));
 }
 
 void Section::read(const std::string& key, std::vector<int64_t>& value) {
@@ -223,7 +279,7 @@ void Section::read(const std::string& key, std::vector<int64_t>& value) {
   }
   std::string text = "[";
   for (size_t i = 0; i < value.size(); ++i) text += cat(i ? ", " : "", value[i]);
-  state_->lines.push_back({full(key), text + "]"});
+  record(key, text + "]");
 }
 
 void Section::read(const std::string& key, std::vector<std::string>& value) {
@@ -236,7 +292,7 @@ void Section::read(const std::string& key, std::vector<std::string>& value) {
   }
   std::string text = "[";
   for (size_t i = 0; i < value.size(); ++i) text += cat(i ? ", " : "", yaml_text(value[i]));
-  state_->lines.push_back({full(key), text + "]"});
+  record(key, text + "]");
 }
 
 void Section::read_choice(const std::string& key, std::span<const std::string_view> names, size_t& index) {

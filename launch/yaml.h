@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,7 +25,7 @@ struct ConfigNode {
 };
 
 /// Loads `files` (later ones win, maps merge key by key), then applies overrides "key.path=value".
-/// Refuses, with file and line: repeated keys, merge keys, anchors, several documents, tabs, files over 1 MiB (Error usage, "F43").
+/// Refuses, with file and line: repeated keys, merge keys, anchors, aliases, several documents, tabs, files over 1 MiB (Error usage, "F43").
 ConfigNode load_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides);
 
 /// A map being read. Every read() marks its key as known; finish() refuses whatever was not read and names the nearest known key.
@@ -52,17 +53,23 @@ class Section {
   std::vector<std::string> keys() const;
   /// A nested map; empty if the key is missing. Call its finish() too.
   Section section(const std::string& key);
-  /// Throws Error (usage, "config") about an impossible value, naming key and origin.
+  /// Whether a key is given, here or ("data.train") in the sections below. Does not mark it as known.
+  bool given(const std::string& key) const { return locate(key) != nullptr; }
+  /// Throws Error (usage, "config") about an impossible value, naming key and origin. The key may be one of a section below.
   [[noreturn]] void refuse(const std::string& key, const std::string& what, const std::string& remedy) const;
   void finish() const;
   /// Everything that was read, as YAML.
   std::string resolved() const;
+  /// Where each key that was read is given, by its full name; keys that have their defaults are missing.
+  std::map<std::string, std::string> origins() const;
 
  private:
   struct State;
   Section(const ConfigNode* node, std::string path, std::shared_ptr<State> state);
   const ConfigNode* take(const std::string& key, ConfigNode::Kind kind, const char* expected);
   std::string full(const std::string& key) const;
+  const ConfigNode* locate(const std::string& key) const;
+  void record(const std::string& key, std::string value);
 
   const ConfigNode* node_;             // null: the section is absent
   std::string path_;                   // "optim", "" for the root

@@ -40,7 +40,7 @@ InfoNce::InfoNce(const InfoNceOptions& options) : options_(options) {
   require_temperature("loss.temperature", options.temperature);
   if (options.direction == Direction::both && options.candidates == Candidates::own_group)
     refuse_setting("loss.symmetric", "a loss without in-batch negatives has one direction only",
-                   "set loss.symmetric to false, or loss.in_batch_negatives to true");
+                   "set loss.symmetric to false, or loss.use_inbatch_neg to true");
 }
 
 /// What the parts of one evaluation share.

@@ -96,6 +96,35 @@ before_training "a passage's prompt longer than the limit" 2 "passage_max_len of
 says "its task is named" "task=sts"
 before_training "a row's prompt longer than the limit" 2 "query_max_len of 24 tokens leaves no room for a text" tasks.sts.data.train=own
 
+# ---- settings that the opened model refuses, with their place ----------------------------------------------------------------------
+before_training "a parameter that does not exist" 2 "optim.freeze: no parameter is called nosuch" 'optim.freeze=[nosuch]'
+before_training "more Matryoshka dimensions than the model has" 2 "tasks.sts.loss.mrl_dims: 64 is more than the model's 32 dimensions" 'tasks.sts.loss.mrl_dims=[8, 64]'
+before_training "longer texts than the model reads" 2 "data.passage_max_len: texts of 1000 tokens, the model has 64 positions" data.passage_max_len=1000
+before_training "epochs without a batch" 2 "train.num_train_epochs: 1e-12 epochs have no whole batch" train.steps=0 train.num_train_epochs=1e-12
+before_training "a metric that nothing gives" 2 "train.metric: heldout_loss is no figure that held-out rows give here" train.metric=heldout_loss
+
+# ---- RetroMAE on more ranks than rows, whoever shares a batch ---------------------------------------------------------------------
+python3 - <<'PY'
+import json, random
+random.seed(6)
+words = [w for w in open("vocab/vocab.txt").read().split() if len(w) > 2 and not w.startswith(("##", "["))]
+open("texts.jsonl", "w").write("".join(json.dumps({"text": " ".join(random.sample(words, 6))}) + "\n" for _ in range(40)))
+PY
+expect "pack texts" 0 "$lodestone" pack --tokenizer vocab --output texts texts.jsonl
+cat > retromae.yaml <<'YAML'
+objective: {name: retromae}
+model: {config: config.json, vocab: vocab}
+data: {train: texts, query_max_len: 24, batching: mixed}
+schedule: {layout: grouped}
+train: {output_dir: run, global_batch: 2, steps: 3, precision: f32, threads: 1}
+YAML
+for layout in grouped colocated; do
+  refuses "check: RetroMAE $layout on more ranks than rows" 2 "F13 3 ranks for a global batch of 2 rows" "$lodestone" check retromae.yaml --ranks 3 schedule.layout=$layout
+done
+expect "train: RetroMAE grouped on more ranks than rows" 2 mpi 3 "$lodestone" train retromae.yaml train.output_dir=refused3
+says "its ranks are named" "F13 3 ranks for a global batch of 2 rows"
+expect "RetroMAE grouped on as many ranks as rows" 0 mpi 2 "$lodestone" train retromae.yaml train.output_dir=trained2
+
 # ---- a reranker with the default train_group_size -------------------------------------------------------------------------------
 printf 'model: {folder: m}\nobjective: {name: reranker}\ndata: {train: tasks}\ntrain: {output_dir: run, steps: 3}\n' > tasks.yaml
 before_training "a reranker without negatives" 2 "data: a reranker compares a query's positive with its negatives, but train_group_size is 1"

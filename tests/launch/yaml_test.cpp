@@ -89,6 +89,46 @@ TEST_F(Yaml, MergeKeysAndSecondDocumentsAreRefused) {
   EXPECT_NE(failure("optim: {lr: 1}\n---\noptim: {lr: 2}\n").find("several documents"), std::string::npos);
 }
 
+TEST_F(Yaml, AnchorsAndAliasesAreRefusedWithTheirLine) {
+  for (const char* text : {"optim:\n  lr: &a 1\n", "optim: {on: true}\nloss: &b {dims: [1]}\n", "optim: {on: true}\nloss: {dims: &c [1]}\n"}) {
+    const std::string told = failure(text);
+    EXPECT_NE(told.find("anchors, aliases and merge keys"), std::string::npos) << told;
+    EXPECT_NE(told.find("a.yaml line 2"), std::string::npos) << told;
+  }
+}
+
+TEST_F(Yaml, WhatIsWrongWithTheDocumentHasACodeOfItsOwn) {
+  for (const char* text : {"optim:\n  lr: 1\n  lr: 2\n", "- 1\n", "a: {}\n---\nb: {}\n", "optim:\n\tlr: 1\n", "optim: {lr: &a 1}\n"}) {
+    try {
+      load(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), "F43") << text;
+    }
+  }
+}
+
+TEST_F(Yaml, AKeyIsFoundWithItsPlaceWhateverItsDepth) {
+  const ConfigNode root = load("data:\n  rules:\n    x: {repeat: 2}\n");
+  Section s(root);
+  EXPECT_TRUE(s.given("data.rules.x.repeat"));
+  EXPECT_FALSE(s.given("data.rules.y.repeat"));
+  EXPECT_FALSE(s.given("data.rules.x.repeat.z"));
+  int64_t repeat = 0, absent = 7;
+  Section data = s.section("data"), rules = data.section("rules"), x = rules.section("x");
+  x.read("repeat", repeat);
+  x.read("max_rows", absent);
+  const auto origins = s.origins();
+  EXPECT_NE(origins.at("data.rules.x.repeat").find("a.yaml line 3"), std::string::npos);
+  EXPECT_FALSE(origins.contains("data.rules.x.max_rows"));
+  try {
+    s.refuse("data.rules.x.repeat", "is bad", "change it");
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()), "data.rules.x.repeat: is bad");
+    EXPECT_NE(e.where().find("a.yaml line 3"), std::string::npos);
+  }
+}
+
 TEST_F(Yaml, NumbersAreDecimalAndFinite) {
   EXPECT_NE(failure("optim: {steps: 010}\n").find("octal"), std::string::npos);
   EXPECT_NE(failure("optim: {steps: 1.5}\n").find("not an integer"), std::string::npos);
