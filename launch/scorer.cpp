@@ -30,7 +30,7 @@ int64_t longest_pair(const RerankerFolder& folder, int64_t wanted) {
 
 }  // namespace
 
-PairLengths halves(int64_t longest) { return {.query = longest / 2, .passage = longest - longest / 2, .pair = longest}; }
+PairLengths inference_lengths(int64_t longest) { return {.query = longest / 2, .passage = longest, .pair = longest}; }
 
 PairScorer::PairScorer(const Reranker& reranker, const Tokenizer& tokenizer, const PairLengths& lengths, int64_t chunk_tokens)
     : reranker_(reranker), tokenizer_(tokenizer), lengths_(lengths), chunk_tokens_(chunk_tokens) {
@@ -83,7 +83,7 @@ LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const Loaded
       backend_(make_backend({.kind = "cpu", .threads = options.threads})),
       params_(load_params(folder_, options.compute, *backend_)),
       reranker_(folder_.config, params_),
-      scorer_(reranker_, tokenizer_, halves(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
+      scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
   if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)
     throw Error(ExitCode::checkpoint, "F42",
                 cat("the tokenizer has ", tokenizer_.vocab_size(), " tokens, the model only ", folder_.config.encoder.vocab),

@@ -73,7 +73,7 @@ double export_verified(const std::filesystem::path& path, const LiveReranker& li
   ParamStore params(reranker_layout(live.folder.config), DType::f32);
   copy_by_name(live.params, params, backend);
   const Reranker reranker(live.folder.config, params);
-  PairScorer scorer(reranker, live.tokenizer, halves(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
+  PairScorer scorer(reranker, live.tokenizer, inference_lengths(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
   Arena arena;
   std::vector<TextPair> pairs;
   for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});

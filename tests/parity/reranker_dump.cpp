@@ -32,7 +32,7 @@ double dump_step(Dump& dump) {
     std::vector<int32_t> query, passage;
     tokenizer.encode(pair.query, query);
     tokenizer.encode(pair.passage, passage);
-    batch.second.push_back(append_pair(tokenizer.cls_id(), tokenizer.sep_id(), query, passage, halves(folder.max_seq_length), batch.ids));
+    batch.second.push_back(append_pair(tokenizer.cls_id(), tokenizer.sep_id(), query, passage, inference_lengths(folder.max_seq_length), batch.ids));
     batch.offsets.push_back(static_cast<int64_t>(batch.ids.size()));
   }
   batch.group = dump.input.at("group").get<int64_t>();
