@@ -16,6 +16,7 @@
 #include "launch/cores.h"
 #include "launch/estimate.h"
 #include "launch/fitting_model.h"
+#include "launch/run_place.h"
 #include "launch/task.h"
 
 namespace lodestone {
@@ -24,7 +25,7 @@ const char* const check_usage =
     "usage: lodestone check CONFIG.yaml [MORE.yaml ...] [key.path=value ...] [--steps N] [--ranks W]\n\n"
     "Reads what training would read and prints what it would do, without training: the resolved configuration, negatives\n"
     "per query, tokens per step (from a sample), memory per rank, ranks and threads. Exits with the error that training would\n"
-    "meet: configuration, model, vocabulary, corpus, prompts, rows or queries without negatives, a run folder that cannot be written.\n\n"
+    "meet: configuration, model, vocabulary, corpus, prompts, rows or queries without negatives, a run folder that cannot be used.\n\n"
     "  --steps N   print the plan of the first N steps to standard output, one JSON object a line, and the report to\n"
     "              standard error:  {\"step\":0,\"parts\":[{\"source\":..,\"task\":..,\"epoch\":..,\"rows\":[global row ids]}]}\n"
     "  --ranks W   count for W ranks (default: as many as were started)\n"
@@ -239,7 +240,11 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const int64_t as_started = !with_data && config.published.devices > 0 ? config.published.devices : world.size();
   const int64_t steps = read_count(given, "--steps", 0, 1, 1'000'000'000), ranks = read_count(given, "--ranks", as_started, 1, 1'000'000);
   if (steps > 0 && !with_data) throw Error(ExitCode::usage, "usage", "check: --steps prints global row ids, which only data has", "leave out --without-data");
-  if (with_data) require_writable(config.train.output_dir);
+  if (with_data) {
+    require_writable(config.train.output_dir);
+    require_run_place(config.train.output_dir);
+    require_same_config_as_newest(config.train.output_dir, config.resolved);
+  }
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
   const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});

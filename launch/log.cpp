@@ -7,11 +7,19 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 #include <nlohmann/json.hpp>
 
 namespace lodestone {
 
 namespace fs = std::filesystem;
+
+Error as_error(const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
+  if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
+    return Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk");
+  return Error(ExitCode::internal, "internal", exception.what(), "report this with the command that caused it");
+}
 
 std::string printable(std::string_view text) {
   std::string out;

@@ -18,6 +18,9 @@ std::string error_line(const Error& error);
 /// The same with "rank=R host=H" behind the other places.
 std::string error_line(const Error& error, int rank, const std::string& host);
 
+/// What an exception says to a user: itself if it is an Error, memory that ran out (resource, "F14"), else a defect (internal).
+Error as_error(const std::exception& exception);
+
 /// Replaces control characters, so that no file name or text can forge lines or drive a terminal.
 std::string printable(std::string_view text);
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -47,12 +46,8 @@ int run(const Command& command, int argc, char** argv, std::span<const std::stri
   World world(argc, argv);
   try {
     return command.run(world, arguments);
-  } catch (const Error& error) {
-    fail(error, world);
-  } catch (const std::bad_alloc&) {
-    fail(Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk"), world);
   } catch (const std::exception& error) {
-    fail(Error(ExitCode::internal, "internal", error.what(), "report this with the command that caused it"), world);
+    fail(as_error(error), world);
   }
 }
 

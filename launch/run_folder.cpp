@@ -13,6 +13,8 @@
 #include "data/checkpoint.h"
 #include "data/durable.h"
 #include "data/loss_scale_document.h"
+#include "launch/run_place.h"
+#include "launch/verify_export.h"
 #include "launch/version.h"
 
 namespace lodestone {
@@ -22,46 +24,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t max_failed_saves = 3;
-
-/// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
-/// or only its rounding.
-constexpr std::string_view safe_keys[] = {"output_dir", "threads", "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps", "save_total_limit",
-                                          "eval_steps", "eval_rows", "metric", "timeout_s", "heldout", "gradient_checkpointing", "layout", "ranks", "zero"};
-
-/// "section.key" -> value of a resolved configuration; sections nest by two blanks each.
-std::map<std::string, std::string> lines_of(const std::string& resolved) {
-  std::map<std::string, std::string> out;
-  std::istringstream in(resolved);
-  std::string line;
-  std::vector<std::string> path;
-  while (std::getline(in, line)) {
-    const size_t begin = line.find_first_not_of(' '), colon = line.find(':');
-    if (begin == std::string::npos || colon == std::string::npos) continue;
-    path.resize(std::min(path.size(), begin / 2));
-    std::string name;
-    for (const std::string& section : path) name += section + ".";
-    name += line.substr(begin, colon - begin);
-    if (colon + 1 == line.size())
-      path.push_back(line.substr(begin, colon - begin));
-    else
-      out[name] = line.substr(colon + 1);
-  }
-  return out;
-}
-
-/// Refuses to go on from a checkpoint whose configuration differs in more than safe keys, naming the first difference.
-void check_same_config(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
-  const auto before = lines_of(saved);
-  for (const auto& [key, value] : lines_of(now)) {
-    const std::string_view last = std::string_view(key).substr(key.rfind('.') + 1);
-    const bool safe = std::find(std::begin(safe_keys), std::end(safe_keys), last) != std::end(safe_keys);
-    const auto it = before.find(key);
-    if (safe || (it != before.end() && it->second == value)) continue;
-    throw Error(ExitCode::checkpoint, "F26", cat(key, " is", value, ", the checkpoint was trained with", it == before.end() ? " none" : it->second),
-                "restore the configuration, or choose another train.output_dir")
-        .at("file", checkpoint.string());
-  }
-}
 
 /// With four decimals; "-" where there is no number.
 std::string fixed(double value) {
@@ -122,9 +84,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
       throw Error(ExitCode::storage, "F21", cat("the run folder cannot be made: ", failure ? failure.message() : "it is a file"),
                   "choose another train.output_dir")
           .at("file", dir_.string());
-    if (fs::exists(dir_ / "model"))
-      throw Error(ExitCode::usage, "F26", "this run is finished: its folder holds a model", "choose another train.output_dir, or remove the folder")
-          .at("file", dir_.string());
+    require_run_place(dir_);
     check_writable(dir_);
     const char* job = std::getenv("SLURM_JOB_ID");
     lock_.emplace(dir_, job == nullptr ? "" : job);
@@ -134,7 +94,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     const auto found = find_newest_verified(dir_, messages);
     for (const std::string& line : messages) std::cerr << "warning: " << line << '\n';
     if (found) {
-      check_same_config(found->manifest.documents.at("config.yaml"), resolved_, found->path);
+      require_same_config(found->manifest.documents.at("config.yaml"), resolved_, found->path);
       newest = found->manifest.step;
       std::cout << "resuming from " << found->path.string() << std::endl;
     }
@@ -152,11 +112,14 @@ void RunFolder::resume(Run& run) {
   if (!resumed_) return;
   const fs::path checkpoint = dir_ / checkpoint_name(first_step_);
   const CheckpointManifest m = read_manifest(checkpoint);
-  for (const auto& [name, value] : fingerprints_of(run))
-    if (m.fingerprints.at(name) != value)
-      throw Error(ExitCode::checkpoint, "F26", cat("the ", name, " is not the one of the checkpoint (", value, ", was ", m.fingerprints.at(name), ")"),
+  for (const auto& [name, value] : fingerprints_of(run)) {
+    const auto saved = m.fingerprints.find(name);
+    const std::string before = saved == m.fingerprints.end() ? "none" : saved->second;
+    if (before != value)
+      throw Error(ExitCode::checkpoint, "F26", cat("the ", name, " is not the one of the checkpoint (", value, ", was ", before, ")"),
                   "restore it, or choose another train.output_dir")
           .at("file", checkpoint.string());
+  }
   const auto vectors = state_of(run);
   load_checkpoint(checkpoint, run.params().layout(), vectors);
   run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
@@ -234,6 +197,7 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
 void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
   if (step == last_saved_) return;
   meter.pause();
+  require_finite(run.params(), "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
   Communicator& comm = world_.comm();
   std::string failure;
   // The save's name must be the same on all ranks and differ from that of an earlier save of the same step.

@@ -28,8 +28,8 @@ struct StepRecord {
 class RunFolder {
  public:
   /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
-  /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (usage, F27), not writable
-  /// (storage, F21), a checkpoint of another configuration (checkpoint, F26).
+  /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (storage, F27), not
+  /// writable (storage, F21), a checkpoint of another configuration (checkpoint, F26).
   RunFolder(World& world, const RunConfig& config);
 
   /// The step to go on with: 0, or that of the checkpoint.
@@ -41,7 +41,8 @@ class RunFolder {
   /// What a check of mined negatives did.
   void log_mining(int64_t step, const MiningReport& report, Progress& progress);
   void log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress);
-  /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times.
+  /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times. Throws
+  /// Error (numerical, F44) instead of saving weights that are not finite.
   void save(int64_t step, Run& run, Meter& meter, Progress& progress);
 
   /// Exports and verifies DIR/model, marks the run as finished.

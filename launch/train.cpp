@@ -130,8 +130,8 @@ int run_train(World& world, std::span<const std::string> arguments) {
     if (done < run.schedule.config().steps) return folder.stopped(done);
     folder.finish(run);
     return static_cast<int>(ExitCode::finished);
-  } catch (const Error& error) {
-    folder.failed(error);
+  } catch (const std::exception& error) {
+    folder.failed(as_error(error));
     throw;
   }
 }

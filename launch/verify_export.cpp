@@ -31,10 +31,28 @@ Comparison compare(std::span<const float> ours, std::span<const float> reloaded)
   return c;
 }
 
-/// Removes the folder and throws when what was read back is not what was written. Returns the difference.
+constexpr const char* of_diverged = "export an earlier checkpoint, or train again with a lower optim.learning_rate";
+
+/// Throws when what a model gives for the samples is not finite: its weights are too large.
+void require_finite_results(const char* what, std::span<const float> values) {
+  if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
+  throw Error(ExitCode::numerical, "F44", cat("the run has diverged: the model's ", what, " are not finite"), of_diverged);
+}
+
+/// Compares with what was written; the folder is removed when that fails.
+template <class Compare>
+double or_remove(const std::filesystem::path& path, const Compare& compare_reloaded) {
+  try {
+    return compare_reloaded();
+  } catch (...) {
+    std::filesystem::remove_all(path);
+    throw;
+  }
+}
+
+/// Throws when what was read back is not what was written. Returns the difference.
 double require_equal(const std::filesystem::path& path, const char* what, double difference, double bound) {
   if (difference <= bound) return difference;
-  std::filesystem::remove_all(path);
   throw Error(ExitCode::internal, "export", cat("the written model ", what, " differently from the live one (by ", difference, ")"),
               "report this with the command that caused it")
       .at("file", path.string());
@@ -47,10 +65,18 @@ void copy_by_name(const ParamStore& from, ParamStore& to, Backend& backend) {
 
 }  // namespace
 
+void require_finite(const ParamStore& params, const std::string& remedy) {
+  const auto finite = [](auto values) { return std::all_of(values.begin(), values.end(), [](auto v) { return std::isfinite(v); }); };
+  for (const Param& p : params.layout().params()) {
+    const ConstTensor values = params.master(p);
+    if (values.dtype() == DType::f64 ? finite(values.host<double>()) : finite(values.host<float>())) continue;
+    throw Error(ExitCode::numerical, "F44", cat("the run has diverged: ", p.name, " is not finite"), remedy);
+  }
+}
+
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend) {
-  write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
-
+  require_finite(live.params, of_diverged);
   ParamStore params(embedder_layout(live.folder.config), DType::f32);
   copy_by_name(live.params, params, backend);
   const Encoder encoder(live.folder.config, params);
@@ -60,16 +86,19 @@ double export_verified(const std::filesystem::path& path, const LiveModel& live,
   const size_t count = std::size(samples) * static_cast<size_t>(embedder.embedding());
   std::vector<float> ours(count), reloaded(count);
   embedder.embed(Exec{backend, arena, Key{}, DType::f32}, samples, "", ours);
+  require_finite_results("vectors", ours);
 
-  LoadedModel again(path, {.threads = backend.threads()});
-  again.embedder().embed(again.exec(), samples, "", reloaded);
-  return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
+  write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
+  return or_remove(path, [&] {
+    LoadedModel again(path, {.threads = backend.threads()});
+    again.embedder().embed(again.exec(), samples, "", reloaded);
+    return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
+  });
 }
 
 double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
                        const ModelCard& card, Backend& backend) {
-  write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
-
+  require_finite(live.params, of_diverged);
   ParamStore params(reranker_layout(live.folder.config), DType::f32);
   copy_by_name(live.params, params, backend);
   const Reranker reranker(live.folder.config, params);
@@ -79,11 +108,15 @@ double export_verified(const std::filesystem::path& path, const LiveReranker& li
   for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
   std::vector<float> ours(pairs.size()), reloaded(pairs.size());
   scorer.score(Exec{backend, arena, Key{}, DType::f32}, pairs, ours);
+  require_finite_results("scores", ours);
 
-  LoadedReranker again(path, {.threads = backend.threads()});
-  again.scorer().score(again.exec(), pairs, reloaded);
-  const Comparison c = compare(ours, reloaded);
-  return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));
+  write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
+  return or_remove(path, [&] {
+    LoadedReranker again(path, {.threads = backend.threads()});
+    again.scorer().score(again.exec(), pairs, reloaded);
+    const Comparison c = compare(ours, reloaded);
+    return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));
+  });
 }
 
 }  // namespace lodestone

@@ -9,6 +9,9 @@
 
 namespace lodestone {
 
+/// Throws Error (numerical, "F44") naming the first parameter that has a value which is not finite: the run has diverged.
+void require_finite(const ParamStore& params, const std::string& remedy);
+
 struct LiveModel {
   const ModelFolder& folder;
   const ParamStore& params;
@@ -16,8 +19,8 @@ struct LiveModel {
 };
 
 /// Writes `path` (see write_model_folder) and embeds sample texts with the live weights and with the reloaded folder, both in f32.
-/// Returns the largest absolute difference. Throws Error (internal, "export") above 1e-6, and removes the folder: what users
-/// load must be what was trained.
+/// Returns the largest absolute difference. Throws Error (internal, "export") above 1e-6: what users load must be what was trained;
+/// Error (numerical, "F44") when weights or vectors are not finite. No folder is left where it throws.
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend);
 
