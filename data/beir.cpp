@@ -37,10 +37,10 @@ fs::path find_qrels(const fs::path& folder, const std::string& split) {
   if (fs::is_directory(folder / "qrels"))
     for (const auto& entry : fs::directory_iterator(folder / "qrels"))
       if (entry.path().extension() == ".tsv") files.push_back(entry.path());
-  if (files.size() == 1) return files[0];
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) names += (names.empty() ? "" : ", ") + file.stem().string();
-  throw Error(ExitCode::data, "F32", cat("no judgements qrels/", split, ".tsv", names.empty() ? "" : "; there are: ", names), "choose one with --split").at("file", folder.string());
+  throw Error(ExitCode::data, "F32", cat("no judgements qrels/", split, ".tsv", names.empty() ? "" : "; there are: ", names), names.empty() ? "add the file" : "choose one with --split")
+      .at("file", folder.string());
 }
 
 std::vector<Judgement> read_qrels(const fs::path& file) {

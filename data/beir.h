@@ -20,8 +20,8 @@ struct BeirSet {
 
 enum class BeirDocuments : uint8_t { all, judged };
 
-/// Reads a folder; .gz files are accepted. Without qrels/SPLIT.tsv the only .tsv file there is taken. Throws Error (data):
-/// F30, F31 with file, line and offset; F32 for missing files; a judgement of an unknown document is F30.
+/// Reads a folder; .gz files are accepted. Another split's judgements are never taken. Throws Error (data):
+/// F30, F31 with file, line and offset; F32 for missing files, naming the splits that there are; a judgement of an unknown document is F30.
 BeirSet read_beir(const std::filesystem::path& folder, const std::string& split, BeirDocuments documents);
 
 /// Training records: every query with each of its documents of a grade above 0, in the order of the queries.

@@ -38,10 +38,10 @@ bool path_exists(const fs::path& path) {
 
 InputFile::InputFile(fs::path path, ExitCode exit_code) : path_(std::move(path)) {
   descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!descriptor_) throw Error(exit_code, "missing", cat("cannot open: ", reason(errno))).at("file", path_.string());
+  if (!descriptor_) throw Error(exit_code, "missing", cat("cannot open: ", reason(errno)), "check its path and permissions").at("file", path_.string());
   struct stat info {};
   if (::fstat(descriptor_.get(), &info) != 0) throw storage_error("F37", "cannot examine", path_, errno);
-  if (!S_ISREG(info.st_mode)) throw Error(exit_code, "missing", "this is not a regular file").at("file", path_.string());
+  if (!S_ISREG(info.st_mode)) throw Error(exit_code, "missing", "this is not a regular file", "give the path of a file").at("file", path_.string());
   size_ = static_cast<uint64_t>(info.st_size);
 }
 

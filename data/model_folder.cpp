@@ -232,14 +232,20 @@ ModelFolder read_model_config(const fs::path& config_json) {
   return model;
 }
 
-ModelFolder read_model_folder(const fs::path& folder) {
-  if (!path_exists(folder))
-    throw Error(ExitCode::checkpoint, "missing", "the model folder does not exist",
-                "give a folder with config.json and model.safetensors")
-        .at("file", folder.string());
-  if (!path_exists(folder / "config.json") && path_exists(folder / "0_Transformer"))
+void require_model_folder(const fs::path& folder) {
+  if (path_exists(folder / "config.json")) return;
+  if (path_exists(folder / "0_Transformer"))
     throw refused(folder, "the transformer lies in 0_Transformer, an old layout",
                   "save it again with sentence-transformers 2 or newer");
+  const bool run = path_exists(folder / "model" / "config.json"), exists = path_exists(folder);
+  throw Error(ExitCode::checkpoint, "missing",
+              run ? "this is a run folder, its model lies below it" : exists ? "a model folder without config.json" : "the model folder does not exist",
+              run ? cat("give ", (folder / "model").string()) : "give a folder with config.json and model.safetensors")
+      .at("file", folder.string());
+}
+
+ModelFolder read_model_folder(const fs::path& folder) {
+  require_model_folder(folder);
   ModelFolder model = read_model_config(folder / "config.json");
   model.path = folder;
   if (path_exists(folder / "modules.json")) parse_modules(folder, model);

@@ -26,6 +26,9 @@ struct ModelFolder {
   std::string config_json;  // config.json as it was read; kept keys go into an export
 };
 
+/// Throws Error (checkpoint, "missing") unless there is a config.json; where a run folder is given, it names the model below it.
+void require_model_folder(const std::filesystem::path& folder);
+
 /// Reads config.json and, where present, modules.json, N_Pooling, N_Dense, N_Normalize, sentence_bert_config.json,
 /// config_sentence_transformers.json and tokenizer_config.json; both the old and the new key names of sentence-transformers.
 /// Throws Error (checkpoint, "model" or "F42") naming file and key: any model_type but bert, another activation than exact

@@ -48,6 +48,7 @@ bool is_reranker_folder(const fs::path& folder) {
 
 RerankerFolder read_reranker_folder(const fs::path& folder) {
   const fs::path file = folder / "config.json", prompts = folder / "config_sentence_transformers.json";
+  require_model_folder(folder);
   ModelFolder plain = read_model_config(file);
   RerankerFolder model;
   model.path = folder;

@@ -35,6 +35,16 @@ TextEmbedder::TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, c
   LODE_CHECK(options.max_length >= 2, "a text needs room for [CLS] and [SEP], got a maximum of ", options.max_length, " tokens");
 }
 
+void TextEmbedder::require_room(std::string_view prompt) const {
+  std::vector<int32_t> ids;
+  tokenizer_.encode(prompt, ids);
+  const int64_t taken = std::ssize(ids) + 2;
+  if (prompt.empty() || taken < options_.max_length) return;
+  throw Error(ExitCode::usage, "length",
+              cat("texts of at most ", options_.max_length, " tokens: [CLS], [SEP] and the prompt take ", taken, " and leave no room for a text"),
+              cat("give --max-len ", taken + 1, " or more, or a shorter prompt"));
+}
+
 void TextEmbedder::tokenize(int threads, std::span<const std::string_view> texts, std::string_view prompt) {
   const auto n = static_cast<int64_t>(texts.size());
   const auto room = static_cast<size_t>(options_.max_length - 2);

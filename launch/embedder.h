@@ -27,6 +27,8 @@ class TextEmbedder {
   /// leading components where not all are kept, and then E is their number.
   /// Texts are sorted by length and pass the encoder in chunks; the vectors do not depend on their order beyond rounding.
   void embed(Exec ex, std::span<const std::string_view> texts, std::string_view prompt, std::span<float> out);
+  /// Throws Error (usage, "length") when the prompt leaves no room for a token of a text: all texts would be embedded alike.
+  void require_room(std::string_view prompt) const;
   int64_t embedding() const { return options_.dimensions > 0 ? options_.dimensions : encoder_.config().embedding(); }
 
  private:

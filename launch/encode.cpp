@@ -3,6 +3,7 @@
 
 #include "data/lines.h"
 #include "data/plan.h"
+#include "data/reranker_folder.h"
 #include "data/utf8.h"
 #include "launch/command.h"
 #include "launch/log.h"
@@ -59,9 +60,13 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   const std::filesystem::path output = options.text("--output", "");
   if (!is_matrix_file(output)) options.refuse(cat("--output is ", output.string(), ", not a .npy, .h5 or .hdf5 file"));
 
+  const std::filesystem::path folder = options.positional()[0];
+  if (is_reranker_folder(folder)) options.refuse("this is a reranker, which gives no vectors: score rows with eval --rerank");
+
   const std::vector<std::string> texts = read_texts(options.text("--input", ""));
-  LoadedModel model(options.positional()[0], model_options(options, world));
+  LoadedModel model(folder, model_options(options, world));
   const std::string prompt = options.text("--prompt", model.prompt(""));
+  model.embedder().require_room(prompt);
   const int64_t width = model.embedder().embedding(), count = static_cast<int64_t>(texts.size());
   MatrixFile file(output, count, width, world.comm());
   const RankRows mine = rank_rows(count, world.rank(), world.size());

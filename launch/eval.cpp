@@ -101,6 +101,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     if (options.has("--dimensions")) options.refuse("this is a reranker, which gives no vectors: leave --dimensions out");
     LoadedReranker model(target.model, model_options(options, world));
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
+    model.scorer().require_room(prompts.query, prompts.passage);
     evaluate_lists(target, data, score_with(model.scorer(), model.exec(), prompts));
     return 0;
   }
@@ -109,6 +110,8 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   const char* const passage_names[] = {"passage", "document", "corpus"};
   const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),
                         choose_prompt(options, "--passage-prompt", model, passage_names)};
+  model.embedder().require_room(prompts.query);
+  if (!options.has("--pairs")) model.embedder().require_room(prompts.passage);
   if (options.has("--rerank")) {
     evaluate_lists(target, data, score_with(model.embedder(), model.exec(), prompts));
   } else if (options.has("--pairs")) {

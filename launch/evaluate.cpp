@@ -66,6 +66,12 @@ std::vector<float> gather_all(Exec ex, Communicator& comm, std::span<const float
   return {values.begin(), values.end()};
 }
 
+/// Then it correlates with nothing. Also when a value is NaN.
+bool is_constant(std::span<const double> values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return !(*least < *most) || std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
+}
+
 /// Digits enough for a float to be read back as it was.
 std::string number_text(double value) {
   char text[32];
@@ -143,6 +149,9 @@ ScoredPairs read_scored_pairs(const std::filesystem::path& file) {
   if (pairs.scores.size() < 2)
     throw Error(ExitCode::data, "F32", cat(pairs.scores.size(), " scored pairs"), "a correlation needs at least two")
         .at("file", file.string());
+  if (is_constant(pairs.scores))
+    throw Error(ExitCode::data, "F32", cat("the score of all ", pairs.scores.size(), " pairs is ", pairs.scores[0]), "a correlation needs scores that differ")
+        .at("file", file.string());
   return pairs;
 }
 
@@ -165,6 +174,9 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
     cosines[static_cast<size_t>(i)] = ab / std::sqrt(aa * bb);
   }
   all_reduce(comm, std::span(cosines), Reduce::sum);
+  if (is_constant(cosines))
+    throw Error(ExitCode::numerical, "F44", cat("the cosine of all ", count, " pairs is ", cosines[0], ": there is no correlation"),
+                "the model tells no texts apart; evaluate an earlier checkpoint");
   TaskResult result;
   result.scores = {{"cosine_spearman", spearman(cosines, pairs.scores)}, {"cosine_pearson", pearson(cosines, pairs.scores)}};
   result.main_score = "cosine_spearman";

@@ -34,7 +34,19 @@ PairLengths inference_lengths(int64_t longest) { return {.query = longest / 2, .
 
 PairScorer::PairScorer(const Reranker& reranker, const Tokenizer& tokenizer, const PairLengths& lengths, int64_t chunk_tokens)
     : reranker_(reranker), tokenizer_(tokenizer), lengths_(lengths), chunk_tokens_(chunk_tokens) {
-  require_room(lengths, 0, 0);
+  lodestone::require_room(lengths, 0, 0);
+}
+
+void PairScorer::require_room(std::string_view query_prompt, std::string_view passage_prompt) const {
+  std::vector<int32_t> query, passage;
+  tokenizer_.encode(query_prompt, query);
+  tokenizer_.encode(passage_prompt, passage);
+  try {
+    lodestone::require_room(lengths_, std::ssize(query), std::ssize(passage));
+  } catch (Error& error) {
+    error.remedy("give a larger --max-len, or shorter prompts");
+    throw;
+  }
 }
 
 void PairScorer::tokenize(int threads, std::span<const TextPair> pairs) {

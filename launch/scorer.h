@@ -31,6 +31,8 @@ class PairScorer {
   /// out [n] = the unbounded score of each of n pairs. Pairs are sorted by length and pass the model in chunks; scores do not
   /// depend on their company beyond rounding.
   void score(Exec ex, std::span<const TextPair> pairs, std::span<float> out);
+  /// Throws Error (usage, "length") when the prompts of query and passage leave no room for a token of either.
+  void require_room(std::string_view query_prompt, std::string_view passage_prompt) const;
 
  private:
   /// Fills ids_, offsets_ and second_.

@@ -58,7 +58,11 @@ TEST_F(Beir, IsPackedAsOneRowPerPositive) {
   EXPECT_EQ(row.positives[0].text_hash, text_hash("text two"));
 }
 
-TEST_F(Beir, TakesTheOnlyJudgementsThereAre) { EXPECT_EQ(error("train"), "no error"); }
+TEST_F(Beir, NeverTakesAnotherSplitsJudgements) {
+  EXPECT_EQ(error("train"), "3 F32 no judgements qrels/train.tsv; there are: test; file=set; do: choose one with --split");
+  std::filesystem::remove(dir_ / "set/qrels/test.tsv");
+  EXPECT_EQ(error("test"), "3 F32 no judgements qrels/test.tsv; file=set; do: add the file");
+}
 
 TEST_F(Beir, AsksWhichJudgementsAreMeant) {
   write_text(dir_ / "set/qrels/dev.tsv", "q1\td1\t1\n");

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# What eval, encode and pack say of splits that are not there, prompts without room, rerankers, run folders and constant scores.
+#   eval_test.sh BINARY SOURCE_DIR
+set -uo pipefail
+lodestone=$1
+. "$2/tests/support/tiny_run.sh"
+
+refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and stderr is one line that has TEXT
+  local name=$1 code=$2 text=$3
+  shift 3
+  expect "$name" "$code" "$@"
+  if [ "$(grep -c . err.log)" -eq 1 ]; then ok "$name: one line"; else bad "$name: one line" err.log; fi
+  says "$name: '$text'" "$text"
+}
+python3 - <<'PY'
+import json, os
+rows = [json.loads(line) for line in open("heldout.jsonl")]
+os.makedirs("beir/qrels")
+def write(name, items): open(name, "w").write("".join(json.dumps(item) + "\n" for item in items))
+write("beir/corpus.jsonl", ({"_id": f"d{i}", "text": r["pos"][0]} for i, r in enumerate(rows)))
+write("beir/queries.jsonl", ({"_id": f"q{i}", "text": r["query"]} for i, r in enumerate(rows)))
+open("beir/qrels/test.tsv", "w").write("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(len(rows))))
+write("triples.jsonl", (r | {"neg": [rows[i - 1]["pos"][0]]} for i, r in enumerate(rows)))
+write("pairs.jsonl", ({"sentence1": r["query"], "sentence2": r["pos"][0], "score": i % 5} for i, r in enumerate(rows)))
+write("constant.jsonl", ({"sentence1": r["query"], "sentence2": r["pos"][0], "score": 4} for r in rows))
+write("same.jsonl", ({"sentence1": rows[0]["query"], "sentence2": rows[0]["query"], "score": i % 5} for i in range(4)))
+open("prompt.txt", "w").write("a b " * 40)
+PY
+prompt=$(cat prompt.txt)
+expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
+expect "pack triples" 0 "$lodestone" pack --tokenizer vocab --output triples triples.jsonl
+expect "train" 0 "$lodestone" train run.yaml data.heldout= train.steps=2 train.save_steps=0
+cat > reranker.yaml <<'YAML'
+objective: {name: reranker}
+model: {folder: run/model}
+data: {train: triples, query_max_len: 16, passage_max_len: 24, train_group_size: 2, batching: mixed}
+train: {output_dir: reranker, global_batch: 8, steps: 2, precision: f32, threads: 1, save_steps: 0}
+YAML
+expect "train a reranker" 0 "$lodestone" train reranker.yaml
+
+# ---- judgements are those of the split that is asked for -----------------------------------------------------------------
+refuses "pack a split that is not there" 3 "no judgements qrels/train.tsv; there are: test" "$lodestone" pack --tokenizer vocab --output from-beir beir
+refuses "pack another one" 3 "no judgements qrels/dev.tsv; there are: test" "$lodestone" pack --tokenizer vocab --output from-beir --split dev beir
+if ls -d from-beir* > /dev/null 2>&1; then bad "nothing is left"; else ok "nothing is left"; fi
+refuses "evaluate a split that is not there" 3 "no judgements qrels/dev.tsv; there are: test" "$lodestone" eval run/model --beir beir --split dev --output results
+expect "evaluate the one that is there" 0 "$lodestone" eval run/model --beir beir --output results
+if grep -q '^beir (test): ' out.log; then ok "it is named"; else bad "it is named" out.log; fi
+mv beir/qrels/test.tsv beir/qrels/dev.tsv
+refuses "the default is not there" 3 "no judgements qrels/test.tsv; there are: dev" "$lodestone" eval run/model --beir beir
+
+# ---- prompts as long as a text may be ----------------------------------------------------------------------------------------
+for command in "encode run/model --input heldout.jsonl --output out.npy --prompt" "eval run/model --pairs pairs.jsonl --query-prompt" \
+               "eval run/model --rerank triples.jsonl --passage-prompt"; do
+  refuses "$command" 2 "leave no room for a text" "$lodestone" $command "$prompt"
+done
+refuses "a reranker's prompts" 2 "a query of at most" "$lodestone" eval reranker/model --rerank triples.jsonl --query-prompt "$prompt"
+if [ -e out.npy ]; then bad "nothing is written"; else ok "nothing is written"; fi
+expect "a prompt that fits" 0 "$lodestone" encode run/model --input heldout.jsonl --output out.npy --prompt "a b"
+refuses "the same with shorter texts" 2 "give --max-len 5 or more" "$lodestone" encode run/model --input heldout.jsonl --output out2.npy --prompt "a b" --max-len 4
+
+# ---- rerankers give no vectors ---------------------------------------------------------------------------------------------
+refuses "encode with a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" encode reranker/model --input heldout.jsonl --output out3.npy
+refuses "pairs for a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" eval reranker/model --pairs pairs.jsonl
+
+# ---- correlations that do not exist ------------------------------------------------------------------------------------------
+expect "scored pairs" 0 "$lodestone" eval run/model --pairs pairs.jsonl
+refuses "constant scores" 3 "the score of all 40 pairs is 4" "$lodestone" eval run/model --pairs constant.jsonl
+refuses "constant cosines" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pairs same.jsonl
+
+# ---- what is missing, and where it is ----------------------------------------------------------------------------------------
+refuses "encode with a run folder" 4 "do: give run/model" "$lodestone" encode run --input heldout.jsonl --output out4.npy
+refuses "eval of a run folder" 4 "do: give run/model" "$lodestone" eval run --pairs pairs.jsonl
+refuses "train from a run folder" 4 "run/model" "$lodestone" train run.yaml data.heldout= train.output_dir=next model.config= model.vocab= model.folder=run
+refuses "a reranker from one" 4 "run/model" "$lodestone" train reranker.yaml train.output_dir=next2 model.folder=run
+refuses "a folder without a model" 4 "do: give a folder with config.json" "$lodestone" encode vocab --input heldout.jsonl --output out4.npy
+refuses "no config.json" 4 "; do: check its path" "$lodestone" train run.yaml data.heldout= train.output_dir=next3 model.config=nowhere.json
+refuses "no texts" 3 "; do: check its path" "$lodestone" encode run/model --input nowhere.txt --output out4.npy
+
+all_passed
