@@ -44,16 +44,18 @@ unfinished tasks "${tasks[@]}"
 lost "a task" tasks.two. train.output_dir=tasks tasks.one.global_batch=8
 
 # ---- weights that are not finite -------------------------------------------------------------------------------------------
+sed 's/"initializer_range": 0.05/"initializer_range": 1e39/' config.json > diverged.json   # random weights beyond f32
+sed 's/"initializer_range": 0.05/"initializer_range": 5e37/' config.json > large.json
 for steps in 5 0; do   # with a checkpoint on the way, and with the last one only
-  expect "a diverged run ends with code 6" 6 "${train[@]}" train.output_dir=diverged$steps train.steps=6 train.save_steps=$steps optim.learning_rate=1e38
+  expect "a diverged run ends with code 6" 6 "${train[@]}" train.output_dir=diverged$steps train.steps=6 train.save_steps=$steps model.config=diverged.json
   says "and says so" "F44 the run has diverged"
   says "and what to do" "lower optim.learning_rate"
   if [ -e diverged$steps/model ]; then bad "no model is left"; else ok "no model is left"; fi
   if ls -d diverged$steps/checkpoint-* > /dev/null 2>&1; then bad "no such weights are saved"; else ok "no such weights are saved"; fi
   if grep -q '"failed"' diverged$steps/status.json; then ok "status.json says failed"; else bad "status.json says failed" diverged$steps/status.json; fi
-  expect "it is not finished: it diverges again" 6 mpi 2 "${train[@]}" train.output_dir=diverged$steps train.steps=6 train.save_steps=$steps optim.learning_rate=1e38
+  expect "it is not finished: it diverges again" 6 mpi 2 "${train[@]}" train.output_dir=diverged$steps train.steps=6 train.save_steps=$steps model.config=diverged.json
 done
-expect "finite weights that give none" 6 "${train[@]}" train.output_dir=large train.steps=2 train.save_steps=0 optim.learning_rate=1e30
+expect "finite weights that give none" 6 "${train[@]}" train.output_dir=large train.steps=2 train.save_steps=0 model.config=large.json
 says "say so too" "F44 the run has diverged"
 if [ -e large/model ]; then bad "no model is left"; else ok "no model is left"; fi
 
