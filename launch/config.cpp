@@ -183,12 +183,15 @@ void check_metric(const Section& root, const RunConfig& c) {
     root.refuse("train.metric", cat(printable(c.train.metric), " is no figure that held-out rows give here"), known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
 }
 
+/// A plan keeps a few bytes for each of its batches: more than these would fill the memory before the first step.
+constexpr int64_t most_batches = 100'000'000;
+
 /// Refuses more batches than a plan may have.
 void check_batches(const Section& root, const RunConfig& c) {
   const int64_t accumulate = c.train.gradient_accumulation_steps;
-  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <= static_cast<double>(most_count)) return;
+  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <= static_cast<double>(most_batches)) return;
   root.refuse(c.train.steps > 1 ? "train.steps" : accumulate > 1 ? "train.gradient_accumulation_steps" : "schedule.groups",
-              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups, " batches has more than ", most_count), "take fewer");
+              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups, " batches has more than ", most_batches), "take fewer");
 }
 
 }  // namespace

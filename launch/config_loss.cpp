@@ -11,6 +11,7 @@ constexpr size_t sum_of_losses = 7;
 double read_temperature(Section& s, const std::string& key, double value) {
   s.read(key, value);
   if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "for example 0.05");
+  at_least(s, key, value, 0.0);
   return value;
 }
 

@@ -167,7 +167,7 @@ TEST(Config, ALossIsJudgedByTheGroupsOfItsTask) {
 TEST(Config, ValuesThatMeanNothingAreRefused) {
   for (const char* bad : {"optim.warmup_steps=-5", "published.devices=-5", "published.rows=-1", "optim.loss_scale=dynamic optim.loss_scale_initial=-1",
                           "optim.loss_scale=dynamic optim.loss_scale_window=0", "train.steps=0 train.num_train_epochs=1e300", "train.gradient_accumulation_steps=1000000000000000000",
-                          "schedule.groups=1000000000000000000", "train.steps=2000000000 schedule.groups=1000", "train.steps=-3", "loss.name=sum loss.terms.a.weight=-1",
+                          "schedule.groups=1000000000000000000", "train.steps=2000000000 schedule.groups=1000", "train.steps=200000000", "loss.temperature=1e9", "train.steps=-3", "loss.name=sum loss.terms.a.weight=-1",
                           "loss.name=sum loss.terms.a.weight=0", "tasks.a.weight=0", "tasks.a.weight=-1", "tasks.a.share=-3", "tasks.a.share=9223372036854775807 schedule.mix=random",
                           "tasks.a.ranks=0", "tasks.a.share=2 schedule.mix=joint", "data.alpha=1e300", "optim.learning_rate=1e300", "loss.mrl_dims=[8,4]", "loss.mrl_dims=[0]",
                           "data.instruction=bge", "data.rules.x.repeat=0", "data.rules.x.share=1.5", "data.rules.x.max_rows=0", "data.rules.x.group_size=0",
