@@ -27,6 +27,26 @@ void require_matching_scores(const PackedRow& row) {
                 "give one score for each positive, then one for each negative");
 }
 
+int64_t negatives_left(const PackedRow& row, SelectPositive positive) {
+  const bool one_moves = positive == SelectPositive::teacher && !row.teacher_scores.empty() && place_of_highest(row.teacher_scores) >= std::ssize(row.positives);
+  return std::ssize(row.negatives) - (one_moves ? 1 : 0);
+}
+
+void require_choosable(const PackedRow& row, const CandidateConfig& config) {
+  require_matching_scores(row);
+  if (config.positive == SelectPositive::teacher)
+    require_scores(row, "select_positive: teacher");
+  else if (row.positives.empty())
+    throw bad_row("the row has no positive", "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
+  if (config.positive == SelectPositive::teacher_pos) require_scores(row, "select_positive: teacher-pos");
+  if (config.group == 1) return;
+  if (negatives_left(row, config.positive) == 0)
+    throw bad_row(cat("the row has no negative", row.negatives.empty() ? "" : " left", ", but each query takes ", config.group - 1),
+                  "mine negatives, leave such rows out (data.rows_without_negatives), or set train_group_size to 1");
+  if (config.negative == SelectNegative::teacher_plus) require_scores(row, "select_negative: teacher+");
+  if (config.negative == SelectNegative::teacher_minus) require_scores(row, "select_negative: teacher-");
+}
+
 CandidateChooser::CandidateChooser(const CandidateConfig& config, const NegativeWindows* windows) : config_(config), windows_(windows) {
   if (config_.group < 1) {
     throw Error(ExitCode::usage, "group", cat("a group of ", config_.group, " passages has no positive"), "set it to at least 1");
@@ -37,7 +57,7 @@ CandidateChooser::CandidateChooser(const CandidateConfig& config, const Negative
 }
 
 void CandidateChooser::choose(const PackedRow& row, int64_t row_id, Key key) {
-  require_matching_scores(row);
+  require_choosable(row, config_);
   choice_.clear();
   choose_positive(row, key);
   if (config_.group > 1) choose_negatives(row, row_id, key);
@@ -46,19 +66,11 @@ void CandidateChooser::choose(const PackedRow& row, int64_t row_id, Key key) {
 void CandidateChooser::choose_positive(const PackedRow& row, Key key) {
   const size_t positives = row.positives.size();
   const std::span<const double> scores = row.teacher_scores;
-  if (config_.positive == SelectPositive::teacher) {
-    require_scores(row, "select_positive: teacher");
-    choice_.push_back(place_of_highest(scores));
-    return;
-  }
-  if (positives == 0) throw bad_row("the row has no positive", "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
   switch (config_.positive) {
     case SelectPositive::random: return choice_.push_back(static_cast<int64_t>(below(key.bits(0), positives)));
     case SelectPositive::first: return choice_.push_back(0);
-    case SelectPositive::teacher_pos:
-      require_scores(row, "select_positive: teacher-pos");
-      return choice_.push_back(place_of_highest(scores.first(positives)));
-    case SelectPositive::teacher: break;
+    case SelectPositive::teacher_pos: return choice_.push_back(place_of_highest(scores.first(positives)));
+    case SelectPositive::teacher: return choice_.push_back(place_of_highest(scores));
   }
 }
 
@@ -70,12 +82,7 @@ void CandidateChooser::choose_negatives(const PackedRow& row, int64_t row_id, Ke
     if (place != choice_[0]) negatives_.push_back(place);
   }
   const size_t given = negatives_.size();
-  if (given == 0) {
-    throw bad_row(cat("the row has no negative", row.negatives.empty() ? "" : " left", ", but each query takes ", wanted),
-                  "mine negatives, leave such rows out, or set train_group_size to 1");
-  }
   const auto by_score = [&](auto before) {
-    require_scores(row, config_.negative == SelectNegative::teacher_plus ? "select_negative: teacher+" : "select_negative: teacher-");
     std::sort(negatives_.begin(), negatives_.end(), [&](int64_t a, int64_t b) {
       const double of_a = row.teacher_scores[static_cast<size_t>(a)], of_b = row.teacher_scores[static_cast<size_t>(b)];
       return of_a != of_b ? before(of_a, of_b) : a < b;

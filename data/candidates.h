@@ -36,6 +36,10 @@ struct CandidateConfig {
 
 /// Throws Error (data): not one teacher score for each positive and negative, or for none.
 void require_matching_scores(const PackedRow& row);
+/// How many negatives a row has when its positive is chosen: one less where the highest teacher score makes one of them the positive.
+int64_t negatives_left(const PackedRow& row, SelectPositive positive);
+/// Throws Error (data), of the row's counts and scores alone: what CandidateChooser::choose() would throw for it.
+void require_choosable(const PackedRow& row, const CandidateConfig& config);
 
 class CandidateChooser {
  public:

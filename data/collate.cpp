@@ -151,10 +151,10 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
     }
   }
   const bool first = out.query_hash.size() == 1, scored = !std::isnan(row_.score);
-  if (!first && scored == out.scores.empty()) throw bad_row("a score stands in some rows of the source only", "give all rows one");
+  if (!first && scored == out.scores.empty()) throw bad_row("only some rows of the batch have gold scores", "give all of them one, or draw batches of one source");
   if (scored) out.scores.push_back(row_.score);
   if (!first && row_.teacher_scores.empty() != out.teacher_scores.empty()) {
-    throw bad_row("teacher scores stand in some rows of the source only", "give all rows theirs");
+    throw bad_row("only some rows of the batch have teacher scores", "give all of them theirs, or draw batches of one source");
   }
   if (row_.teacher_scores.empty()) return;
   for (const int64_t place : chooser_.choice()) out.teacher_scores.push_back(row_.teacher_scores[static_cast<size_t>(place)]);

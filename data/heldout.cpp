@@ -9,24 +9,46 @@ namespace lodestone {
 
 namespace {
 
-struct HeldOutRow {
-  int64_t id = 0;
-  bool in_batch_negatives = true;   // of its source
+/// Rows that may share a batch.
+struct Kind {
+  bool in_batch_negatives = true;
+  int64_t group = 1;
+  RowKind scores{};
+  friend bool operator==(const Kind&, const Kind&) = default;
+};
+struct RowsOfKind {
+  Kind kind;
+  std::vector<int64_t> ids;
 };
 
 /// Rows of the sources asked for, in their order in the corpus.
-std::vector<HeldOutRow> rows_of(const RowSource& rows, const HeldOutConfig& config) {
-  std::vector<HeldOutRow> all;
+std::vector<int64_t> rows_of(const RowSource& rows, std::span<const std::string> only) {
+  std::vector<int64_t> ids;
   for (size_t s = 0; s < rows.sources().size(); ++s) {
     const CorpusSource& source = rows.sources()[s];
-    if (!selects(config.only, source.name)) continue;
-    const bool in_batch_negatives = traits_of(source.name, config.rules).in_batch_negatives;
-    for (int64_t k = 0; k < source.rows; ++k) all.push_back({rows.row_of(static_cast<int32_t>(s), k), in_batch_negatives});
+    if (!selects(only, source.name)) continue;
+    for (int64_t k = 0; k < source.rows; ++k) ids.push_back(rows.row_of(static_cast<int32_t>(s), k));
   }
-  std::sort(all.begin(), all.end(), [](const HeldOutRow& a, const HeldOutRow& b) { return a.id < b.id; });
-  if (all.empty() && !config.only.empty())
-    throw Error(ExitCode::usage, "sources", cat("no held-out row is of a source \"", config.only.front(), "\""), "hold out rows of the sources that data.sources names");
-  return all;
+  std::sort(ids.begin(), ids.end());
+  if (ids.empty() && !only.empty())
+    throw Error(ExitCode::usage, "sources", cat("no held-out row is of a source \"", only.front(), "\""), "hold out rows of the sources that data.sources names");
+  return ids;
+}
+
+/// The rows by kind, those with in-batch negatives first, otherwise as they come.
+std::vector<RowsOfKind> by_kind(const RowSource& rows, std::span<const int64_t> ids, const HeldOutConfig& config) {
+  std::vector<RowsOfKind> kinds;
+  PackedRow row;
+  for (const int64_t id : ids) {
+    const RowKind scores = fitting_kind(rows, id, config.needs, row);
+    const std::string& source = rows.sources().at(static_cast<size_t>(row.source)).name;
+    const Kind kind{traits_of(source, config.rules).in_batch_negatives, config.needs.group_of(row.source), scores};
+    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const RowsOfKind& k) { return k.kind == kind; });
+    if (same == kinds.end()) same = kinds.insert(same, {kind, {}});
+    same->ids.push_back(id);
+  }
+  std::stable_partition(kinds.begin(), kinds.end(), [](const RowsOfKind& k) { return k.kind.in_batch_negatives; });
+  return kinds;
 }
 
 int64_t batches_for(int64_t rows, int64_t global_batch) { return (rows + global_batch - 1) / global_batch; }
@@ -36,29 +58,29 @@ int64_t batches_for(int64_t rows, int64_t global_batch) { return (rows + global_
 HeldOut::HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConfig& config, int rank, int world) {
   require_ranks_for_batch(config.global_batch, world);
   LODE_CHECK(collator.purpose() == Purpose::evaluation, "held-out batches have no dropout");
-  const std::vector<HeldOutRow> all = rows_of(rows, config);
+  const std::vector<int64_t> all = rows_of(rows, config.only);
   global_rows_ = std::min(std::ssize(all), config.max_rows);
-  std::vector<int64_t> with, without;   // in-batch negatives
-  for (int64_t i = 0; i < global_rows_; ++i) {
-    const HeldOutRow& row = all[static_cast<size_t>(i * std::ssize(all) / global_rows_)];
-    (row.in_batch_negatives ? with : without).push_back(row.id);
-  }
-  const std::vector<int64_t>& first = with.empty() ? without : with;
-  const int64_t count = batches_for(std::ssize(first), config.global_batch);
-  if (count == 0 || std::ssize(first) / count < world) {
-    throw Error(ExitCode::usage, "F13", cat("held-out batches of ", count == 0 ? 0 : std::ssize(first) / count, " rows (", global_rows_, " in all) are too small for ", world, " ranks"),
+  std::vector<int64_t> taken;
+  for (int64_t i = 0; i < global_rows_; ++i) taken.push_back(all[static_cast<size_t>(i * std::ssize(all) / global_rows_)]);
+  const std::vector<RowsOfKind> kinds = by_kind(rows, taken, config);
+  int64_t fullest = 0;
+  for (const RowsOfKind& k : kinds) fullest = std::max(fullest, std::ssize(k.ids) / batches_for(std::ssize(k.ids), config.global_batch));
+  if (fullest < world)
+    throw Error(ExitCode::usage, "F13", cat("held-out batches of ", fullest, " rows (", global_rows_, " in all) are too small for ", world, " ranks"),
                 "hold out more rows, or use fewer ranks");
-  }
-  const auto cut = [&](std::span<const int64_t> ids, bool in_batch_negatives) {
+  for (const RowsOfKind& k : kinds) {
+    const std::span<const int64_t> ids = k.ids;
     const auto parts = static_cast<int>(batches_for(std::ssize(ids), config.global_batch));
     for (int i = 0; i < parts; ++i) {
       const RankRows part = rank_rows(std::ssize(ids), i, parts);
-      collator.collate(rows, {.rows = ids.subspan(static_cast<size_t>(part.begin), static_cast<size_t>(part.end - part.begin)), .rank = rank, .world = world, .in_batch_negatives = in_batch_negatives},
+      collator.collate(rows,
+                       {.rows = ids.subspan(static_cast<size_t>(part.begin), static_cast<size_t>(part.end - part.begin)),
+                        .rank = rank,
+                        .world = world,
+                        .in_batch_negatives = k.kind.in_batch_negatives},
                        batches_.emplace_back());
     }
-  };
-  cut(with, true);
-  cut(without, false);
+  }
 }
 
 }  // namespace lodestone

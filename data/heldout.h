@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "data/fitting_rows.h"
 #include "data/row_collator.h"
 #include "data/row_source.h"
 #include "data/source_rules.h"
@@ -16,16 +17,19 @@ struct HeldOutConfig {
   int64_t max_rows = 1000;           // of more rows so many are taken, evenly spread
   int64_t global_batch = 128;        // rows of a batch over all ranks, at most
   std::vector<SourceRule> rules{};   // with the names they say which sources have in-batch negatives
+  RowNeeds needs{};                  // what the collator and the loss ask of a row
 };
 
-/// This rank's share of the rows of a corpus, cut into batches of at most global_batch rows: first those of sources with in-batch negatives,
-/// then those of sources without, each in their order and in batches that differ by at most one row. So a batch means to a loss what a
-/// training batch of its sources means. Which rows make up a batch depends on no rank. All of it is read by the constructor and kept
-/// (4 bytes a token), so that later no call reaches the corpus.
+/// This rank's share of the rows of a corpus, cut into batches of at most global_batch rows that differ by at most one. Rows of a batch are
+/// of one kind: all of sources with in-batch negatives or none, of one group size, all with gold scores or none, all with teacher scores or
+/// none. So a batch means to a loss what a training batch of its sources means. Kinds with in-batch negatives come first; rows of a kind keep
+/// their order. Which rows make up a batch depends on no rank. All of it is read by the constructor and kept (4 bytes a token), so that later
+/// no call reaches the corpus.
 class HeldOut {
  public:
-  /// Of n > max_rows rows, the floor(i n / max_rows)-th are taken for i = 0, 1, ... Throws Error (usage): batches with fewer rows than ranks,
-  /// or no rows of these sources. Only behind others may the batches without in-batch negatives leave ranks without rows.
+  /// Of n > max_rows rows, the floor(i n / max_rows)-th are taken for i = 0, 1, ... Throws Error, the same on every rank: usage where every
+  /// batch has fewer rows than there are ranks (beside one that has enough, others may leave ranks without rows), or no row is of these
+  /// sources; data with row and source where a row lacks what config.needs asks.
   HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConfig& config, int rank, int world);
 
   std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0

@@ -15,11 +15,7 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
     if (filter.teacher_scores_min && *highest < *filter.teacher_scores_min) return Verdict::score_too_low;
     if (filter.teacher_scores_margin && *highest - *lowest < *filter.teacher_scores_margin) return Verdict::margin_too_small;
   }
-  if (filter.without_negatives == RowsWithoutNegatives::leave_out && candidates.group > 1) {
-    const bool from_negatives = candidates.positive == SelectPositive::teacher && !row.teacher_scores.empty() &&
-                                std::max_element(row.teacher_scores.begin(), row.teacher_scores.end()) - row.teacher_scores.begin() >= std::ssize(row.positives);
-    if (row.negatives.size() == (from_negatives ? 1u : 0u)) return Verdict::no_negative;
-  }
+  if (filter.without_negatives == RowsWithoutNegatives::leave_out && candidates.group > 1 && negatives_left(row, candidates.positive) == 0) return Verdict::no_negative;
   return Verdict::kept;
 }
 

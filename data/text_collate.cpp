@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/fitting_rows.h"
 
 namespace lodestone {
 
@@ -27,10 +28,12 @@ RetroMaeCollator::RetroMaeCollator(const RetroMaeCollateConfig& config, WordTabl
 
 void RetroMaeCollator::read(const RowSource& rows, int64_t row_id) {
   rows.read(row_id, row_);
-  if (!row_.positives.empty() || !row_.negatives.empty())
-    throw Error(ExitCode::data, "row", "the row has passages; RetroMAE trains on single texts", "pack rows of the form {\"text\": \"...\"}")
-        .at("row", row_id)
-        .at("source", rows.sources().at(static_cast<size_t>(row_.source)).name);
+  try {
+    require_single_text(row_);
+  } catch (Error& error) {
+    error.at("row", row_id).at("source", rows.sources().at(static_cast<size_t>(row_.source)).name);
+    throw;
+  }
 }
 
 int64_t RetroMaeCollator::tokens(const RowSource& rows, int64_t row_id, int64_t) {

@@ -148,6 +148,9 @@ void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objec
                 "make mining.negatives = data.train_group_size - 1, and give mining to the task that needs it");
   if (t.data.select_negative != SelectNegative::window)
     keys.refuse("mining", "mined negatives are taken by a window over each row's list", "set data.select_negative to window");
+  if (t.data.select_positive == SelectPositive::teacher)
+    keys.refuse("data.select_positive", "mined negatives are named by their places in a row's list, from which select_positive: teacher takes one away where it scores highest",
+                "choose random, first or teacher-pos");
 }
 
 /// Throws what can be said of a task from its configuration alone.

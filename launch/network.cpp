@@ -110,15 +110,15 @@ Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   return tokenizer;
 }
 
-std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, const Corpus& corpus) {
-  return purpose == Purpose::training ? source_groups(names_of(corpus), task.data.rules, task.data.train_group_size) : std::vector<int64_t>{};
+std::vector<int64_t> source_groups(const TaskConfig& task, const Corpus& corpus) {
+  return source_groups(names_of(corpus), task.data.rules, task.data.train_group_size);
 }
 
 CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purpose, const Corpus& corpus) {
   const DataConfig& d = task.data;
   const bool no_window = purpose != Purpose::training && d.select_negative == SelectNegative::window;
   return {.group = d.train_group_size,
-          .source_groups = source_groups(task, purpose, corpus),
+          .source_groups = source_groups(task, corpus),
           .query_max_len = d.query_max_len,
           .passage_max_len = d.passage_max_len,
           .seed = seed,

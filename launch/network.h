@@ -95,8 +95,8 @@ ModelFolder open_model_folder(const RunConfig& config, Weights weights);
 /// How the texts of a reranker's pairs are cut.
 inline PairLengths pair_lengths(const DataConfig& data) { return {data.query_max_len, data.passage_max_len, data.pair_max_len}; }
 
-/// CollateConfig::source_groups of a task's training rows. Held-out rows of all sources share batches, and have equal groups.
-std::vector<int64_t> source_groups(const TaskConfig& task, Purpose purpose, const Corpus& corpus);
+/// CollateConfig::source_groups of a task's rows.
+std::vector<int64_t> source_groups(const TaskConfig& task, const Corpus& corpus);
 
 /// How the rows of a task are collated. Held-out rows have no window of mined negatives: theirs are the first of the list.
 CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purpose, const Corpus& corpus);

@@ -1,14 +1,20 @@
-// Do a task's sources hold the scores that its loss reads, and may their rows share a batch?
+// Do a task's rows hold what its loss and its groups need, and may they share a batch?
 #pragma once
 
-#include "data/row_source.h"
+#include "comm/communicator.h"
+#include "data/collate.h"
+#include "data/fitting_rows.h"
 #include "launch/config.h"
 
 namespace lodestone {
 
-/// Reads the first row of every source that the plan draws from. Throws Error (data) naming the source: it lacks the gold or teacher
-/// scores that the loss reads; or a batch would mix sources with such scores and sources without, which are different tasks.
-void require_fitting_rows(const RunConfig& config, const TaskConfig& task, const Plan& plan, const RowSource& rows);
+/// What a task asks of a corpus' rows; `collate` is what they are collated with.
+RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const CollateConfig& collate);
+
+/// Reads the counts and scores of every row that the plan may draw; each rank reads a share of them. Collective. Throws Error (data), the same
+/// on every rank, naming the first row that lacks what `needs` asks, or that has scores where other rows of its source have none; and, naming
+/// the sources, where a batch would mix sources with such scores and sources without, which are different tasks.
+void require_fitting_rows(const Plan& plan, const RowSource& rows, const RowNeeds& needs, Communicator& comm);
 
 /// Throws Error (data) when no row of the task's sources is left to train on.
 void require_rows(const TaskConfig& task, const std::vector<CorpusSource>& all, const std::vector<CorpusSource>& kept);

@@ -13,12 +13,32 @@ namespace {
 /// Draws candidates and masks of held-out rows: not the seed of training, so that runs of different seeds are judged by the same.
 constexpr uint64_t heldout_seed = 0;
 
-/// This rank's share of the held-out rows; nothing when the configuration names none. The corpus is closed again.
-std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer, int rank, int world) {
+/// Runs `work`; its errors say which corpus of the configuration they are about.
+template <class Work>
+auto naming_corpus(const char* key, const std::filesystem::path& folder, Work work) {
+  try {
+    return work();
+  } catch (Error& error) {
+    error.at(key, folder.string());
+    throw;
+  }
+}
+
+/// This rank's share of the held-out rows; nothing when the configuration names none. The corpus is closed again. Collective.
+std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer, HeldOutShare share, Communicator& comm) {
   if (task.data.heldout.empty()) return std::nullopt;
-  const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
-  const auto collator = network.collator(task, heldout_seed, Purpose::evaluation, tokenizer, corpus, nullptr);
-  return HeldOut(CorpusRows(corpus), *collator, {.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch, .rules = task.data.rules}, rank, world);
+  return naming_corpus("data.heldout", task.data.heldout, [&] {
+    const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
+    const CorpusRows all(corpus);
+    const RowNeeds needs = row_needs(c, task, collate_config(task, heldout_seed, Purpose::evaluation, corpus));
+    std::optional<FilteredRows> kept;   // teacher scores filter what is learnt from, not what it is judged by
+    if (task.data.filter.without_negatives == RowsWithoutNegatives::leave_out)
+      kept.emplace(all, judge_over_ranks(comm, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates, needs.source_groups));
+    const RowSource& rows = kept ? static_cast<const RowSource&>(*kept) : all;
+    const auto collator = network.collator(task, heldout_seed, Purpose::evaluation, tokenizer, corpus, nullptr);
+    const HeldOutConfig config{.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch, .rules = task.data.rules, .needs = needs};
+    return std::optional<HeldOut>(std::in_place, rows, *collator, config, share.rank, share.world);
+  });
 }
 
 /// What mining anew needs: the network as it stands, and the rows.
@@ -47,7 +67,7 @@ Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokeniz
 TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm) : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
   const DataConfig& d = task.data;
   if (d.filter.active())
-    kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative}, source_groups(task, Purpose::training, corpus)));
+    kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative}, source_groups(task, corpus)));
   require_rows(task, all.sources(), rows().sources());
 }
 
@@ -123,12 +143,14 @@ TeamPlace find_team(const Schedule& schedule, World& world) {
 Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer,
            HeldOutShare share, Communicator& team, Communicator& world)
     : cfg(task),
-      heldout(read_heldout(c, task, network, tokenizer, share.rank, share.world)),
+      heldout(read_heldout(c, task, network, tokenizer, share, world)),
       data(std::move(opened)),
       plan(plan_config(c, task, batches), plan_sources(data->rows().sources())),
       loss(c.objective.kind == ObjectiveKind::embedding ? make_loss(task.loss, network.embedding()) : nullptr),
       ranker(make_ranker(ex, task, network, tokenizer, *data)) {
-  require_fitting_rows(c, task, plan, data->rows());
+  naming_corpus("data.train", task.data.train, [&] {
+    require_fitting_rows(plan, data->rows(), row_needs(c, task, collate_config(task, 0, Purpose::training, data->corpus)), world);
+  });
   if (task.mining) {
     for (const PlanSource& s : plan.sources())
       if (s.group > 0 && s.group < task.data.train_group_size)

@@ -67,7 +67,7 @@ struct HeldOutShare {
 };
 
 struct Task {
-  /// Reads the held-out rows, and one row of each source; the corpus' rows are left to the loader.
+  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. Collective over `world`.
   Task(const RunConfig& config, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer, HeldOutShare share,
        Communicator& team, Communicator& world);
   Task(const Task&) = delete;

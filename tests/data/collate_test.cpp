@@ -224,9 +224,9 @@ TEST(Collate, RefusesRowsItCannotUseByNumberAndSource) {
   EXPECT_EQ(message_of({.group = 1}, plain, rows, {.rows = positive}), "3 the row has no positive; row=2 source=s0");
   EXPECT_EQ(message_of({.group = 1}, plain, rows, {.rows = teacher}), "3 the row has 1 teacher scores for 2 passages; row=3 source=s0");
   made[3].teacher_scores = {0.5, 0.1};
-  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = mixed}), "3 teacher scores stand in some rows of the source only; row=3 source=s0");
+  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = mixed}), "3 only some rows of the batch have teacher scores; row=3 source=s0");
   made[1].score = 1;
-  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = none}), "3 a score stands in some rows of the source only; row=1 source=s0");
+  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = none}), "3 only some rows of the batch have gold scores; row=1 source=s0");
 }
 
 TEST(Collate, SourcesOfSmallerGroupsHaveThemOnEveryRank) {

@@ -306,6 +306,51 @@ TEST(HeldOut, OnlyBatchesBehindOthersMayLeaveRanksWithoutRows) {
   EXPECT_EQ(HeldOut(rows, collator, {.global_batch = 10, .rules = both}, 2, 3).batches().size(), 1u);
 }
 
+// two_sources() again; some rows get scores.
+TEST(HeldOut, RowsWithAndWithoutScoresHaveBatchesOfTheirOwn) {
+  std::vector<FakeRow> made = make_rows(24, 1, 2);
+  for (size_t r = 0; r < 24; ++r) {
+    made[r].source = r < 12 ? 0 : 1;
+    if (r >= 12) made[r].teacher_scores = {3, 2, 1};
+    if (r % 2 == 1) made[r].score = 0.5;
+  }
+  const FakeRows rows(made);
+  Collator collator({.group = 3, .source_groups = {3, 2}, .purpose = Purpose::evaluation}, plain);
+  const RowNeeds needs{.candidates = {3}, .source_groups = {3, 2}};
+  for (int world = 1; world <= 3; ++world)
+    for (int rank = 0; rank < world; ++rank) {
+      const HeldOut held_out(rows, collator, {.global_batch = 4, .needs = needs}, rank, world);
+      ASSERT_EQ(held_out.batches().size(), 8u) << "4 kinds of 6 rows";
+      for (size_t i = 0; i < 8; ++i) {
+        const Batch& batch = held_out.batches()[i];
+        EXPECT_EQ(batch.global_queries, 3);
+        EXPECT_EQ(batch.group, i < 4 ? 3 : 2);
+        EXPECT_EQ(batch.scores.empty(), i % 4 < 2);
+        EXPECT_EQ(batch.teacher_scores.empty(), i < 4);
+        for (const int64_t row : batch.rows) EXPECT_EQ((row >= 12 ? 4u : 0u) + (row % 2 == 1 ? 2u : 0u), i / 2 * 2);
+      }
+    }
+}
+
+TEST(HeldOut, RefusesRowsThatLackWhatIsAskedOnEveryRank) {
+  std::vector<FakeRow> made = make_rows(12, 1, 2);
+  made[7].negatives.clear();
+  const FakeRows rows(made);
+  Collator collator({.group = 2, .purpose = Purpose::evaluation}, plain);
+  const auto refusal = [&](const RowNeeds& needs, int rank) -> std::string {
+    try {
+      HeldOut(rows, collator, {.global_batch = 4, .needs = needs}, rank, 2);
+      return "none";
+    } catch (const Error& error) {
+      return cat(static_cast<int>(error.exit_code()), ' ', error.what(), "; ", error.where());
+    }
+  };
+  for (int rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(refusal({.candidates = {2}}, rank), "3 the row has no negative, but each query takes 1; row=7 source=s0");
+    EXPECT_EQ(refusal({.candidates = {2}, .gold_reader = "CoSENT"}, rank), "3 the row has no gold score, which the loss reads (CoSENT); row=0 source=s0");
+  }
+}
+
 TEST(HeldOut, TakesRowsOfTheSourcesAskedFor) {
   const FakeRows rows(two_sources());
   Collator collator({.purpose = Purpose::evaluation}, plain);

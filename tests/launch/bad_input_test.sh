@@ -54,9 +54,13 @@ def pair(i): return {"sentence1": " ".join(random.sample(words, 4)), "sentence2"
 def write(name, rows): open(name, "w").write("".join(json.dumps(r) + "\n" for r in rows))
 write("tasks.jsonl", [row(i) for i in range(80)])
 write("pairs.jsonl", [pair(i) for i in range(80)])
+late = [row(2 * i) for i in range(400)]   # all of source qa
+late[377] |= {"neg": [], "teacher_scores": [1.0]}
+write("late.jsonl", late)
+write("untaught.jsonl", [{k: v for k, v in row(2 * i).items() if k != "teacher_scores"} for i in range(40)])
 write("own.jsonl", [pair(i) | {"prompt": "a b c d e f " * 10} for i in range(80)])
 PY
-for name in tasks pairs own; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "$name" "$name.jsonl"; done
+for name in tasks pairs own late untaught; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "$name" "$name.jsonl"; done
 cat > tasks.yaml <<'YAML'
 model: {config: config.json, vocab: vocab, dropout: 0.1}
 data: {query_max_len: 24, passage_max_len: 24}
@@ -74,16 +78,27 @@ YAML
 expect "check: a good configuration" 0 "$lodestone" check tasks.yaml
 expect "train: a good configuration" 0 "$lodestone" train tasks.yaml
 
-before_training "rows without the teacher's scores" 3 "the rows have no teacher scores" 'tasks.qa.data.sources=[tool]'
+before_training "rows without the teacher's scores" 3 "the row has no teacher scores, which the loss reads" 'tasks.qa.data.sources=[tool]'
 says "the source is named" "source=tool"
 says "the task is named" "task=qa"
-before_training "rows without gold scores" 3 "the rows have no gold score" tasks.sts.data.train=tasks 'tasks.sts.data.sources=[tool]'
+before_training "rows without gold scores" 3 "the row has no gold score, which the loss reads" tasks.sts.data.train=tasks 'tasks.sts.data.sources=[tool]'
 before_training "a batch of mixed tasks" 3 "a batch would mix rows of different tasks: source qa has teacher scores, source tool has none" tasks.qa.data.batching=mixed 'tasks.qa.data.sources=[]' \
   tasks.qa.loss.name=info_nce
 before_training "a task without a corpus" 2 "task sts has no training corpus" tasks.sts.data.train=
 before_training "a corpus that is not there" 3 "task=sts" tasks.sts.data.train=nowhere
 before_training "a source that is not there" 2 'task sts has no source "icl"' 'tasks.sts.data.sources=[icl]'
 before_training "a filter that leaves nothing" 3 "no row is left to train on: the filters leave out all 40" tasks.qa.data.teacher_scores_min=1
+before_training "one row of many without negatives" 3 "the row has no negative, but each query takes 2; row=377 source=qa data.train=" tasks.qa.data.train=late
+says "the corpus and the task are named" "/late task=qa"
+before_training "held-out rows without gold scores" 3 "the row has no gold score, which the loss reads (CoSENT" tasks.sts.data.heldout=tasks
+says "the source is named" "source=qa data.heldout="
+says "the held-out corpus is named" "/tasks task=sts"
+before_training "held-out rows without teacher scores" 3 "the row has no teacher scores, which the loss reads (KL" tasks.qa.data.heldout=untaught
+before_training "a held-out row without negatives" 3 "the row has no negative, but each query takes 2; row=377 source=qa data.heldout=" tasks.qa.data.heldout=late
+expect "a held-out row without negatives is left out like those of training" 0 "$lodestone" train tasks.yaml train.output_dir=left-out tasks.qa.data.train=late tasks.qa.data.heldout=late \
+  tasks.qa.data.rows_without_negatives=leave_out
+expect "held-out sources with and without teacher scores that no loss reads" 0 "$lodestone" train tasks.yaml train.output_dir=half-taught 'tasks.qa.data.sources=[]' tasks.qa.data.heldout=tasks \
+  tasks.qa.loss.name=info_nce
 before_training "a source whose queries have no negatives" 2 "queries of the source tool are compared with nothing" tasks.qa.loss.name=info_nce 'tasks.qa.data.sources=[tool]' \
   tasks.qa.data.train_group_size=1 tasks.qa.data.rules.r.match=tool tasks.qa.data.rules.r.use_inbatch_neg=false
 says "the remedy is named" "set data.train_group_size to 2 or more, or leave the source out with data.sources"

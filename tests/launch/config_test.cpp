@@ -121,6 +121,17 @@ TEST(Config, RunsThatCannotLearnAreRefused) {
   EXPECT_THROW(read(tasks, {"tasks.qa.data.train_group_size=1"}), Error);
 }
 
+TEST(Config, MinedNegativesNeedAListThatStaysAsItIs) {
+  const std::vector<std::string> mining{"data.train_group_size=9", "data.select_negative=window", "mining.negatives=8"};
+  const auto with = [&](const char* positive) {
+    std::vector<std::string> overrides = mining;
+    overrides.push_back(cat("data.select_positive=", positive));
+    return failure(overrides);
+  };
+  for (const char* positive : {"random", "first", "teacher-pos"}) EXPECT_EQ(with(positive), "") << positive;
+  EXPECT_EQ(with("teacher"), "data.select_positive: mined negatives are named by their places in a row's list, from which select_positive: teacher takes one away where it scores highest");
+}
+
 TEST(Config, ImpossibleValuesAreRefused) {
   for (const char* bad : {"train.global_batch=1", "train.global_batch=-8", "train.precision=fp8", "train.threads=0", "train.threads=many", "optim.learning_rate=0",
                           "optim.learning_rate=-1e-5", "optim.adam_beta1=1", "optim.adam_beta2=-0.1", "optim.adam_epsilon=0", "optim.warmup_ratio=1.5",
