@@ -15,8 +15,8 @@ refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and std
 before_training() {  # before_training NAME CODE TEXT OVERRIDE...: check and train both refuse tasks.yaml so, and train has no metrics
   local name=$1 code=$2 text=$3
   shift 3
-  refuses "check: $name" "$code" "$text" "$lodestone" check tasks.yaml "$@"
   rm -rf refused
+  refuses "check: $name" "$code" "$text" "$lodestone" check tasks.yaml train.output_dir=refused "$@"
   refuses "train: $name" "$code" "$text" "$lodestone" train tasks.yaml train.output_dir=refused "$@"
   if [ -s refused/metrics.jsonl ]; then bad "$name: no step was trained" refused/metrics.jsonl; else ok "$name: no step was trained"; fi
 }
@@ -134,7 +134,7 @@ schedule: {layout: grouped}
 train: {output_dir: run, global_batch: 2, steps: 3, precision: f32, threads: 1}
 YAML
 for layout in grouped colocated; do
-  refuses "check: RetroMAE $layout on more ranks than rows" 2 "F13 3 ranks for a global batch of 2 rows" "$lodestone" check retromae.yaml --ranks 3 schedule.layout=$layout
+  refuses "check: RetroMAE $layout on more ranks than rows" 2 "F13 3 ranks for a global batch of 2 rows" "$lodestone" check retromae.yaml --ranks 3 train.output_dir=few schedule.layout=$layout
 done
 expect "train: RetroMAE grouped on more ranks than rows" 2 mpi 3 "$lodestone" train retromae.yaml train.output_dir=refused3
 says "its ranks are named" "F13 3 ranks for a global batch of 2 rows"
