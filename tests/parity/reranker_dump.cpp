@@ -18,8 +18,9 @@ std::vector<float> inferred_scores(const Dump& dump, const std::vector<TextPair>
 
 /// Loss and gradient as training gives them, from token ids.
 double dump_step(Dump& dump) {
+  const auto texts = dump.input.at("pairs").get<std::vector<std::pair<std::string, std::string>>>();   // what the pairs view
   std::vector<TextPair> pairs;
-  for (const auto& [query, passage] : dump.input.at("pairs").get<std::vector<std::pair<std::string, std::string>>>()) pairs.push_back({query, passage});
+  for (const auto& [query, passage] : texts) pairs.push_back({query, passage});
   std::vector<float> scores = inferred_scores(dump, pairs);
 
   const RerankerFolder folder = read_reranker_folder(dump.folder);
@@ -42,12 +43,13 @@ double dump_step(Dump& dump) {
   const GroupTarget target = dump.input.at("target") == "bce" ? GroupTarget::binary : GroupTarget::cross_entropy;
   RerankerObjective objective(reranker, {.loss = {.target = target}});
   const DumpGradient gradient(dump, objective, batch, params);
-  std::vector<NamedTensor> tensors{{"scores", view(std::span(scores))}};
+  std::vector<NamedTensor> tensors;
   for (const Param& p : params.layout().params()) {
     NamedTensor of_param = gradient.of(p);
     if (!p.name.starts_with("classifier.")) of_param.name = "bert." + p.name;
     tensors.push_back(std::move(of_param));
   }
+  tensors.push_back({"scores", view(std::span(scores))});   // the narrowest elements come last
   write_safetensors(dump.output, tensors);
   return gradient.loss;
 }
