@@ -336,7 +336,7 @@ TEST(SourceRules, AreRefusedWhereTheyCannotBeMeant) {
   EXPECT_EQ(message_of({.global_batch = 8, .rules = {{.match = "a", .share = 0.5}, {.match = "*", .share = 1.0}}}, three),
             "the rule for sources \"a\" gives a share, but later rules give all of them another; do: leave one out");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .in_batch_negatives = false}}}, three),
-            "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same in_batch_negatives");
+            "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same use_inbatch_neg (data.rules)");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .group = 2}}}, three),
             "mixed batches cannot have groups of one size for a and of another for b; do: choose another batching, or give all sources the same group_size");
   EXPECT_NE(message_of(with({.match = "a", .group = 0}), three), "no error");
