@@ -26,7 +26,7 @@ esac
 
 say "1/8 install and build"
 ./launch/setup.sh
-cmake --preset release -DLODESTONE_TESTS=OFF > /dev/null
+cmake --preset release > /dev/null
 cmake --build --preset release --target lodestone
 
 say "2/8 fetch Debian's package descriptions"
