@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/error.h"
 #include "core/rng.h"
 #include "data/corpus.h"
 #include "data/negative_windows.h"
@@ -33,6 +34,13 @@ struct CandidateConfig {
   SelectPositive positive = SelectPositive::random;
   SelectNegative negative = SelectNegative::random;
 };
+
+/// G of a source where some have less: its entry of `source_groups`, or where these are empty `group`.
+inline int64_t group_of_source(std::span<const int64_t> source_groups, int32_t source, int64_t group) {
+  if (source_groups.empty()) return group;
+  LODE_CHECK(static_cast<size_t>(source) < source_groups.size(), "source ", source, " of ", source_groups.size());
+  return source_groups[static_cast<size_t>(source)];
+}
 
 /// Throws Error (data): not one teacher score for each positive and negative, or for none.
 void require_matching_scores(const PackedRow& row);

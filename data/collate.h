@@ -24,7 +24,7 @@ struct CollateConfig {
   SelectNegative select_negative = SelectNegative::random;
 
   CandidateConfig candidates() const { return {group, select_positive, select_negative}; }
-  int64_t group_of(int32_t source) const { return source_groups.empty() ? group : source_groups.at(static_cast<size_t>(source)); }
+  int64_t group_of(int32_t source) const { return group_of_source(source_groups, source, group); }
 };
 
 /// The ids that stand around a text's own: [CLS] prompt text [SEP].

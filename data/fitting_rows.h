@@ -18,7 +18,7 @@ struct RowNeeds {
   std::string teacher_reader{};           // the same of teacher scores
   bool single_texts = false;              // rows are texts without passages; nothing else is asked then
 
-  int64_t group_of(int32_t source) const { return source_groups.empty() ? candidates.group : source_groups.at(static_cast<size_t>(source)); }
+  int64_t group_of(int32_t source) const { return group_of_source(source_groups, source, candidates.group); }
 };
 
 /// The scores that rows of one batch have alike.

@@ -27,7 +27,7 @@ std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, 
   for (int64_t id = begin; id < end; ++id) {
     rows.read_counts(id, row);
     try {
-      if (!source_groups.empty()) of_source.group = source_groups[static_cast<size_t>(row.source)];
+      of_source.group = group_of_source(source_groups, row.source, candidates.group);
       result.push_back(static_cast<uint8_t>(judge(row, filter, of_source)));
     } catch (Error& error) {
       error.at("row", id).at("source", rows.sources().at(static_cast<size_t>(row.source)).name);

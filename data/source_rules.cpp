@@ -88,10 +88,7 @@ void require_valid(std::span<const SourceRule> rules, std::span<const std::strin
 
 std::vector<int64_t> source_groups(std::span<const std::string_view> names, std::span<const SourceRule> rules, int64_t group) {
   std::vector<int64_t> groups;
-  for (const std::string_view name : names) {
-    const int64_t own = traits_of(name, rules).group;
-    groups.push_back(own == 0 ? group : std::min(own, group));
-  }
+  for (const std::string_view name : names) groups.push_back(group_within(traits_of(name, rules).group, group));
   if (std::all_of(groups.begin(), groups.end(), [&](int64_t g) { return g == group; })) groups.clear();
   return groups;
 }

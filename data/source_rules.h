@@ -1,6 +1,7 @@
 // SourceRules: what is special about a source, by its name and by the configuration.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -44,6 +45,8 @@ SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules)
 /// shares of 1 or more in all where other sources are left, or of other than 1 where none is.
 void require_valid(std::span<const SourceRule> rules, std::span<const std::string_view> names);
 
+/// Passages of a query of a source whose traits say `own`, where a task has `group`.
+inline int64_t group_within(int64_t own, int64_t group) { return own == 0 ? group : std::min(own, group); }
 /// Passages of a query of each source, in the order of the names, where a task has `group`. Empty: that many everywhere.
 std::vector<int64_t> source_groups(std::span<const std::string_view> names, std::span<const SourceRule> rules, int64_t group);
 

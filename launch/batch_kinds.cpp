@@ -24,9 +24,7 @@ BatchKind kind_of(const TaskConfig& task, int64_t queries, int64_t group, bool i
   return kind;
 }
 
-int64_t group_of(const TaskConfig& task, const PlanSource& source) {
-  return source.group == 0 ? task.data.train_group_size : std::min(source.group, task.data.train_group_size);
-}
+int64_t group_of(const TaskConfig& task, const PlanSource& source) { return group_within(source.group, task.data.train_group_size); }
 
 }  // namespace
 

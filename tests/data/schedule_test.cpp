@@ -99,6 +99,14 @@ TEST(Schedule, TheOrderOfADeckDependsOnSeedAndRound) {
   EXPECT_EQ(seen.size(), 8u);
 }
 
+/// Both tasks in every step, on ranks divided into three groups of 4 + 1.
+ScheduleConfig three_groups() {
+  ScheduleConfig config = two_tasks(TaskMix::joint);
+  config.layout = Layout::grouped;
+  config.groups = 3;
+  return config;
+}
+
 TEST(Teams, ColocatedIsOneTeamOfAll) {
   const std::vector<Team> teams = form_teams(two_tasks(TaskMix::joint), 7);
   ASSERT_EQ(teams.size(), 1u);
@@ -107,9 +115,7 @@ TEST(Teams, ColocatedIsOneTeamOfAll) {
 }
 
 TEST(Teams, SixteenRanksAreThreeGroupsOfFourAndOneAndOneHelper) {
-  ScheduleConfig config = two_tasks(TaskMix::joint);
-  config.layout = Layout::grouped;
-  config.groups = 3;
+  const ScheduleConfig config = three_groups();
   const std::vector<Team> teams = form_teams(config, 16);
   ASSERT_EQ(teams.size(), 6u);
   int64_t ranks = 0;
@@ -149,9 +155,7 @@ TEST(Teams, EveryPartHasExactlyOneTeamOnAnyNumberOfRanksFromOneGroupUp) {
 }
 
 TEST(Teams, FewerRanksThanAllGroupsHaveTakeSeveralEach) {
-  ScheduleConfig config = two_tasks(TaskMix::joint);
-  config.layout = Layout::grouped;
-  config.groups = 3;
+  const ScheduleConfig config = three_groups();
   const std::vector<Team> five = form_teams(config, 5);
   ASSERT_EQ(five.size(), 2u);
   for (int32_t group = 0; group < 3; ++group) EXPECT_TRUE(takes(five[0], {.task = 0, .group = group}) && takes(five[1], {.task = 1, .group = group}));
@@ -168,9 +172,7 @@ TEST(Teams, FewerRanksThanAllGroupsHaveTakeSeveralEach) {
 }
 
 TEST(Teams, FewerRanksThanOneGroupAreRefusedNamingColocated) {
-  ScheduleConfig config = two_tasks(TaskMix::joint);
-  config.layout = Layout::grouped;
-  config.groups = 3;
+  const ScheduleConfig config = three_groups();
   try {
     (void)form_teams(config, 4);
     FAIL();

@@ -5,13 +5,6 @@ set -uo pipefail
 lodestone=$1
 . "$2/tests/support/tiny_run.sh"
 
-refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and stderr is one line that has TEXT
-  local name=$1 code=$2 text=$3
-  shift 3
-  expect "$name" "$code" "$@"
-  if [ "$(grep -c . err.log)" -eq 1 ]; then ok "$name: one line"; else bad "$name: one line" err.log; fi
-  says "$name: '$text'" "$text"
-}
 python3 - <<'PY'
 import json, os
 rows = [json.loads(line) for line in open("heldout.jsonl")]

@@ -31,6 +31,15 @@ struct Dump {
         ex{*backend, arena, Key(1), precision == "f64" ? DType::f64 : precision == "f32" ? DType::f32 : DType::bf16} {}
 };
 
+/// The weights of a folder, laid out for what is trained.
+template <class Folder>
+ParamStore loaded_params(const Dump& dump, const Folder& folder, ParamLayout layout) {
+  ParamStore params(std::move(layout), dump.ex.compute);
+  load_weights(folder, params);
+  params.refresh(*dump.backend);
+  return params;
+}
+
 /// One objective's loss and whole gradient.
 struct DumpGradient {
   Buffer memory;

@@ -11,9 +11,7 @@ namespace {
 
 double dump_step(Dump& dump) {
   const ModelFolder folder = read_model_folder(dump.folder);
-  ParamStore params(embedder_layout(folder.config), dump.ex.compute);
-  load_weights(folder, params);
-  params.refresh(*dump.backend);
+  const ParamStore params = loaded_params(dump, folder, embedder_layout(folder.config));
 
   Batch batch;
   for (const char* role : {"queries", "passages"})

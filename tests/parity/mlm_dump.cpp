@@ -10,9 +10,7 @@ namespace {
 
 double dump_step(Dump& dump) {
   const ModelFolder folder = read_model_folder(dump.folder);
-  ParamStore params(retromae_layout(folder.config), dump.ex.compute);
-  load_weights(folder, params);
-  params.refresh(*dump.backend);
+  const ParamStore params = loaded_params(dump, folder, retromae_layout(folder.config));
 
   Batch batch;
   for (const auto& text : dump.input.at("texts")) append_text(text, batch);

@@ -25,9 +25,7 @@ double dump_step(Dump& dump) {
 
   const RerankerFolder folder = read_reranker_folder(dump.folder);
   const Tokenizer tokenizer = Tokenizer::from_folder(dump.folder);
-  ParamStore params(reranker_layout(folder.config), dump.ex.compute);
-  load_weights(folder, params);
-  params.refresh(*dump.backend);
+  const ParamStore params = loaded_params(dump, folder, reranker_layout(folder.config));
   Batch batch;
   for (const TextPair& pair : pairs) {
     std::vector<int32_t> query, passage;

@@ -19,6 +19,13 @@ expect() {  # expect NAME CODE COMMAND...: the exit code is CODE
 says() {  # says NAME TEXT: the last command's stderr has the text
   if grep -qF -- "$2" err.log; then ok "$1"; else bad "$1 (stderr lacks '$2')" err.log; fi
 }
+refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and stderr is one line that has TEXT
+  local name=$1 code=$2 text=$3
+  shift 3
+  expect "$name" "$code" "$@"
+  if [ "$(grep -c . err.log)" -eq 1 ]; then ok "$name: one line"; else bad "$name: one line" err.log; fi
+  says "$name: '$text'" "$text"
+}
 mpi() { "$support/mpirun.sh" "$@"; }
 same() { if cmp -s "$2" "$3"; then ok "$1"; else bad "$1 ($2 and $3 differ)"; fi; }
 
