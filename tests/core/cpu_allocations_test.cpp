@@ -3,8 +3,8 @@
 
 #include "core/arena.h"
 #include "core/cpu/cpu_backend.h"
-#include "launch/allocations.h"
 #include "tests/core/op_fixture.h"
+#include "tests/support/onednn_calls.h"
 
 namespace lodestone {
 
@@ -13,13 +13,10 @@ using test::Texts;
 class CpuAllocations : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Threads, CpuAllocations, testing::Values(1, 2), [](const auto& info) { return std::to_string(info.param); });
 
-// oneDNN itself takes one small array for each product on several threads. Native bf16 products are left out: there it
-// builds a table of arguments inside each call.
+// oneDNN itself takes one small array for each product on several threads, and a table of arguments for each execution of a primitive.
 TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
   CpuBackend be(GetParam());
-  const uint64_t by_library = be.threads() == 1 ? 0 : 4;
   Arena arena(size_t{1} << 30);
-  const bool native = be.description().find("native") != std::string::npos;
   const Texts texts({33, 70, 25}, 50);
   const TokenBatch tokens = texts.batch();
   const int64_t S = texts.tokens(), B = 3, A = 4, H = 128, F = 256;
@@ -39,11 +36,9 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
     const Tensor normal = wide({B, H}), norms = wide({B}), scores = wide({B, B});
     const auto step = [&] {
       be.embed_forward(tokens, word, position, type, x);
-      if (dtype == DType::f32 || !native) {
-        be.linear(x, weight, bias, u);
-        be.gemm(Op::none, u, Op::none, weight, 1, 1, y);
-        be.gemm(Op::transpose, u, Op::none, x, 1, 1, d_weight);
-      }
+      be.linear(x, weight, bias, u);
+      be.gemm(Op::none, u, Op::none, weight, 1, 1, y);
+      be.gemm(Op::transpose, u, Op::none, x, 1, 1, d_weight);
       be.column_sums(u, bias);
       be.gelu_forward(u, u);
       be.gelu_backward(u, u, u);
@@ -64,9 +59,15 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
       return be.sum_squares(d_weight);
     };
     step();
-    const uint64_t before = heap_allocations();
+    const uint64_t before = test::own_allocations();
+    const test::LibraryCalls library_before = test::library_calls();
     step();
-    EXPECT_LE(heap_allocations() - before, by_library) << name_of(dtype);
+    EXPECT_EQ(test::own_allocations(), before) << name_of(dtype);
+    const test::LibraryCalls library = test::library_calls();
+    const uint64_t a_product = be.threads() == 1 ? 0 : 1;
+    EXPECT_LE(library.allocations - library_before.allocations,
+              a_product * (library.products - library_before.products) + (7 + a_product) * (library.primitives - library_before.primitives))
+        << name_of(dtype);
   }
 }
 

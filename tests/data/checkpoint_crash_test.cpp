@@ -99,10 +99,11 @@ class DurabilityWatch {
  public:
   /// Called before each system call of process `child`.
   void see(pid_t child, const user_regs_struct& registers) {
-    const auto file = [&] { return fs::read_symlink(cat("/proc/", child, "/fd/", registers.rdi)).string(); };
+    const fs::path descriptor = cat("/proc/", child, "/fd/", registers.rdi);
+    const auto file = [&] { return fs::read_symlink(descriptor).string(); };
     switch (registers.orig_rax) {
       case SYS_write:
-        unsynced_.insert(file());
+        if (fs::is_regular_file(descriptor)) unsynced_.insert(file());   // a sanitizer writes to a pipe, a report goes to a terminal
         break;
       case SYS_fsync:
         unsynced_.erase(file());
