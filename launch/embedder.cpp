@@ -1,5 +1,7 @@
 #include "launch/embedder.h"
 
+#include <omp.h>
+
 #include <algorithm>
 
 namespace lodestone {
@@ -49,15 +51,14 @@ void TextEmbedder::tokenize(int threads, std::span<const std::string_view> texts
   const auto n = static_cast<int64_t>(texts.size());
   const auto room = static_cast<size_t>(options_.max_length - 2);
   text_ids_.resize(std::max(text_ids_.size(), texts.size()));
+  per_thread_.resize(std::max(per_thread_.size(), static_cast<size_t>(threads)));
 #pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
   for (int64_t i = 0; i < n; ++i) {
     std::vector<int32_t>& ids = text_ids_[static_cast<size_t>(i)];
     ids.clear();
+    PerThread& own = per_thread_[static_cast<size_t>(omp_get_thread_num())];
     const std::string_view text = texts[static_cast<size_t>(i)];
-    if (prompt.empty())
-      tokenizer_.encode(text, ids);
-    else
-      tokenizer_.encode(std::string(prompt).append(text), ids);
+    tokenizer_.encode(prompt.empty() ? text : own.text.assign(prompt).append(text), own.scratch, ids);
     ids.resize(std::min(ids.size(), room));
   }
   ids_.clear();

@@ -38,6 +38,11 @@ class TextEmbedder {
   const Encoder& encoder_;
   const Tokenizer& tokenizer_;
   EmbedOptions options_;
+  struct PerThread {
+    Tokenizer::Scratch scratch;
+    std::string text;   // behind the prompt
+  };
+  std::vector<PerThread> per_thread_;
   std::vector<std::vector<int32_t>> text_ids_;
   std::vector<int32_t> ids_;
   std::vector<int64_t> offsets_;

@@ -285,7 +285,8 @@ int run_pack(World& world, std::span<const std::string> arguments) {
   comm.barrier();
 
   // 2. Every rank packs every W-th unit. A failure is agreed on, so that one rank reports it and nothing is left behind.
-  Packer packer([&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); }, schema, options, place.partial);
+  Tokenizer::Scratch scratch;
+  Packer packer([&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, scratch, ids); }, schema, options, place.partial);
   int64_t failed_unit = no_unit;
   const std::optional<Error> failure = pack_units(world, place, units, packer, failed_unit);
   settle_failures(world, place, lock, failure, failed_unit);

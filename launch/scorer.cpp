@@ -1,5 +1,7 @@
 #include "launch/scorer.h"
 
+#include <omp.h>
+
 namespace lodestone {
 
 namespace {
@@ -52,15 +54,18 @@ void PairScorer::require_room(std::string_view query_prompt, std::string_view pa
 void PairScorer::tokenize(int threads, std::span<const TextPair> pairs) {
   const auto n = static_cast<int64_t>(pairs.size());
   pair_ids_.resize(std::max(pair_ids_.size(), pairs.size()));
+  per_thread_.resize(std::max(per_thread_.size(), static_cast<size_t>(threads)));
 #pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
   for (int64_t i = 0; i < n; ++i) {
     const TextPair& pair = pairs[static_cast<size_t>(i)];
     PairIds& out = pair_ids_[static_cast<size_t>(i)];
-    std::vector<int32_t> query, passage;
-    tokenizer_.encode(pair.query, query);
-    tokenizer_.encode(pair.passage, passage);
+    PerThread& own = per_thread_[static_cast<size_t>(omp_get_thread_num())];
+    own.query.clear();
+    own.passage.clear();
+    tokenizer_.encode(pair.query, own.scratch, own.query);
+    tokenizer_.encode(pair.passage, own.scratch, own.passage);
     out.ids.clear();
-    out.second = append_pair(tokenizer_.cls_id(), tokenizer_.sep_id(), query, passage, lengths_, out.ids);
+    out.second = append_pair(tokenizer_.cls_id(), tokenizer_.sep_id(), own.query, own.passage, lengths_, out.ids);
   }
   ids_.clear();
   offsets_.assign(1, 0);

@@ -42,6 +42,11 @@ class PairScorer {
   const Tokenizer& tokenizer_;
   PairLengths lengths_;
   int64_t chunk_tokens_;
+  struct PerThread {
+    Tokenizer::Scratch scratch;
+    std::vector<int32_t> query, passage;
+  };
+  std::vector<PerThread> per_thread_;
   struct PairIds {
     std::vector<int32_t> ids;
     int64_t second = 0;
