@@ -87,6 +87,12 @@ struct Batch {
     return {queries,      group,        first_query,      global_queries, rank_queries,   query_hash,
             passage_hash, passage_document, scores, teacher_scores, in_batch_negatives};
   }
+  /// Bytes of all its elements.
+  size_t memory_bytes() const {
+    const auto bytes = [](const auto&... vectors) { return (... + std::span(vectors).size_bytes()); };
+    return bytes(ids, offsets, keys, second, query_hash, passage_hash, passage_document, scores, teacher_scores, rank_queries, mlm_labels, decoder_ids,
+                 decoder_labels, mask_bits, mask_first, mask_of_row, rows, row_negatives);
+  }
 };
 
 }  // namespace lodestone

@@ -27,6 +27,7 @@ int32_t index_of(std::map<std::string, int32_t>& index, const std::string& name,
 }  // namespace
 
 struct Corpus::Impl {
+  std::vector<std::byte> verification;             // a chunk while it is checked, of whichever shard
   std::vector<ShardReader> shards;
   std::vector<int64_t> first_row;                  // [shards + 1] global id of each shard's first row
   std::vector<std::vector<int32_t>> source_index;  // per shard: its own index to the corpus'
@@ -87,7 +88,7 @@ Corpus Corpus::open(const std::filesystem::path& folder) {
   std::map<std::string, int32_t> source_of, prompt_of;
   int64_t row = 0;
   for (const ManifestShard& s : manifest.shards) {
-    impl->shards.emplace_back(ShardFile{folder / s.file, s.bytes, s.head_bytes, s.rows, s.head_hash}, schema);
+    impl->shards.emplace_back(ShardFile{folder / s.file, s.bytes, s.head_bytes, s.rows, s.head_hash}, schema, impl->verification);
     impl->first_row.push_back(row);
     std::vector<int32_t>& sources = impl->source_index.emplace_back();
     for (const auto& [name, rows] : s.sources) {
@@ -118,6 +119,15 @@ const std::vector<CorpusSource>& Corpus::sources() const { return impl_->sources
 const std::vector<std::string>& Corpus::prompts() const { return impl_->prompts; }
 uint64_t Corpus::fingerprint() const { return impl_->fingerprint; }
 uint64_t Corpus::tokenizer_fingerprint() const { return impl_->tokenizer_fingerprint; }
+
+size_t Corpus::memory_bytes() const {
+  size_t tables = 0, chunk = 0;
+  for (const ShardReader& shard : impl_->shards) {
+    tables += shard.memory_bytes() + sizeof(ShardReader) + sizeof(int64_t);
+    chunk = std::max(chunk, shard.chunk_bytes());
+  }
+  return tables + chunk;
+}
 
 int64_t Corpus::row_of(int32_t source, int64_t k) const {
   LODE_CHECK(source >= 0 && static_cast<size_t>(source) < impl_->sources.size(), "source ", source, " of ", impl_->sources.size());

@@ -56,6 +56,9 @@ class Corpus {
   void read_counts(int64_t row, PackedRow& out) const;
   /// Reference answers of a row, as text; empty where the input gave none.
   std::vector<std::string> answers(int64_t row) const;
+  /// Bytes that reading takes: tables of all shards, and one chunk while it is checked. Neither the library's own (at most 32 files are open in
+  /// it) nor mapped pages, which are the system's cache.
+  size_t memory_bytes() const;
   /// Hash of the manifest: equal for equal inputs whatever the number of packing ranks.
   uint64_t fingerprint() const;
   /// Fingerprint of the tokenizer that packed it.

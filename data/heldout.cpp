@@ -83,4 +83,10 @@ HeldOut::HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConf
   }
 }
 
+size_t HeldOut::memory_bytes() const {
+  size_t bytes = 0;
+  for (const Batch& batch : batches_) bytes += batch.memory_bytes();
+  return bytes;
+}
+
 }  // namespace lodestone

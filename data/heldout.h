@@ -34,6 +34,7 @@ class HeldOut {
 
   std::span<const Batch> batches() const { return batches_; }   // each with all global facts; source is 0
   int64_t global_rows() const { return global_rows_; }
+  size_t memory_bytes() const;   // of the texts it keeps
 
  private:
   std::vector<Batch> batches_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/mapped_file.h"
 
 namespace lodestone {
 
@@ -50,6 +51,7 @@ void Loader::release(int64_t hold) {
 }
 
 void Loader::work() {
+  const SignalStack stack;   // rows lie in mapped files
   make_all();
   {
     const std::lock_guard lock(mutex_);

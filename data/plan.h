@@ -86,6 +86,7 @@ class Plan {
   double probability(int32_t source) const;
   /// Rows of the smallest batch: as many ranks can share each.
   int64_t smallest_batch() const;
+  size_t memory_bytes() const { return drawn_.size() * (sizeof drawn_[0] + sizeof position_[0]); }
   /// The row at position k of a source of this plan. O(log members).
   SourceRow locate(int32_t source, int64_t k) const;
 

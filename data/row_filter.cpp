@@ -57,6 +57,12 @@ FilteredRows::FilteredRows(const RowSource& rows, std::span<const uint8_t> verdi
   }
 }
 
+size_t FilteredRows::memory_bytes() const {
+  size_t bytes = 0;
+  for (const Kept& kept : kept_) bytes += std::span(kept.bits).size_bytes() + std::span(kept.before).size_bytes();
+  return bytes;
+}
+
 int64_t FilteredRows::row_of(int32_t source, int64_t k) const {
   const Kept& kept = kept_.at(static_cast<size_t>(source));
   LODE_CHECK(k >= 0 && k < sources_[static_cast<size_t>(source)].rows, "row ", k, " of source ", sources_[static_cast<size_t>(source)].name);

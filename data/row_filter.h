@@ -50,6 +50,8 @@ class FilteredRows final : public RowSource {
   void read(int64_t row, PackedRow& out) const override { rows_.read(row, out); }
   void read_counts(int64_t row, PackedRow& out) const override { rows_.read_counts(row, out); }
 
+  /// Bytes of what it keeps of each row.
+  size_t memory_bytes() const;
   /// How many rows have each verdict.
   const std::array<int64_t, verdicts>& counts() const { return counts_; }
 

@@ -68,10 +68,12 @@ struct ShardFile {
 };
 
 /// A shard opened for reading. The head is compared with its hash before the HDF5 library sees the file; every chunk is
-/// read once through the library, which checks its sum, then from its mapped address. Errors are Error (data).
+/// read once through the library, which checks its sum, then from its mapped address. Errors are Error (data): F36 where the file was
+/// changed, removed or cut short since it was opened, which ends no process.
 class ShardReader {
  public:
-  ShardReader(const ShardFile& file, const ShardSchema& schema);
+  /// `verification` holds a chunk while it is checked, whatever was in it; it must outlive the reader, and one serves all shards that a thread reads.
+  ShardReader(const ShardFile& file, const ShardSchema& schema, std::vector<std::byte>& verification);
   ShardReader(ShardReader&&) noexcept;
   ~ShardReader();
   /// Row `row` of this shard. source and prompt are this shard's own indices. ids are views into `ids`, valid until it changes.
@@ -82,6 +84,10 @@ class ShardReader {
   /// Whether the library holds the file open (one descriptor), and letting go of it; it is opened again when needed.
   bool library_open() const;
   void close_library();
+  /// Bytes of its own tables: a few KiB, and 9 bytes a chunk.
+  size_t memory_bytes() const;
+  /// Bytes of its largest chunk: what verification takes.
+  size_t chunk_bytes() const;
 
  private:
   struct Impl;

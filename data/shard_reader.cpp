@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "core/error.h"
 #include "core/handle.h"
 #include "data/durable.h"
+#include "data/mapped_file.h"
 #include "data/shard.h"
 
 namespace lodestone {
@@ -43,28 +43,6 @@ struct Role {
   Column ids, offsets, text_hash, document, row_offsets;
 };
 
-/// A mapped file: unmapped when it goes.
-class Mapping {
- public:
-  Mapping() = default;
-  Mapping(int descriptor, size_t size) : size_(size), base_(::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0)) {}
-  Mapping(Mapping&& other) noexcept : size_(other.size_), base_(std::exchange(other.base_, MAP_FAILED)) {}
-  Mapping& operator=(Mapping&& other) noexcept {
-    std::swap(size_, other.size_);
-    std::swap(base_, other.base_);
-    return *this;
-  }
-  ~Mapping() {
-    if (base_ != MAP_FAILED) ::munmap(base_, size_);
-  }
-  bool valid() const { return base_ != MAP_FAILED; }
-  const std::byte* data() const { return static_cast<const std::byte*>(base_); }
-
- private:
-  size_t size_ = 0;
-  void* base_ = MAP_FAILED;
-};
-
 /// Tells whether a path still names the file that was opened first.
 struct Identity {
   uint64_t device = 0, inode = 0;
@@ -81,12 +59,13 @@ std::optional<Identity> identity(const std::filesystem::path& path) {
 }  // namespace
 
 struct ShardReader::Impl {
+  explicit Impl(std::vector<std::byte>& verification) : buffer(verification) {}
   ShardFile file;
   ShardSchema schema;
   Identity opened_as;
-  Mapping map;
+  MappedFile map;
   std::optional<H5Reader> library;
-  std::vector<std::byte> buffer;         // one chunk, as the library returns it
+  std::vector<std::byte>& buffer;        // one chunk, as the library returns it; all shards of a corpus share it
   std::vector<Slice> slices;             // where the texts of the row being read lie
   Role query, positive, negative;
   Column source, prompt, label, score, teacher_offsets, teacher_scores, answer_row_offsets, answer_offsets, answer_bytes;
@@ -98,12 +77,29 @@ struct ShardReader::Impl {
     return error;
   }
 
+  Error changed(const char* how) const {
+    return Error(ExitCode::data, "F36", cat("the shard was ", how, " while in use"), "leave a corpus alone while it is read").at("file", file.path.string());
+  }
+  void require_unchanged() const {
+    const auto now = identity(file.path);
+    if (map.cut() || (now && now->size < opened_as.size)) throw changed("cut short");
+    if (!now || *now != opened_as) throw changed(now ? "changed" : "removed");
+  }
+  /// Runs `work`, which reads mapped bytes. Where the file was cut short they are not what was packed, whatever `work` made of them.
+  template <class Work>
+  void unless_cut(const Work& work) const {
+    try {
+      work();
+    } catch (const Error&) {
+      require_unchanged();   // else that is what is wrong
+      throw;
+    }
+    if (map.cut()) throw changed("cut short");
+  }
+
   void open_library() {
     if (library) return;
-    const auto now = identity(file.path);
-    if (!now || *now != opened_as)
-      throw Error(ExitCode::data, "F36", now ? "the shard was changed while in use" : "the shard was removed while in use", "leave a corpus alone while it is read")
-          .at("file", file.path.string());
+    require_unchanged();
     library.emplace(file.path);
     for_each_column([&](Column& c) { if (c.present()) library->column(c.name, c.layout.type, unlimited); });
   }
@@ -195,7 +191,10 @@ struct ShardReader::Impl {
   void open_columns();
   void open_role(Role& role, const char* const (&names)[5], const std::string& count_name, int64_t rows, H5Type id_type);
   int64_t add_text(Role& role, int64_t text, PackedText& out);
+  void read(int64_t row, PackedRow& out, std::vector<int32_t>& ids);
+  void read_counts(int64_t row, PackedRow& out);
   void read_numbers(int64_t row, PackedRow& out);
+  void read_answers(int64_t row, std::vector<std::string>& out);
 };
 
 void ShardReader::Impl::open_role(Role& role, const char* const (&names)[5], const std::string& count_name, int64_t rows, H5Type id_type) {
@@ -235,7 +234,8 @@ void ShardReader::Impl::open_columns() {
   }
 }
 
-ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema) : impl_(std::make_unique<Impl>()) {
+ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::vector<std::byte>& verification)
+    : impl_(std::make_unique<Impl>(verification)) {
   Impl& impl = *impl_;
   impl.file = file;
   impl.schema = schema;
@@ -245,9 +245,11 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema) : imp
   if (id->size != file.bytes) throw impl.damaged(cat("the file has ", id->size, " bytes, the manifest says ", file.bytes));
   if (file.head_bytes < 1 || file.head_bytes > file.bytes) throw impl.damaged("the manifest gives an impossible head");
   impl.opened_as = *id;
-  impl.map = Mapping(descriptor.get(), static_cast<size_t>(file.bytes));
+  impl.map = MappedFile(descriptor.get(), static_cast<size_t>(file.bytes));
   if (!impl.map.valid()) throw Error(ExitCode::resource, "F15", "cannot map a shard", "raise the limit of address space (ulimit -v)").at("file", file.path.string());
-  if (checksum({impl.map.data(), static_cast<size_t>(file.head_bytes)}) != file.head_hash) throw impl.damaged("the head of the file fails its checksum");
+  impl.unless_cut([&] {
+    if (checksum({impl.map.data(), static_cast<size_t>(file.head_bytes)}) != file.head_hash) throw impl.damaged("the head of the file fails its checksum");
+  });
   impl.library.emplace(file.path);
   impl.open_columns();
   impl.library.reset();
@@ -256,6 +258,18 @@ ShardReader::ShardReader(ShardReader&&) noexcept = default;
 ShardReader::~ShardReader() = default;
 bool ShardReader::library_open() const { return impl_->library.has_value(); }
 void ShardReader::close_library() { impl_->library.reset(); }
+
+size_t ShardReader::memory_bytes() const {
+  size_t bytes = sizeof(Impl);
+  impl_->for_each_column([&](const Column& c) { bytes += c.layout.addresses.size() * (sizeof(uint64_t) + sizeof(uint8_t)); });
+  return bytes;
+}
+
+size_t ShardReader::chunk_bytes() const {
+  size_t bytes = 0;
+  impl_->for_each_column([&](const Column& c) { bytes = std::max(bytes, static_cast<size_t>(c.layout.chunk) * size_of(c.layout.type)); });
+  return bytes;
+}
 
 /// Fills all but the ids of a text, whose place is appended to slices. Returns its length.
 int64_t ShardReader::Impl::add_text(Role& role, int64_t text, PackedText& out) {
@@ -266,46 +280,58 @@ int64_t ShardReader::Impl::add_text(Role& role, int64_t text, PackedText& out) {
 }
 
 void ShardReader::read(int64_t row, PackedRow& out, std::vector<int32_t>& ids) {
-  Impl& impl = *impl_;
-  LODE_CHECK(row >= 0 && row < impl.file.rows, "row ", row, " of ", impl.file.rows);
-  impl.slices.clear();
-  int64_t tokens = impl.add_text(impl.query, row, out.query);
+  impl_->unless_cut([&] { impl_->read(row, out, ids); });
+}
+
+void ShardReader::read_counts(int64_t row, PackedRow& out) {
+  impl_->unless_cut([&] { impl_->read_counts(row, out); });
+}
+
+std::vector<std::string> ShardReader::answers(int64_t row) {
+  std::vector<std::string> answers;
+  impl_->unless_cut([&] { impl_->read_answers(row, answers); });
+  return answers;
+}
+
+void ShardReader::Impl::read(int64_t row, PackedRow& out, std::vector<int32_t>& ids) {
+  LODE_CHECK(row >= 0 && row < file.rows, "row ", row, " of ", file.rows);
+  slices.clear();
+  int64_t tokens = add_text(query, row, out.query);
   const auto add_role = [&](Role& role, std::vector<PackedText>& texts) {
     texts.clear();
     if (!role.row_offsets.present()) return;
-    const Slice range = impl.range(role.row_offsets, row, role.text_hash.count());
-    texts.resize(static_cast<size_t>(range.count()));
-    for (int64_t t = range.begin; t < range.end; ++t) tokens += impl.add_text(role, t, texts[static_cast<size_t>(t - range.begin)]);
+    const Slice of_row = range(role.row_offsets, row, role.text_hash.count());
+    texts.resize(static_cast<size_t>(of_row.count()));
+    for (int64_t t = of_row.begin; t < of_row.end; ++t) tokens += add_text(role, t, texts[static_cast<size_t>(t - of_row.begin)]);
   };
-  add_role(impl.positive, out.positives);
-  add_role(impl.negative, out.negatives);
+  add_role(positive, out.positives);
+  add_role(negative, out.negatives);
   ids.resize(static_cast<size_t>(tokens));
   int32_t* next = ids.data();
   size_t slice = 0;
   const auto copy_ids = [&](Role& role, PackedText& text) {
-    const Slice range = impl.slices[slice++];
-    text.ids = {next, static_cast<size_t>(range.count())};
-    if (role.ids.layout.type == H5Type::u16) impl.copy<uint16_t>(role.ids, range, next);
-    else impl.copy<int32_t>(role.ids, range, next);
-    next += range.count();
+    const Slice of_text = slices[slice++];
+    text.ids = {next, static_cast<size_t>(of_text.count())};
+    if (role.ids.layout.type == H5Type::u16) copy<uint16_t>(role.ids, of_text, next);
+    else copy<int32_t>(role.ids, of_text, next);
+    next += of_text.count();
   };
-  copy_ids(impl.query, out.query);
-  for (PackedText& text : out.positives) copy_ids(impl.positive, text);
-  for (PackedText& text : out.negatives) copy_ids(impl.negative, text);
-  impl.read_numbers(row, out);
+  copy_ids(query, out.query);
+  for (PackedText& text : out.positives) copy_ids(positive, text);
+  for (PackedText& text : out.negatives) copy_ids(negative, text);
+  read_numbers(row, out);
 }
 
-void ShardReader::read_counts(int64_t row, PackedRow& out) {
-  Impl& impl = *impl_;
-  LODE_CHECK(row >= 0 && row < impl.file.rows, "row ", row, " of ", impl.file.rows);
+void ShardReader::Impl::read_counts(int64_t row, PackedRow& out) {
+  LODE_CHECK(row >= 0 && row < file.rows, "row ", row, " of ", file.rows);
   const auto count_role = [&](Role& role, std::vector<PackedText>& texts) {
-    const int64_t count = role.row_offsets.present() ? impl.range(role.row_offsets, row, role.text_hash.count()).count() : 0;
+    const int64_t count = role.row_offsets.present() ? range(role.row_offsets, row, role.text_hash.count()).count() : 0;
     texts.assign(static_cast<size_t>(count), PackedText{});
   };
   out.query = {};
-  count_role(impl.positive, out.positives);
-  count_role(impl.negative, out.negatives);
-  impl.read_numbers(row, out);
+  count_role(positive, out.positives);
+  count_role(negative, out.negatives);
+  read_numbers(row, out);
 }
 
 /// What a row has besides texts.
@@ -322,17 +348,14 @@ void ShardReader::Impl::read_numbers(int64_t row, PackedRow& out) {
   }
 }
 
-std::vector<std::string> ShardReader::answers(int64_t row) {
-  Impl& impl = *impl_;
-  std::vector<std::string> answers;
-  if (!impl.answer_row_offsets.present()) return answers;
-  const Slice range = impl.range(impl.answer_row_offsets, row, impl.answer_offsets.count() - 1);
-  for (int64_t a = range.begin; a < range.end; ++a) {
-    const Slice bytes = impl.range(impl.answer_offsets, a, impl.answer_bytes.count());
-    std::string& text = answers.emplace_back(static_cast<size_t>(bytes.count()), '\0');
-    impl.copy<char>(impl.answer_bytes, bytes, text.data());
+void ShardReader::Impl::read_answers(int64_t row, std::vector<std::string>& out) {
+  if (!answer_row_offsets.present()) return;
+  const Slice of_row = range(answer_row_offsets, row, answer_offsets.count() - 1);
+  for (int64_t a = of_row.begin; a < of_row.end; ++a) {
+    const Slice bytes = range(answer_offsets, a, answer_bytes.count());
+    std::string& text = out.emplace_back(static_cast<size_t>(bytes.count()), '\0');
+    copy<char>(answer_bytes, bytes, text.data());
   }
-  return answers;
 }
 
 }  // namespace lodestone

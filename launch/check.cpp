@@ -123,6 +123,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
     row("  work", cat(mebibytes(t.memory.work), " (one chunk, forward and backward)"));
   }
   row("  batches", mebibytes(t.memory.batches));
+  if (!t.sources.empty()) row("  reading", cat(mebibytes(t.memory.reading), " (tables of the corpus and the plan, a chunk while it is checked, held-out rows)"));
 }
 
 void print_report(std::ostream& out, const Report& r) {
@@ -167,6 +168,7 @@ TaskReport report_task(const RunConfig& c, const Task& task, Network& network, B
                     task.plan.sources()};
   for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
   report.memory = task_memory(c, task.cfg, network, backend, report.lengths.largest, ranks);
+  report.memory.reading = task.data->memory_bytes() + task.plan.memory_bytes() + (task.heldout ? task.heldout->memory_bytes() : 0);
   return report;
 }
 

@@ -46,7 +46,8 @@ struct MemoryEstimate {
   size_t embeddings = 0;          // sentence vectors and their gradients
   size_t work = 0;                // the larger of: one encoder call; what the loss takes. Or one chunk
   size_t batches = 0;             // token ids
-  size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches; }
+  size_t reading = 0;             // of corpora: their tables, the chunk being checked, the plan, held-out rows. 0 without data
+  size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches + reading; }
 };
 
 /// Under each of the three objectives, with as many parameters in all. `batch` is this rank's share of a global batch; the loss is taken

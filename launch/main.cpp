@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/mapped_file.h"
 #include "launch/command.h"
 #include "launch/log.h"
 #include "launch/version.h"
@@ -54,6 +55,7 @@ int run(const Command& command, int argc, char** argv, std::span<const std::stri
 }  // namespace
 
 int main(int argc, char** argv) {
+  const SignalStack stack;   // this thread reads mapped files
   // 1. What needs no ranks: help, version, unknown commands.
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {

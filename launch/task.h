@@ -25,6 +25,7 @@ struct TaskRows {
   TaskRows(const TaskRows&) = delete;
   TaskRows& operator=(const TaskRows&) = delete;
   const RowSource& rows() const { return kept ? static_cast<const RowSource&>(*kept) : all; }
+  size_t memory_bytes() const { return corpus.memory_bytes() + (kept ? kept->memory_bytes() : 0); }
 
   const Corpus corpus;
   const CorpusRows all;

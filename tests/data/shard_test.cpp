@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 
+#include "data/mapped_file.h"
 #include "pack_support.h"
 
 namespace lodestone {
@@ -136,6 +137,20 @@ TEST_F(DamagedCorpus, AChangedFileIsFoundWhileInUse) {
   PackedRow row;
   EXPECT_EQ(error_of([&] { corpus.read(3, row); }, folder_),
             "3 F36 the shard was changed while in use; file=shard-000000-000.h5 row=3; do: leave a corpus alone while it is read");
+}
+
+TEST_F(DamagedCorpus, AFileCutShortWhileItIsReadIsAnErrorOfTheRow) {
+  const SignalStack stack;
+  for (const bool verified : {true, false}) {
+    const Corpus corpus = Corpus::open(folder_);
+    PackedRow row;
+    if (verified) (void)content(corpus);
+    std::filesystem::resize_file(shard_, 4096);
+    EXPECT_EQ(error_of([&] { corpus.read(3, row); }, folder_),
+              "3 F36 the shard was cut short while in use; file=shard-000000-000.h5 row=3; do: leave a corpus alone while it is read");
+    EXPECT_TRUE(error_of([&] { (void)corpus.answers(3); }, folder_).starts_with("3 F36 the shard was cut short while in use;"));
+    write(bytes_);
+  }
 }
 
 // ---- shards that are well-formed HDF5 with sound checksums, and lie ----------------------------------------------------

@@ -1,4 +1,8 @@
-// corpus_rows FOLDER ROWS SEED: reads random rows of a corpus and prints as JSON the processor time of one. Used by corpus_speed.py.
+// corpus_rows FOLDER ROWS SEED: reads random rows of a corpus and prints as JSON the processor time of one, and what the same row would take
+// were it read with pread. Used by corpus_speed.py.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <ctime>
 #include <random>
@@ -6,9 +10,57 @@
 #include <vector>
 
 #include "data/corpus.h"
+#include "data/durable.h"
+
+namespace {
+
+using namespace lodestone;
+
+/// The calls that a reader without mapping would make for a row, each for all texts of a role together: hashes, documents, offsets and ids, the
+/// offsets of the row, and what it has beside texts. From places spread over the file that do not matter.
+class Preads {
+ public:
+  explicit Preads(const std::filesystem::path& folder) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      if (entry.path().extension() == ".h5" && entry.file_size() > size_) {
+        size_ = entry.file_size();
+        file_ = Descriptor(open(entry.path().c_str(), O_RDONLY));
+      }
+  }
+  void read(const PackedRow& row) {
+    role({&row.query, 1}, Lists::no);
+    role(row.positives, Lists::yes);
+    role(row.negatives, Lists::yes);
+    take(4);                                          // source
+    if (!row.teacher_scores.empty()) take(16), take(row.teacher_scores.size() * 8);
+  }
+
+ private:
+  enum class Lists { no, yes };
+  void role(std::span<const PackedText> texts, Lists lists) {
+    if (texts.empty()) return;
+    size_t ids = 0;
+    for (const PackedText& text : texts) ids += text.ids.size();
+    if (lists == Lists::yes) take(16);
+    take(texts.size() * 8);                           // hashes
+    if (texts[0].document != texts[0].text_hash) take(texts.size() * 8);
+    take((texts.size() + 1) * 8);                     // offsets
+    take(ids * 2);
+  }
+  void take(size_t bytes) {
+    buffer_.resize(std::max(buffer_.size(), bytes));
+    place_ = (place_ * 6364136223846793005u + 1442695040888963407u);
+    if (pread(file_.get(), buffer_.data(), bytes, static_cast<off_t>((place_ >> 16) % (size_ - std::min(size_ - 1, bytes)))) < 0) std::abort();
+  }
+
+  Descriptor file_;
+  size_t size_ = 0, place_ = 1;
+  std::vector<char> buffer_;
+};
+
+}  // namespace
 
 int main(int argc, char** argv) {
-  using namespace lodestone;
   if (argc != 4) return 2;
   try {
     const Corpus corpus = Corpus::open(argv[1]);
@@ -37,8 +89,19 @@ int main(int argc, char** argv) {
       for (const PackedText& text : row.negatives) add(text);
     }
     const double seconds = now() - opened;
-    std::printf("{\"rows\": %lld, \"tokens\": %lld, \"sum\": %lld, \"us_per_row\": %.4f, \"first_pass_us_per_row\": %.4f, \"order\": [", static_cast<long long>(rows),
-                static_cast<long long>(tokens), static_cast<long long>(sum), seconds / static_cast<double>(rows) * 1e6,
+    Preads preads(argv[1]);
+    double pread_seconds = 0;
+    for (const int64_t r : order) {
+      corpus.read(r, row);
+      const double began = now();
+      preads.read(row);
+      pread_seconds += now() - began;
+    }
+    const double empty = now();                       // the clock's own share
+    for (size_t i = 0; i < order.size(); ++i) (void)now();
+    pread_seconds -= now() - empty;
+    std::printf("{\"rows\": %lld, \"tokens\": %lld, \"sum\": %lld, \"us_per_row\": %.4f, \"pread_us_per_row\": %.4f, \"first_pass_us_per_row\": %.4f, \"order\": [", static_cast<long long>(rows),
+                static_cast<long long>(tokens), static_cast<long long>(sum), seconds / static_cast<double>(rows) * 1e6, pread_seconds / static_cast<double>(rows) * 1e6,
                 (opened - start) / static_cast<double>(corpus.rows()) * 1e6);
     for (size_t i = 0; i < order.size(); ++i) std::printf("%s%lld", i == 0 ? "" : ", ", static_cast<long long>(order[i]));
     std::printf("]}\n");
