@@ -23,6 +23,7 @@ enum class ExitCode : int {
   resource = 9,         // memory, descriptors, threads
   internal = 10,        // a check of our own failed
   stopped_early = 75,   // stopped by a signal or time limit, checkpoint saved: run again to go on
+  ended_unsaved = 76,   // ended by a second signal, nothing saved
 };
 
 /// A failure that a user, a file or a cluster can cause. Printed once, by the rank where it began, as

@@ -1,10 +1,13 @@
 // What a subcommand is: a name, one line of help, its usage text, and a function of the world and its arguments.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "comm/world.h"
+#include "launch/stop.h"
 
 namespace lodestone {
 
@@ -13,14 +16,17 @@ struct Command {
   const char* summary;                     // one line of `lodestone --help`
   const char* usage;                       // text of `lodestone NAME --help`
   /// Returns the exit code. Throws Error; main() prints it in the one form and ends all ranks.
-  int (*run)(World& world, std::span<const std::string> arguments);
+  std::function<int(World& world, std::span<const std::string> arguments)> run;
+  /// What a stop signal does: ends the command as it would end any program, or asks it to save and end.
+  enum class OnStop { end, save };
+  OnStop on_stop = OnStop::end;
 };
 
 /// All subcommands, in the order of --help (launch/commands.cpp: one visible table).
-std::span<const Command> commands();
+std::vector<Command> commands(StopSignals& stop);
 
 // One function per subcommand, each in the file of its name, with its usage text.
-int run_train(World&, std::span<const std::string>);
+int run_train(World&, StopSignals&, std::span<const std::string>);
 int run_check(World&, std::span<const std::string>);
 int run_pack(World&, std::span<const std::string>);
 int run_eval(World&, std::span<const std::string>);

@@ -3,9 +3,10 @@
 
 namespace lodestone {
 
-std::span<const Command> commands() {
-  static const Command table[] = {
-      {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage, run_train},
+std::vector<Command> commands(StopSignals& stop) {
+  return {
+      {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage,
+       [&stop](World& world, std::span<const std::string> arguments) { return run_train(world, stop, arguments); }, Command::OnStop::save},
       {"check", "check a configuration and print the plan of its first steps", check_usage, run_check},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
       {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval},
@@ -13,7 +14,6 @@ std::span<const Command> commands() {
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
       {"bench", "measure this machine and print JSON", bench_usage, run_bench},
   };
-  return table;
 }
 
 }  // namespace lodestone

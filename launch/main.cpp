@@ -1,4 +1,4 @@
-// The program: arguments, MPI lifetime, command table, one place for errors and exit codes.
+// The program: signals, arguments, MPI lifetime, command table, one place for errors and exit codes.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -17,11 +17,11 @@ namespace {
 
 using namespace lodestone;
 
-void print_help() {
+void print_help(std::span<const Command> commands) {
   std::cout << "Lodestone " << version << ": trains text-embedding models, data-parallel.\n\n"
             << "usage: lodestone COMMAND [ARGUMENTS]\n"
             << "       mpirun -np RANKS lodestone COMMAND [ARGUMENTS]\n\ncommands:\n";
-  for (const Command& c : commands()) std::cout << "  " << c.name << std::string(10 - std::string(c.name).size(), ' ') << c.summary << '\n';
+  for (const Command& c : commands) std::cout << "  " << c.name << std::string(10 - std::string(c.name).size(), ' ') << c.summary << '\n';
   std::cout << "\n  lodestone COMMAND --help tells more of a command, lodestone --version the versions.\n"
             << "  Exit codes and signals are listed in launch/README.md.\n";
 }
@@ -55,18 +55,20 @@ int run(const Command& command, int argc, char** argv, std::span<const std::stri
 }  // namespace
 
 int main(int argc, char** argv) {
+  // 1. Signals, before there is any other thread.
+  StopSignals stop;
   const SignalStack stack;   // this thread reads mapped files
-  // 1. What needs no ranks: help, version, unknown commands.
+  // 2. What needs no ranks: help, version, unknown commands.
+  const std::vector<Command> table = commands(stop);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
-    print_help();
+    print_help(table);
     return arguments.empty() ? static_cast<int>(ExitCode::usage) : 0;
   }
   if (arguments[0] == "--version") {
     std::cout << version_text();
     return 0;
   }
-  const auto table = commands();
   const auto command = std::find_if(table.begin(), table.end(), [&](const Command& c) { return arguments[0] == c.name; });
   if (command == table.end()) {
     std::vector<std::string> names;
@@ -80,7 +82,8 @@ int main(int argc, char** argv) {
     std::cout << command->usage;
     return 0;
   }
-  // 2. The command itself, on every rank.
+  // 3. The command itself, on every rank.
+  if (command->on_stop == Command::OnStop::save) stop.keep();
   keep_freed_memory();
   try {
     return run(*command, argc, argv, std::span(arguments).subspan(1));

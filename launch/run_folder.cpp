@@ -1,14 +1,17 @@
 #include "launch/run_folder.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
+#include <thread>
 
 #include "data/checkpoint.h"
 #include "data/durable.h"
@@ -99,12 +102,13 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
       std::cout << "resuming from " << found->path.string() << std::endl;
     }
     write_file_atomically(dir_ / "config.yaml", resolved_);
-    metrics_ = MetricsFile(dir_, std::max<int64_t>(newest, 0) + 1);
+    metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);   // a run that begins at step 0 records it anew
     write_status(dir_, "running", 0, std::max<int64_t>(newest, 0), "");
   }
   all_reduce(world_.comm(), std::span(&newest, 1), Reduce::max);
   resumed_ = newest >= 0;
   first_step_ = last_step_ = resumed_ ? newest : 0;
+  last_saved_ = newest;
 }
 
 void RunFolder::resume(Run& run) {
@@ -285,6 +289,15 @@ int RunFolder::stopped(int64_t step) {
   }
   world_.comm().barrier();
   return code;
+}
+
+void RunFolder::ended_unsaved(int first_signal, int second_signal) {
+  Error error(ExitCode::ended_unsaved, "F49", cat("SIG", sigabbrev_np(second_signal), " after SIG", sigabbrev_np(first_signal), ": ended without saving"),
+              "start the same command again to go on from the last checkpoint");
+  error.at("step", last_step_.load());
+  failed(error);
+  if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));   // where every rank has a second signal, rank 0 speaks
+  std::cerr << error_line(error, world_.rank(), world_.host()) << std::endl;
 }
 
 void RunFolder::failed(const Error& error) {

@@ -1,6 +1,7 @@
 // RunFolder: the folder of a training run - lock, records, checkpoints, and the exported model at the end.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -50,6 +51,8 @@ class RunFolder {
   /// Marks the run as stopped at `step`; returns the exit code.
   int stopped(int64_t step);
   void failed(const Error& error);
+  /// Says, on stderr and in status.json, that a second signal ends this rank. May be called by another thread than all others.
+  void ended_unsaved(int first_signal, int second_signal);
 
  private:
   /// Prints how train.metric went from the first to the last evaluation, and adds it to the card. Rank 0.
@@ -61,7 +64,8 @@ class RunFolder {
   std::optional<RunLock> lock_;          // rank 0
   MetricsFile metrics_;                  // rank 0
   bool resumed_ = false;
-  int64_t first_step_ = 0, last_step_ = 0, last_saved_ = -1, failed_saves_ = 0, save_total_limit_;
+  int64_t first_step_ = 0, last_saved_ = -1, failed_saves_ = 0, save_total_limit_;
+  std::atomic<int64_t> last_step_ = 0;
   std::map<int64_t, bool> verified_;     // checkpoints known to be good
 };
 

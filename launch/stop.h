@@ -1,18 +1,47 @@
-// Signals set a flag; the flag is reduced with the loss, so that all ranks stop at the same step.
+// Stop signals: blocked in every thread and taken by one of their own, so that none is ever handled on a stack that a library lent itself.
 #pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <thread>
 
 namespace lodestone {
 
-/// Catches SIGTERM, SIGINT and SIGUSR1 while it lives. A second signal ends the process at once, without saving.
-/// At most one object exists at a time (signal dispositions belong to the process).
+/// SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP (unless it is ignored, as under nohup) and SIGXCPU. Made first thing in main(), before any other
+/// thread: threads inherit which signals are blocked. No handler is installed: libraries may run with their stack pointer inside a workspace,
+/// where the system would write the handler's frame. SIGPIPE and SIGXFSZ are ignored: the write that meets them fails.
 class StopSignals {
  public:
   StopSignals();
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
-  /// The signal that arrived on this rank, 0 if none.
-  int received() const;
+
+  /// Until this call a signal ends the process as it would end any program. From now on the first one is only noted, and a second one ends
+  /// the process within two seconds with ExitCode::ended_unsaved.
+  void keep();
+  /// The first signal since keep() on this rank, 0 if none.
+  int received() const { return first_; }
+
+  /// What is done before a second signal ends the process: called on another thread, with that signal, for a second and a half at most.
+  void set_farewell(std::function<void(int second)> farewell);
+  /// Nothing is left to save: a further signal ends the process at once with this exit code. No farewell is called after the return.
+  int settled(int exit_code);
+
+ private:
+  void wait();
+  [[noreturn]] void end(int signal);
+  [[noreturn]] void end_unsaved(int second);
+
+  sigset_t taken_{};
+  std::atomic<bool> keeping_ = false, leaving_ = false;
+  std::atomic<int> first_ = 0, second_code_;
+  std::mutex mutex_;                          // guards farewell_
+  std::function<void(int)> farewell_;
+  std::thread thread_;                        // last: it uses everything above
 };
 
 }  // namespace lodestone

@@ -23,7 +23,8 @@ const char* const train_usage =
     "SentenceTransformer(path) loads. The same command on an unfinished run resumes from its newest checkpoint.\n\n"
     "  lodestone check CONFIG.yaml   checks everything first, and prints the first steps\n"
     "  configs/README.md             every key with its default\n\n"
-    "Signals: SIGUSR1 to mpirun, or SIGTERM, SIGINT or SIGUSR1 to any rank: all ranks save and exit with 75.\n";
+    "Signals: SIGUSR1 or SIGUSR2 to mpirun, or SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP or SIGXCPU to any rank: all ranks\n"
+    "save and exit with 75. A second one ends them within two seconds without saving, with 76.\n";
 
 namespace {
 
@@ -37,6 +38,13 @@ std::vector<double> of_all_ranks(Communicator& comm, double own) {
   all[static_cast<size_t>(comm.rank())] = own;
   all_reduce(comm, std::span(all), Reduce::sum);
   return all;
+}
+
+/// Whether a signal reached any rank. Collective.
+bool asked_to_stop(Run& run, const StopSignals& stop) {
+  int64_t asked = stop.received() != 0;
+  all_reduce(run.world.comm(), std::span(&asked, 1), Reduce::max);
+  return asked != 0;
 }
 
 /// Trains on this team's parts of a step: adds into run.grads and tally. `scale` multiplies the loss.
@@ -68,16 +76,17 @@ int64_t count_skipped(Run& run, bool finite, int64_t skipped, int64_t step) {
   return skipped + 1;
 }
 
-int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
+int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
   const int64_t steps = run.schedule.config().steps;
   Progress progress("step", steps, run.world.rank() == 0);
   Meter meter;
   StepTally tally(run.tasks.size());
   RecentLoss recent(run.schedule.config().tasks);
   std::vector<StepPart> parts;
-  bool stopping = false;
+  bool stopping = asked_to_stop(run, stop);   // while all this was read and made
   int64_t skipped = 0, step = folder.first_step();
-  if (step == 0) folder.log_heldout(0, run, meter, progress);
+  if (stopping) folder.save(step, run, meter, progress);
+  else if (step == 0) folder.log_heldout(0, run, meter, progress);
   for (; step < steps && !stopping; ++step) {
     // 1. Gradients: every part adds into run.grads and returns this rank's share of its global loss.
     run.schedule.parts(step, parts);
@@ -87,7 +96,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
     const double scale = run.loss_scale ? run.loss_scale->value() : 1.0;
     accumulate(run, step, parts, scale, tally);
     const double own_tokens = tally.tokens();
-    if (signals.received() != 0) tally.ask_to_stop();
+    if (stop.received() != 0) tally.ask_to_stop();
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
     clear_frozen(*run.backend, run.frozen, run.grads);
@@ -117,21 +126,22 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& signals) {
 
 }  // namespace
 
-int run_train(World& world, std::span<const std::string> arguments) {
+int run_train(World& world, StopSignals& stop, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");
   RunConfig config = read_run_config(given.files, given.overrides);
-  const StopSignals signals;
   RunFolder folder(world, config);                  // locked, written to, its newest verified checkpoint found
+  stop.set_farewell([&](int second) { folder.ended_unsaved(stop.received(), second); });
   try {
     Run run(world, std::move(config), folder.first_step());
     folder.resume(run);
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
-    const int64_t done = train(run, folder, signals);
-    if (done < run.schedule.config().steps) return folder.stopped(done);
+    const int64_t done = train(run, folder, stop);
+    if (done < run.schedule.config().steps) return stop.settled(folder.stopped(done));
     folder.finish(run);
-    return static_cast<int>(ExitCode::finished);
+    return stop.settled(static_cast<int>(ExitCode::finished));
   } catch (const std::exception& error) {
     folder.failed(as_error(error));
+    stop.set_farewell({});
     throw;
   }
 }

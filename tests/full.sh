@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What does not fit into the test run: each part by its name, or all. Results with their dates stand in docs/measurements.md.
+#   tests/full.sh [PART...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+stops() {  # 600 stop signals at random moments
+  cmake --preset release > /dev/null
+  cmake --build --preset release --target lodestone
+  tests/launch/stop_test.sh "$root/build/release/lodestone" "$root" 300
+}
+sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers
+  cmake --preset dev > /dev/null
+  cmake --build --preset dev
+  ctest --preset dev -L 'unit|mpi' -j "$(nproc)"
+}
+
+parts=(stops sanitizers)
+for part in "${@:-${parts[@]}}"; do
+  case " ${parts[*]} " in
+    *" $part "*) echo "== $part"; "$part" ;;
+    *) echo "error: '$part' is no part; do: choose of ${parts[*]}" >&2; exit 2 ;;
+  esac
+done
