@@ -25,8 +25,8 @@ struct TokenizerOptions {
 
 class Tokenizer {
  public:
-  /// What one thread keeps between calls: buffers and the ids of recent words. Makes encode several times faster, and after
-  /// the first texts it allocates nothing. Never shared between threads; may be used with several tokenizers in turn.
+  /// What one thread keeps between calls: buffers and the ids of recent words. Makes encode 1.0 to 1.4 times faster on prose, and
+  /// after the first texts it allocates nothing. Never shared between threads; may be used with several tokenizers in turn.
   class Scratch {
    public:
     Scratch();
