@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/world.h"
-#include "launch/stop.h"
+#include "launch/console/stop.h"
 
 namespace lodestone {
 
@@ -22,7 +22,7 @@ struct Command {
   OnStop on_stop = OnStop::end;
 };
 
-/// All subcommands, in the order of --help (launch/commands.cpp: one visible table).
+/// All subcommands, in the order of --help (launch/commands/commands.cpp: one visible table).
 std::vector<Command> commands(StopSignals& stop);
 
 // One function per subcommand, each in the file of its name, with its usage text.

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "data/mapped_file.h"
+#include "data/files/mapped_file.h"
 #include "launch/command.h"
-#include "launch/log.h"
-#include "launch/version.h"
-#include "launch/yaml.h"
+#include "launch/console/log.h"
+#include "launch/console/version.h"
+#include "launch/config/yaml.h"
 
 namespace {
 

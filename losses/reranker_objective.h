@@ -12,7 +12,7 @@ struct RerankerOptions {
   int64_t chunk_tokens = 1024;   // budget of one call of the reranker; a query's group is never cut
 };
 
-/// A batch holds B*G pairs, query-major with the positive first (data/pair_collate.h). A group's loss needs its own G scores only,
+/// A batch holds B*G pairs, query-major with the positive first (data/batches/pair_collate.h). A group's loss needs its own G scores only,
 /// so the batch is cut into chunks of whole groups: each is scored, gives its gradient and is forgotten. Memory is that of one
 /// chunk, nothing is computed twice and nothing travels between ranks. The loss is divided by the global number of queries, so
 /// the result does not depend on ranks, nor on chunk_tokens beyond rounding. (Cross-entropy gives the classifier's bias no gradient:

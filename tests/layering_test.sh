@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks who includes whom: the arrows between folders, and that each library has one door. layering_test.sh BINARY SOURCE_DIR
+# Checks who includes whom: the arrows between folders and rooms, and that each library has one door. layering_test.sh BINARY SOURCE_DIR
 set -euo pipefail
 cd "$2"
 failed=0
@@ -27,13 +27,42 @@ arrow launch 'launch|data|losses|comm|core'
 complain 'of comm/, losses/ may include only communicator.h and rows.h' \
   "$(includes losses | grep '"comm/' | grep -vE '"comm/(communicator|rows)\.h"' || true)"
 
+# room ROOM [ROOMS]: of its own folder, a room may include itself, only these rooms, and launch/command.h. Who comes first is included by who comes later: no cycles.
+room() {
+  local folder=${1%%/*} allowed="${1#*/}${2:+|$2}"
+  complain "$1/ may include of $folder/ only: $allowed" "$(includes "$1" | grep -E "\"$folder/" | grep -vE "\"$folder/(($allowed)/|command\.h)" || true)"
+  rooms="$rooms $1"
+}
+rooms=
+room data/files
+room data/text 'files'
+room data/records 'files'
+room data/plan 'files'
+room data/corpus 'files|records|plan'
+room data/mining 'files'
+room data/batches 'files|text|corpus|plan|mining'
+room data/models 'files|text'
+room data/checkpoints 'files'
+room launch/console
+room launch/config 'console'
+room launch/inference 'console|config'
+room launch/mining
+room launch/networks 'config|inference|mining'
+room launch/training 'console|config|mining|networks'
+room launch/bench 'console|config'
+room launch/commands 'console|config|inference|networks|training'
+complain 'every folder of data/ and launch/ is a room named here' \
+  "$(find data launch -mindepth 1 -type d | while read -r d; do case " $rooms " in *" $d "*) ;; *) echo "$d" ;; esac; done)"
+complain 'data/ has no file outside its rooms, launch/ only main.cpp and command.h' \
+  "$(find data launch -maxdepth 1 -name '*.h' -o -maxdepth 1 -name '*.cpp' | grep -vxE 'launch/(main\.cpp|command\.h)' || true)"
+
 # door LIBRARY HEADERS FILES: headers matching HEADERS may be included only by files matching FILES.
 door() {
   complain "$1 may be included only by: $3" "$(includes core comm losses data launch | grep -E "[<\"]($2)" | grep -vE "^($3)" || true)"
 }
 door MPI 'mpi\.h' 'comm/(mpi_comm|world)\.cpp:'
-door HDF5 'hdf5|H5' 'data/h5\.cpp:'
-door yaml-cpp 'yaml-cpp' 'launch/yaml\.cpp:'
+door HDF5 'hdf5|H5' 'data/files/h5\.cpp:'
+door yaml-cpp 'yaml-cpp' 'launch/config/yaml\.cpp:'
 door oneDNN 'dnnl|oneapi' 'core/cpu/'
 door CUDA 'cuda|cublas|cudnn' 'core/cuda/|comm/nccl_comm\.cpp:'
 door NCCL 'nccl' 'comm/nccl_comm\.cpp:'

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "comm/grad_sync.h"
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "comm/grad_sync.h"
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {

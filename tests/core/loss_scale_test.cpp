@@ -8,7 +8,7 @@
 
 #include "core/optim/adamw.h"
 #include "core/optim/clip.h"
-#include "data/loss_scale_document.h"
+#include "data/checkpoints/loss_scale_document.h"
 
 namespace lodestone::test {
 namespace {

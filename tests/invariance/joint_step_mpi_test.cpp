@@ -2,7 +2,7 @@
 // which part: grouped by task with any number of groups, as many as the ranks hold at once or more, or colocated.
 #include <gtest/gtest.h>
 
-#include "data/schedule.h"
+#include "data/plan/schedule.h"
 #include "losses/make_loss.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/toy_training.h"

@@ -6,7 +6,7 @@
 #include "comm/grad_sync.h"
 #include "core/optim/clip.h"
 #include "core/optim/freeze.h"
-#include "data/checkpoint.h"
+#include "data/checkpoints/checkpoint.h"
 #include "losses/loss.h"
 #include "losses/info_nce.h"
 #include "tests/support/mpi_world.h"

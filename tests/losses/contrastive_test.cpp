@@ -1,7 +1,7 @@
 // What holds for every contrastive loss on one rank: exact gradients, linear weights, tiles that change nothing, bounded memory.
 #include <gtest/gtest.h>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "tests/losses/contrastive_cases.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "losses/cosines.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "losses/cosines.h"
 #include "losses/group_ce.h"
 #include "tests/support/gradcheck.h"

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "losses/make_loss.h"
 #include "tests/support/toy_training.h"
 

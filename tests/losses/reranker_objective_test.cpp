@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/toy_reranker.h"
 

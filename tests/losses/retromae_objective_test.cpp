@@ -7,7 +7,7 @@
 #include <cmath>
 #include <random>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/toy_retromae.h"

@@ -3,7 +3,7 @@
 
   tests/parity/corpus_h5py.py [--binary build/release/lodestone] [--rows 3000] VOCAB.txt
 
-Packs generated rows of all kinds, reads the shards with h5py as data/README.md describes them, and compares every id,
+Packs generated rows of all kinds, reads the shards with h5py as data/corpus/README.md describes them, and compares every id,
 offset, hash, score, label, prompt and answer with the rows. Prints one JSON object; exit 1 at the first difference.
 """
 import argparse

@@ -11,7 +11,7 @@
 
 #include "core/buffer.h"
 #include "core/params.h"
-#include "data/safetensors.h"
+#include "data/files/safetensors.h"
 #include "losses/objective.h"
 
 namespace lodestone {

@@ -1,6 +1,6 @@
 // Writes loss, embeddings and every parameter's gradient of one InfoNCE step (dropout off) for comparison with PyTorch.
 // INPUT.json: {"temperature": t, "queries": [[ids] ...], "passages": [[ids] ...]}
-#include "data/model_folder.h"
+#include "data/models/model_folder.h"
 #include "losses/embedding_objective.h"
 #include "losses/make_loss.h"
 #include "tests/parity/dump.h"

@@ -1,11 +1,11 @@
 #!/usr/bin/env -S sh -c 'python="$("$(dirname "$0")/venv.sh" tokenizers==0.23.3)" && exec "$python" "$0" "$@"'
-"""Where does Hugging Face's tokenizers package differ from utf8proc? Writes data/unicode_exceptions.h, or compares with it.
+"""Where does Hugging Face's tokenizers package differ from utf8proc? Writes data/text/unicode_exceptions.h, or compares with it.
 
   tests/parity/make_unicode_exceptions.py            regenerates and compares with the committed file; exit 1 if different
   tests/parity/make_unicode_exceptions.py --write    regenerates and writes
 
 Every code point is put through BertNormalizer, NFD and BertPreTokenizer of the package, one property at a time, and
-compared with the rule of data/unicode.cpp (restated here in Python over the same library). What differs becomes the
+compared with the rule of data/text/unicode.cpp (restated here in Python over the same library). What differs becomes the
 table. The header also holds a CRC-32 per plane of the package's behaviour: the unit tests compare the C++ code with it.
 """
 import ctypes
@@ -39,7 +39,7 @@ UTF8PROC = load_utf8proc()
 
 
 class Rule:
-    """What data/unicode.cpp does before it looks at the exceptions."""
+    """What data/text/unicode.cpp does before it looks at the exceptions."""
 
     def __init__(self, c):
         category = UTF8PROC.utf8proc_category_string(c).decode()
@@ -196,12 +196,12 @@ struct Mapping {{ char32_t first, last, to, then; }};   // first -> to, first + 
 
 // What the package takes for Chinese characters: no exception but the definition itself.
 {array("Range", "chinese", spans(chinese))}
-// Here the answer is the opposite of the rule in data/unicode.cpp.
+// Here the answer is the opposite of the rule in data/text/unicode.cpp.
 {toggles}
 // Here the combining class is 0, and the decomposition is the code point itself.
 {settled}
 {array("Mapping", "lower", mappings(lower))}
-// CRC-32 of what the package does with each code point of a plane, in the form that tests/data/unicode_test.cpp writes.
+// CRC-32 of what the package does with each code point of a plane, in the form that tests/data/text/unicode_test.cpp writes.
 {array("uint32_t", "behaviour_crc32", crcs)}
 }}  // namespace lodestone::unicode_exceptions
 """

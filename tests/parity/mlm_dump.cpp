@@ -1,6 +1,6 @@
 // Writes the masked-language-model loss and every parameter's gradient (dropout off) for comparison with PyTorch.
 // INPUT.json: {"texts": [[ids] ...], "labels": [[ids, -1 where nothing is predicted] ...]}
-#include "data/model_folder.h"
+#include "data/models/model_folder.h"
 #include "losses/retromae_objective.h"
 #include "tests/parity/dump.h"
 

@@ -1,6 +1,6 @@
 // Writes scores, loss and every parameter's gradient of a cross-encoder (dropout off) for comparison with PyTorch.
 // INPUT.json: {"group": G, "target": "group_ce"|"bce", "pairs": [[query, passage] ...]}, query-major with the positive first
-#include "launch/scorer.h"
+#include "launch/inference/scorer.h"
 #include "losses/reranker_objective.h"
 #include "tests/parity/dump.h"
 

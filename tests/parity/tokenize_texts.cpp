@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 namespace lodestone {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "data/corpus.h"
-#include "data/durable.h"
+#include "data/corpus/corpus.h"
+#include "data/files/durable.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
 
-#include "launch/allocations.h"
+#include "launch/console/allocations.h"
 
 namespace {
 

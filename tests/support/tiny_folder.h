@@ -3,7 +3,7 @@
 
 #include <fstream>
 
-#include "data/model_export.h"
+#include "data/models/model_export.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone::test {

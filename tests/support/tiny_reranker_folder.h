@@ -1,7 +1,7 @@
 // The folder of a cross-encoder with a handful of words and random weights, made where a test needs one.
 #pragma once
 
-#include "data/reranker_folder.h"
+#include "data/models/reranker_folder.h"
 #include "tests/support/tiny_folder.h"
 
 namespace lodestone::test {

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "core/nn/layout.h"
-#include "data/text_collate.h"
+#include "data/batches/text_collate.h"
 #include "losses/retromae_objective.h"
-#include "tests/data/fake_rows.h"
+#include "tests/data/batches/fake_rows.h"
 #include "tests/support/toy_step.h"
 
 namespace lodestone::test {

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "data/plan.h"
+#include "data/plan/plan.h"
 #include "losses/embedding_objective.h"
 #include "tests/support/toy_step.h"
 

@@ -1,0 +1,48 @@
+#include "data/batches/fitting_rows.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace lodestone {
+
+namespace {
+
+Error missing(const char* what, const std::string& reader, const std::string& source, const char* give) {
+  return Error(ExitCode::data, "row", cat("the row has no ", what, ", which the loss reads (", reader, ")"),
+               cat("give every row of the source ", source, " ", give, ", leave the source out with data.sources, or choose another loss"));
+}
+
+RowKind kind_of(const PackedRow& row, const std::string& source, const RowNeeds& needs) {
+  if (needs.single_texts) {
+    require_single_text(row);
+    return {};
+  }
+  const RowKind kind{!std::isnan(row.score), !row.teacher_scores.empty()};
+  if (!needs.teacher_reader.empty() && !kind.teacher) throw missing("teacher scores", needs.teacher_reader, source, "teacher_scores (or pos_scores and neg_scores)");
+  if (!needs.gold_reader.empty() && !kind.gold) throw missing("gold score", needs.gold_reader, source, "a score");
+  CandidateConfig candidates = needs.candidates;
+  candidates.group = needs.group_of(row.source);
+  require_choosable(row, candidates);
+  return kind;
+}
+
+}  // namespace
+
+void require_single_text(const PackedRow& row) {
+  if (row.positives.empty() && row.negatives.empty()) return;
+  throw Error(ExitCode::data, "row", "the row has passages; RetroMAE trains on single texts", "pack rows of the form {\"text\": \"...\"}");
+}
+
+RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, PackedRow& row) {
+  rows.read_counts(row_id, row);
+  const std::string& source = rows.sources().at(static_cast<size_t>(row.source)).name;
+  try {
+    return kind_of(row, source, needs);
+  } catch (Error& error) {
+    error.at("row", row_id).at("source", source);
+    throw;
+  }
+}
+
+}  // namespace lodestone

@@ -1,0 +1,111 @@
+#include "data/checkpoints/run_lock.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <system_error>
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Holder {
+  std::string host, job;
+  long pid = 0;
+  unsigned long long started = 0;  // clock ticks after boot: tells a process from a later one of the same number
+};
+
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+/// Field 22 of /proc/PID/stat, or 0 when there is no such process.
+unsigned long long start_time(long pid) {
+  std::ifstream in(cat("/proc/", pid, "/stat"));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const size_t after_name = text.rfind(')');
+  if (after_name == std::string::npos) return 0;
+  std::istringstream fields(text.substr(after_name + 1));
+  std::string skipped;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  unsigned long long ticks = 0;
+  fields >> ticks;
+  return ticks;
+}
+
+std::string to_text(const Holder& h) {
+  return cat("host ", h.host, "\npid ", h.pid, "\nstarted ", h.started, "\njob ", h.job.empty() ? "-" : h.job, "\n");
+}
+
+std::optional<Holder> parse(const std::string& text) {
+  std::istringstream in(text);
+  Holder h;
+  std::string k1, k2, k3, k4;
+  if (!(in >> k1 >> h.host >> k2 >> h.pid >> k3 >> h.started >> k4 >> h.job) || k1 != "host" || k2 != "pid" || k3 != "started" ||
+      k4 != "job")
+    return std::nullopt;
+  return h;
+}
+
+bool is_alive_here(const Holder& h) {
+  return h.host == host_name() && (::kill(static_cast<pid_t>(h.pid), 0) == 0 || errno == EPERM) && start_time(h.pid) == h.started;
+}
+
+std::string describe(const std::optional<Holder>& h) {
+  return h ? cat("host ", h->host, ", pid ", h->pid, ", job ", h->job) : std::string("a job that has not written its name yet");
+}
+
+std::string read_all(int fd) {
+  std::string text(4096, '\0');
+  const ssize_t n = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return text;
+}
+
+[[noreturn]] void refuse(const std::optional<Holder>& holder, const fs::path& path, const char* remedy) {
+  throw Error(ExitCode::storage, "F27", cat("another job is using this run folder: ", describe(holder)), remedy)
+      .at("file", path.string());
+}
+
+}  // namespace
+
+RunLock::RunLock(const fs::path& run, const std::string& job) : path_(run / "lock") {
+  make_folder(run);
+  descriptor_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (!descriptor_)
+    throw Error(ExitCode::storage, "F21", cat("cannot create the lock: ", std::generic_category().message(errno)),
+                "check the permissions of the run folder")
+        .at("file", path_.string());
+  const bool locked = ::flock(descriptor_.get(), LOCK_EX | LOCK_NB) == 0;
+  const int error = locked ? 0 : errno;
+  const std::optional<Holder> holder = parse(read_all(descriptor_.get()));
+  if (error == EWOULDBLOCK) refuse(holder, path_, "wait for it, end it, or choose another output folder");
+  if (!locked && holder && (holder->host != host_name() || is_alive_here(*holder)))  // no file locks on this file system
+    refuse(holder, path_, "if that job has ended, remove the file");
+  if (holder) takeover_ = cat("took over the lock of a job that has ended (", describe(holder), ")");
+  const std::string mine = to_text({.host = host_name(), .job = job, .pid = ::getpid(), .started = start_time(::getpid())});
+  if (::ftruncate(descriptor_.get(), 0) != 0 ||
+      ::pwrite(descriptor_.get(), mine.data(), mine.size(), 0) != static_cast<ssize_t>(mine.size()))
+    throw Error(ExitCode::storage, "F21", cat("cannot write the lock: ", std::generic_category().message(errno)),
+                "check the storage of the run folder")
+        .at("file", path_.string());
+}
+
+RunLock::~RunLock() {
+  // The file stays: removing it would let two later jobs hold locks on two files of one name.
+  if (::ftruncate(descriptor_.get(), 0) != 0) return;  // the next job will call it a takeover
+}
+
+}  // namespace lodestone

@@ -1,0 +1,118 @@
+#include "data/models/model_export.h"
+
+#include "data/models/model_files.h"
+#include "data/text/tokenizer_files.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The releases whose file layout is written here; newer ones read it too, and no reader warns of a file newer than itself.
+constexpr const char* sentence_transformers_layout = "2.2.2";
+constexpr const char* pooler_file = "pooler.safetensors";
+
+OrderedJson pooling_config(const EmbedderConfig& config) {
+  return {{"word_embedding_dimension", config.encoder.hidden},
+          {"pooling_mode_cls_token", config.pooling == Pooling::cls},
+          {"pooling_mode_mean_tokens", config.pooling == Pooling::mean},
+          {"pooling_mode_max_tokens", false},
+          {"pooling_mode_mean_sqrt_len_tokens", false},
+          {"pooling_mode_weightedmean_tokens", false},
+          {"pooling_mode_lasttoken", config.pooling == Pooling::last_token}};
+}
+
+OrderedJson dense_config(const EmbedderConfig& config) {
+  return {{"in_features", config.encoder.hidden},
+          {"out_features", config.head->out_features},
+          {"bias", config.head->bias},
+          {"activation_function", config.head->tanh ? "torch.nn.modules.activation.Tanh" : "torch.nn.modules.linear.Identity"}};
+}
+
+/// modules.json, the other JSON files and the module folders: everything but weights, tokenizer and card.
+void write_configuration(const fs::path& folder, const ModelFolder& model) {
+  write_json(folder / "config.json", bert_config(model.config_json, model.config.encoder, "BertModel"));
+  OrderedJson modules = OrderedJson::array();
+  const auto add = [&](const char* kind) {
+    const size_t index = modules.size();
+    const std::string path = index == 0 ? std::string() : cat(index, "_", kind);
+    modules.push_back(
+        {{"idx", index}, {"name", std::to_string(index)}, {"path", path}, {"type", cat("sentence_transformers.models.", kind)}});
+    if (index != 0) make_folder(folder / path);
+    return folder / path;
+  };
+  add("Transformer");
+  write_json(add("Pooling") / "config.json", pooling_config(model.config));
+  if (model.config.head) write_json(add("Dense") / "config.json", dense_config(model.config));
+  if (model.config.normalize) add("Normalize");
+  write_json(folder / "modules.json", modules);
+  write_json(folder / "sentence_bert_config.json", {{"max_seq_length", model.max_seq_length}, {"do_lower_case", false}});
+  OrderedJson general;
+  general["__version__"] = {{"sentence_transformers", sentence_transformers_layout}};
+  general["model_type"] = "SentenceTransformer";
+  general["prompts"] = OrderedJson::object();
+  for (const auto& [name, text] : model.prompts) general["prompts"][name] = text;
+  if (model.default_prompt.empty())
+    general["default_prompt_name"] = nullptr;
+  else
+    general["default_prompt_name"] = model.default_prompt;
+  general["similarity_fn_name"] = model.similarity;
+  write_json(folder / "config_sentence_transformers.json", general);
+}
+
+void add_pooler(PoolerWeights& pooler, int64_t hidden, const std::string& prefix, F32Tensors& tensors) {
+  if (pooler.weight.empty()) return;
+  tensors.add(prefix + "pooler.dense.bias", Tensor(reinterpret_cast<std::byte*>(pooler.bias.data()), DType::f32, {hidden}));
+  tensors.add(prefix + "pooler.dense.weight", Tensor(reinterpret_cast<std::byte*>(pooler.weight.data()), DType::f32, {hidden, hidden}));
+}
+
+/// RetroMAE's decoder is left out. A masked-language-model head stands beside the encoder, which then is called "bert.": both
+/// BertModel and BertForMaskedLM read that.
+void write_weights(const fs::path& folder, const ModelFolder& model, const ParamStore& params, PoolerWeights& pooler) {
+  F32Tensors encoder, dense;
+  const std::string prefix = params.layout().contains("cls.predictions.bias") ? "bert." : "";
+  for (const Param& p : params.layout().params()) {
+    if (p.name.starts_with("decoder.")) continue;
+    if (p.name.starts_with("head."))
+      dense.add("linear." + p.name.substr(5), params.master(p));
+    else
+      encoder.add(p.name.starts_with("cls.") ? p.name : prefix + p.name, params.master(p));
+  }
+  add_pooler(pooler, model.config.encoder.hidden, prefix, encoder);
+  write_safetensors(folder / "model.safetensors", encoder.list());
+  if (model.config.head) write_safetensors(folder / "2_Dense" / "model.safetensors", dense.list());
+}
+
+}  // namespace
+
+void write_model_folder(const fs::path& path, const ModelFolder& model, const ParamStore& params, const fs::path& source,
+                        const ModelCard& card, IfExists if_exists) {
+  PoolerWeights pooler = read_pooler(source, model.config.encoder.hidden);
+  write_folder(path, if_exists, [&](const fs::path& folder) {
+    write_configuration(folder, model);
+    write_tokenizer_files(source, folder);
+    write_weights(folder, model, params, pooler);
+    write_new_file(folder / "README.md", model_card(model, card));
+  });
+}
+
+void keep_model_source(const ModelFolder& model, const fs::path& to) {
+  PoolerWeights pooler = read_pooler(model.path, model.config.encoder.hidden);
+  write_folder(to, IfExists::replace, [&](const fs::path& folder) {
+    write_configuration(folder, model);
+    write_tokenizer_files(model.path, folder);
+    F32Tensors tensors;
+    add_pooler(pooler, model.config.encoder.hidden, "", tensors);
+    if (!tensors.list().empty()) write_safetensors(folder / pooler_file, tensors.list());
+  });
+}
+
+void make_model_source(const ModelFolder& model, const fs::path& vocab_txt, const TokenizerOptions& options, const fs::path& to) {
+  write_folder(to, IfExists::replace, [&](const fs::path& folder) {
+    write_configuration(folder, model);
+    write_tokenizer_files(vocab_txt, options, model.max_seq_length, folder);
+  });
+}
+
+}  // namespace lodestone

@@ -1,0 +1,53 @@
+// What all model folders are written with: config.json of a BERT, its tensors in f32, publication by one rename.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/nn/config.h"
+#include "data/files/durable.h"
+#include "data/files/safetensors.h"
+#include "data/files/strict_json.h"
+
+namespace lodestone {
+
+inline void write_json(const std::filesystem::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
+
+/// config.json of an encoder: the keys of `config_json`, less those of another training, with the sizes of `c`.
+OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, const char* architecture);
+
+/// Tensors to write, f64 ones rounded to f32 in memory that the list owns.
+class F32Tensors {
+ public:
+  void add(std::string name, Tensor values);
+  const std::vector<NamedTensor>& list() const { return tensors_; }
+
+ private:
+  std::vector<NamedTensor> tensors_;
+  std::vector<std::vector<float>> rounded_;
+};
+
+/// Runs `fill(temporary)` and publishes the result; nothing stays behind when it throws.
+template <class Fill>
+void write_folder(const std::filesystem::path& path, IfExists if_exists, Fill fill) {
+  std::filesystem::path target = path;
+  if (target.filename().empty()) target = target.parent_path();  // "out/" and "out" are one folder
+  if (if_exists == IfExists::refuse && path_exists(target))
+    throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
+        .at("file", target.string());
+  std::filesystem::path temporary = target;
+  temporary += ".tmp";
+  std::error_code ignored;
+  std::filesystem::remove_all(temporary, ignored);  // left by a crash
+  make_folder(temporary);
+  try {
+    fill(temporary);
+    publish_folder(temporary, target, if_exists);
+  } catch (...) {
+    std::filesystem::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+}  // namespace lodestone

@@ -1,0 +1,256 @@
+#include "data/models/model_folder.h"
+
+#include <cmath>
+
+#include "data/files/durable.h"
+#include "data/files/strict_json.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t max_config_bytes = size_t{16} << 20;
+constexpr const char* what_works =
+    "models of type bert work: BERT, MiniLM, BGE, GTE, E5, Conan (encoders with a WordPiece vocabulary)";
+
+Error refused(const fs::path& file, const std::string& what, std::string remedy = what_works) {
+  return Error(ExitCode::checkpoint, "model", what, std::move(remedy)).at("file", file.string());
+}
+
+int64_t size_key(const Json& json, const char* key, int64_t fallback, int64_t limit, const fs::path& file) {
+  const int64_t value = json_integer(json, key, fallback, file);
+  if (value == 0 && !json.contains(key)) throw refused(file, cat("\"", key, "\" is missing"), "give the size");
+  if (value < 1 || value > limit)
+    throw refused(file, cat("\"", key, "\" is ", value, ", sizes from 1 to ", limit, " work"), "correct the size");
+  return value;
+}
+
+double probability_key(const Json& json, const char* key, const fs::path& file) {
+  const double p = json_number(json, key, 0.1, file);
+  if (!(p >= 0 && p < 1))
+    throw refused(file, cat("\"", key, "\" is ", p, ", probabilities from 0 to below 1 work"), "correct the value");
+  return p;
+}
+
+EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
+  const std::string type = json_string(json, "model_type", "", file);
+  if (type != "bert")
+    throw refused(file,
+                  type.empty() ? std::string("\"model_type\" is missing") : cat("model_type \"", type, "\" is not supported"));
+  if (json.contains("auto_map")) throw refused(file, "the model needs program code of its own (\"auto_map\")");
+  if (json.contains("quantization_config"))
+    throw refused(file, "the weights are quantised (\"quantization_config\")", "use the unquantised model");
+  const std::string activation = json_string(json, "hidden_act", "gelu", file);
+  if (activation != "gelu" && activation != "gelu_python")
+    throw refused(file, cat("hidden_act \"", activation, "\" is not supported"), "models with hidden_act gelu work");
+  const std::string position = json_string(json, "position_embedding_type", "absolute", file);
+  if (position != "absolute")
+    throw refused(file, cat("position_embedding_type \"", position, "\" is not supported"),
+                  "models with absolute position embeddings work");
+  for (const char* key : {"is_decoder", "add_cross_attention"})
+    if (json_flag(json, key, false, file)) throw refused(file, cat("\"", key, "\" is set: this is a decoder"));
+  if (const auto pruned = json.find("pruned_heads"); pruned != json.end() && !pruned->empty())
+    throw refused(file, "models with pruned heads are not supported");
+  EncoderConfig c;
+  c.vocab = size_key(json, "vocab_size", 0, int64_t{1} << 24, file);
+  c.hidden = size_key(json, "hidden_size", 0, 1 << 16, file);
+  c.layers = size_key(json, "num_hidden_layers", 0, 1000, file);
+  c.heads = size_key(json, "num_attention_heads", 0, c.hidden, file);
+  c.feed_forward = size_key(json, "intermediate_size", 0, 1 << 20, file);
+  c.positions = size_key(json, "max_position_embeddings", 512, 1 << 16, file);
+  c.types = size_key(json, "type_vocab_size", 2, 1 << 16, file);
+  if (c.hidden % c.heads != 0)
+    throw refused(file, cat("hidden_size ", c.hidden, " is not divisible by num_attention_heads ", c.heads),
+                  "choose a divisor of the hidden size");
+  c.layer_norm_eps = json_number(json, "layer_norm_eps", 1e-12, file);
+  if (!(c.layer_norm_eps > 0 && c.layer_norm_eps < 1))
+    throw refused(file, cat("layer_norm_eps is ", c.layer_norm_eps), "give a small positive number");
+  c.initializer_range = json_number(json, "initializer_range", 0.02, file);
+  if (!(c.initializer_range >= 0 && std::isfinite(c.initializer_range)))
+    throw refused(file, cat("initializer_range is ", c.initializer_range), "give a small positive number");
+  c.hidden_dropout = probability_key(json, "hidden_dropout_prob", file);
+  c.attention_dropout = probability_key(json, "attention_probs_dropout_prob", file);
+  return c;
+}
+
+Pooling pooling_named(const std::string& name, const fs::path& file) {
+  if (name == "cls") return Pooling::cls;
+  if (name == "mean") return Pooling::mean;
+  if (name == "lasttoken") return Pooling::last_token;
+  throw refused(file, cat("the pooling \"", name, "\" is not supported"), "pooling by cls, mean or lasttoken works");
+}
+
+Pooling parse_pooling(const fs::path& file, int64_t hidden) {
+  const Json json = read_json_object(file);
+  for (const char* key : {"word_embedding_dimension", "embedding_dimension"})
+    if (const int64_t width = json_integer(json, key, hidden, file); width != hidden)
+      throw refused(file, cat("\"", key, "\" is ", width, ", the model's hidden_size is ", hidden), "correct the folder");
+  if (!json_flag(json, "include_prompt", true, file))
+    throw refused(file, "pooling that leaves the prompt out (include_prompt: false) is not supported",
+                  "models that pool the prompt too work");
+  if (const auto mode = json.find("pooling_mode"); mode != json.end()) {
+    const Json& one = mode->is_array() && mode->size() == 1 ? mode->front() : *mode;
+    if (!one.is_string())
+      throw refused(file, "several poolings side by side are not supported", "pooling by cls, mean or lasttoken works");
+    return pooling_named(one.get<std::string>(), file);
+  }
+  std::vector<std::string> active;
+  constexpr std::pair<const char*, const char*> modes[] = {{"pooling_mode_cls_token", "cls"},
+                                                           {"pooling_mode_mean_tokens", "mean"},
+                                                           {"pooling_mode_max_tokens", "max"},
+                                                           {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"},
+                                                           {"pooling_mode_weightedmean_tokens", "weightedmean"},
+                                                           {"pooling_mode_lasttoken", "lasttoken"}};
+  for (const auto& [key, name] : modes)
+    if (json_flag(json, key, false, file)) active.emplace_back(name);
+  if (active.size() > 1)
+    throw refused(file, cat("several poolings side by side (", active[0], ", ", active[1], ") are not supported"),
+                  "pooling by cls, mean or lasttoken works");
+  return active.empty() ? Pooling::mean : pooling_named(active[0], file);
+}
+
+HeadConfig parse_dense(const fs::path& file, int64_t in_features) {
+  const Json json = read_json_object(file);
+  HeadConfig head;
+  const int64_t in = size_key(json, "in_features", 0, 1 << 20, file);
+  if (in != in_features)
+    throw refused(file, cat("in_features is ", in, ", the pooled vector has ", in_features), "correct the folder");
+  head.out_features = size_key(json, "out_features", 0, 1 << 20, file);
+  head.bias = json_flag(json, "bias", true, file);
+  const std::string activation = json_string(json, "activation_function", "torch.nn.modules.activation.Tanh", file);
+  if (activation == "torch.nn.modules.activation.Tanh")
+    head.tanh = true;
+  else if (activation != "torch.nn.modules.linear.Identity")
+    throw refused(file, cat("the activation \"", activation, "\" is not supported"), "Tanh and Identity work");
+  if (json_flag(json, "use_residual", false, file))
+    throw refused(file, "a dense module with use_residual is not supported", "dense modules without it work");
+  for (const char* key : {"module_input_name", "module_output_name"})
+    if (json_string(json, key, "sentence_embedding", file) != "sentence_embedding")
+      throw refused(file, cat("\"", key, "\" must be sentence_embedding"), "a plain dense module works");
+  return head;
+}
+
+/// "sentence_transformers.models.Pooling" and "sentence_transformers.sentence_transformer.modules.pooling.Pooling" -> "Pooling".
+std::string module_class(const std::string& type, const fs::path& file) {
+  if (!type.starts_with("sentence_transformers."))
+    throw refused(file, cat("the module type \"", type, "\" needs program code of its own"));
+  return type.substr(type.rfind('.') + 1);
+}
+
+void parse_modules(const fs::path& folder, ModelFolder& model) {
+  const fs::path file = folder / "modules.json";
+  const std::string text = read_text_file(file, max_config_bytes, ExitCode::checkpoint);
+  Json modules;
+  try {
+    modules = parse_strict_json(text, ExitCode::checkpoint, "F42");
+  } catch (Error& error) {
+    error.at("file", file.string());
+    throw;
+  }
+  if (!modules.is_array() || modules.empty()) throw refused(file, "a list of modules is needed", "correct the folder");
+  // Order that works: Transformer, Pooling, Dense (at most one), Normalize (at most one).
+  constexpr const char* order[] = {"Transformer", "Pooling", "Dense", "Normalize"};
+  size_t next = 0;
+  model.config.normalize = false;
+  for (const Json& module : modules) {
+    if (!module.is_object()) throw refused(file, "each module must be an object", "correct the folder");
+    const std::string kind = module_class(json_string(module, "type", "", file), file);
+    const fs::path relative = json_string(module, "path", "", file);
+    if (relative.is_absolute() || relative.string().find("..") != std::string::npos)
+      throw refused(file, cat("the module path ", relative.string(), " leaves the folder"), "correct the folder");
+    size_t place = next;
+    while (place < std::size(order) && kind != order[place]) ++place;
+    if (place == std::size(order) || (next < 2 && place != next))
+      throw refused(file, cat("a module ", kind, " at this place is not supported"),
+                    "the order Transformer, Pooling, optionally Dense, optionally Normalize works");
+    next = place + 1;
+    const fs::path config = folder / relative / "config.json";
+    if (kind == "Transformer" && !relative.empty() && relative != ".")
+      throw refused(file, "the transformer must lie in the folder itself (path \"\")",
+                    "save it again with sentence-transformers 2 or newer");
+    if (kind == "Pooling") model.config.pooling = parse_pooling(config, model.config.encoder.hidden);
+    if (kind == "Dense") model.config.head = parse_dense(config, model.config.encoder.hidden);
+    if (kind == "Normalize") {
+      model.config.normalize = true;
+      if (path_exists(config) &&
+          json_string(read_json_object(config), "module_input_name", "sentence_embedding", config) != "sentence_embedding")
+        throw refused(config, "normalising token vectors is not supported", "a Normalize module on the sentence_embedding works");
+    }
+  }
+  if (next < 2)
+    throw refused(file, "a Pooling module is missing",
+                  "the order Transformer, Pooling, optionally Dense, optionally Normalize works");
+  model.has_modules = true;
+}
+
+void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
+  model.max_seq_length = read_max_length(folder, model.config.encoder.positions);
+  const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json",
+                 prompts = folder / "config_sentence_transformers.json";
+  if (path_exists(sentence)) {
+    const Json json = read_json_object(sentence);
+    if (json_string(json, "transformer_task", "feature-extraction", sentence) != "feature-extraction")
+      throw refused(sentence, "only the task feature-extraction is supported");
+    if (json_flag(json, "do_lower_case", false, sentence) &&
+        !(path_exists(tokenizer) && json_flag(read_json_object(tokenizer), "do_lower_case", true, tokenizer)))
+      throw refused(sentence, "do_lower_case is set here but not in tokenizer_config.json", "set it in tokenizer_config.json");
+  }
+  if (!path_exists(prompts)) return;
+  const Json json = read_json_object(prompts);
+  if (const std::string kind = json_string(json, "model_type", "SentenceTransformer", prompts); kind != "SentenceTransformer")
+    throw refused(prompts, cat("a ", kind, " is not a text-embedding model"));
+  if (const auto map = json.find("prompts"); map != json.end() && !map->is_null()) {
+    if (!map->is_object()) throw refused(prompts, "\"prompts\" must be an object", "correct the file");
+    for (const auto& [name, text] : map->items()) model.prompts[name] = json_string(*map, name.c_str(), "", prompts);
+  }
+  model.default_prompt = json_string(json, "default_prompt_name", "", prompts);
+  if (!model.default_prompt.empty() && !model.prompts.contains(model.default_prompt))
+    throw refused(prompts, cat("the default prompt \"", model.default_prompt, "\" is not among the prompts"), "correct the file");
+  model.similarity = json_string(json, "similarity_fn_name", "cosine", prompts);
+}
+
+}  // namespace
+
+int64_t read_max_length(const fs::path& folder, int64_t positions) {
+  for (const auto& [name, key] : {std::pair("sentence_bert_config.json", "max_seq_length"), std::pair("tokenizer_config.json", "model_max_length")}) {
+    const fs::path file = folder / name;
+    if (!path_exists(file)) continue;
+    const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
+    if (value >= 1) return value < static_cast<double>(positions) ? static_cast<int64_t>(value) : positions;
+  }
+  return positions;
+}
+
+ModelFolder read_model_config(const fs::path& config_json) {
+  ModelFolder model;
+  model.path = config_json.parent_path();
+  model.config_json = read_text_file(config_json, max_config_bytes, ExitCode::checkpoint);
+  model.config.encoder = parse_encoder(read_json_object(config_json), config_json);
+  model.max_seq_length = model.config.encoder.positions;
+  return model;
+}
+
+void require_model_folder(const fs::path& folder) {
+  if (path_exists(folder / "config.json")) return;
+  if (path_exists(folder / "0_Transformer"))
+    throw refused(folder, "the transformer lies in 0_Transformer, an old layout",
+                  "save it again with sentence-transformers 2 or newer");
+  const bool run = path_exists(folder / "model" / "config.json"), exists = path_exists(folder);
+  throw Error(ExitCode::checkpoint, "missing",
+              run ? "this is a run folder, its model lies below it" : exists ? "a model folder without config.json" : "the model folder does not exist",
+              run ? cat("give ", (folder / "model").string()) : "give a folder with config.json and model.safetensors")
+      .at("file", folder.string());
+}
+
+ModelFolder read_model_folder(const fs::path& folder) {
+  require_model_folder(folder);
+  ModelFolder model = read_model_config(folder / "config.json");
+  model.path = folder;
+  if (path_exists(folder / "modules.json")) parse_modules(folder, model);
+  parse_sentence_config(folder, model);
+  return model;
+}
+
+}  // namespace lodestone

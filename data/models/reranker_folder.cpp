@@ -1,0 +1,108 @@
+#include "data/models/reranker_folder.h"
+
+#include <algorithm>
+
+#include "data/models/model_files.h"
+#include "data/text/tokenizer_files.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* architecture = "BertForSequenceClassification";
+
+bool names_architecture(const Json& config) {
+  const auto list = config.find("architectures");
+  return list != config.end() && list->is_array() && std::find(list->begin(), list->end(), Json(architecture)) != list->end();
+}
+
+/// How many scores the classifier gives: the labels of id2label, else num_labels, else two.
+int64_t labels(const Json& config, const fs::path& file) {
+  if (const auto names = config.find("id2label"); names != config.end() && names->is_object())
+    return static_cast<int64_t>(names->size());
+  return json_integer(config, "num_labels", 2, file);
+}
+
+OrderedJson reranker_config(const RerankerFolder& model) {
+  const RerankerConfig& c = model.config;
+  OrderedJson json = bert_config(model.config_json, c.encoder, architecture);
+  json["id2label"] = {{"0", "LABEL_0"}};
+  json["label2id"] = {{"LABEL_0", 0}};
+  if (c.classifier_dropout == c.encoder.hidden_dropout)
+    json["classifier_dropout"] = nullptr;
+  else
+    json["classifier_dropout"] = c.classifier_dropout;
+  return json;
+}
+
+}  // namespace
+
+bool is_reranker_folder(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  if (!path_exists(file)) return false;
+  const Json config = read_json_object(file);
+  return names_architecture(config) && labels(config, file) == 1;
+}
+
+RerankerFolder read_reranker_folder(const fs::path& folder) {
+  const fs::path file = folder / "config.json", prompts = folder / "config_sentence_transformers.json";
+  require_model_folder(folder);
+  ModelFolder plain = read_model_config(file);
+  RerankerFolder model;
+  model.path = folder;
+  model.config.encoder = plain.config.encoder;
+  model.config_json = std::move(plain.config_json);
+  const Json config = read_json_object(file);
+  model.has_classifier = is_reranker_folder(folder);
+  model.config.classifier_dropout = json_number(config, "classifier_dropout", model.config.encoder.hidden_dropout, file);
+  if (!(model.config.classifier_dropout >= 0 && model.config.classifier_dropout < 1))
+    throw Error(ExitCode::checkpoint, "model", cat("\"classifier_dropout\" is ", model.config.classifier_dropout),
+                "give a probability from 0 to below 1")
+        .at("file", file.string());
+  if (model.config.encoder.types < 2)
+    throw Error(ExitCode::checkpoint, "model", "the model has one token type, a pair needs two", "use a model with type_vocab_size 2")
+        .at("file", file.string());
+  model.max_seq_length = read_max_length(folder, model.config.encoder.positions);
+  if (model.has_classifier && path_exists(prompts) && !json_string(read_json_object(prompts), "default_prompt_name", "", prompts).empty())
+    throw Error(ExitCode::checkpoint, "model", "a cross-encoder with a default prompt is not supported", "remove default_prompt_name")
+        .at("file", prompts.string());
+  return model;
+}
+
+namespace {
+
+/// What CrossEncoder cuts a pair at stands in the tokenizer's file.
+void set_max_length(const fs::path& file, int64_t tokens) {
+  OrderedJson json = OrderedJson::object();
+  if (path_exists(file)) json = OrderedJson::parse(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint));
+  json["model_max_length"] = tokens;
+  fs::remove(file);
+  write_json(file, json);
+}
+
+}  // namespace
+
+void write_reranker_folder(const fs::path& path, const RerankerFolder& model, const ParamStore& params, const fs::path& source,
+                           const ModelCard& card, IfExists if_exists) {
+  write_folder(path, if_exists, [&](const fs::path& folder) {
+    write_json(folder / "config.json", reranker_config(model));
+    write_tokenizer_files(source, folder);
+    set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
+    F32Tensors tensors;
+    for (const Param& p : params.layout().params())
+      tensors.add(p.name.starts_with("classifier.") ? p.name : "bert." + p.name, params.master(p));
+    write_safetensors(folder / "model.safetensors", tensors.list());
+    write_new_file(folder / "README.md", model_card(model, card));
+  });
+}
+
+void keep_reranker_source(const RerankerFolder& model, const fs::path& to) {
+  write_folder(to, IfExists::replace, [&](const fs::path& folder) {
+    write_json(folder / "config.json", reranker_config(model));
+    write_tokenizer_files(model.path, folder);
+  });
+}
+
+}  // namespace lodestone

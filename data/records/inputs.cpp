@@ -1,0 +1,121 @@
+#include "data/records/inputs.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "data/records/beir.h"
+#include "data/records/csv.h"
+#include "data/records/jsonl.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view no_in_batch = "no_in_batch_neg";
+
+/// The file's name without .gz and without its format's ending.
+std::string stem(const fs::path& file) {
+  const fs::path inner = file.extension() == ".gz" ? file.stem() : file;
+  return inner.stem().string();
+}
+
+InputFormat format_by_name(const fs::path& file) {
+  const fs::path inner = file.extension() == ".gz" ? file.stem() : file.filename();
+  const std::string ending = inner.extension().string();
+  if (ending == ".jsonl" || ending == ".ndjson" || ending == ".json") return InputFormat::jsonl;
+  if (ending == ".csv") return InputFormat::csv;
+  if (ending == ".tsv") return InputFormat::tsv;
+  return InputFormat::automatic;
+}
+
+bool is_beir(const fs::path& folder) {
+  const auto has = [&](const char* name) { return fs::exists(folder / name) || fs::exists(folder / (std::string(name) + ".gz")); };
+  return has("corpus.jsonl") && has("queries.jsonl") && fs::is_directory(folder / "qrels");
+}
+
+/// Convention of FlagEmbedding: a folder or file whose name ends in no_in_batch_neg; the source keeps that ending.
+std::string source_name(const fs::path& file, const fs::path& input) {
+  std::string name = stem(file);
+  for (fs::path folder = file.parent_path(); !name.ends_with(no_in_batch); folder = folder.parent_path()) {
+    if (folder.filename().string().ends_with(no_in_batch)) name += cat('-', no_in_batch);
+    if (folder == input || !folder.has_relative_path() || folder == folder.parent_path()) break;
+  }
+  return name;
+}
+
+class UnitList {
+ public:
+  explicit UnitList(const InputOptions& options) : options_(options) {}
+
+  void add_file(const fs::path& file, const fs::path& input) {
+    const int64_t bytes = static_cast<int64_t>(fs::file_size(file));
+    if (bytes == 0) throw Error(ExitCode::data, "F32", "the file is empty", "remove it from the inputs").at("file", file.string());
+    const InputFormat format = options_.format == InputFormat::automatic ? format_by_name(file) : options_.format;
+    if (format == InputFormat::automatic)
+      throw Error(ExitCode::usage, "format", "cannot tell the format by the file's name", "name it with --format jsonl, csv, tsv or beir").at("file", file.string());
+    const std::string source = source_name(file, input);
+    if (format != InputFormat::jsonl || is_gzip(file)) return push({0, file, format, {}, source, bytes});
+    for (int64_t begin = 0; begin < bytes; begin += options_.unit_bytes) {
+      const int64_t end = std::min(bytes, begin + options_.unit_bytes);
+      push({0, file, format, {begin, end}, source, end - begin});
+    }
+  }
+
+  void add_folder(const fs::path& folder) {
+    if (options_.format == InputFormat::beir || (options_.format == InputFormat::automatic && is_beir(folder)))
+      return push({0, folder, InputFormat::beir, {}, fs::weakly_canonical(folder).filename().string(), 0});
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+      if (entry.is_regular_file() && format_by_name(entry.path()) != InputFormat::automatic) files.push_back(entry.path());
+    if (files.empty()) throw Error(ExitCode::data, "F32", "the folder holds no .jsonl, .csv or .tsv file", "name another folder").at("file", folder.string());
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files) add_file(file, folder);
+  }
+
+  std::vector<WorkUnit> take() { return std::move(units_); }
+
+ private:
+  void push(WorkUnit unit) {
+    unit.index = std::ssize(units_);
+    units_.push_back(std::move(unit));
+  }
+  const InputOptions& options_;
+  std::vector<WorkUnit> units_;
+};
+
+}  // namespace
+
+InputFormat input_format(const std::string& name) {
+  if (name == "auto") return InputFormat::automatic;
+  if (name == "jsonl") return InputFormat::jsonl;
+  if (name == "csv") return InputFormat::csv;
+  if (name == "tsv") return InputFormat::tsv;
+  if (name == "beir") return InputFormat::beir;
+  throw Error(ExitCode::usage, "format", cat("unknown format ", name), "choose auto, jsonl, csv, tsv or beir");
+}
+
+std::vector<WorkUnit> work_units(std::span<const fs::path> inputs, const InputOptions& options) {
+  UnitList units(options);
+  for (const fs::path& input : inputs) {
+    if (fs::is_directory(input)) units.add_folder(input);
+    else if (fs::is_regular_file(input)) units.add_file(input, input);
+    else throw Error(ExitCode::usage, "missing", "no such file or folder", "check the path").at("file", input.string());
+  }
+  return units.take();
+}
+
+std::unique_ptr<RecordReader> open_unit(const WorkUnit& unit, const InputOptions& options) {
+  FieldMap map(options.source_field, unit.source);
+  switch (unit.format) {
+    case InputFormat::jsonl: return open_jsonl(unit.range.end > 0 ? LineReader(unit.file, unit.range) : LineReader::whole(unit.file), std::move(map));
+    case InputFormat::csv: return open_table(LineReader::whole(unit.file), Separator::comma, options.columns, std::move(map));
+    case InputFormat::tsv: return open_table(LineReader::whole(unit.file), Separator::tab, options.columns, std::move(map));
+    case InputFormat::beir: return open_beir(unit.file, options.split);
+    case InputFormat::automatic: break;
+  }
+  throw_internal(__FILE__, __LINE__, "unit.format", "a unit without format");
+}
+
+}  // namespace lodestone

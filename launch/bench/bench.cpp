@@ -1,0 +1,246 @@
+// lodestone bench: a whole training step against this machine's measured ceiling, what grows with the batch, what each loss takes,
+// and the gradient sum, as JSON.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "comm/reduce_bench.h"
+#include "data/plan/plan.h"
+#include "launch/bench/bench_shares.h"
+#include "launch/command.h"
+#include "launch/config/options.h"
+
+namespace lodestone {
+
+const char* const bench_usage =
+    "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real|short|N] [--precision bf16|f32] [--threads N]\n"
+    "                       [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
+    "       lodestone bench --memory N [the same options]\n"
+    "       lodestone bench --losses N [the same options]\n"
+    "       mpirun -np 2 lodestone bench [...]\n"
+    "       mpirun -np 2 lodestone bench --all-reduce\n\n"
+    "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
+    "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
+    "share of the product's rate (the ceiling), page faults and heap allocations per step.\n"
+    "  --pairs N         pairs of the global batch; ranks share them\n"
+    "  --threads N       threads of each rank; default: the cores that it may use\n"
+    "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
+    "  --loss NAME       info_nce, info_nce_symmetric, info_nce_matryoshka (over a quarter, half and all of the vector), gte, cbb,\n"
+    "                    cosent, kl_divergence, stabilised_distillation, margin_mse: each with its default settings\n"
+    "  --group N         passages per query; default 1, cbb and stabilised_distillation 2, kl_divergence and margin_mse 8\n"
+    "  --keep-mb N       activations to keep for backward; chunks beyond are computed twice (GradCache)\n"
+    "  --memory N        instead: steps of --pairs and of N pairs: peak step memory less the bytes of vectors that must be held,\n"
+    "                    and the time for a pair, whole and in parts. The larger step runs once, between --steps of the smaller\n"
+    "                    before and after. Keeps no more than one chunk unless --keep-mb is given\n"
+    "  --losses N        instead: value and gradient of --loss, or of every loss, on N queries' random vectors, and its share of a\n"
+    "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
+    "                    than one chunk unless --keep-mb is given\n"
+    "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n";
+
+namespace {
+
+enum class BenchMode : uint8_t { speed, memory, losses };
+
+struct BenchCommand {
+  BenchOptions options;
+  BenchMode mode = BenchMode::speed;
+  int64_t many = 0;                                        // pairs of the larger batch, or queries of the losses
+  std::span<const BenchLoss> losses = bench_losses();      // to be timed
+};
+
+/// Random texts have 512 tokens at most.
+bool is_length(const std::string& text) {
+  return !text.empty() && text.size() < 4 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }) &&
+         std::stoi(text) >= 1 && std::stoi(text) <= 512;
+}
+
+BenchCommand parse(std::span<const std::string> arguments) {
+  const std::string names[] = {"--model", "--lengths", "--precision", "--threads",      "--loss",   "--group",
+                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses", "--keep-mb"};
+  const Options given(arguments, "bench", names);
+  BenchCommand c;
+  BenchOptions& o = c.options;
+  const auto one_of = [&](const char* name, std::string& value, std::initializer_list<const char*> known) {
+    value = given.text(name, value);
+    if (std::find(known.begin(), known.end(), value) == known.end()) given.refuse(cat(name, " '", value, "' is not known"));
+  };
+  one_of("--model", o.model, {"minilm", "bert-base"});
+  if (is_length(given.text("--lengths", "")))
+    o.lengths = given.text("--lengths", "");
+  else
+    one_of("--lengths", o.lengths, {"dense", "real", "short"});
+  one_of("--precision", o.precision, {"bf16", "f32"});
+  o.loss = given.text("--loss", o.loss);
+  const BenchLoss& loss = bench_loss(o.loss);
+  o.group = given.integer("--group", loss.group, 1);
+  o.threads = given.integer("--threads", o.threads, 1);
+  o.pairs = given.integer("--pairs", o.pairs, 2);
+  o.steps = given.integer("--steps", o.steps, 1);
+  o.chunk_tokens = given.integer("--chunk-tokens", o.chunk_tokens, 1);
+  if (given.has("--memory") && given.has("--losses")) given.refuse("takes --memory or --losses, not both");
+  for (const auto& [name, mode] : {std::pair{"--memory", BenchMode::memory}, {"--losses", BenchMode::losses}}) {
+    if (!given.has(name)) continue;
+    c.mode = mode;
+    c.many = given.integer(name, 0, 2);
+    o.keep_mb = 0;
+  }
+  if (given.has("--loss")) c.losses = {&loss, 1};
+  if (c.mode == BenchMode::losses && given.has("--group")) given.refuse("--losses has a group size for each loss: --group is not for it");
+  if (loss.name == "cosent" && o.group != 1) given.refuse("cosent takes pairs: --group 1");
+  o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
+  if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
+  return c;
+}
+
+nlohmann::ordered_json setting(const BenchOptions& o, const BenchStep& bench, const World& world) {
+  return {{"backend", bench.backend_description()}, {"model", o.model}, {"lengths", o.lengths}, {"precision", o.precision},
+          {"loss", o.loss}, {"passages_per_query", o.group}, {"ranks", world.size()}, {"threads", bench.cores().threads}, {"chunk_tokens", o.chunk_tokens}, {"keep_mb", o.keep_mb}};
+}
+
+nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
+  BenchStep bench(world, o);
+  const Batch batch = bench.batch(o.pairs, o.group);
+  std::array<double, 2> work{static_cast<double>(batch.ids.size()), bench.flops(batch)};
+  all_reduce(world.comm(), work, Reduce::sum);
+  const auto [tokens, flops] = work;
+
+  std::vector<double> seconds, ceilings;
+  double faults = 0, allocations = 0;
+  for (int64_t step = -2; step < o.steps; ++step) {   // two steps of warm-up
+    ceilings.push_back(bench.ceiling_flops_per_s());
+    const StepCounts counts = bench.run(batch);
+    if (step < 0) continue;
+    seconds.push_back(counts.whole.wall);
+    faults += static_cast<double>(counts.page_faults);
+    allocations += static_cast<double>(counts.allocations);
+  }
+  const double median_s = median(seconds), ceiling = median(ceilings);
+  const auto steps = static_cast<double>(o.steps);
+  const StepMemory memory = bench.memory(batch);
+  nlohmann::ordered_json result = setting(o, bench, world);
+  result.update({{"pairs", o.pairs}, {"tokens", static_cast<int64_t>(tokens)}, {"step_s", median_s}, {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
+                 {"step_s_max", *std::max_element(seconds.begin(), seconds.end())},
+                 {"tokens_per_s", tokens / median_s}, {"gflops", flops / median_s / 1e9}, {"ceiling_gflops", ceiling / 1e9},
+                 {"share_of_ceiling", flops / median_s / ceiling}, {"page_faults_per_step", faults / steps}, {"allocations_per_step", allocations / steps},
+                 {"allocations_counted", "calls of operator new by all threads of a rank; the rank with most. Memory that libraries take with malloc is not counted"},
+                 {"arena_peak_bytes", memory.peak_bytes}, {"counted_vector_bytes", memory.vectors_bytes},
+                 {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
+  return result;
+}
+
+/// Largest resident memory of this process so far.
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+/// Steps of one size, each divided by its pairs.
+struct PairTimes {
+  std::vector<Seconds> whole, encoder, loss, update;
+
+  void add(const StepCounts& counts, int64_t pairs) {
+    const double share = 1 / static_cast<double>(pairs);
+    whole.push_back(counts.whole * share);
+    encoder.push_back(counts.encoder() * share);
+    loss.push_back(counts.loss * share);
+    update.push_back(counts.update * share);
+  }
+  nlohmann::ordered_json medians(double Seconds::*clock) const {
+    return {{"whole", median(whole, clock)}, {"encoder", median(encoder, clock)}, {"loss", median(loss, clock)}, {"update", median(update, clock)}};
+  }
+};
+
+/// How much longer a pair takes in the larger of two batches.
+nlohmann::ordered_json ratios(const std::array<PairTimes, 2>& times, double Seconds::*clock) {
+  return {{"whole", median(times[1].whole, clock) / median(times[0].whole, clock)},
+          {"encoder", median(times[1].encoder, clock) / median(times[0].encoder, clock)}};
+}
+
+/// Steps of two sizes. The smaller runs first, since the peak of a process only grows, and again after the larger one, so that a
+/// machine that changes its speed shows.
+nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
+  const BenchOptions& o = c.options;
+  BenchStep bench(world, o);
+  const std::array<int64_t, 2> sizes{std::min(o.pairs, c.many), std::max(o.pairs, c.many)};
+  const std::array<Batch, 2> batches{bench.batch(sizes[0], o.group), bench.batch(sizes[1], o.group)};
+  std::array<StepMemory, 2> peaks;
+  std::array<int64_t, 2> resident{};
+  std::array<PairTimes, 2> times;
+  const auto measure = [&](size_t i, int64_t steps) {
+    for (int64_t step = 0; step < steps; ++step) times[i].add(bench.run(batches[i]), sizes[i]);
+    peaks[i] = bench.memory(batches[i]);
+    resident[i] = std::max(resident[i], peak_resident_bytes());
+  };
+  bench.run(batches[0]);
+  measure(0, 1);
+  const int64_t resident_before = resident[0];
+  bench.touch(batches[1], bench.loss());
+  measure(0, o.steps);
+  measure(1, 1);
+  measure(0, o.steps);
+  resident[0] = resident_before;
+
+  nlohmann::ordered_json sized = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    sized.push_back({{"pairs", sizes[i]}, {"tokens_of_rank_0", batches[i].ids.size()}, {"arena_peak_bytes", peaks[i].peak_bytes},
+                     {"counted_vector_bytes", peaks[i].vectors_bytes}, {"arena_peak_less_counted_bytes", peaks[i].beyond_bytes},
+                     {"process_peak_bytes", resident[i]}, {"steps", times[i].whole.size()}, {"s_per_pair", times[i].medians(&Seconds::wall)},
+                     {"processor_s_per_pair", times[i].medians(&Seconds::processor)}});
+  }
+  nlohmann::ordered_json result = setting(o, bench, world);
+  result.update({{"batches", sized},
+                 {"counted", "sentence vectors, their gradients, copies in other orders, and what the loss gathers; of each phase of a "
+                             "step what it holds. Step memory is the largest, over phases, of its peak less those bytes"},
+                 {"ratio", static_cast<double>(peaks[1].beyond_bytes) / static_cast<double>(peaks[0].beyond_bytes)},
+                 {"time_per_pair_ratio", ratios(times, &Seconds::wall)},
+                 {"processor_time_per_pair_ratio", ratios(times, &Seconds::processor)}});
+  return result;
+}
+
+nlohmann::ordered_json bench_each_loss(const BenchCommand& c, World& world) {
+  BenchStep bench(world, c.options);
+  nlohmann::ordered_json result = setting(c.options, bench, world);
+  result.erase("loss");
+  result.erase("passages_per_query");
+  result.update({{"queries", c.many}, {"losses", bench_shares(bench, c.options, c.losses, c.many, world)},
+                 {"encoder", "forward twice and backward, measured on queries_encoded queries with their passages and scaled to all"},
+                 {"share", "loss / (loss + encoder)"}});
+  return result;
+}
+
+/// 64 MiB of f32 gradient: one MPI_Allreduce against ours, in pieces of several sizes.
+nlohmann::ordered_json bench_all_reduce(World& world) {
+  if (world.size() < 2) throw Error(ExitCode::usage, "usage", "bench --all-reduce needs at least two ranks", "mpirun -np 2 lodestone bench --all-reduce");
+  constexpr int64_t pieces[] = {int64_t{1} << 18, int64_t{1} << 19, int64_t{1} << 20};
+  const ReduceBench bench = measure_reduce(world.comm(), int64_t{64} << 20, 15, pieces);
+  nlohmann::ordered_json ways = nlohmann::ordered_json::array();
+  for (const ReduceTiming& w : bench.ways)
+    ways.push_back({{"way", w.name}, {"median_s", w.median_s}, {"fastest_s", w.fastest_s}, {"slowest_s", w.slowest_s}, {"bus_gb_s", w.bus_gb_s},
+                    {"times_one_all_reduce", bench.ways.front().median_s / w.median_s}});
+  return {{"ranks", bench.ranks}, {"bytes", bench.bytes}, {"ways", ways}};
+}
+
+nlohmann::ordered_json measure(std::span<const std::string> arguments, World& world) {
+  if (arguments.size() == 1 && arguments[0] == "--all-reduce") return bench_all_reduce(world);
+  const BenchCommand c = parse(arguments);
+  require_ranks_for_batch(c.mode == BenchMode::speed ? c.options.pairs : std::min(c.options.pairs, c.many), world.size());
+  switch (c.mode) {
+    case BenchMode::memory: return bench_memory(c, world);
+    case BenchMode::losses: return bench_each_loss(c, world);
+    default: return bench_speed(c.options, world);
+  }
+}
+
+}  // namespace
+
+int run_bench(World& world, std::span<const std::string> arguments) {
+  const nlohmann::ordered_json result = measure(arguments, world);
+  if (world.rank() == 0) std::cout << result.dump(2) << '\n';
+  return 0;
+}
+
+}  // namespace lodestone

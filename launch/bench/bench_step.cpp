@@ -1,0 +1,210 @@
+#include "launch/bench/bench_step.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/optim/clip.h"
+#include "data/plan/plan.h"
+#include "launch/console/allocations.h"
+#include "launch/console/log.h"
+
+namespace lodestone {
+
+namespace {
+
+EmbedderConfig shape_of(const std::string& model) {
+  if (model == "minilm") return {};   // EncoderConfig's defaults: 6 layers of 384
+  EmbedderConfig c;
+  c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
+  return c;
+}
+
+ParamStore random_params(const EmbedderConfig& config, DType compute, Backend& backend) {
+  ParamStore params(embedder_layout(config), compute);
+  initialize_parameters(config, params, 1);
+  params.refresh(backend);
+  return params;
+}
+
+/// Tokens of a text; `u` is uniform in [0,1).
+int64_t length_of(const std::string& lengths, Role role, double u) {
+  const auto between = [u](int64_t least, int64_t most) { return least + static_cast<int64_t>(static_cast<double>(most - least + 1) * u); };
+  if (lengths == "dense") return 128;
+  if (lengths == "short") return between(4, 8);
+  if (lengths != "real") return std::stoll(lengths);
+  return role == Role::query ? between(5, 20) : between(16, 128);
+}
+
+int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
+Seconds slowest(World& world, Seconds own) {
+  std::array<double, 2> most{own.wall, own.processor};
+  all_reduce(world.comm(), most, Reduce::max);
+  return {most[0], most[1]};
+}
+
+}  // namespace
+
+Seconds Seconds::now() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return {now_s(), static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)};
+}
+
+double WatchedLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+  before_ = ex.arena.peak_bytes();
+  used_ = ex.arena.used_bytes();
+  ex.arena.reset_peak();
+  const Seconds start = Seconds::now();
+  const double share = loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
+  seconds_ = Seconds::now() - start;
+  peak_ = ex.arena.peak_bytes();
+  ex.arena.reset_peak();
+  return share;
+}
+
+BenchStep::BenchStep(World& world, const BenchOptions& options)
+    : world_(world),
+      options_(options),
+      config_(shape_of(options.model)),
+      cores_(choose_threads(world, options.threads)),
+      backend_(make_backend({.kind = "cpu", .threads = cores_.threads})),
+      ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
+      params_(random_params(config_, ex_.compute, *backend_)),
+      grads_memory_(static_cast<size_t>(params_.layout().count()) * sizeof(float)),
+      grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
+      encoder_(config_, params_),
+      loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding())),
+      objective_(encoder_, loss_, world.comm(),
+                 {.chunk_tokens = options.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(options.keep_mb) << 20}),
+      optimizer_({}, params_.layout(), DType::f32),
+      sync_(world.comm(), params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}) {}
+
+Batch BenchStep::batch(int64_t queries, int64_t group) const {
+  const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids"), scores = lengths.with("scores");
+  Batch b;
+  for (int r = 0; r < world_.size(); ++r) {
+    const RankRows part = rank_rows(queries, r, world_.size());
+    b.rank_queries.push_back(part.end - part.begin);
+  }
+  const RankRows mine = rank_rows(queries, world_.rank(), world_.size());
+  b.first_query = mine.begin;
+  b.queries = mine.end - mine.begin;
+  b.global_queries = queries;
+  b.group = group;
+  const auto append = [&](int64_t row, Role role, int64_t place) {   // place among the row's texts: the query, then its passages
+    const auto text = static_cast<uint64_t>((1 + group) * row + place);
+    const int64_t length = length_of(options_.lengths, role, lengths.uniform(text));
+    for (int64_t i = 0; i < length; ++i)
+      b.ids.push_back(static_cast<int32_t>(1000 + contents.bits(text * 512 + static_cast<uint64_t>(i)) % 29000));
+    b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
+    const auto negative = static_cast<uint64_t>(std::max(place - 2, int64_t{0}));
+    b.keys.push_back(text_key(static_cast<uint64_t>(row), role, negative, static_cast<uint64_t>(row)));
+    if (role == Role::query) return b.query_hash.push_back(text);
+    b.passage_hash.push_back(text);
+    b.passage_document.push_back(text);
+    b.teacher_scores.push_back(scores.uniform(text));
+  };
+  for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::query, 0);
+  for (int64_t row = mine.begin; row < mine.end; ++row)
+    for (int64_t place = 1; place <= group; ++place) append(row, place == 1 ? Role::positive : Role::negative, place);
+  if (group == 1) b.scores = b.teacher_scores;
+  return b;
+}
+
+StepCounts BenchStep::run(const Batch& batch) {
+  world_.comm().barrier();
+  const int64_t faults = page_faults();
+  const uint64_t allocations = heap_allocations();
+  const Seconds start = Seconds::now();
+  arena_.reset_peak();
+  backend_->fill_zero(grads_);
+  sync_.begin(grads_);
+  double loss = objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, sync_.hook());
+  const Seconds update = Seconds::now();
+  sync_.finish(grads_);
+  const double norm = sync_.norm(*backend_, grads_);
+  all_reduce(world_.comm(), std::span(&loss, 1), Reduce::sum);
+  optimizer_.step(ex_, 1e-5, clip_scale(norm, 1), grads_, params_);
+  ++steps_;
+  const Seconds end = Seconds::now();
+  std::array<double, 2> counts{static_cast<double>(page_faults() - faults), static_cast<double>(heap_allocations() - allocations)};
+  all_reduce(world_.comm(), counts, Reduce::max);
+  return {.whole = slowest(world_, end - start), .loss = slowest(world_, loss_.seconds()), .update = slowest(world_, end - update),
+          .page_faults = static_cast<int64_t>(counts[0]), .allocations = static_cast<int64_t>(counts[1])};
+}
+
+Seconds BenchStep::loss_seconds(Loss& loss, const Batch& batch) {
+  const auto scope = arena_.scope();
+  const Shape matrix{batch.tokens().texts(), embedding()};
+  const Tensor emb = arena_.tensor(ex_.wide(), matrix), d_emb = arena_.tensor(ex_.wide(), matrix);
+  const Key key = Key(1).with("bench vectors").with(static_cast<uint64_t>(batch.first_query));
+  uint64_t i = 0;
+  for (float& x : emb.host<float>()) x = static_cast<float>(key.uniform(i++) - 0.5);
+  backend_->fill_zero(d_emb);
+  world_.comm().barrier();
+  const Seconds start = Seconds::now();
+  loss.evaluate(ex_, world_.comm(), emb, batch.pairs(), 1, d_emb);
+  return slowest(world_, Seconds::now() - start);
+}
+
+void BenchStep::touch(const Batch& batch, const Loss& loss) {
+  const auto scope = arena_.scope();
+  const VectorBytes bytes = vector_bytes(batch, loss);
+  const size_t most = arena_.peak_bytes() + 3 * bytes.texts + bytes.loss;
+  backend_->fill_zero(arena_.tensor(DType::f32, {static_cast<int64_t>(most / sizeof(float))}));
+}
+
+double BenchStep::ceiling_flops_per_s() {
+  const auto scope = arena_.scope();
+  const int64_t rows = 1024, hidden = config_.encoder.hidden, feed_forward = config_.encoder.feed_forward;
+  const Tensor x = arena_.tensor(ex_.compute, {rows, hidden}), w = arena_.tensor(ex_.compute, {feed_forward, hidden}),
+               y = arena_.tensor(ex_.compute, {rows, feed_forward}), bias = arena_.tensor(ex_.wide(), {feed_forward});
+  for (const Tensor& t : {x, w, bias}) backend_->fill_zero(t);
+  world_.comm().barrier();
+  double best_s = 1e30;
+  for (int i = 0; i < 12; ++i) {
+    const double start = now_s();
+    backend_->linear(x, w, bias, y);
+    if (i > 1) best_s = std::min(best_s, now_s() - start);
+  }
+  double rate = 2.0 * static_cast<double>(rows * hidden * feed_forward) / best_s;
+  all_reduce(world_.comm(), std::span(&rate, 1), Reduce::sum);
+  return rate;
+}
+
+BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const Loss& loss) const {
+  const VectorBatch vectors{batch.pairs(), embedding(), ex_.wide()};
+  return {vectors.vectors(batch.tokens().texts()), loss.memory(vectors).vectors};
+}
+
+StepMemory BenchStep::memory(const Batch& batch) const {
+  const VectorBytes bytes = vector_bytes(batch, loss_);
+  const size_t second_pass = arena_.peak_bytes(), in_loss = 3 * bytes.texts + bytes.loss;
+  // First pass: vectors in both orders, and at its end room for their gradient. Loss: what it takes itself. Second pass: vectors in
+  // both orders, and the gradient.
+  const size_t in_first_pass = (loss_.peak_before() > loss_.used_before() ? 2 : 3) * bytes.texts;
+  return {.peak_bytes = std::max({loss_.peak_before(), loss_.peak(), second_pass}),
+          .vectors_bytes = in_loss,
+          .beyond_bytes = std::max({loss_.peak_before() - in_first_pass, loss_.peak() - in_loss, second_pass - 3 * bytes.texts})};
+}
+
+double BenchStep::flops(const Batch& batch) const {
+  const EncoderConfig& e = config_.encoder;
+  const double per_token = 6.0 * static_cast<double>(e.layers * (4 * e.hidden * e.hidden + 2 * e.hidden * e.feed_forward));
+  double flops = 0;
+  for (int64_t t = 0; t < batch.tokens().texts(); ++t) {
+    const auto length = static_cast<double>(batch.tokens().length(t));
+    flops += length * (per_token + 12.0 * static_cast<double>(e.layers * e.hidden) * length);
+  }
+  return flops;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,337 @@
+// lodestone pack: text records in, a packed corpus out, in parallel over ranks.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <sstream>
+
+#include "data/files/durable.h"
+#include "data/corpus/packer.h"
+#include "data/checkpoints/run_lock.h"
+#include "data/text/tokenizer.h"
+#include "launch/command.h"
+#include "launch/console/log.h"
+#include "launch/config/options.h"
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+const char* const pack_usage =
+    "usage: lodestone pack --tokenizer MODEL_FOLDER --output FOLDER [options] INPUT...\n"
+    "       mpirun -np 4 lodestone pack ...\n\n"
+    "Turns text records into a corpus of HDF5 shards that `lodestone train` reads. An INPUT is a file (.jsonl, .csv, .tsv, each\n"
+    "also .gz), a folder of such files, or a BEIR folder. The corpus is the same whatever the number of ranks.\n\n"
+    "  --format NAME         jsonl, csv, tsv or beir; auto goes by the name (default auto)\n"
+    "  --source-field NAME   the field that names a row's source; default: source, else task, else FILE or FILE/type\n"
+    "  --columns A,B,...     column names of tables without a header line, e.g. sentence1,sentence2,score\n"
+    "  --split NAME          which judgements of a BEIR folder: qrels/NAME.tsv (default train)\n"
+    "  --on-bad-row POLICY   fail, or skip:N to leave out up to N bad rows, which the manifest then lists (default fail)\n"
+    "  --max-tokens N        longer texts lose their end (default 8192)\n"
+    "  --unit-mib N          size of the pieces that plain JSONL files are cut into; each becomes a shard (default 64)\n\n"
+    "Fields: query (also anchor, sentence1, text, question); pos (also positive, positives, text_pos, sentence2, text_pair,\n"
+    "answer); neg (also negative, negatives, text_neg, negative_1 ...); score, label, pos_scores, neg_scores, teacher_scores,\n"
+    "answers, prompt, history, query_id, pos_index, neg_index. Other fields are ignored and named at the end.\n";
+
+namespace {
+
+constexpr double progress_period_s = 0.25, plain_period_s = 5, patience_s = 7 * 24 * 3600.0;
+constexpr int64_t no_unit = std::numeric_limits<int64_t>::max();
+
+struct PackArguments {
+  fs::path tokenizer, output;
+  std::vector<fs::path> inputs;
+  PackOptions options;
+};
+
+std::vector<std::string> split_names(const std::string& text) {
+  std::vector<std::string> names;
+  std::istringstream in(text);
+  for (std::string name; std::getline(in, name, ',');) names.push_back(name);
+  return names;
+}
+
+/// How many bad rows a policy allows: fail, or skip:N.
+int64_t allowed_bad_rows(const Options& given) {
+  constexpr int64_t most = 1'000'000;
+  const std::string policy = given.text("--on-bad-row", "fail");
+  if (policy == "fail") return 0;
+  const auto allowed = policy.starts_with("skip:") ? whole_number(policy.substr(5), 0, most) : std::nullopt;
+  if (!allowed) given.refuse(cat("--on-bad-row is fail or skip:N with N up to ", most, ", not ", printable(policy)));
+  return *allowed;
+}
+
+PackArguments parse(std::span<const std::string> arguments) {
+  const std::string names[] = {"--tokenizer", "--output", "--format", "--source-field", "--columns", "--split", "--on-bad-row", "--max-tokens", "--unit-mib"};
+  const Options given(arguments, "pack", names);
+  if (given.positional().empty()) given.refuse("no input is given");
+  for (const char* needed : {"--tokenizer", "--output"})
+    if (given.text(needed, "").empty()) given.refuse(cat(needed, " is missing"));
+  PackArguments a{.tokenizer = given.text("--tokenizer", ""),
+                  .output = fs::path(given.text("--output", "")).lexically_normal(),
+                  .inputs = {given.positional().begin(), given.positional().end()},
+                  .options = {}};
+  if (!a.output.has_filename()) a.output = a.output.parent_path();
+  PackOptions& o = a.options;
+  if (given.has("--format")) o.input.format = input_format(given.text("--format", ""));
+  if (given.has("--columns")) o.input.columns = split_names(given.text("--columns", ""));
+  o.input.source_field = given.text("--source-field", o.input.source_field);
+  o.input.split = given.text("--split", o.input.split);
+  o.max_tokens = given.integer("--max-tokens", o.max_tokens, 1, 1 << 20);
+  if (given.has("--unit-mib")) o.input.unit_bytes = given.integer("--unit-mib", 1, 1, 4096) << 20;
+  o.allowed_bad_rows = allowed_bad_rows(given);
+  return a;
+}
+
+// ---- what ranks tell each other --------------------------------------------------------------------------------------
+
+template <class T>
+std::vector<T> all_values(Communicator& comm, std::vector<T> mine, DType type) {
+  const auto tensor = [type](std::vector<T>& v) { return Tensor(reinterpret_cast<std::byte*>(v.data()), type, {std::ssize(v)}); };
+  std::vector<int64_t> counts(static_cast<size_t>(comm.size()), 0);
+  counts[static_cast<size_t>(comm.rank())] = std::ssize(mine);
+  all_reduce(comm, std::span<int64_t>(counts), Reduce::sum);
+  int64_t total = 0;
+  for (const int64_t count : counts) total += count;
+  std::vector<T> all(static_cast<size_t>(total));
+  if (total > 0) comm.all_gather(tensor(mine), tensor(all), counts).wait();
+  return all;
+}
+
+/// The lines of all ranks, in the order of ranks. Lines hold no line end.
+std::vector<std::string> all_lines(Communicator& comm, const std::vector<std::string>& mine) {
+  std::vector<uint8_t> bytes;
+  for (const std::string& line : mine) {
+    bytes.insert(bytes.end(), line.begin(), line.end());
+    bytes.push_back('\n');
+  }
+  bytes = all_values(comm, std::move(bytes), DType::u8);
+  std::istringstream in(std::string(bytes.begin(), bytes.end()));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+// ---- the folder under way: OUTPUT.partial, renamed to OUTPUT when complete -------------------------------------------
+
+struct Workplace {
+  fs::path output, partial;
+  fs::path stop_mark() const { return partial / "failed"; }
+};
+
+/// Rank 0 makes the folder, so that errors of place come before any work.
+std::unique_ptr<RunLock> open_workplace(const Workplace& place) {
+  std::error_code ignored;
+  if (fs::exists(place.output / "manifest.json", ignored))
+    throw Error(ExitCode::usage, "exists", "the output is a packed corpus already", "choose another name or remove it").at("file", place.output.string());
+  if (fs::exists(place.output, ignored) && !fs::is_empty(place.output, ignored))
+    throw Error(ExitCode::usage, "exists", "the output folder exists and is not empty", "choose another name or remove it").at("file", place.output.string());
+  check_writable(place.partial);
+  auto lock = std::make_unique<RunLock>(place.partial, "");
+  for (const auto& entry : fs::directory_iterator(place.partial))                       // left by a pack that was killed
+    if (entry.path().filename() != "lock") fs::remove_all(entry.path(), ignored);
+  return lock;
+}
+
+void discard(const Workplace& place, std::unique_ptr<RunLock>& lock) {
+  std::error_code ignored;
+  lock.reset();
+  fs::remove_all(place.partial, ignored);
+}
+
+struct Stopped {};                                                                      // another rank failed
+
+/// Packs this rank's units. Returns the failure of one of them, if any, and marks it for the other ranks.
+std::optional<Error> pack_units(World& world, const Workplace& place, std::span<const WorkUnit> units, Packer& packer, int64_t& failed_unit) {
+  int64_t total = 0;
+  for (const WorkUnit& unit : units)
+    if (unit.index % world.size() == world.rank()) total += unit.bytes;
+  Progress progress(world.size() == 1 ? "pack" : cat("pack (rank 0 of ", world.size(), ")"), total, world.rank() == 0);
+  const double start = now_s();
+  double shown = start, printed = start, looked = start;
+  const auto tick = [&] {
+    const double now = now_s();
+    if (now - looked > progress_period_s && world.size() > 1) {
+      looked = now;
+      if (fs::exists(place.stop_mark())) throw Stopped();
+    }
+    if (now - shown < progress_period_s) return;
+    shown = now;
+    const bool plain = now - printed > plain_period_s;
+    if (plain) printed = now;
+    char text[96];
+    const PackCounts& counts = packer.counts();
+    std::snprintf(text, sizeof text, "%lld rows, %.0f rows/s, %.1f MB/s", static_cast<long long>(counts.rows), static_cast<double>(counts.rows) / (now - start),
+                  static_cast<double>(counts.bytes) / 1e6 / (now - start));
+    progress.show(counts.bytes, text, plain ? Progress::Plain::print : Progress::Plain::skip);
+  };
+  std::optional<Error> failure;
+  for (const WorkUnit& unit : units) {
+    if (unit.index % world.size() != world.rank()) continue;
+    try {
+      packer.pack(unit, tick);
+      continue;
+    } catch (const Stopped&) {
+      break;
+    } catch (const Error& error) {
+      failure = error;
+    } catch (const std::bad_alloc&) {
+      failure = Error(ExitCode::resource, "F14", "no memory while packing", "give the job more memory or use fewer ranks").at("file", unit.file.string());
+    } catch (const fs::filesystem_error& error) {
+      failure = Error(ExitCode::storage, "F37", error.code().message(), "check the storage").at("file", error.path1().string());
+    }
+    failed_unit = unit.index;
+    std::fclose(std::fopen(place.stop_mark().c_str(), "w"));
+    break;
+  }
+  progress.clear();
+  return failure;
+}
+
+// ---- the end -----------------------------------------------------------------------------------------------------------
+
+/// Smallest length that at least `share` of the texts do not exceed.
+int64_t percentile(const std::vector<int64_t>& lengths, double share) {
+  int64_t total = 0, seen = 0;
+  for (const int64_t count : lengths) total += count;
+  for (size_t length = 0; length < lengths.size(); ++length) {
+    seen += lengths[length];
+    if (static_cast<double>(seen) >= share * static_cast<double>(total)) return static_cast<int64_t>(length);
+  }
+  return 0;
+}
+
+void print_summary(const Manifest& manifest, const PackCounts& counts, const DuplicateCounter& duplicates, const std::vector<std::string>& ignored, double seconds,
+                   const fs::path& output) {
+  int64_t bytes = 0;
+  std::vector<std::pair<std::string, int64_t>> sources;
+  for (const ManifestShard& shard : manifest.shards) {
+    bytes += shard.bytes;
+    for (const auto& [name, rows] : shard.sources) {
+      const auto found = std::find_if(sources.begin(), sources.end(), [&n = name](const auto& s) { return s.first == n; });
+      if (found == sources.end()) sources.emplace_back(name, rows);
+      else found->second += rows;
+    }
+  }
+  std::ostringstream out;
+  out << "packed " << counts.rows << " rows in " << duration_text(seconds) << ": " << static_cast<int64_t>(static_cast<double>(counts.rows) / seconds) << " rows/s, "
+      << std::floor(static_cast<double>(counts.bytes) / 1e4 / seconds) / 100 << " MB/s; " << counts.tokens << " tokens in " << manifest.shards.size()
+      << (manifest.shards.size() == 1 ? " shard, " : " shards, ") << std::floor(static_cast<double>(bytes) / 1e4) / 100 << " MB: " << printable(output.string()) << '\n';
+  std::stable_sort(sources.begin(), sources.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  out << "sources: " << sources.size();
+  for (size_t s = 0; s < std::min<size_t>(sources.size(), 8); ++s) out << (s == 0 ? " (" : ", ") << printable(sources[s].first) << ' ' << sources[s].second;
+  out << (sources.size() > 8 ? ", ...)\n" : ")\n");
+  out << "tokens per text      texts    50 %    90 %    99 %     max\n";
+  const char* names[] = {"query", "positive", "negative"};
+  for (size_t role = 0; role < 3; ++role) {
+    const auto& lengths = counts.lengths[role];
+    int64_t texts = 0;
+    for (const int64_t count : lengths) texts += count;
+    char line[256];
+    std::snprintf(line, sizeof line, "  %-9s %15lld %7lld %7lld %7lld %7lld\n", names[role], static_cast<long long>(texts), static_cast<long long>(percentile(lengths, 0.5)),
+                  static_cast<long long>(percentile(lengths, 0.9)), static_cast<long long>(percentile(lengths, 0.99)), static_cast<long long>(percentile(lengths, 1)));
+    if (texts > 0) out << line;
+  }
+  out << "cut at " << manifest.max_tokens << " tokens: " << counts.truncated << " texts; duplicate rows: " << (duplicates.exact() ? "" : "about ") << duplicates.duplicates()
+      << "; bad rows left out: " << manifest.skipped.size() << '\n';
+  for (size_t i = 0; i < std::min<size_t>(manifest.skipped.size(), 5); ++i)
+    out << "  " << printable(manifest.skipped[i].file) << " line " << manifest.skipped[i].line << ": " << manifest.skipped[i].reason << '\n';
+  if (!ignored.empty()) out << "fields ignored:";
+  for (const std::string& name : ignored) out << ' ' << printable(name);
+  if (!ignored.empty()) out << '\n';
+  std::cout << out.str() << std::flush;
+}
+
+/// Fails on all ranks alike when they together left out more rows than allowed.
+void check_bad_rows(const Manifest& manifest, int64_t allowed) {
+  if (std::ssize(manifest.skipped) <= allowed) return;
+  const SkippedRow& first = manifest.skipped[static_cast<size_t>(allowed)];
+  throw Error(ExitCode::data, first.reason.substr(0, first.reason.find(' ')), cat(first.reason.substr(first.reason.find(' ') + 1), " (", manifest.skipped.size(), " bad rows in all)"),
+              cat("correct the rows, or allow more than ", allowed, " with --on-bad-row skip:N"))
+      .at("file", first.file).at("line", first.line).at("offset", first.offset);
+}
+
+/// Ends the packing when a rank failed: the folder is gone before the message appears. The rank of the first failing unit throws.
+void settle_failures(World& world, const Workplace& place, std::unique_ptr<RunLock>& lock, const std::optional<Error>& failure, int64_t failed_unit) {
+  int64_t first = failed_unit;
+  all_reduce(world.comm(), std::span(&first, 1), Reduce::min);
+  if (first == no_unit) return;
+  if (world.rank() == 0) discard(place, lock);
+  world.comm().barrier();
+  if (failure && failed_unit == first) throw *failure;
+  world.comm().barrier();                                       // until the rank that failed ends all
+}
+
+}  // namespace
+
+int run_pack(World& world, std::span<const std::string> arguments) {
+  const PackArguments arguments_given = parse(arguments);
+  const PackOptions& options = arguments_given.options;
+  const double start = now_s();
+  world.watchdog().set_limit(patience_s);                       // ranks may have very different amounts of work
+  Communicator& comm = world.comm();
+
+  // 1. What is to be done: the same on all ranks.
+  const Tokenizer tokenizer = Tokenizer::from_folder(arguments_given.tokenizer);
+  const ShardSchema schema{tokenizer.vocab_size(), tokenizer.fingerprint()};
+  const std::vector<WorkUnit> units = work_units(arguments_given.inputs, options.input);
+  const Workplace place{arguments_given.output, arguments_given.output.string() + ".partial"};
+  std::unique_ptr<RunLock> lock;
+  if (world.rank() == 0) lock = open_workplace(place);
+  comm.barrier();
+
+  // 2. Every rank packs every W-th unit. A failure is agreed on, so that one rank reports it and nothing is left behind.
+  Tokenizer::Scratch scratch;
+  Packer packer([&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, scratch, ids); }, schema, options, place.partial);
+  int64_t failed_unit = no_unit;
+  const std::optional<Error> failure = pack_units(world, place, units, packer, failed_unit);
+  settle_failures(world, place, lock, failure, failed_unit);
+
+  // 3. Gather what was made.
+  std::vector<std::string> shard_lines, skipped_lines, ignored(packer.ignored_fields().begin(), packer.ignored_fields().end());
+  for (const auto& [unit, shard] : packer.shards()) shard_lines.push_back(cat(unit, ' ', to_text(shard)));
+  for (const auto& [unit, row] : packer.skipped()) skipped_lines.push_back(cat(unit, ' ', to_text(row)));
+  const auto parse_line = [](const std::string& line, auto of_text) {
+    const size_t blank = line.find(' ');
+    return std::pair(std::stoll(line.substr(0, blank)), of_text(line.substr(blank + 1)));
+  };
+  std::vector<std::pair<int64_t, ManifestShard>> shards;
+  std::vector<std::pair<int64_t, SkippedRow>> skipped;
+  for (const std::string& line : all_lines(comm, shard_lines)) shards.push_back(parse_line(line, manifest_shard));
+  for (const std::string& line : all_lines(comm, skipped_lines)) skipped.push_back(parse_line(line, skipped_row));
+  ignored = all_lines(comm, ignored);
+  std::sort(ignored.begin(), ignored.end());
+  ignored.erase(std::unique(ignored.begin(), ignored.end()), ignored.end());
+  PackCounts counts = packer.counts();
+  for (int64_t* value : {&counts.rows, &counts.bytes, &counts.tokens, &counts.truncated}) all_reduce(comm, std::span(value, 1), Reduce::sum);
+  for (auto& lengths : counts.lengths) all_reduce(comm, std::span<int64_t>(lengths), Reduce::sum);
+  DuplicateCounter duplicates;
+  const std::vector<int64_t> states = all_values(comm, packer.duplicates().state(), DType::i64);
+  duplicates.merge_states(states);
+
+  // 4. Rank 0 publishes: the manifest last, then the folder under its name.
+  if (world.rank() == 0) {
+    try {
+      const Manifest manifest = make_manifest(schema, options, units, shards, skipped);
+      check_bad_rows(manifest, options.allowed_bad_rows);
+      if (manifest.rows() == 0) throw Error(ExitCode::data, "F39", "the inputs hold no rows", "check the inputs").at("file", arguments_given.inputs[0].string());
+      write_new_file(place.partial / "manifest.json", to_text(manifest));
+      lock.reset();
+      fs::remove(place.partial / "lock");
+      if (fs::exists(place.output)) fs::remove(place.output);   // an empty folder
+      publish_folder(place.partial, place.output, IfExists::refuse);
+      print_summary(manifest, counts, duplicates, ignored, std::max(now_s() - start, 1e-3), place.output);
+    } catch (...) {
+      discard(place, lock);
+      throw;
+    }
+  }
+  comm.barrier();
+  return static_cast<int>(ExitCode::finished);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <limits>
+
+#include "launch/config/config_read.h"
+#include "launch/console/log.h"
+
+namespace lodestone {
+
+namespace {
+
+ModelConfig read_model(Section s) {
+  ModelConfig c;
+  s.read("folder", c.folder);
+  s.read("config", c.config);
+  s.read("vocab", c.vocab);
+  static constexpr std::string_view poolings[] = {"auto", "cls", "mean", "last_token"};
+  size_t pooling = 0;
+  s.read_choice("pooling", poolings, pooling);
+  if (pooling > 0) c.pooling = static_cast<Pooling>(pooling - 1);
+  static constexpr std::string_view normalizations[] = {"auto", "true", "false"};
+  size_t normalize = 0;
+  s.read_choice("normalize", normalizations, normalize);
+  if (normalize > 0) c.normalize = normalize == 1;
+  s.read("dropout", c.dropout);
+  s.read("head", c.head);
+  bool checkpointing = false;
+  s.read("gradient_checkpointing", checkpointing);
+  c.checkpointing = checkpointing ? Checkpointing::per_block : Checkpointing::none;
+  s.finish();
+  if (c.folder.empty() && c.config.empty())
+    s.refuse("folder", "no model is given", "give model.folder, or model.config and model.vocab for random weights");
+  if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
+  if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
+  at_least(s, "head", c.head, 0);
+  return c;
+}
+
+TrainConfig read_train(Section s) {
+  TrainConfig c;
+  s.read("output_dir", c.output_dir);
+  s.read("global_batch", c.global_batch);
+  s.read("gradient_accumulation_steps", c.gradient_accumulation_steps);
+  s.read("steps", c.steps);
+  s.read("num_train_epochs", c.num_train_epochs);
+  s.read("seed", c.seed);
+  static constexpr std::string_view precisions[] = {"bf16", "f32", "f64"};
+  static constexpr DType dtypes[] = {DType::bf16, DType::f32, DType::f64};
+  size_t precision = 0;
+  s.read_choice("precision", precisions, precision);
+  c.precision = dtypes[precision];
+  std::string threads = "auto";
+  s.read("threads", threads);
+  s.read("chunk_tokens", c.chunk_tokens);
+  s.read("keep_activations_mb", c.keep_activations_mb);
+  s.read("logging_steps", c.logging_steps);
+  s.read("save_steps", c.save_steps);
+  s.read("save_total_limit", c.save_total_limit);
+  s.read("eval_steps", c.eval_steps);
+  s.read("eval_rows", c.eval_rows);
+  s.read("metric", c.metric);
+  s.read("timeout_s", c.timeout_s);
+  s.finish();
+  if (threads != "auto") {
+    if (threads.empty() || threads.size() > 4 || threads.find_first_not_of("0123456789") != std::string::npos || threads[0] == '0')
+      s.refuse("threads", cat("'", threads, "' is neither auto nor a number of threads"), "use auto or, for example, 2");
+    c.threads = std::stoll(threads);
+  }
+  if (c.output_dir.empty()) s.refuse("output_dir", "no folder is given for the run", "give train.output_dir");
+  at_least(s, "steps", c.steps, 0);
+  at_least(s, "num_train_epochs", c.num_train_epochs, 0.0);
+  if ((c.steps > 0) == (c.num_train_epochs > 0))
+    s.refuse("steps", c.steps > 0 ? "both steps and num_train_epochs are given" : "the length of the run is not given",
+             "give train.steps or train.num_train_epochs");
+  at_least(s, "global_batch", c.global_batch, 1);
+  at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
+  within(s, "seed", c.seed, 0, std::numeric_limits<int64_t>::max());
+  at_least(s, "chunk_tokens", c.chunk_tokens, 1);
+  at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
+  at_least(s, "logging_steps", c.logging_steps, 1);
+  at_least(s, "save_steps", c.save_steps, 0);
+  at_least(s, "save_total_limit", c.save_total_limit, 1);
+  at_least(s, "eval_steps", c.eval_steps, 0);
+  at_least(s, "eval_rows", c.eval_rows, 1);
+  at_least(s, "timeout_s", c.timeout_s, 1);
+  return c;
+}
+
+/// loss_scale: none or dynamic, and the settings of the latter.
+std::optional<LossScaleConfig> read_loss_scale(Section& s) {
+  static constexpr std::string_view names[] = {"none", "dynamic"};
+  size_t name = 0;
+  s.read_choice("loss_scale", names, name);
+  if (name == 0) return std::nullopt;
+  LossScaleConfig c;
+  s.read("loss_scale_initial", c.initial);
+  s.read("loss_scale_window", c.window);
+  s.read("loss_scale_hysteresis", c.hysteresis);
+  s.read("loss_scale_minimum", c.minimum);
+  if (!(c.minimum > 0)) s.refuse("loss_scale_minimum", cat(c.minimum, " is not positive"), "for example 1");
+  if (!(c.initial >= c.minimum)) s.refuse("loss_scale_initial", cat(c.initial, " is less than loss_scale_minimum, ", c.minimum), "for example 65536");
+  at_least(s, "loss_scale_window", c.window, 1);
+  at_least(s, "loss_scale_hysteresis", c.hysteresis, 1);
+  return c;
+}
+
+OptimConfig read_optim(Section s) {
+  OptimConfig c;
+  s.read("learning_rate", c.learning_rate);
+  s.read("weight_decay", c.weight_decay);
+  s.read("adam_beta1", c.adam_beta1);
+  s.read("adam_beta2", c.adam_beta2);
+  s.read("adam_epsilon", c.adam_epsilon);
+  s.read("max_grad_norm", c.max_grad_norm);
+  static constexpr std::string_view shapes[] = {"constant", "linear", "cosine"};
+  read_enum(s, "lr_scheduler_type", shapes, c.lr_scheduler_type);
+  s.read("warmup_ratio", c.warmup_ratio);
+  s.read("warmup_steps", c.warmup_steps);
+  static constexpr std::string_view warmups[] = {"linear", "log"};
+  read_enum(s, "warmup_shape", warmups, c.warmup_shape);
+  s.read("zero", c.zero);
+  s.read("ref_grad_scale", c.ref_grad_scale);
+  s.read("freeze", c.freeze);
+  c.loss_scale = read_loss_scale(s);
+  s.finish();
+  if (!(c.learning_rate > 0)) s.refuse("learning_rate", cat(c.learning_rate, " is not positive"), "for example 5e-5");
+  at_least(s, "learning_rate", c.learning_rate, 0.0);
+  at_least(s, "weight_decay", c.weight_decay, 0.0);
+  within(s, "max_grad_norm", c.max_grad_norm, 0.0, std::numeric_limits<double>::max());
+  if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");
+  if (!(c.adam_beta2 >= 0 && c.adam_beta2 < 1)) s.refuse("adam_beta2", cat(c.adam_beta2, " is not in [0, 1)"), "for example 0.999");
+  if (!(c.adam_epsilon > 0)) s.refuse("adam_epsilon", cat(c.adam_epsilon, " is not positive"), "for example 1e-8");
+  if (c.warmup_steps < -1) s.refuse("warmup_steps", cat(c.warmup_steps, " is neither a number of steps nor -1, which stands for warmup_ratio"), "use 0 or more, or leave it out");
+  at_least(s, "warmup_steps", c.warmup_steps, -1);
+  if (!(c.warmup_ratio >= 0 && c.warmup_ratio <= 1)) s.refuse("warmup_ratio", cat(c.warmup_ratio, " is not in [0, 1]"), "for example 0.1");
+  return c;
+}
+
+PublishedRun read_published(Section s) {
+  PublishedRun c;
+  s.read("devices", c.devices);
+  s.read("rows", c.rows);
+  s.finish();
+  at_least(s, "devices", c.devices, 0);
+  at_least(s, "rows", c.rows, 0);
+  return c;
+}
+
+/// Refuses keys of the section model that an objective would not read.
+void check_model(const Section& root, const ModelConfig& c, ObjectiveKind objective) {
+  if (objective == ObjectiveKind::embedding) return;
+  const bool retromae = objective == ObjectiveKind::retromae;
+  const auto refuse = [&](const char* key, const char* what) { root.refuse(key, what, "leave it out, or choose another objective"); };
+  if (c.head > 0) refuse("model.head", retromae ? "RetroMAE trains an encoder without a dense head" : "a reranker gives scores, not vectors");
+  if (c.pooling && !(retromae && *c.pooling == Pooling::cls)) refuse("model.pooling", retromae ? "RetroMAE's decoder sees a text through its first token" : "a reranker gives scores, not vectors");
+  if (c.normalize && !retromae) refuse("model.normalize", "a reranker gives scores, not vectors");
+  if (!retromae && c.folder.empty()) root.refuse("model.folder", "a reranker starts from a model folder, not from random weights", "give model.folder: any BERT encoder, or a reranker to train on");
+}
+
+/// The figures of held-out rows that an objective gives for a task.
+std::vector<std::string_view> figure_names(ObjectiveKind objective, const TaskConfig& t) {
+  if (objective == ObjectiveKind::retromae) return {"loss", "encoder_loss", "decoder_loss"};
+  if (objective == ObjectiveKind::reranker) return {"loss", "mrr", "accuracy"};
+  if (needs_scores(t.loss)) return {"loss", "spearman"};
+  return {"loss", "mrr_at_10", "recall_at_1", "spearman"};
+}
+
+/// Refuses a metric that no held-out rows can give.
+void check_metric(const Section& root, const RunConfig& c) {
+  if (c.train.metric.empty()) return;
+  std::string known;
+  const auto add = [&](const std::string& name) {
+    known += cat(known.empty() ? "" : ", ", name);
+    return name == c.train.metric;
+  };
+  bool found = false, all = true;
+  for (const TaskConfig& t : c.tasks) {
+    all = all && !t.data.heldout.empty();
+    if (t.data.heldout.empty()) continue;
+    for (const std::string_view figure : figure_names(c.objective.kind, t)) found = add(cat("heldout_", figure, c.tasks.size() > 1 ? "/" + t.name : "")) || found;
+  }
+  if (all && c.tasks.size() > 1) found = add("heldout_loss") || found;
+  if (!found)
+    root.refuse("train.metric", cat(printable(c.train.metric), " is no figure that held-out rows give here"), known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
+}
+
+/// A plan keeps a few bytes for each of its batches: more than these would fill the memory before the first step.
+constexpr int64_t most_batches = 100'000'000;
+
+/// Refuses more batches than a plan may have.
+void check_batches(const Section& root, const RunConfig& c) {
+  const int64_t accumulate = c.train.gradient_accumulation_steps;
+  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <= static_cast<double>(most_batches)) return;
+  root.refuse(c.train.steps > 1 ? "train.steps" : accumulate > 1 ? "train.gradient_accumulation_steps" : "schedule.groups",
+              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups, " batches has more than ", most_batches), "take fewer");
+}
+
+}  // namespace
+
+Error refusal(const RunConfig& config, const std::string& key, const std::string& what, const std::string& remedy) {
+  Error error(ExitCode::usage, "config", cat(key, ": ", what), remedy);
+  const auto origin = config.origins.find(key);
+  return std::move(error.at("file", origin == config.origins.end() ? "defaults" : origin->second));
+}
+
+RunConfig read_run_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides) {
+  const ConfigNode root = load_config(files, overrides);
+  Section s(root);
+  RunConfig c;
+  c.model = read_model(s.section("model"));
+  c.objective = read_objective(s.section("objective"));
+  c.train = read_train(s.section("train"));
+  check_model(s, c.model, c.objective.kind);
+  c.tasks = read_tasks(s, c.objective, c.train.global_batch);
+  c.schedule = read_schedule(s.section("schedule"), c.tasks);
+  c.optim = read_optim(s.section("optim"));
+  c.published = read_published(s.section("published"));
+  s.finish();
+  check_metric(s, c);
+  check_batches(s, c);
+  c.resolved = s.resolved();
+  c.origins = s.origins();
+  return c;
+}
+
+}  // namespace lodestone

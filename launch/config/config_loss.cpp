@@ -1,0 +1,162 @@
+// How the loss and the objective are configured.
+#include "launch/config/config_read.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr std::string_view loss_names[] = {"info_nce", "gte", "cbb", "cosent", "kl_divergence", "stabilised_distillation", "margin_mse", "sum"};
+constexpr size_t sum_of_losses = 7;
+
+double read_temperature(Section& s, const std::string& key, double value) {
+  s.read(key, value);
+  if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "for example 0.05");
+  at_least(s, key, value, 0.0);
+  return value;
+}
+
+double read_mask_share(Section& s, const std::string& key, double value) {
+  s.read(key, value);
+  if (!(value > 0 && value <= 1)) s.refuse(key, cat(value, " masks nothing or more than everything"), "choose a share above 0 and up to 1");
+  return value;
+}
+
+/// use_inbatch_neg and negatives_cross_device.
+Candidates read_candidates(Section& s) {
+  bool in_batch = true, cross_rank = true;
+  s.read("use_inbatch_neg", in_batch);
+  s.read("negatives_cross_device", cross_rank);
+  if (!in_batch) return Candidates::own_group;
+  return cross_rank ? Candidates::all_ranks : Candidates::this_rank;
+}
+
+InfoNceOptions read_info_nce(Section& s) {
+  InfoNceOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.candidates = read_candidates(s);
+  read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
+  if (o.direction == Direction::both && o.candidates == Candidates::own_group)
+    s.refuse("symmetric", "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out", "leave one of the two out");
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  return o;
+}
+
+GteOptions read_gte(Section& s) {
+  GteOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.candidates = read_candidates(s);
+  read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
+  read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  return o;
+}
+
+CbbOptions read_cbb(Section& s) {
+  CbbOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  static constexpr std::string_view scopes[] = {"all", "own"};
+  read_enum(s, "neg_scope", scopes, o.negatives);
+  read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  return o;
+}
+
+GroupDistillationOptions read_kl(Section& s) {
+  GroupDistillationOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  return o;
+}
+
+StabilisedOptions read_stabilised(Section& s) {
+  StabilisedOptions o;
+  o.temperature = read_temperature(s, "temperature", o.temperature);
+  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  static constexpr std::string_view orders[] = {"paper", "released_code"};
+  read_enum(s, "compat", orders, o.order);
+  o.candidates = read_candidates(s);
+  read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
+    s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out", "leave one of the two out");
+  return o;
+}
+
+MarginMseOptions read_margin(Section& s) {
+  MarginMseOptions o;
+  static constexpr std::string_view similarities[] = {"cosine", "dot"};
+  read_enum(s, "similarity", similarities, o.similarity);
+  return o;
+}
+
+LossOptions read_options(Section& s, size_t name) {
+  switch (name) {
+    case 1: return read_gte(s);
+    case 2: return read_cbb(s);
+    case 3: return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
+    case 4: return read_kl(s);
+    case 5: return read_stabilised(s);
+    case 6: return read_margin(s);
+    default: return read_info_nce(s);
+  }
+}
+
+LossTerm read_term(Section s) {
+  LossTerm term;
+  size_t name = 0;
+  s.read_choice("name", std::span(loss_names).first(sum_of_losses), name);
+  term.options = read_options(s, name);
+  s.read("weight", term.weight);
+  s.finish();
+  require_weight(s, "weight", term.weight);
+  return term;
+}
+
+}  // namespace
+
+LossConfig read_loss(Section s) {
+  LossConfig c;
+  size_t name = 0;
+  s.read_choice("name", loss_names, name);
+  if (name == sum_of_losses) {
+    Section terms = s.section("terms");
+    c.terms.clear();
+    for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key)));
+    if (c.terms.empty()) s.refuse("terms", "a sum has no terms", "give loss.terms.NAME.name and loss.terms.NAME.weight for each");
+  } else {
+    c.terms = {{read_options(s, name), 1}};
+  }
+  s.read("mrl_dims", c.matryoshka_dims);
+  s.finish();
+  int64_t last = 0;
+  for (const int64_t dim : c.matryoshka_dims) {
+    if (dim <= last) s.refuse("mrl_dims", cat(dim, " follows ", last), "give positive dimensions in ascending order");
+    last = dim;
+  }
+  return c;
+}
+
+ObjectiveConfig read_objective(Section s) {
+  ObjectiveConfig c;
+  static constexpr std::string_view kinds[] = {"embedding", "retromae", "reranker"};
+  read_enum(s, "name", kinds, c.kind);
+  if (c.kind == ObjectiveKind::retromae) {
+    c.retromae.encoder_mlm_probability = read_mask_share(s, "encoder_mlm_probability", c.retromae.encoder_mlm_probability);
+    c.retromae.decoder_mlm_probability = read_mask_share(s, "decoder_mlm_probability", c.retromae.decoder_mlm_probability);
+    static constexpr std::string_view streams[] = {"embed_block", "add"};
+    read_enum(s, "h1_mode", streams, c.retromae.h1_mode);
+    static constexpr std::string_view decodings[] = {"enhanced", "basic"};
+    read_enum(s, "decoding", decodings, c.retromae.decoding);
+    s.read("decoder_weight", c.retromae.decoder_weight);
+    at_least(s, "decoder_weight", c.retromae.decoder_weight, 0.0);
+  } else if (c.kind == ObjectiveKind::reranker) {
+    static constexpr std::string_view targets[] = {"group_ce", "bce"};
+    read_enum(s, "loss", targets, c.reranker.target);
+    s.read("distillation_weight", c.reranker.distillation_weight);
+    at_least(s, "distillation_weight", c.reranker.distillation_weight, 0.0);
+    c.reranker.teacher_temperature = read_temperature(s, "teacher_temperature", c.reranker.teacher_temperature);
+  }
+  s.finish();
+  return c;
+}
+
+}  // namespace lodestone

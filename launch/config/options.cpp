@@ -1,0 +1,54 @@
+#include "launch/config/options.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+#include "launch/console/log.h"
+#include "launch/config/yaml.h"
+
+namespace lodestone {
+
+std::optional<int64_t> whole_number(std::string_view text, int64_t least, int64_t most) {
+  int64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size() || value < least || value > most) return std::nullopt;
+  return value;
+}
+
+Options::Options(std::span<const std::string> arguments, std::string command, std::span<const std::string> names)
+    : command_(std::move(command)) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& name = arguments[i];
+    if (!name.starts_with("--")) {
+      positional_.push_back(name);
+      continue;
+    }
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      const std::string near = nearest_name(name, names);
+      refuse(cat("unknown option ", name, near.empty() ? "" : cat(", did you mean ", near, "?")));
+    }
+    if (i + 1 == arguments.size()) refuse(cat(name, " needs a value"));
+    if (!values_.emplace(name, arguments[++i]).second) refuse(cat(name, " is given twice"));
+  }
+}
+
+std::string Options::text(const std::string& name, const std::string& otherwise) const {
+  const auto found = values_.find(name);
+  return found == values_.end() ? otherwise : found->second;
+}
+
+int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const {
+  const auto found = values_.find(name);
+  if (found == values_.end()) return otherwise;
+  const std::optional<int64_t> value = whole_number(found->second, least, most);
+  if (value) return *value;
+  const bool bounded = most < std::numeric_limits<int64_t>::max();
+  refuse(cat(name, " is ", printable(found->second), ", not a whole number ", bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
+}
+
+void Options::refuse(const std::string& what) const {
+  throw Error(ExitCode::usage, "usage", cat(command_, ": ", what), cat("lodestone ", command_, " --help tells more"));
+}
+
+}  // namespace lodestone

@@ -1,0 +1,198 @@
+#include "launch/console/log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <nlohmann/json.hpp>
+
+namespace lodestone {
+
+namespace fs = std::filesystem;
+
+Error as_error(const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
+  if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
+    return Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk");
+  return Error(ExitCode::internal, "internal", exception.what(), "report this with the command that caused it");
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u < 0x20 || u == 0x7f) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", u);
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string error_line(const Error& error) {
+  std::string line = cat("error: ", error.code(), ' ', error.what());
+  if (!error.where().empty()) line += cat("; ", error.where());
+  if (!error.remedy().empty()) line += cat("; do: ", error.remedy());
+  return printable(line);
+}
+
+std::string error_line(const Error& error, int rank, const std::string& host) {
+  Error placed = error;
+  placed.at("rank", rank).at("host", host);
+  return error_line(placed);
+}
+
+namespace {
+
+/// Keeps the records of steps below keep_steps, and whole lines only.
+void drop_later_records(const fs::path& path, int64_t keep_steps) {
+  std::ifstream in(path);
+  if (!in) return;
+  std::string kept, line;
+  while (std::getline(in, line)) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && record.value("step", int64_t{-1}) < keep_steps) kept += line + '\n';
+  }
+  in.close();
+  const fs::path temporary = path.string() + ".tmp";
+  std::ofstream(temporary) << kept;
+  fs::rename(temporary, path);
+}
+
+}  // namespace
+
+MetricsFile::MetricsFile(const fs::path& dir, int64_t keep_steps) {
+  const fs::path path = dir / "metrics.jsonl";
+  if (keep_steps >= 0) drop_later_records(path, keep_steps);
+  file_ = std::fopen(path.c_str(), "a");
+  if (file_ == nullptr)
+    throw Error(ExitCode::storage, "F21", "cannot write the metrics file", "check permissions and space").at("file", path.string());
+}
+
+MetricsFile::~MetricsFile() {
+  if (file_ != nullptr) std::fclose(file_);
+}
+
+MetricsFile::MetricsFile(MetricsFile&& other) noexcept : file_(std::exchange(other.file_, nullptr)), lost_(other.lost_) {}
+
+MetricsFile& MetricsFile::operator=(MetricsFile&& other) noexcept {
+  std::swap(file_, other.file_);
+  std::swap(lost_, other.lost_);
+  return *this;
+}
+
+void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values, const std::vector<std::pair<std::string, std::span<const double>>>& lists) {
+  if (file_ == nullptr) return;
+  const auto number = [](double value) {
+    char text[32] = "null";
+    if (std::isfinite(value)) std::snprintf(text, sizeof text, "%.9g", value);
+    return std::string(text);
+  };
+  std::string record = cat("{\"step\":", step);
+  for (const auto& [key, value] : values) record += cat(",\"", key, "\":", number(value));
+  for (const auto& [key, list] : lists) {
+    record += cat(",\"", key, "\":[");
+    for (size_t i = 0; i < list.size(); ++i) record += cat(i == 0 ? "" : ",", number(list[i]));
+    record += ']';
+  }
+  record += "}\n";
+  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() || std::fflush(file_) != 0) {
+    std::clearerr(file_);
+    ++lost_;
+  }
+}
+
+std::vector<std::pair<int64_t, double>> metric_history(const fs::path& dir, const std::string& key) {
+  std::vector<std::pair<int64_t, double>> history;
+  std::ifstream in(dir / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && record.contains(key) && record.at(key).is_number()) history.emplace_back(record.at("step"), record.at(key));
+  }
+  return history;
+}
+
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string duration_text(double seconds) {
+  const auto s = static_cast<long long>(std::max(0.0, seconds) + 0.5);
+  if (s < 60) return cat(s, "s");
+  const auto two = [](long long v) { return cat(v < 10 ? "0" : "", v); };
+  if (s < 3600) return cat(s / 60, "m", two(s % 60), "s");
+  return cat(s / 3600, "h", two(s / 60 % 60), "m");
+}
+
+namespace {
+
+/// mpirun gives its ranks a pseudo-terminal and copies it to its own output: that one decides.
+bool shows_on_terminal() {
+  if (isatty(STDOUT_FILENO) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
+  std::error_code failure;
+  const fs::path target = fs::read_symlink(cat("/proc/", getppid(), "/fd/1"), failure);
+  return !failure && (target.string().starts_with("/dev/pts/") || target.string().starts_with("/dev/tty"));
+}
+
+}  // namespace
+
+Progress::Progress(std::string what, int64_t total, bool enabled)
+    : what_(std::move(what)), total_(total), enabled_(enabled), terminal_(shows_on_terminal()), start_s_(now_s()) {}
+
+Progress::~Progress() { clear(); }
+
+void Progress::show(int64_t done, const std::string& text, Plain plain) {
+  if (!enabled_ || (!terminal_ && plain == Plain::skip)) return;
+  if (first_ < 0) {
+    first_ = done - 1;
+    start_s_ = now_s() - 1e-9;
+  }
+  const int64_t did = done - first_ - 1;
+  const std::string left = did > 0 ? duration_text((now_s() - start_s_) / static_cast<double>(did) * static_cast<double>(total_ - done)) : "?";
+  std::string line = cat(what_, ' ', done, '/', total_);
+  if (terminal_) {
+    constexpr int64_t width = 24;
+    const int64_t filled = total_ > 0 ? width * done / total_ : width;
+    line += " [";
+    for (int64_t i = 0; i < width; ++i) line += i < filled ? '#' : '.';
+    line += ']';
+  }
+  line += cat("  ", text, "  left ", left);
+  if (terminal_) {
+    std::printf("\r\033[K%s", line.c_str());
+    open_ = true;
+  } else {
+    std::printf("%s\n", line.c_str());
+  }
+  std::fflush(stdout);
+}
+
+void Progress::clear() {
+  if (open_) std::printf("\n");
+  open_ = false;
+  std::fflush(stdout);
+}
+
+void write_status(const fs::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text) {
+  nlohmann::ordered_json status{{"state", state}, {"exit_code", exit_code}, {"step", step}};
+  if (!error_text.empty()) status["error"] = error_text;
+  const fs::path path = dir / "status.json", temporary = dir / cat("status.json.tmp.", getpid());
+  std::error_code ignored;
+  {
+    std::ofstream out(temporary);
+    out << status.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    if (!out.flush()) {
+      fs::remove(temporary, ignored);
+      return;
+    }
+  }
+  fs::rename(temporary, path, ignored);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,14 @@
+#include "launch/console/version.h"
+
+#include "comm/world.h"
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace lodestone {
+
+std::string version_text() {
+  return cat("lodestone ", version, "\ncompiler   gcc ", __VERSION__, "\nMPI        ", World::library_version(), "\nbackend    ",
+             make_backend({.kind = "cpu", .threads = 1})->description(), "\n");
+}
+
+}  // namespace lodestone

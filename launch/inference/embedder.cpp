@@ -1,0 +1,119 @@
+#include "launch/inference/embedder.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+namespace lodestone {
+
+namespace {
+
+ParamStore load_params(const ModelFolder& folder, DType compute, Backend& backend) {
+  ParamStore params(embedder_layout(folder.config), compute);
+  load_weights(folder, params);
+  params.refresh(backend);
+  return params;
+}
+
+int64_t length_limit(const ModelFolder& folder, int64_t wanted) {
+  const int64_t positions = folder.config.encoder.positions;
+  if (wanted > positions)
+    throw Error(ExitCode::usage, "usage", cat("texts of ", wanted, " tokens for a model with ", positions, " positions"),
+                cat("give --max-len ", positions, " or less"));
+  return wanted > 0 ? wanted : std::min(folder.max_seq_length, positions);
+}
+
+int64_t kept_dimensions(const ModelFolder& folder, int64_t wanted) {
+  const int64_t all = folder.config.embedding();
+  if (wanted > all)
+    throw Error(ExitCode::usage, "usage", cat("vectors of ", wanted, " dimensions from a model with ", all), cat("give --dimensions ", all, " or less"));
+  return wanted;
+}
+
+}  // namespace
+
+TextEmbedder::TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, const EmbedOptions& options)
+    : encoder_(encoder), tokenizer_(tokenizer), options_(options) {
+  LODE_CHECK(options.max_length >= 2, "a text needs room for [CLS] and [SEP], got a maximum of ", options.max_length, " tokens");
+}
+
+void TextEmbedder::require_room(std::string_view prompt) const {
+  std::vector<int32_t> ids;
+  tokenizer_.encode(prompt, ids);
+  const int64_t taken = std::ssize(ids) + 2;
+  if (prompt.empty() || taken < options_.max_length) return;
+  throw Error(ExitCode::usage, "length",
+              cat("texts of at most ", options_.max_length, " tokens: [CLS], [SEP] and the prompt take ", taken, " and leave no room for a text"),
+              cat("give --max-len ", taken + 1, " or more, or a shorter prompt"));
+}
+
+void TextEmbedder::tokenize(int threads, std::span<const std::string_view> texts, std::string_view prompt) {
+  const auto n = static_cast<int64_t>(texts.size());
+  const auto room = static_cast<size_t>(options_.max_length - 2);
+  text_ids_.resize(std::max(text_ids_.size(), texts.size()));
+  per_thread_.resize(std::max(per_thread_.size(), static_cast<size_t>(threads)));
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+  for (int64_t i = 0; i < n; ++i) {
+    std::vector<int32_t>& ids = text_ids_[static_cast<size_t>(i)];
+    ids.clear();
+    PerThread& own = per_thread_[static_cast<size_t>(omp_get_thread_num())];
+    const std::string_view text = texts[static_cast<size_t>(i)];
+    tokenizer_.encode(prompt.empty() ? text : own.text.assign(prompt).append(text), own.scratch, ids);
+    ids.resize(std::min(ids.size(), room));
+  }
+  ids_.clear();
+  offsets_.assign(1, 0);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    ids_.push_back(tokenizer_.cls_id());
+    ids_.insert(ids_.end(), text_ids_[i].begin(), text_ids_[i].end());
+    ids_.push_back(tokenizer_.sep_id());
+    offsets_.push_back(static_cast<int64_t>(ids_.size()));
+  }
+}
+
+void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::string_view prompt, std::span<float> out) {
+  const int64_t width = embedding();
+  const auto n = static_cast<int64_t>(texts.size());
+  LODE_CHECK(static_cast<int64_t>(out.size()) == n * width, "embed: ", out.size(), " elements for ", n, " vectors of ", width);
+  tokenize(ex.backend.threads(), texts, prompt);
+  chunks_.assign({ids_, offsets_, {}}, options_.chunk_tokens);
+  const Tensor rows = view(out).reshape({n, width});
+  for (int64_t c = 0; c < chunks_.count(); ++c) {
+    const auto scope = ex.arena.scope();
+    const Slice places = chunks_.places(c);
+    const int64_t all = encoder_.config().embedding();
+    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), unit = ex.arena.tensor(ex.wide(), {places.count(), width});
+    encoder_.forward(ex, chunks_.tokens(c), emb);
+    if (encoder_.config().normalize) ex.backend.l2_normalize_forward(emb, unit, ex.arena.tensor(ex.wide(), {places.count()}));
+    const Tensor done = encoder_.config().normalize ? unit : emb;   // the leading components come first in either
+    for (int64_t k = 0; k < places.count(); ++k) {
+      const int64_t text = chunks_.order()[static_cast<size_t>(places.begin + k)];
+      ex.backend.cast(done.rows(k, k + 1).reshape({done.dim(1)}).slice({0, width}), rows.rows(text, text + 1).reshape({width}));
+    }
+  }
+}
+
+LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options)
+    : folder_(read_model_folder(folder)),
+      tokenizer_(Tokenizer::from_folder(folder)),
+      backend_(make_backend({.kind = "cpu", .threads = options.threads})),
+      params_(load_params(folder_, options.compute, *backend_)),
+      encoder_(folder_.config, params_),
+      embedder_(encoder_, tokenizer_,
+                {.max_length = length_limit(folder_, options.max_length),
+                 .chunk_tokens = options.chunk_tokens,
+                 .dimensions = kept_dimensions(folder_, options.dimensions)}) {
+  if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)
+    throw Error(ExitCode::checkpoint, "F42",
+                cat("the tokenizer has ", tokenizer_.vocab_size(), " tokens, the model only ", folder_.config.encoder.vocab),
+                "use the vocabulary that belongs to the model")
+        .at("file", folder.string());
+}
+
+std::string LoadedModel::prompt(const std::string& name) const {
+  if (const auto found = folder_.prompts.find(name); found != folder_.prompts.end()) return found->second;
+  if (const auto found = folder_.prompts.find(folder_.default_prompt); found != folder_.prompts.end()) return found->second;
+  return {};
+}
+
+}  // namespace lodestone

@@ -1,0 +1,82 @@
+// From texts to sentence vectors with a model folder: tokenizer, encoder and normalisation as inference uses them.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include "core/length_chunks.h"
+#include "core/nn/encoder.h"
+#include "data/models/model_folder.h"
+#include "data/text/tokenizer.h"
+
+namespace lodestone {
+
+struct EmbedOptions {
+  int64_t max_length = 512;     // tokens of a text with [CLS], prompt and [SEP]; the rest is cut off
+  int64_t chunk_tokens = 2048;  // tokens that pass the encoder at once
+  int64_t dimensions = 0;       // leading components of a vector that are kept (Matryoshka); 0: all
+};
+
+/// Embeds texts with a live model. A view: encoder and tokenizer must outlive it.
+class TextEmbedder {
+ public:
+  TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, const EmbedOptions& options);
+
+  /// out [n,E] = the vector of [CLS] prompt text [SEP] for each of n texts (valid UTF-8), of length 1 if the model normalises; of the
+  /// leading components where not all are kept, and then E is their number.
+  /// Texts are sorted by length and pass the encoder in chunks; the vectors do not depend on their order beyond rounding.
+  void embed(Exec ex, std::span<const std::string_view> texts, std::string_view prompt, std::span<float> out);
+  /// Throws Error (usage, "length") when the prompt leaves no room for a token of a text: all texts would be embedded alike.
+  void require_room(std::string_view prompt) const;
+  int64_t embedding() const { return options_.dimensions > 0 ? options_.dimensions : encoder_.config().embedding(); }
+
+ private:
+  /// Fills ids_ and offsets_.
+  void tokenize(int threads, std::span<const std::string_view> texts, std::string_view prompt);
+
+  const Encoder& encoder_;
+  const Tokenizer& tokenizer_;
+  EmbedOptions options_;
+  struct PerThread {
+    Tokenizer::Scratch scratch;
+    std::string text;   // behind the prompt
+  };
+  std::vector<PerThread> per_thread_;
+  std::vector<std::vector<int32_t>> text_ids_;
+  std::vector<int32_t> ids_;
+  std::vector<int64_t> offsets_;
+  LengthChunks chunks_;
+};
+
+/// A model folder in memory, ready to embed: owns everything that needs.
+class LoadedModel {
+ public:
+  struct Options {
+    int threads = 1;
+    DType compute = DType::f32;
+    int64_t max_length = 0;  // 0: what the folder says
+    int64_t chunk_tokens = 2048;
+    int64_t dimensions = 0;  // 0: all; not of a reranker, which has no vectors
+  };
+  /// Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
+  LoadedModel(const std::filesystem::path& folder, const Options& options);
+
+  const ModelFolder& folder() const { return folder_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  TextEmbedder& embedder() { return embedder_; }
+  Exec exec() { return {*backend_, arena_, Key{}, params_.compute_dtype()}; }
+  /// The prompt of this name, else the folder's default prompt, else "".
+  std::string prompt(const std::string& name) const;
+
+ private:
+  ModelFolder folder_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Backend> backend_;
+  Arena arena_;
+  ParamStore params_;
+  Encoder encoder_;
+  TextEmbedder embedder_;
+};
+
+}  // namespace lodestone

@@ -1,0 +1,221 @@
+#include "launch/inference/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "comm/rows.h"
+#include "data/files/durable.h"
+#include "data/records/inputs.h"
+#include "data/plan/plan.h"
+#include "launch/console/log.h"
+#include "launch/console/version.h"
+#include "losses/metrics.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr int64_t block_texts = 2048;  // embedded between two lines of progress,
+                                       // and sorted by length together
+
+/// Gains of one query's hits and of its judgements.
+struct QueryGains {
+  std::vector<double> ranked, judged;
+};
+
+QueryGains gains_of(std::span<const Found> hits, std::span<const std::pair<int64_t, double>> judgements) {
+  QueryGains gains;
+  for (const auto& judgement : judgements) gains.judged.push_back(judgement.second);
+  for (const Found& hit : hits) {
+    const auto found = std::lower_bound(judgements.begin(), judgements.end(), hit.document,
+                                        [](const auto& judgement, int64_t document) { return judgement.first < document; });
+    gains.ranked.push_back(found != judgements.end() && found->first == hit.document ? found->second : 0);
+  }
+  return gains;
+}
+
+using Metric = double (*)(const RankedGains&, int64_t);
+struct NamedMetric {
+  const char* name;
+  Metric metric;
+};
+constexpr NamedMetric metrics[] = {
+    {"ndcg", ndcg_at}, {"map", average_precision_at}, {"recall", recall_at}, {"mrr", reciprocal_rank_at}};
+
+std::vector<std::pair<std::string, double>> retrieval_scores(std::span<const QueryGains> queries, int64_t best) {
+  std::vector<std::pair<std::string, double>> scores;
+  for (const NamedMetric& m : metrics)
+    for (const int64_t k : {1, 3, 5, 10, 20, 100, 1000}) {
+      if (k > best) continue;
+      double sum = 0;
+      for (const QueryGains& q : queries) sum += m.metric({q.ranked, q.judged}, k);
+      scores.emplace_back(cat(m.name, "_at_", k), sum / static_cast<double>(queries.size()));
+    }
+  return scores;
+}
+
+/// Every rank's rows [.,E] of `share`, on all ranks.
+std::vector<float> gather_all(Exec ex, Communicator& comm, std::span<const float> share, int64_t total, int64_t width) {
+  const auto scope = ex.arena.scope();
+  const std::span<int64_t> rows = ex.arena.array<int64_t>(comm.size());
+  for (int r = 0; r < comm.size(); ++r)
+    rows[static_cast<size_t>(r)] = rank_rows(total, r, comm.size()).end - rank_rows(total, r, comm.size()).begin;
+  const Tensor all = gather_rows(ex, comm, view(share).reshape({rows[static_cast<size_t>(comm.rank())], width}), rows);
+  const auto values = all.host<float>();
+  return {values.begin(), values.end()};
+}
+
+/// Then it correlates with nothing. Also when a value is NaN.
+bool is_constant(std::span<const double> values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return !(*least < *most) || std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
+}
+
+/// Digits enough for a float to be read back as it was.
+std::string number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
+}  // namespace
+
+double TaskResult::score(const std::string& name) const {
+  const auto found = std::find_if(scores.begin(), scores.end(), [&](const auto& s) { return s.first == name; });
+  return found == scores.end() ? std::nan("") : found->second;
+}
+
+std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts,
+                               const std::string& prompt, const std::string& what) {
+  const RankRows mine = rank_rows(static_cast<int64_t>(texts.size()), comm.rank(), comm.size());
+  const auto width = static_cast<size_t>(model.embedder().embedding());
+  std::vector<float> out(static_cast<size_t>(mine.end - mine.begin) * width);
+  Progress progress(what, mine.end - mine.begin, comm.rank() == 0);
+  std::vector<std::string_view> block;
+  for (int64_t begin = mine.begin; begin < mine.end; begin += block_texts) {
+    const int64_t end = std::min(mine.end, begin + block_texts);
+    block.assign(texts.begin() + begin, texts.begin() + end);
+    const auto at = static_cast<size_t>(begin - mine.begin) * width;
+    model.embedder().embed(model.exec(), block, prompt, std::span(out).subspan(at, block.size() * width));
+    progress.show(end - mine.begin, "", Progress::Plain::skip);
+  }
+  return out;
+}
+
+Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirSet& set, const Prompts& prompts, int64_t best) {
+  const double start_s = now_s();
+  const int64_t width = model.embedder().embedding();
+  const auto query_count = static_cast<int64_t>(set.queries.size()), document_count = static_cast<int64_t>(set.documents.size());
+  const std::vector<float> documents = embed_share(comm, model, set.documents, prompts.passage, "documents");
+  const std::vector<float> queries =
+      gather_all(model.exec(), comm, embed_share(comm, model, set.queries, prompts.query, "queries"), query_count, width);
+  const std::vector<int64_t> precedence = precedence_of(set.document_ids);
+
+  Retrieval out;
+  out.hits = search(model.exec(), comm,
+                    {.queries = queries,
+                     .documents = documents,
+                     .embedding = width,
+                     .first_document = rank_rows(document_count, comm.rank(), comm.size()).begin,
+                     .precedence = precedence,
+                     .best = std::min(best, document_count)});
+  std::vector<QueryGains> gains;
+  for (size_t q = 0; q < out.hits.size(); ++q) gains.push_back(gains_of(out.hits[q], set.judgements[q]));
+  if (comm.rank() == 0) out.result.scores = retrieval_scores(gains, best);
+  out.result.main_score = "ndcg_at_10";
+  out.result.queries = query_count;
+  out.result.documents = document_count;
+  out.result.seconds = now_s() - start_s;
+  return out;
+}
+
+ScoredPairs read_scored_pairs(const std::filesystem::path& file) {
+  const InputOptions options;
+  ScoredPairs pairs;
+  const std::vector<std::filesystem::path> inputs{file};
+  for (const WorkUnit& unit : work_units(inputs, options)) {
+    const auto reader = open_unit(unit, options);
+    for (Record record; reader->next(record);) {
+      if (record.positives.size() != 1 || std::isnan(record.score))
+        throw Error(ExitCode::data, "F30", "not a scored pair", "each row needs sentence1, sentence2 and a numeric score")
+            .at("file", file.string())
+            .at("line", reader->place().line);
+      pairs.first.emplace_back(record.query);
+      pairs.second.emplace_back(record.positives[0]);
+      pairs.scores.push_back(record.score);
+    }
+  }
+  if (pairs.scores.size() < 2)
+    throw Error(ExitCode::data, "F32", cat(pairs.scores.size(), " scored pairs"), "a correlation needs at least two")
+        .at("file", file.string());
+  if (is_constant(pairs.scores))
+    throw Error(ExitCode::data, "F32", cat("the score of all ", pairs.scores.size(), " pairs is ", pairs.scores[0]), "a correlation needs scores that differ")
+        .at("file", file.string());
+  return pairs;
+}
+
+TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPairs& pairs, const std::string& prompt) {
+  const double start_s = now_s();
+  const auto count = static_cast<int64_t>(pairs.scores.size()), width = model.embedder().embedding();
+  const std::vector<float> first = embed_share(comm, model, pairs.first, prompt, "sentences 1");
+  const std::vector<float> second = embed_share(comm, model, pairs.second, prompt, "sentences 2");
+  std::vector<double> cosines(static_cast<size_t>(count),
+                              0.0);  // this rank's; summed over ranks below
+  const RankRows mine = rank_rows(count, comm.rank(), comm.size());
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    const auto at = static_cast<size_t>((i - mine.begin) * width);
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t e = at; e < at + static_cast<size_t>(width); ++e) {
+      ab += double{first[e]} * second[e];
+      aa += double{first[e]} * first[e];
+      bb += double{second[e]} * second[e];
+    }
+    cosines[static_cast<size_t>(i)] = ab / std::sqrt(aa * bb);
+  }
+  all_reduce(comm, std::span(cosines), Reduce::sum);
+  if (is_constant(cosines))
+    throw Error(ExitCode::numerical, "F44", cat("the cosine of all ", count, " pairs is ", cosines[0], ": there is no correlation"),
+                "the model tells no texts apart; evaluate an earlier checkpoint");
+  TaskResult result;
+  result.scores = {{"cosine_spearman", spearman(cosines, pairs.scores)}, {"cosine_pearson", pearson(cosines, pairs.scores)}};
+  result.main_score = "cosine_spearman";
+  result.queries = count;
+  result.seconds = now_s() - start_s;
+  return result;
+}
+
+void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name) {
+  nlohmann::ordered_json scores;
+  const auto add = [&](const std::string& name, double value) {
+    scores[name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+  };
+  for (const auto& [name, value] : result.scores) add(name, value);
+  add("main_score", result.score(result.main_score));
+  scores["hf_subset"] = "default";
+  scores["languages"] = nlohmann::ordered_json::array();
+  nlohmann::ordered_json json;
+  json["dataset_revision"] = "";
+  json["task_name"] = result.task;
+  json["mteb_version"] = "";
+  json["evaluation_time"] = result.seconds;
+  json["kg_co2_emissions"] = nullptr;
+  json["scores"][result.split] = nlohmann::ordered_json::array({scores});
+  json["lodestone"] = {{"version", version}, {"model", model_name}, {"queries", result.queries}, {"documents", result.documents}};
+  make_folder(folder);
+  write_file_atomically(folder / (result.task + ".json"), json.dump(1) + "\n");
+}
+
+void write_run(const std::filesystem::path& folder, const Retrieval& retrieval, const BeirSet& set) {
+  std::string text;
+  for (size_t q = 0; q < retrieval.hits.size(); ++q)
+    for (size_t r = 0; r < retrieval.hits[q].size(); ++r) {
+      const Found& hit = retrieval.hits[q][r];
+      text += set.query_ids[q] + " Q0 " + set.document_ids[static_cast<size_t>(hit.document)] + ' ' + std::to_string(r + 1) +
+              ' ' + number_text(hit.score) + " lodestone\n";
+    }
+  make_folder(folder);
+  write_file_atomically(folder / (retrieval.result.task + ".trec"), text);
+}
+
+}  // namespace lodestone

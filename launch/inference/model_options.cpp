@@ -1,0 +1,24 @@
+#include "launch/inference/model_options.h"
+
+#include "launch/console/cores.h"
+
+namespace lodestone {
+
+std::vector<std::string> model_option_names() { return {"--max-len", "--precision", "--threads", "--chunk-tokens", "--dimensions"}; }
+
+LoadedModel::Options model_options(const Options& options, const World& world) {
+  const std::string precision = options.text("--precision", "f32");
+  LoadedModel::Options out{.threads = choose_threads(world, options.integer("--threads", 0, 1)).threads,
+                           .max_length = options.integer("--max-len", 0, 3),
+                           .chunk_tokens = options.integer("--chunk-tokens", 2048, 1),
+                           .dimensions = options.integer("--dimensions", 0, 1)};
+  if (precision == "bf16")
+    out.compute = DType::bf16;
+  else if (precision == "f64")
+    out.compute = DType::f64;
+  else if (precision != "f32")
+    options.refuse("--precision is " + precision + ", not f32, bf16 or f64");
+  return out;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,114 @@
+#include "launch/inference/search.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace lodestone {
+
+namespace {
+
+constexpr int64_t query_tile = 256, document_tile = 4096;
+
+/// The order of results: higher score, then lower precedence.
+struct Better {
+  std::span<const int64_t> precedence;
+  bool operator()(const Found& a, const Found& b) const {
+    if (a.score != b.score) return a.score > b.score;
+    return precedence[static_cast<size_t>(a.document)] < precedence[static_cast<size_t>(b.document)];
+  }
+};
+
+/// Keeps the `best` of all that is offered, the worst of them on top of the heap.
+void offer(std::vector<Found>& heap, size_t best, const Found& found, const Better& better) {
+  if (heap.size() == best) {
+    if (!better(found, heap.front())) return;
+    std::pop_heap(heap.begin(), heap.end(), better);
+    heap.pop_back();
+  }
+  heap.push_back(found);
+  std::push_heap(heap.begin(), heap.end(), better);
+}
+
+/// The best of this rank's documents for each query of a tile, unordered.
+void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, const Better& better,
+                  std::vector<std::vector<Found>>& heaps) {
+  const auto share = static_cast<int64_t>(in.documents.size()) / in.embedding;
+  const ConstTensor documents = view(in.documents).reshape({share, in.embedding});
+  for (int64_t begin = 0; begin < share; begin += document_tile) {
+    const auto scope = ex.arena.scope();
+    const int64_t columns = std::min(document_tile, share - begin);
+    const Tensor scores = ex.arena.tensor(DType::f32, {queries.dim(0), columns});
+    ex.backend.gemm(Op::none, queries, Op::transpose, documents.rows(begin, begin + columns), 1, 0, scores);
+    const auto values = scores.host<float>();
+#pragma omp parallel for schedule(static) num_threads(ex.backend.threads())
+    for (int64_t q = 0; q < queries.dim(0); ++q)
+      for (int64_t c = 0; c < columns; ++c)
+        offer(heaps[static_cast<size_t>(q)], static_cast<size_t>(in.best),
+              {in.first_document + begin + c, values[static_cast<size_t>(q * columns + c)]}, better);
+  }
+}
+
+/// What all ranks found for a tile of queries: [W,Q,best], document -1 where a rank has fewer.
+struct Gathered {
+  std::span<const int64_t> documents;
+  std::span<const float> scores;
+};
+
+Gathered gather(Exec& ex, Communicator& comm, int64_t best, std::span<const std::vector<Found>> heaps) {
+  const auto count = static_cast<int64_t>(heaps.size()) * best;
+  const Tensor documents = ex.arena.tensor(DType::i64, {count}), scores = ex.arena.tensor(DType::f32, {count});
+  std::ranges::fill(documents.host<int64_t>(), int64_t{-1});
+  std::ranges::fill(scores.host<float>(), 0.0f);
+  for (size_t q = 0; q < heaps.size(); ++q)
+    for (size_t j = 0; j < heaps[q].size(); ++j) {
+      documents.host<int64_t>()[q * static_cast<size_t>(best) + j] = heaps[q][j].document;
+      scores.host<float>()[q * static_cast<size_t>(best) + j] = heaps[q][j].score;
+    }
+  const std::span<int64_t> counts = ex.arena.array<int64_t>(comm.size());
+  std::ranges::fill(counts, count);
+  const Tensor all_documents = ex.arena.tensor(DType::i64, {count * comm.size()});
+  const Tensor all_scores = ex.arena.tensor(DType::f32, {count * comm.size()});
+  comm.all_gather(documents, all_documents, counts).wait();
+  comm.all_gather(scores, all_scores, counts).wait();
+  return {all_documents.host<int64_t>(), all_scores.host<float>()};
+}
+
+}  // namespace
+
+std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const SearchInput& in) {
+  const Better better{in.precedence};
+  const auto queries = static_cast<int64_t>(in.queries.size()) / in.embedding;
+  std::vector<std::vector<Found>> results;
+  for (int64_t begin = 0; begin < queries; begin += query_tile) {
+    const auto scope = ex.arena.scope();
+    const int64_t rows = std::min(query_tile, queries - begin);
+    std::vector<std::vector<Found>> heaps(static_cast<size_t>(rows));
+    search_share(ex, in, view(in.queries).reshape({queries, in.embedding}).rows(begin, begin + rows), better, heaps);
+    const Gathered all = gather(ex, comm, in.best, heaps);
+    if (comm.rank() != 0) continue;
+    for (int64_t q = 0; q < rows; ++q) {
+      std::vector<Found> merged;
+      for (int64_t r = 0; r < comm.size(); ++r)
+        for (int64_t j = 0; j < in.best; ++j) {
+          const auto at = static_cast<size_t>((r * rows + q) * in.best + j);
+          if (all.documents[at] >= 0) merged.push_back({all.documents[at], all.scores[at]});
+        }
+      std::sort(merged.begin(), merged.end(), better);
+      merged.resize(std::min(merged.size(), static_cast<size_t>(in.best)));
+      results.push_back(std::move(merged));
+    }
+  }
+  return results;
+}
+
+std::vector<int64_t> precedence_of(std::span<const std::string> document_ids) {
+  std::vector<int64_t> order(document_ids.size()), precedence(document_ids.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](int64_t a, int64_t b) { return document_ids[static_cast<size_t>(a)] > document_ids[static_cast<size_t>(b)]; });
+  for (size_t place = 0; place < order.size(); ++place)
+    precedence[static_cast<size_t>(order[place])] = static_cast<int64_t>(place);
+  return precedence;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,25 @@
+// Held-out loss, and retrieval quality or correlation, of sentence vectors during training.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/exec.h"
+#include "data/batches/heldout.h"
+#include "losses/embedding_objective.h"
+
+namespace lodestone {
+
+/// A number that held-out rows gave, e.g. {"mrr_at_10", 0.86}.
+struct Figure {
+  std::string name;
+  double value = 0;
+};
+
+/// Every rank calls it with its share. No dropout, no gradients. loss: the mean over rows, each in its batch. mrr_at_10 and recall_at_1, where
+/// some rows have no gold score: of each such query's positive among the positives of all such rows, where passages of equal text count as
+/// one. spearman, where some rows have one: of cosine and gold score over all of these.
+std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Communicator& comm);
+
+}  // namespace lodestone

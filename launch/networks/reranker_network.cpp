@@ -1,0 +1,107 @@
+// How a reranker is trained: query and passage read together, scored, and compared within each query's group.
+#include "data/batches/pair_collate.h"
+#include "data/models/reranker_folder.h"
+#include "launch/networks/network.h"
+#include "launch/networks/verify_export.h"
+#include "losses/reranker_objective.h"
+
+namespace lodestone {
+
+namespace {
+
+/// Sums over this rank's groups.
+struct GroupSums {
+  double loss = 0, reciprocal = 0, first = 0, groups = 0;
+};
+
+class RerankerNetwork final : public Network {
+ public:
+  RerankerNetwork(const RunConfig& config, RerankerFolder folder, ParamStore params)
+      : Network(std::move(params)),
+        config_(config),
+        folder_(std::move(folder)),
+        reranker_(folder_.config, this->params(), config.model.checkpointing) {}
+
+  const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
+  std::string head() const override { return "one score per pair"; }
+  MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
+    RerankerObjective objective = make_objective();
+    return estimate_memory(objective, ex, params().layout().count(), batch);
+  }
+
+  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
+                                        const NegativeWindows* windows) const override {
+    const RerankCollateConfig config{.texts = collate_config(task, seed, purpose, corpus), .pair_max_len = task.data.pair_max_len};
+    return std::make_unique<RerankCollator>(config, make_framing(task, tokenizer, corpus), windows);
+  }
+  std::unique_ptr<Objective> objective(Loss*, Communicator&) override {
+    return std::make_unique<RerankerObjective>(make_objective());
+  }
+  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
+    RerankerObjective objective = make_objective();
+    GroupSums sums;
+    for (const Batch& batch : heldout.batches()) {
+      sums.loss += objective.evaluate(ex, batch) * static_cast<double>(batch.global_queries);
+      for (int64_t i = 0; i < batch.queries; ++i) add_group(ex, batch, i, sums);
+    }
+    all_reduce(comm, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
+    return {{"loss", sums.loss / sums.groups}, {"mrr", sums.reciprocal / sums.groups}, {"accuracy", sums.first / sums.groups}};
+  }
+  void keep_source(const Tokenizer&, const std::filesystem::path& to) const override { keep_reranker_source(folder_, to); }
+  void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
+             Backend& backend) const override {
+    export_verified(path, LiveReranker{folder_, params(), tokenizer}, source, card, backend);
+  }
+
+ private:
+  RerankerObjective make_objective() const {
+    return {reranker_, {.loss = config_.objective.reranker, .chunk_tokens = config_.train.chunk_tokens}};
+  }
+  /// Where query i's positive stands among its own passages.
+  void add_group(Exec& ex, const Batch& batch, int64_t i, GroupSums& sums) const {
+    const auto scope = ex.arena.scope();
+    const auto g = static_cast<size_t>(batch.group), first = static_cast<size_t>(i) * g;
+    const TokenBatch all = batch.tokens();
+    const int64_t begin = all.offsets[first], end = all.offsets[first + g];
+    const std::span<int64_t> offsets = ex.arena.array<int64_t>(batch.group + 1);
+    for (size_t k = 0; k <= g; ++k) offsets[k] = all.offsets[first + k] - begin;
+    const TokenBatch group{all.ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), offsets, {}, all.second.subspan(first, g)};
+    const Tensor scores = ex.arena.tensor(ex.wide(), {batch.group}), wide = ex.arena.tensor(DType::f64, {batch.group});
+    reranker_.forward(ex, group, scores);
+    ex.backend.cast(scores, wide);
+    const std::span<const double> s = wide.host<double>();
+    int64_t rank = 1;
+    for (size_t k = 1; k < g; ++k) rank += s[k] >= s[0];
+    sums.reciprocal += 1.0 / static_cast<double>(rank);
+    sums.first += rank == 1;
+    ++sums.groups;
+  }
+
+  const RunConfig& config_;
+  RerankerFolder folder_;
+  Reranker reranker_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights weights, Backend& backend) {
+  const ModelFolder encoder = open_model_folder(config, weights);
+  RerankerFolder folder;
+  if (weights == Weights::values) {
+    if (config.model.folder.empty())
+      throw Error(ExitCode::usage, "config", "a reranker starts from a model folder, not from random weights", "give model.folder: any BERT encoder, or a reranker to train on");
+    folder = read_reranker_folder(config.model.folder);
+  }
+  folder.config.encoder = encoder.config.encoder;
+  if (config.model.dropout >= 0) folder.config.classifier_dropout = config.model.dropout;
+  folder.max_seq_length = encoder.max_seq_length;
+  ParamStore params(reranker_layout(folder.config), config.train.precision);
+  if (weights == Weights::values) {
+    initialize_parameters(folder.config.body(), params, static_cast<uint64_t>(config.train.seed));
+    load_weights(folder, params);
+    params.refresh(backend);
+  }
+  return std::make_unique<RerankerNetwork>(config, std::move(folder), std::move(params));
+}
+
+}  // namespace lodestone

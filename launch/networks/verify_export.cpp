@@ -1,0 +1,122 @@
+#include "launch/networks/verify_export.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "launch/inference/scorer.h"
+
+namespace lodestone {
+
+namespace {
+
+constexpr double tolerance = 1e-6;   // of values around 1; both sides run the same f32 code on the same weights
+
+constexpr std::string_view samples[] = {
+    "a", "Hello, world!", "Text embeddings map sentences to vectors.", "The quick brown fox jumps over the lazy dog, 1234567890 times.",
+    "naïve café, Straße, ÅNGSTRÖM", "机器学习 与 向量", "مرحبا بالعالم", "नमस्ते दुनिया", "emoji 🙂🚀 and symbols ½ ± µ",
+    "a-very-long-compound_word.with/many:different;separators, and then more than enough ordinary words to make this sample a good deal longer than the "
+    "others, so that more than a handful of positions of the position table take part in the comparison as well."};
+
+struct Comparison {
+  double largest = 0;   // difference
+  double size = 0;      // of our values
+};
+
+Comparison compare(std::span<const float> ours, std::span<const float> reloaded) {
+  Comparison c;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    c.size = std::max(c.size, static_cast<double>(std::fabs(ours[i])));
+    c.largest = std::max(c.largest, std::isfinite(ours[i] - reloaded[i]) ? static_cast<double>(std::fabs(ours[i] - reloaded[i])) : 1e30);
+  }
+  return c;
+}
+
+constexpr const char* of_diverged = "export an earlier checkpoint, or train again with a lower optim.learning_rate";
+
+/// Throws when what a model gives for the samples is not finite: its weights are too large.
+void require_finite_results(const char* what, std::span<const float> values) {
+  if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
+  throw Error(ExitCode::numerical, "F44", cat("the run has diverged: the model's ", what, " are not finite"), of_diverged);
+}
+
+/// Compares with what was written; the folder is removed when that fails.
+template <class Compare>
+double or_remove(const std::filesystem::path& path, const Compare& compare_reloaded) {
+  try {
+    return compare_reloaded();
+  } catch (...) {
+    std::filesystem::remove_all(path);
+    throw;
+  }
+}
+
+/// Throws when what was read back is not what was written. Returns the difference.
+double require_equal(const std::filesystem::path& path, const char* what, double difference, double bound) {
+  if (difference <= bound) return difference;
+  throw Error(ExitCode::internal, "export", cat("the written model ", what, " differently from the live one (by ", difference, ")"),
+              "report this with the command that caused it")
+      .at("file", path.string());
+}
+
+/// to = the values of the same names, which may be fewer than `from` has (an encoder without what it was pre-trained with).
+void copy_by_name(const ParamStore& from, ParamStore& to, Backend& backend) {
+  for (const Param& p : to.layout().params()) backend.cast(from.master(from.layout().find(p.name)), to.master(p));
+}
+
+}  // namespace
+
+void require_finite(const ParamStore& params, const std::string& remedy) {
+  const auto finite = [](auto values) { return std::all_of(values.begin(), values.end(), [](auto v) { return std::isfinite(v); }); };
+  for (const Param& p : params.layout().params()) {
+    const ConstTensor values = params.master(p);
+    if (values.dtype() == DType::f64 ? finite(values.host<double>()) : finite(values.host<float>())) continue;
+    throw Error(ExitCode::numerical, "F44", cat("the run has diverged: ", p.name, " is not finite"), remedy);
+  }
+}
+
+double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
+                       Backend& backend) {
+  require_finite(live.params, of_diverged);
+  ParamStore params(embedder_layout(live.folder.config), DType::f32);
+  copy_by_name(live.params, params, backend);
+  const Encoder encoder(live.folder.config, params);
+  const EmbedOptions options{.max_length = live.folder.max_seq_length};
+  TextEmbedder embedder(encoder, live.tokenizer, options);
+  Arena arena;
+  const size_t count = std::size(samples) * static_cast<size_t>(embedder.embedding());
+  std::vector<float> ours(count), reloaded(count);
+  embedder.embed(Exec{backend, arena, Key{}, DType::f32}, samples, "", ours);
+  require_finite_results("vectors", ours);
+
+  write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
+  return or_remove(path, [&] {
+    LoadedModel again(path, {.threads = backend.threads()});
+    again.embedder().embed(again.exec(), samples, "", reloaded);
+    return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
+  });
+}
+
+double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
+                       const ModelCard& card, Backend& backend) {
+  require_finite(live.params, of_diverged);
+  ParamStore params(reranker_layout(live.folder.config), DType::f32);
+  copy_by_name(live.params, params, backend);
+  const Reranker reranker(live.folder.config, params);
+  PairScorer scorer(reranker, live.tokenizer, inference_lengths(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
+  Arena arena;
+  std::vector<TextPair> pairs;
+  for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
+  std::vector<float> ours(pairs.size()), reloaded(pairs.size());
+  scorer.score(Exec{backend, arena, Key{}, DType::f32}, pairs, ours);
+  require_finite_results("scores", ours);
+
+  write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
+  return or_remove(path, [&] {
+    LoadedReranker again(path, {.threads = backend.threads()});
+    again.scorer().score(again.exec(), pairs, reloaded);
+    const Comparison c = compare(ours, reloaded);
+    return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));
+  });
+}
+
+}  // namespace lodestone

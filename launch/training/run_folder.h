@@ -1,0 +1,72 @@
+// RunFolder: the folder of a training run - lock, records, checkpoints, and the exported model at the end.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "data/checkpoints/run_lock.h"
+#include "launch/console/log.h"
+#include "launch/training/meter.h"
+#include "launch/training/run.h"
+#include "launch/training/tally.h"
+
+namespace lodestone {
+
+/// What a record says: means over the steps since the last one, norm and rate of the last step.
+struct StepRecord {
+  RecentLoss::Means means;
+  double grad_norm = 0, learning_rate = 0;
+  std::vector<double> rank_tokens;   // [W] of the last step
+  double loss_scale = 1;
+  bool skipped = false;
+
+  /// The most tokens of a rank over the mean, less 1.
+  double token_imbalance() const;
+};
+
+class RunFolder {
+ public:
+  /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
+  /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (storage, F27), not
+  /// writable (storage, F21), a checkpoint of another configuration (checkpoint, F26).
+  RunFolder(World& world, const RunConfig& config);
+
+  /// The step to go on with: 0, or that of the checkpoint.
+  int64_t first_step() const { return first_step_; }
+  /// Sets parameters, moments and step count from that checkpoint.
+  void resume(Run& run);
+
+  void log_step(int64_t step, const StepRecord& record, const Run& run, Meter& meter, Progress& progress);
+  /// What a check of mined negatives did.
+  void log_mining(int64_t step, const MiningReport& report, Progress& progress);
+  void log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress);
+  /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times. Throws
+  /// Error (numerical, F44) instead of saving weights that are not finite.
+  void save(int64_t step, Run& run, Meter& meter, Progress& progress);
+
+  /// Exports and verifies DIR/model, marks the run as finished.
+  void finish(Run& run);
+  /// Marks the run as stopped at `step`; returns the exit code.
+  int stopped(int64_t step);
+  void failed(const Error& error);
+  /// Says, on stderr and in status.json, that a second signal ends this rank. May be called by another thread than all others.
+  void ended_unsaved(int first_signal, int second_signal);
+
+ private:
+  /// Prints how train.metric went from the first to the last evaluation, and adds it to the card. Rank 0.
+  void judge(const Run& run, ModelCard& card) const;
+
+  World& world_;
+  std::filesystem::path dir_;
+  std::string resolved_;
+  std::optional<RunLock> lock_;          // rank 0
+  MetricsFile metrics_;                  // rank 0
+  bool resumed_ = false;
+  int64_t first_step_ = 0, last_saved_ = -1, failed_saves_ = 0, save_total_limit_;
+  std::atomic<int64_t> last_step_ = 0;
+  std::map<int64_t, bool> verified_;     // checkpoints known to be good
+};
+
+}  // namespace lodestone

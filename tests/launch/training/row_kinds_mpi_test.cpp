@@ -1,0 +1,29 @@
+// Does every rank refuse the same row, whichever rank has it in its share?
+#include "launch/training/row_kinds.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/data/batches/fake_rows.h"
+#include "tests/support/mpi_world.h"
+
+namespace lodestone {
+namespace {
+
+TEST(RowKinds, EveryRankNamesTheFirstRowThatDoesNotFit) {
+  for (const size_t bad : {0, 7, 12, 22}) {
+    std::vector<test::FakeRow> made = test::make_rows(23, 1, 1);
+    for (size_t r = bad; r < 23; r += 4) made[r].negatives.clear();
+    const test::FakeRows rows(made);
+    const Plan plan({.global_batch = 4, .batches = 1}, plan_sources(rows.sources()));
+    EXPECT_NO_THROW(require_fitting_rows(plan, rows, {}, test::world_comm()));
+    try {
+      require_fitting_rows(plan, rows, {.candidates = {2}}, test::world_comm());
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.where(), cat("row=", bad, " source=s0"));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lodestone
