@@ -26,8 +26,7 @@ bool same(const Call& a, const Call& b) {
 }
 
 std::string describe(const Call& c) {
-  static constexpr std::array<const char*, 6> verbs{"all_reduce", "all_gather", "reduce_scatter",
-                                                    "broadcast",  "barrier",    "split"};
+  static constexpr std::array<const char*, 6> verbs{"all_reduce", "all_gather", "reduce_scatter", "broadcast", "barrier", "split"};
   static constexpr std::array<const char*, 3> operations{"sum", "max", "min"};
   std::string text = verbs[static_cast<size_t>(c.verb)];
   if (c.verb == Verb::all_reduce) text += cat(" ", operations[static_cast<size_t>(c.argument)]);
@@ -58,22 +57,15 @@ class CheckedComm final : public Communicator {
     return std::make_unique<CheckedComm>(inner_->split(colour));
   }
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
-    agree({.verb = Verb::all_reduce,
-           .count = in.count(),
-           .dtype = static_cast<int64_t>(in.dtype()),
-           .argument = static_cast<int64_t>(op)});
+    agree({.verb = Verb::all_reduce, .count = in.count(), .dtype = static_cast<int64_t>(in.dtype()), .argument = static_cast<int64_t>(op)});
     return inner_->all_reduce(in, out, op);
   }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    agree(
-        {.verb = Verb::all_gather, .count = out.count(), .dtype = static_cast<int64_t>(in.dtype()), .counts_hash = hash(counts)});
+    agree({.verb = Verb::all_gather, .count = out.count(), .dtype = static_cast<int64_t>(in.dtype()), .counts_hash = hash(counts)});
     return inner_->all_gather(in, out, counts);
   }
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    agree({.verb = Verb::reduce_scatter,
-           .count = in.count(),
-           .dtype = static_cast<int64_t>(in.dtype()),
-           .counts_hash = hash(counts)});
+    agree({.verb = Verb::reduce_scatter, .count = in.count(), .dtype = static_cast<int64_t>(in.dtype()), .counts_hash = hash(counts)});
     return inner_->reduce_scatter(in, out, counts);
   }
   Pending broadcast(Tensor data, int root) override {
@@ -94,8 +86,7 @@ class CheckedComm final : public Communicator {
   void agree(Call call) {
     call.number = next_number_++;
     const ConstTensor mine(reinterpret_cast<const std::byte*>(&call), DType::i64, Shape{fields});
-    const Tensor all(reinterpret_cast<std::byte*>(calls_.data()), DType::i64,
-                     Shape{fields * static_cast<int64_t>(calls_.size())});
+    const Tensor all(reinterpret_cast<std::byte*>(calls_.data()), DType::i64, Shape{fields * static_cast<int64_t>(calls_.size())});
     inner_->all_gather(mine, all, calls_per_rank_).wait();
     for (size_t r = 1; r < calls_.size(); ++r) {
       if (same(calls_[0], calls_[r])) continue;

@@ -85,8 +85,8 @@ void GradSync::begin(Tensor grads) {
 }
 
 void GradSync::ready(Slice slice) {
-  LODE_CHECK(begun_ && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= count_, "gradient sum: range [", slice.begin,
-             ",", slice.end, ") of ", count_, begun_ ? "" : " before begin()");
+  LODE_CHECK(begun_ && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= count_, "gradient sum: range [", slice.begin, ",",
+             slice.end, ") of ", count_, begun_ ? "" : " before begin()");
   if (reducer_ == nullptr) return;
   if (slice.count() > 0) waiting_.push_back(slice);
   for (size_t i = 0; i < waiting_.size();) {

@@ -29,8 +29,8 @@ class GradSync {
     int64_t piece_bytes = int64_t{1} << 19;
     Route route = Route::automatic;  // shared memory within hosts where it can be had, otherwise the communicator
     Update update = Update::everywhere;
-    Watchdog* watchdog = nullptr;    // watches finish(); must outlive this
-    Communicator* host = nullptr;    // the ranks of `comm` on this host (World::host_comm()): with several, each host sums first
+    Watchdog* watchdog = nullptr;  // watches finish(); must outlive this
+    Communicator* host = nullptr;  // the ranks of `comm` on this host (World::host_comm()): with several, each host sums first
   };
   /// One piece of the last step, in seconds since begin().
   struct PieceTime {

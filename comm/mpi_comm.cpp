@@ -125,16 +125,16 @@ class MpiComm final : public Communicator {
     const CountTable& table = tables_[static_cast<size_t>(t.table)];
     const size_t me = static_cast<size_t>(rank_);
     const bool in_place = in.bytes() == out.bytes() + static_cast<size_t>(table.places[me]) * size_of(in.dtype());
-    check(MPI_Iallgatherv(in_place ? MPI_IN_PLACE : in.bytes(), table.counts[me], mpi_type(in.dtype()), out.bytes(),
-                          table.counts.data(), table.places.data(), mpi_type(in.dtype()), comm_, &t.request),
+    check(MPI_Iallgatherv(in_place ? MPI_IN_PLACE : in.bytes(), table.counts[me], mpi_type(in.dtype()), out.bytes(), table.counts.data(),
+                          table.places.data(), mpi_type(in.dtype()), comm_, &t.request),
           "MPI_Iallgatherv");
     return pending(t);
   }
 
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
     const int64_t total = check_counts("reduce_scatter", counts, out.count());
-    LODE_CHECK(in.count() == total && in.dtype() == out.dtype(), "reduce_scatter: counts sum to ", total, " ",
-               name_of(out.dtype()), ", input ", in.shape(), " ", name_of(in.dtype()));
+    LODE_CHECK(in.count() == total && in.dtype() == out.dtype(), "reduce_scatter: counts sum to ", total, " ", name_of(out.dtype()),
+               ", input ", in.shape(), " ", name_of(in.dtype()));
     LODE_CHECK(out.empty() || out.bytes() + out.size_bytes() <= in.bytes() || in.bytes() + in.size_bytes() <= out.bytes(),
                "reduce_scatter: input and output overlap");
     need_host("reduce_scatter", in, out);
@@ -142,8 +142,8 @@ class MpiComm final : public Communicator {
     if (total == 0) return {};
     Ticket t = ticket("reduce_scatter", in.size_bytes());
     t.table = take_table(counts);
-    check(MPI_Ireduce_scatter(in.bytes(), out.bytes(), tables_[static_cast<size_t>(t.table)].counts.data(), mpi_type(in.dtype()),
-                              MPI_SUM, comm_, &t.request),
+    check(MPI_Ireduce_scatter(in.bytes(), out.bytes(), tables_[static_cast<size_t>(t.table)].counts.data(), mpi_type(in.dtype()), MPI_SUM,
+                              comm_, &t.request),
           "MPI_Ireduce_scatter");
     return pending(t);
   }
@@ -157,8 +157,7 @@ class MpiComm final : public Communicator {
       last.wait();
       const Tensor piece = data.slice({begin, std::min(begin + max_count, n)});
       Ticket t = ticket("broadcast", piece.size_bytes());
-      check(MPI_Ibcast(piece.bytes(), static_cast<int>(piece.count()), mpi_type(data.dtype()), root, comm_, &t.request),
-            "MPI_Ibcast");
+      check(MPI_Ibcast(piece.bytes(), static_cast<int>(piece.count()), mpi_type(data.dtype()), root, comm_, &t.request), "MPI_Ibcast");
       last = pending(t);
     }
     return last;

@@ -26,10 +26,9 @@ class PieceReducer {
 std::unique_ptr<PieceReducer> make_comm_reducer(Communicator& comm, size_t part_bytes);
 
 /// A small ring in memory that the ranks of `host` share: no messages, each rank adds its share of every piece, in rank order.
-/// Where parts are kept a rank copies only its own part of the sums; `rank` is this rank's place among the parts. With several hosts, `across` joins the ranks that have the same rank in their `host`, one per host, and sums each share over
-/// the hosts by non-blocking all-reduces; null when there is one host. Collective over `host`. Null, on every rank of `host`,
-/// where SharedMemory is (see there).
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes,
-                                                  std::unique_ptr<Communicator> across);
+/// Where parts are kept a rank copies only its own part of the sums; `rank` is this rank's place among the parts. With several hosts,
+/// `across` joins the ranks that have the same rank in their `host`, one per host, and sums each share over the hosts by non-blocking
+/// all-reduces; null when there is one host. Collective over `host`. Null, on every rank of `host`, where SharedMemory is (see there).
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes, std::unique_ptr<Communicator> across);
 
 }  // namespace lodestone

@@ -40,12 +40,10 @@ ReduceBench measure_reduce(Communicator& comm, int64_t bytes, int repeats, std::
   ways.push_back({"one whole all-reduce", [&comm](Tensor t) { comm.all_reduce(t, t, Reduce::sum).wait(); }, {}});
   for (const int64_t piece : piece_bytes)
     for (const GradSync::Route route : {GradSync::Route::communicator, GradSync::Route::automatic}) {
-      syncs.push_back(
-          std::make_unique<GradSync>(comm, count, DType::f32, GradSync::Options{.piece_bytes = piece, .route = route}));
+      syncs.push_back(std::make_unique<GradSync>(comm, count, DType::f32, GradSync::Options{.piece_bytes = piece, .route = route}));
       GradSync* const sync = syncs.back().get();
       if (route == GradSync::Route::automatic && std::string(sync->route_name()) == "communicator") continue;  // measured already
-      ways.push_back(
-          {cat("pieces of ", piece >> 10, " KiB through ", sync->route_name()), [sync](Tensor t) { sync->finish(t); }, {}});
+      ways.push_back({cat("pieces of ", piece >> 10, " KiB through ", sync->route_name()), [sync](Tensor t) { sync->finish(t); }, {}});
     }
 
   for (int repeat = -1; repeat < repeats; ++repeat)  // the first round warms up

@@ -8,8 +8,8 @@ namespace lodestone {
 namespace {
 
 void copy(const char* verb, ConstTensor in, Tensor out) {
-  LODE_CHECK(in.dtype() == out.dtype() && in.count() == out.count(), verb, ": input ", in.shape(), " ", name_of(in.dtype()),
-             ", output ", out.shape(), " ", name_of(out.dtype()));
+  LODE_CHECK(in.dtype() == out.dtype() && in.count() == out.count(), verb, ": input ", in.shape(), " ", name_of(in.dtype()), ", output ",
+             out.shape(), " ", name_of(out.dtype()));
   LODE_CHECK(in.device() == Device::cpu && out.device() == Device::cpu, verb, ": needs host tensors");
   if (!in.empty() && in.bytes() != out.bytes()) std::memcpy(out.bytes(), in.bytes(), in.size_bytes());
 }
@@ -24,14 +24,12 @@ class SelfComm final : public Communicator {
     return {};
   }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    LODE_CHECK(counts.size() == 1 && counts[0] == in.count(), "all_gather: counts of ", counts.size(),
-               " ranks in a world of one");
+    LODE_CHECK(counts.size() == 1 && counts[0] == in.count(), "all_gather: counts of ", counts.size(), " ranks in a world of one");
     copy("all_gather", in, out);
     return {};
   }
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    LODE_CHECK(counts.size() == 1 && counts[0] == out.count(), "reduce_scatter: counts of ", counts.size(),
-               " ranks in a world of one");
+    LODE_CHECK(counts.size() == 1 && counts[0] == out.count(), "reduce_scatter: counts of ", counts.size(), " ranks in a world of one");
     copy("reduce_scatter", in, out);
     return {};
   }

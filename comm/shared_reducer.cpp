@@ -75,8 +75,8 @@ class SharedReducer final : public PieceReducer {
     if (!all_at(&Counters::collected, published_ + 1 - static_cast<int64_t>(slots))) return false;
     piece_of(published_) = piece;
     const auto element = static_cast<int64_t>(size_of(piece.dtype()));
-    kept_of(published_) = kept.empty() ? Slice{0, static_cast<int64_t>(piece.size_bytes())}
-                                       : Slice{kept[place_].begin * element, kept[place_].end * element};
+    kept_of(published_) =
+        kept.empty() ? Slice{0, static_cast<int64_t>(piece.size_bytes())} : Slice{kept[place_].begin * element, kept[place_].end * element};
     for (size_t q = 0; q < ranks_; ++q) {
       if (q == rank_) continue;
       const Slice s = share(piece, q);
@@ -116,9 +116,7 @@ class SharedReducer final : public PieceReducer {
   }
 
  private:
-  Counters& counters(size_t rank) const {
-    return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank))));
-  }
+  Counters& counters(size_t rank) const { return *std::launder(reinterpret_cast<Counters*>(memory_->segment(static_cast<int>(rank)))); }
   Counters& mine() const { return counters(rank_); }
   Tensor& piece_of(int64_t k) { return pieces_[static_cast<size_t>(k) % slots]; }
   Slice& kept_of(int64_t k) { return kept_[static_cast<size_t>(k) % slots]; }
@@ -177,8 +175,7 @@ class SharedReducer final : public PieceReducer {
 
 }  // namespace
 
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes,
-                                                  std::unique_ptr<Communicator> across) {
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes, std::unique_ptr<Communicator> across) {
   const size_t rounded = (piece_bytes + line - 1) / line * line;
   std::unique_ptr<SharedMemory> memory = SharedMemory::make(host, SharedReducer::segment_bytes(rounded));
   if (memory == nullptr) return nullptr;

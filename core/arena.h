@@ -22,7 +22,9 @@ class Arena {
   /// What tensor(dtype, shape) takes, with its alignment.
   static size_t taken_bytes(DType dtype, const Shape& shape);
   template <class T>
-  std::span<T> array(int64_t n) { return tensor(dtype_of<T>, {n}).template host<T>(); }
+  std::span<T> array(int64_t n) {
+    return tensor(dtype_of<T>, {n}).template host<T>();
+  }
 
   /// Everything taken after this call is released when the returned object dies.
   class Scope {

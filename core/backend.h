@@ -16,7 +16,7 @@ enum class Pooling : uint8_t { cls, mean, last_token };
 /// Which elements are dropped: keyed by text, position and element, never by rank or chunk. p == 0 drops nothing.
 struct Dropout {
   double p = 0;
-  Key key;   // already derived with step, layer and place
+  Key key;  // already derived with step, layer and place
 };
 
 /// Step of AdamW with bias correction and decoupled decay (Loshchilov & Hutter). t counts from 1.
@@ -60,18 +60,18 @@ class Backend {
   /// y = (x - mean) rstd gamma + beta per row.   x, y [S,H]; gamma, beta [H]; mean, rstd [S].
   virtual void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) = 0;
   /// dx = dL/dx, d_gamma +=, d_beta +=. dx may be dy.
-  virtual void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd,
-                                   Tensor dx, Tensor d_gamma, Tensor d_beta) = 0;
+  virtual void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx,
+                                   Tensor d_gamma, Tensor d_beta) = 0;
   /// y = mask(x) / (1 - p'), see dropout_bits(); its own transpose, so backward is the same call. y may be x.
   virtual void dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropout, Tensor y) = 0;
   /// sum = residual + dropout(branch); y = layer_norm(sum), in one pass. All [S,H]. sum may be branch.
   virtual void residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
-                                           ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y,
-                                           Tensor mean, Tensor rstd) = 0;
+                                           ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
+                                           Tensor rstd) = 0;
   /// d_residual = dL/dsum; d_branch = dropout(d_residual); d_gamma +=, d_beta +=. d_residual may be dy.
-  virtual void residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout,
-                                            ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor d_residual,
-                                            Tensor d_branch, Tensor d_gamma, Tensor d_beta) = 0;
+  virtual void residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout, ConstTensor gamma,
+                                            ConstTensor mean, ConstTensor rstd, Tensor d_residual, Tensor d_branch, Tensor d_gamma,
+                                            Tensor d_beta) = 0;
 
   // ---- activations --------------------------------------------------------------------------------------------
   /// y = x Phi(x), the exact (erf) GELU. Same shapes.
@@ -141,7 +141,7 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string kind = "cpu";   // "cpu", or "reference": the plain-loop specification in f64 and f32
+  std::string kind = "cpu";  // "cpu", or "reference": the plain-loop specification in f64 and f32
   int threads = 1;
 };
 

@@ -25,25 +25,25 @@ struct TokenBatch {
 /// How the texts of a batch belong together. Texts are ordered: the B queries, then the B*G passages query-major
 /// (passage i*G is the positive of query i, i*G+1 .. i*G+G-1 its negatives). All counts are this rank's.
 struct Pairs {
-  int64_t queries = 0;                      // B: queries on this rank
-  int64_t group = 1;                        // G: passages per query, the positive first
-  int64_t first_query = 0;                  // global index of this rank's first query
-  int64_t global_queries = 0;               // N over all ranks of the group
-  std::span<const int64_t> rank_queries;    // [W] queries of every rank; their sum is global_queries
-  std::span<const uint64_t> query_hash;     // [B]   text hashes, for masking duplicates
-  std::span<const uint64_t> passage_hash;   // [B*G]
-  std::span<const uint64_t> passage_document;   // [B*G] document ids (text hashes where the input names none)
-  std::span<const double> scores;           // [B] gold scores of scored pairs; empty otherwise
-  std::span<const double> teacher_scores;   // [B*G] teacher scores; empty otherwise
-  bool in_batch_negatives = true;           // false: this batch's source says that other queries' passages are no negatives
+  int64_t queries = 0;                         // B: queries on this rank
+  int64_t group = 1;                           // G: passages per query, the positive first
+  int64_t first_query = 0;                     // global index of this rank's first query
+  int64_t global_queries = 0;                  // N over all ranks of the group
+  std::span<const int64_t> rank_queries;       // [W] queries of every rank; their sum is global_queries
+  std::span<const uint64_t> query_hash;        // [B]   text hashes, for masking duplicates
+  std::span<const uint64_t> passage_hash;      // [B*G]
+  std::span<const uint64_t> passage_document;  // [B*G] document ids (text hashes where the input names none)
+  std::span<const double> scores;              // [B] gold scores of scored pairs; empty otherwise
+  std::span<const double> teacher_scores;      // [B*G] teacher scores; empty otherwise
+  bool in_batch_negatives = true;              // false: this batch's source says that other queries' passages are no negatives
 };
 
 /// Which positions of its own text each row of an attention may not see: a few masks a text, kept as bits, and for each row the
 /// number of one of them. Besides, no row sees its own position.
 struct KeyMasks {
-  std::span<const uint64_t> bits;    // mask m of text b: words(T) words from first[b] + m words(T); a set bit hides its position
-  std::span<const int64_t> first;    // [B] places in bits
-  std::span<const uint8_t> of_row;   // [S] the number of the row's mask among those of its text
+  std::span<const uint64_t> bits;   // mask m of text b: words(T) words from first[b] + m words(T); a set bit hides its position
+  std::span<const int64_t> first;   // [B] places in bits
+  std::span<const uint8_t> of_row;  // [S] the number of the row's mask among those of its text
   static int64_t words(int64_t length) { return (length + 63) / 64; }
   /// The words of the mask of row i of text b, which has `length` tokens and begins at token `begin` of the batch.
   const uint64_t* row(int64_t b, int64_t begin, int64_t length, int64_t i) const {
@@ -56,10 +56,10 @@ inline constexpr int32_t no_label = -1;
 
 /// What masked-language-model training adds to a batch of single texts, whose ids are the encoder's input, masks included.
 struct MaskedTexts {
-  std::span<const int32_t> labels;           // [S] the ids that the encoder predicts; no_label elsewhere
-  std::span<const int32_t> decoder_ids;      // [S] the decoder's input
-  std::span<const int32_t> decoder_labels;   // [S] the ids that the decoder predicts; no_label elsewhere
-  KeyMasks decoder_masks;                    // of enhanced decoding; empty for basic decoding
+  std::span<const int32_t> labels;          // [S] the ids that the encoder predicts; no_label elsewhere
+  std::span<const int32_t> decoder_ids;     // [S] the decoder's input
+  std::span<const int32_t> decoder_labels;  // [S] the ids that the decoder predicts; no_label elsewhere
+  KeyMasks decoder_masks;                   // of enhanced decoding; empty for basic decoding
 };
 
 /// One rank's share of one part of a step. Owns its memory; views are valid while it lives and is not moved from.
@@ -67,31 +67,31 @@ struct Batch {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
-  std::vector<int64_t> second;              // as TokenBatch::second
+  std::vector<int64_t> second;  // as TokenBatch::second
   std::vector<uint64_t> query_hash, passage_hash, passage_document;
   std::vector<double> scores, teacher_scores;
   std::vector<int64_t> rank_queries;
-  std::vector<int32_t> mlm_labels, decoder_ids, decoder_labels;   // of masked texts; then group is 0 and the queries are the texts
+  std::vector<int32_t> mlm_labels, decoder_ids, decoder_labels;  // of masked texts; then group is 0 and the queries are the texts
   std::vector<uint64_t> mask_bits;
   std::vector<int64_t> mask_first;
   std::vector<uint8_t> mask_of_row;
-  std::vector<int64_t> rows;                // [B] global row ids
-  std::vector<int32_t> row_negatives;       // [B] how many negatives each row has in all
+  std::vector<int64_t> rows;           // [B] global row ids
+  std::vector<int32_t> row_negatives;  // [B] how many negatives each row has in all
   int64_t queries = 0, group = 1, first_query = 0, global_queries = 0;
-  int source = 0;                           // which source the whole global batch comes from
+  int source = 0;  // which source the whole global batch comes from
   bool in_batch_negatives = true;
 
   TokenBatch tokens() const { return {ids, offsets, keys, second}; }
   MaskedTexts masked() const { return {mlm_labels, decoder_ids, decoder_labels, {mask_bits, mask_first, mask_of_row}}; }
   Pairs pairs() const {
-    return {queries,      group,        first_query,      global_queries, rank_queries,   query_hash,
-            passage_hash, passage_document, scores, teacher_scores, in_batch_negatives};
+    return {queries,          group,  first_query,    global_queries,    rank_queries, query_hash, passage_hash,
+            passage_document, scores, teacher_scores, in_batch_negatives};
   }
   /// Bytes of all its elements.
   size_t memory_bytes() const {
     const auto bytes = [](const auto&... vectors) { return (... + std::span(vectors).size_bytes()); };
-    return bytes(ids, offsets, keys, second, query_hash, passage_hash, passage_document, scores, teacher_scores, rank_queries, mlm_labels, decoder_ids,
-                 decoder_labels, mask_bits, mask_first, mask_of_row, rows, row_negatives);
+    return bytes(ids, offsets, keys, second, query_hash, passage_hash, passage_document, scores, teacher_scores, rank_queries, mlm_labels,
+                 decoder_ids, decoder_labels, mask_bits, mask_first, mask_of_row, rows, row_negatives);
   }
 };
 

@@ -13,17 +13,17 @@ namespace lodestone {
 /// What a process returns to its shell. Documented in launch/README.md; never 1, 110, 126-165, 205 (shells and mpirun use those).
 enum class ExitCode : int {
   finished = 0,
-  usage = 2,            // command line, configuration, vocabulary, impossible world size
-  data = 3,             // training data, corpus shards
-  checkpoint = 4,       // unreadable or mismatching checkpoint or model folder
-  storage = 5,          // disk full, I/O error, not writable
-  numerical = 6,        // loss or gradient not finite
-  communication = 7,    // a rank hangs or is lost
-  other_rank = 8,       // stopped because another rank failed
-  resource = 9,         // memory, descriptors, threads
-  internal = 10,        // a check of our own failed
-  stopped_early = 75,   // stopped by a signal or time limit, checkpoint saved: run again to go on
-  ended_unsaved = 76,   // ended by a second signal, nothing saved
+  usage = 2,           // command line, configuration, vocabulary, impossible world size
+  data = 3,            // training data, corpus shards
+  checkpoint = 4,      // unreadable or mismatching checkpoint or model folder
+  storage = 5,         // disk full, I/O error, not writable
+  numerical = 6,       // loss or gradient not finite
+  communication = 7,   // a rank hangs or is lost
+  other_rank = 8,      // stopped because another rank failed
+  resource = 9,        // memory, descriptors, threads
+  internal = 10,       // a check of our own failed
+  stopped_early = 75,  // stopped by a signal or time limit, checkpoint saved: run again to go on
+  ended_unsaved = 76,  // ended by a second signal, nothing saved
 };
 
 /// A failure that a user, a file or a cluster can cause. Printed once, by the rank where it began, as
@@ -54,8 +54,8 @@ class Error : public std::runtime_error {
 
  private:
   ExitCode exit_code_;
-  std::string code_;    // an F-number of the fault catalogue in docs/faults.md, or a short name such as "config"
-  std::string where_;   // "file=a.jsonl row=3"
+  std::string code_;   // an F-number of the fault catalogue in docs/faults.md, or a short name such as "config"
+  std::string where_;  // "file=a.jsonl row=3"
   std::string remedy_;
 };
 
@@ -77,7 +77,7 @@ std::string cat(const Parts&... parts) {
 
 /// Always on. For what a caller, file or cluster can get wrong when no better error is known; file formats and
 /// configuration throw Error directly, with their own exit code, place and remedy.
-#define LODE_CHECK(condition, ...)                                                                         \
-  do {                                                                                                     \
+#define LODE_CHECK(condition, ...)                                                                                \
+  do {                                                                                                            \
     if (!(condition)) ::lodestone::throw_internal(__FILE__, __LINE__, #condition, ::lodestone::cat(__VA_ARGS__)); \
   } while (false)

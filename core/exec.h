@@ -11,7 +11,7 @@ struct Exec {
   Backend& backend;
   Arena& arena;
   Key key{};
-  DType compute = DType::f32;   // dtype of activations and product weights
+  DType compute = DType::f32;  // dtype of activations and product weights
 
   /// dtype of statistics, embeddings, parameter gradients and masters: f64 for f64, f32 otherwise.
   DType wide() const { return compute == DType::f64 ? DType::f64 : DType::f32; }

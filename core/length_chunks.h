@@ -7,8 +7,8 @@
 
 namespace lodestone {
 
-/// Owns the reordered ids, offsets, keys and beginnings of type 1; reuses its memory from batch to batch. A chunk's texts differ little in length and
-/// its token count is near the budget, so few shapes occur.
+/// Owns the reordered ids, offsets, keys and beginnings of type 1; reuses its memory from batch to batch. A chunk's texts differ little in
+/// length and its token count is near the budget, so few shapes occur.
 class LengthChunks {
  public:
   /// Orders texts by ascending length (equal lengths by index) and cuts greedily from the longest down: a chunk has at least one

@@ -13,9 +13,9 @@ namespace lodestone {
 enum class Decay : uint8_t { no, yes };
 
 struct Param {
-  std::string name;     // Hugging Face name without the "bert." prefix, e.g. "encoder.layer.0.attention.self.query.weight"
+  std::string name;  // Hugging Face name without the "bert." prefix, e.g. "encoder.layer.0.attention.self.query.weight"
   Shape shape;
-  Slice slice;          // its elements in the flat vector
+  Slice slice;  // its elements in the flat vector
   Decay decay = Decay::yes;
 };
 
@@ -43,7 +43,7 @@ class ParamStore {
   const ParamLayout& layout() const { return layout_; }
   DType compute_dtype() const { return compute_; }
   DType wide_dtype() const { return compute_ == DType::f64 ? DType::f64 : DType::f32; }
-  Tensor masters() const { return masters_view_; }           // [n]
+  Tensor masters() const { return masters_view_; }  // [n]
   Tensor master(const Param& p) const { return masters_view_.slice(p.slice).reshape(p.shape); }
   /// What products read: the masters themselves, or their bf16 copy as of the last refresh().
   ConstTensor compute(const Param& p) const { return compute_view_.slice(p.slice).reshape(p.shape); }

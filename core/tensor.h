@@ -85,7 +85,8 @@ class TensorView {
   }
   /// Elements [slice.begin, slice.end) of the flattened tensor, as [n].
   Self slice(Slice range) const {
-    LODE_CHECK(0 <= range.begin && range.begin <= range.end && range.end <= count(), "slice [", range.begin, ",", range.end, ") of ", shape_);
+    LODE_CHECK(0 <= range.begin && range.begin <= range.end && range.end <= count(), "slice [", range.begin, ",", range.end, ") of ",
+               shape_);
     return Self(data_ + static_cast<size_t>(range.begin) * size_of(dtype_), dtype_, Shape{range.count()}, device_);
   }
 

@@ -13,8 +13,8 @@ namespace lodestone {
 
 struct Command {
   const char* name;
-  const char* summary;                     // one line of `lodestone --help`
-  const char* usage;                       // text of `lodestone NAME --help`
+  const char* summary;  // one line of `lodestone --help`
+  const char* usage;    // text of `lodestone NAME --help`
   /// Returns the exit code. Throws Error; main() prints it in the one form and ends all ranks.
   std::function<int(World& world, std::span<const std::string> arguments)> run;
   /// What a stop signal does: ends the command as it would end any program, or asks it to save and end.

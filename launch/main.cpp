@@ -9,9 +9,9 @@
 
 #include "data/files/mapped_file.h"
 #include "launch/command.h"
+#include "launch/config/yaml.h"
 #include "launch/console/log.h"
 #include "launch/console/version.h"
-#include "launch/config/yaml.h"
 
 namespace {
 
@@ -57,7 +57,7 @@ int run(const Command& command, int argc, char** argv, std::span<const std::stri
 int main(int argc, char** argv) {
   // 1. Signals, before there is any other thread.
   StopSignals stop;
-  const SignalStack stack;   // this thread reads mapped files
+  const SignalStack stack;  // this thread reads mapped files
   // 2. What needs no ranks: help, version, unknown commands.
   const std::vector<Command> table = commands(stop);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
@@ -74,8 +74,8 @@ int main(int argc, char** argv) {
     std::vector<std::string> names;
     for (const Command& c : table) names.emplace_back(c.name);
     const std::string near = nearest_name(arguments[0], names);
-    std::cerr << "error: usage '" << printable(arguments[0]) << "' is not a command; do: "
-              << (near.empty() ? "lodestone --help lists them" : "did you mean " + near + "?") << '\n';
+    std::cerr << "error: usage '" << printable(arguments[0])
+              << "' is not a command; do: " << (near.empty() ? "lodestone --help lists them" : "did you mean " + near + "?") << '\n';
     return static_cast<int>(ExitCode::usage);
   }
   if (std::any_of(arguments.begin() + 1, arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) {

@@ -20,9 +20,7 @@ UnitTexts::UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& p
   d_passages = d_unit_.rows(pairs.queries, texts);
 }
 
-LossMemory UnitTexts::memory(const VectorBatch& batch) {
-  return {2 * batch.vectors(batch.texts()), batch.numbers(batch.texts())};
-}
+LossMemory UnitTexts::memory(const VectorBatch& batch) { return {2 * batch.vectors(batch.texts()), batch.numbers(batch.texts())}; }
 
 void UnitTexts::finish(Exec& ex, Tensor d_emb) const {
   ex.backend.fill_zero(d_emb);
@@ -50,8 +48,7 @@ LossMemory PassagesPerQuery::memory(const VectorBatch& batch, int64_t queries, i
 void PassagesPerQuery::finish(Exec& ex) const {
   if (count_ == group_ || count_ == 0) return;
   for (int64_t i = 0; i < d_passages_.dim(0) / group_; ++i)
-    ex.backend.axpy(1, d_rows.rows(i * count_, (i + 1) * count_),
-                    d_passages_.rows(i * group_ + first_, i * group_ + first_ + count_));
+    ex.backend.axpy(1, d_rows.rows(i * count_, (i + 1) * count_), d_passages_.rows(i * group_ + first_, i * group_ + first_ + count_));
 }
 
 SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,

@@ -16,9 +16,7 @@ enum class Candidates : uint8_t {
   all_ranks,  // the passages of all queries of the global batch, ordered by global index
 };
 
-inline Candidates candidates_of(const Pairs& pairs, Candidates wanted) {
-  return pairs.in_batch_negatives ? wanted : Candidates::own_group;
-}
+inline Candidates candidates_of(const Pairs& pairs, Candidates wanted) { return pairs.in_batch_negatives ? wanted : Candidates::own_group; }
 
 /// How many queries' texts a query of this rank meets: its own alone count as this rank's.
 inline int64_t candidate_queries(const Pairs& pairs, Candidates candidates) {
@@ -67,8 +65,7 @@ inline PassagesPerQuery positives_of(Exec& ex, Tensor passages, Tensor d_passage
 class SharedRows {
  public:
   /// The rows of all ranks for all_ranks, this rank's alone otherwise. local [B*per_query,E].
-  SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,
-             Tensor d_local);
+  SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local, Tensor d_local);
   /// d_local += the gradient, summed over ranks; the gathered rows are overwritten. Every rank calls it, once.
   void finish(Exec& ex, Communicator& group) const;
   static LossMemory memory(const VectorBatch& batch, Candidates candidates, int64_t per_query);

@@ -29,8 +29,8 @@ void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
 /// Some of a softmax's scores, and the log-sums of their rows.
 struct Part {
   ScoreBlock block;
-  Tensor lse;     // [rows]
-  Slice places;   // of each group: the columns
+  Tensor lse;    // [rows]
+  Slice places;  // of each group: the columns
 };
 
 /// Calls visit(part, first, tile) for every tile of every part's scores.
@@ -65,8 +65,8 @@ double cbb(const CbbInput& in, std::span<double> d_scores) {
       const bool own = j / group == i;
       const bool counts =
           j % group == 0 ? in.other_positives == OtherPositives::included && !own : in.negatives == NegativeScope::all || own;
-      const bool masked = !in.hashes.query.empty() &&
-                          is_false_negative(in.hashes, in.group, static_cast<int64_t>(i), static_cast<int64_t>(j));
+      const bool masked =
+          !in.hashes.query.empty() && is_false_negative(in.hashes, in.group, static_cast<int64_t>(i), static_cast<int64_t>(j));
       if (counts && !masked) candidates.push_back(i * m + j);
     }
     double largest = -HUGE_VAL, sum = 0;
@@ -119,8 +119,7 @@ double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, doub
                        {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
                        [&](size_t, int64_t first, Tensor tile) {
                          if (options_.duplicates == Duplicates::masked)
-                           counts_.masked_candidates +=
-                               mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
+                           counts_.masked_candidates += mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
                        });
 }
 

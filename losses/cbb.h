@@ -55,8 +55,7 @@ class Cbb final : public Loss {
 
  private:
   bool own_group_only(const Pairs& pairs) const {
-    return !pairs.in_batch_negatives ||
-           (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
+    return !pairs.in_batch_negatives || (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
   }
   double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
   double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);

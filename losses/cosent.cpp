@@ -52,8 +52,7 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
 
   LogSum total;
   total.add(0);
-  for (const int64_t i : scratch.order)
-    total.add(scratch.below[static_cast<size_t>(i)] - scale * in.cosines[static_cast<size_t>(i)]);
+  for (const int64_t i : scratch.order) total.add(scratch.below[static_cast<size_t>(i)] - scale * in.cosines[static_cast<size_t>(i)]);
   const double loss = total.value();
   for (size_t i = 0; i < n; ++i) {
     const double x = scale * in.cosines[i];
@@ -85,8 +84,7 @@ double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pa
     local.host<double>()[2 * i + 1] = pairs.scores[i];
   }
   const std::span<const double> all = gather_rows(ex, group, local, pairs.rank_queries).host<double>();
-  const std::span<double> cosine = ex.arena.array<double>(n), gold = ex.arena.array<double>(n),
-                          d_cosine = ex.arena.array<double>(n);
+  const std::span<double> cosine = ex.arena.array<double>(n), gold = ex.arena.array<double>(n), d_cosine = ex.arena.array<double>(n);
   for (size_t i = 0; i < gold.size(); ++i) {
     cosine[i] = all[2 * i];
     gold[i] = all[2 * i + 1];

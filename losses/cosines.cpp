@@ -12,12 +12,10 @@ constexpr double smallest_norm = 1e-12;  // as Backend::l2_normalize_forward
 }
 
 Cosines::Cosines(std::span<const double> queries, std::span<const double> passages, int64_t embedding, int64_t dimensions)
-    : embedding_(static_cast<size_t>(embedding)),
-      dimensions_(static_cast<size_t>(dimensions)),
-      queries_(queries.size() / embedding_) {
+    : embedding_(static_cast<size_t>(embedding)), dimensions_(static_cast<size_t>(dimensions)), queries_(queries.size() / embedding_) {
   LODE_CHECK(0 < dimensions && dimensions <= embedding && queries.size() % embedding_ == 0 && passages.size() % embedding_ == 0,
-             "cosines: ", queries.size(), " and ", passages.size(), " elements of vectors of ", embedding, ", the first ",
-             dimensions, " used");
+             "cosines: ", queries.size(), " and ", passages.size(), " elements of vectors of ", embedding, ", the first ", dimensions,
+             " used");
   for (const std::span<const double> texts : {queries, passages}) {
     for (size_t begin = 0; begin < texts.size(); begin += embedding_) {
       const auto prefix = texts.subspan(begin, dimensions_);

@@ -30,8 +30,7 @@ GroupDistillation::GroupDistillation(const GroupDistillationOptions& options) : 
 }
 
 LossMemory GroupDistillation::memory(const VectorBatch& batch) const {
-  return GroupScores::memory(batch, Similarity::cosine) +
-         LossMemory{0, 2 * batch.words(batch.pairs.queries * batch.pairs.group)};
+  return GroupScores::memory(batch, Similarity::cosine) + LossMemory{0, 2 * batch.words(batch.pairs.queries * batch.pairs.group)};
 }
 
 LossMemory MarginMse::memory(const VectorBatch& batch) const {
@@ -65,8 +64,8 @@ double MarginMse::evaluate(Exec& ex, Communicator&, ConstTensor emb, const Pairs
   const GroupScores scores(ex, emb, pairs, options_.similarity);
   const std::span<double> d_scores = ex.arena.array<double>(pairs.queries * pairs.group);
   std::fill(d_scores.begin(), d_scores.end(), 0.0);
-  const double loss = group_margin_mse(scores.scores(), pairs.teacher_scores, pairs.group,
-                                       weight / static_cast<double>(pairs.global_queries), d_scores);
+  const double loss =
+      group_margin_mse(scores.scores(), pairs.teacher_scores, pairs.group, weight / static_cast<double>(pairs.global_queries), d_scores);
   scores.backward(ex, d_scores, d_emb);
   return loss;
 }

@@ -24,8 +24,7 @@ void sort_rows(Exec& ex, std::span<const int64_t> order, ConstTensor x, Tensor y
 
 }  // namespace
 
-EmbeddingObjective::EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group,
-                                       const EmbeddingObjectiveOptions& options)
+EmbeddingObjective::EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group, const EmbeddingObjectiveOptions& options)
     : encoder_(encoder), loss_(loss), group_(group), options_(options) {}
 
 int64_t EmbeddingObjective::first_kept(const Exec& ex) const {
@@ -67,12 +66,10 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
     const auto chunk_scope = ex.arena.scope();
     const TokenBatch tokens = chunks_.tokens(c);
     const Slice places = chunks_.places(c);
-    EncoderSaved* saved =
-        c < kept ? encoder_.forward_saved(ex, tokens, rows_of(emb, places)) : saved_[static_cast<size_t>(c - kept)];
+    EncoderSaved* saved = c < kept ? encoder_.forward_saved(ex, tokens, rows_of(emb, places)) : saved_[static_cast<size_t>(c - kept)];
     encoder_.backward(ex, tokens, saved, rows_of(d_sorted, places), grads, c + 1 == count ? ready : not_yet);
   }
-  if (count == 0)
-    encoder_.backward(ex, batch.tokens(), nullptr, d_sorted, grads, ready);  // no text here: reports its slices all the same
+  if (count == 0) encoder_.backward(ex, batch.tokens(), nullptr, d_sorted, grads, ready);  // no text here: reports its slices all the same
   return share;
 }
 

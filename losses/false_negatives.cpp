@@ -50,8 +50,7 @@ std::span<const uint64_t> first_of_groups(Exec& ex, std::span<const uint64_t> ha
   return {reinterpret_cast<const uint64_t*>(firsts.data()), firsts.size()};
 }
 
-std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query,
-                                 std::span<const uint64_t> local) {
+std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query, std::span<const uint64_t> local) {
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
   std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
   const Tensor all = ex.arena.tensor(DType::i64, {pairs.global_queries * per_query});
@@ -68,8 +67,7 @@ bool is_false_negative(const TextHashes& texts, int64_t group, int64_t query, in
   const uint64_t text = at(texts.passage, passage), own = at(texts.query, query);
   if (text == at(texts.passage, positive) || text == own) return true;
   if (other == query) return false;
-  return at(texts.document, passage) == at(texts.document, positive) ||
-         (passage == other * group && at(texts.query, other) == own);
+  return at(texts.document, passage) == at(texts.document, positive) || (passage == other * group && at(texts.query, other) == own);
 }
 
 bool is_false_negative_query(const TextHashes& texts, int64_t group, int64_t query, int64_t other) {
@@ -79,10 +77,9 @@ bool is_false_negative_query(const TextHashes& texts, int64_t group, int64_t que
 
 TextHashes local_hashes(const Pairs& pairs) {
   const auto queries = static_cast<size_t>(pairs.queries), passages = static_cast<size_t>(pairs.queries * pairs.group);
-  LODE_CHECK(
-      pairs.query_hash.size() == queries && pairs.passage_hash.size() == passages && pairs.passage_document.size() == passages,
-      "false negatives: hashes of ", pairs.query_hash.size(), " queries, ", pairs.passage_hash.size(), " passages and ",
-      pairs.passage_document.size(), " documents for ", queries, " queries of group ", pairs.group);
+  LODE_CHECK(pairs.query_hash.size() == queries && pairs.passage_hash.size() == passages && pairs.passage_document.size() == passages,
+             "false negatives: hashes of ", pairs.query_hash.size(), " queries, ", pairs.passage_hash.size(), " passages and ",
+             pairs.passage_document.size(), " documents for ", queries, " queries of group ", pairs.group);
   return {pairs.query_hash, pairs.passage_hash, pairs.passage_document};
 }
 
@@ -95,8 +92,7 @@ TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates
 
 QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs) {
   const TextHashes local = local_hashes(pairs);
-  return {gather(ex, group, pairs, 1, local.query),
-          gather(ex, group, pairs, 1, first_of_groups(ex, local.passage, pairs.group)),
+  return {gather(ex, group, pairs, 1, local.query), gather(ex, group, pairs, 1, first_of_groups(ex, local.passage, pairs.group)),
           gather(ex, group, pairs, 1, first_of_groups(ex, local.document, pairs.group))};
 }
 
@@ -109,13 +105,12 @@ size_t candidate_hash_bytes(const VectorBatch& batch, Candidates candidates) {
 
 size_t shared_hash_bytes(const VectorBatch& batch) {
   const int64_t n = batch.pairs.global_queries, mine = batch.pairs.queries;
-  return 3 * (batch.words(n) + batch.rank_counts()) + 2 * batch.words(mine) +
-         batch.words(n) + 2 * batch.words(mine * batch.pairs.group);
+  return 3 * (batch.words(n) + batch.rank_counts()) + 2 * batch.words(mine) + batch.words(n) + 2 * batch.words(mine * batch.pairs.group);
 }
 
 FalseNegatives::FalseNegatives(Exec& ex, const TextHashes& texts, int64_t group)
-    : FalseNegatives(
-          ex, {texts.query, first_of_groups(ex, texts.passage, group), first_of_groups(ex, texts.document, group)}, texts, group, 0) {}
+    : FalseNegatives(ex, {texts.query, first_of_groups(ex, texts.passage, group), first_of_groups(ex, texts.document, group)}, texts, group,
+                     0) {}
 
 FalseNegatives::FalseNegatives(Exec& ex, const QueryHashes& queries, const TextHashes& texts, int64_t group, int64_t first_query)
     : hashes_(queries),

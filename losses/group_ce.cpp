@@ -89,8 +89,8 @@ double group_kl_divergence(std::span<const double> scores, const Teacher& teache
   return distil(scores, teacher, group, weight, Entropy::removed, d_scores);
 }
 
-double group_loss(const GroupLossOptions& options, std::span<const double> scores, std::span<const double> teacher_scores,
-                  int64_t group, double weight, std::span<double> d_scores) {
+double group_loss(const GroupLossOptions& options, std::span<const double> scores, std::span<const double> teacher_scores, int64_t group,
+                  double weight, std::span<double> d_scores) {
   std::fill(d_scores.begin(), d_scores.end(), 0.0);
   double loss = options.target == GroupTarget::binary ? group_binary_cross_entropy(scores, group, weight, d_scores)
                                                       : group_cross_entropy(scores, group, weight, d_scores);
@@ -107,8 +107,7 @@ void require_teacher(std::span<const double> teacher_scores, int64_t count, cons
       "give every row of this source finite teacher_scores (or pos_scores and neg_scores), or choose a loss without a teacher";
   if (static_cast<int64_t>(teacher_scores.size()) != count)
     throw Error(ExitCode::data, "teacher",
-                cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()),
-                remedy);
+                cat(loss, " needs a teacher score for each of ", count, " passages, the rows give ", teacher_scores.size()), remedy);
   for (const double score : teacher_scores)
     if (!std::isfinite(score)) throw Error(ExitCode::data, "teacher", cat("a teacher score is ", score), remedy);
 }

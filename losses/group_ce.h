@@ -40,8 +40,8 @@ struct GroupLossOptions {
 
 /// The reranker's loss: target + distillation_weight * soft cross-entropy. d_scores [B,G] = the gradient (set).
 /// Throws Error (data) if distillation is asked for and teacher_scores [B,G] are missing.
-double group_loss(const GroupLossOptions& options, std::span<const double> scores, std::span<const double> teacher_scores,
-                  int64_t group, double weight, std::span<double> d_scores);
+double group_loss(const GroupLossOptions& options, std::span<const double> scores, std::span<const double> teacher_scores, int64_t group,
+                  double weight, std::span<double> d_scores);
 
 /// Throws Error (data) naming `loss` unless there are `count` teacher scores, all finite.
 void require_teacher(std::span<const double> teacher_scores, int64_t count, const char* loss);

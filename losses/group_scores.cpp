@@ -21,8 +21,7 @@ void dot_products(ConstTensor vectors, int64_t queries, int64_t group, std::span
 }
 
 template <class T>
-void dot_products_backward(ConstTensor vectors, int64_t queries, int64_t group, std::span<const double> d_scores,
-                           Tensor d_vectors) {
+void dot_products_backward(ConstTensor vectors, int64_t queries, int64_t group, std::span<const double> d_scores, Tensor d_vectors) {
   const auto x = vectors.host<T>();
   const auto dx = d_vectors.host<T>();
   const auto width = static_cast<size_t>(vectors.dim(1)), own = static_cast<size_t>(queries) * width;
@@ -64,8 +63,8 @@ LossMemory GroupScores::memory(const VectorBatch& batch, Similarity similarity) 
 }
 
 void GroupScores::backward(Exec& ex, std::span<const double> d_scores, Tensor d_emb) const {
-  LODE_CHECK(d_scores.size() == scores_.size() && d_emb.shape() == vectors_.shape(), "group scores: d_emb ", d_emb.shape(),
-             " and ", d_scores.size(), " gradients for ", scores_.size(), " scores");
+  LODE_CHECK(d_scores.size() == scores_.size() && d_emb.shape() == vectors_.shape(), "group scores: d_emb ", d_emb.shape(), " and ",
+             d_scores.size(), " gradients for ", scores_.size(), " scores");
   const auto scope = ex.arena.scope();
   const Tensor d_vectors = similarity_ == Similarity::cosine ? ex.arena.tensor(d_emb.dtype(), d_emb.shape()) : d_emb;
   if (d_emb.dtype() == DType::f64)

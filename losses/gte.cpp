@@ -51,9 +51,8 @@ double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs
   const UnitTexts texts(ex, "gte", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
   counts_ = {};
-  const double loss = candidates_of(pairs, options_.candidates) == Candidates::own_group
-                          ? own_group(ex, pairs, texts, row_weight)
-                          : in_batch(ex, group, pairs, texts, row_weight);
+  const double loss = candidates_of(pairs, options_.candidates) == Candidates::own_group ? own_group(ex, pairs, texts, row_weight)
+                                                                                         : in_batch(ex, group, pairs, texts, row_weight);
   texts.finish(ex, d_emb);
   return loss;
 }
@@ -111,10 +110,14 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
                                           {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
   const auto mask_duplicates = [&](size_t block, int64_t own, Tensor tile) {
     switch (block) {
-      case query_to_passages: return duplicates->mask_passages(own, {0, pairs.group}, tile);
-      case query_to_queries: return duplicates->mask_queries(own, tile);
-      case positive_to_queries: return duplicates->mask_queries_of_positives(own, tile);
-      default: return duplicates->mask_passages(own, {0, rivals_of_query}, tile);
+      case query_to_passages:
+        return duplicates->mask_passages(own, {0, pairs.group}, tile);
+      case query_to_queries:
+        return duplicates->mask_queries(own, tile);
+      case positive_to_queries:
+        return duplicates->mask_queries_of_positives(own, tile);
+      default:
+        return duplicates->mask_passages(own, {0, rivals_of_query}, tile);
     }
   };
   const double loss = cross_entropy(ex, blocks,

@@ -65,9 +65,7 @@ class Gte final : public Loss {
 
  private:
   /// How many passages of every other query a positive is compared with.
-  int64_t rivals_per_query(const Pairs& pairs) const {
-    return options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1;
-  }
+  int64_t rivals_per_query(const Pairs& pairs) const { return options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1; }
   double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
   double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
 

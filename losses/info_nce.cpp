@@ -15,8 +15,7 @@ double info_nce(const InfoNceInput& in, std::span<double> d_queries, std::span<d
   LODE_CHECK(m == n * group, "info_nce: ", m, " passages for ", n, " queries of group ", group);
   const bool own = in.candidates == Candidates::own_group, both = in.direction == Direction::both && !own;
   const auto compared = [&](size_t query, size_t passage) {
-    return in.hashes.query.empty() ||
-           !is_false_negative(in.hashes, in.group, static_cast<int64_t>(query), static_cast<int64_t>(passage));
+    return in.hashes.query.empty() || !is_false_negative(in.hashes, in.group, static_cast<int64_t>(query), static_cast<int64_t>(passage));
   };
   const double weight = (both ? 0.5 : 1) / static_cast<double>(n);
   double loss = 0;
@@ -94,8 +93,7 @@ LossMemory InfoNce::memory(const VectorBatch& batch) const {
   const LossMemory hashes{0, options_.duplicates == Duplicates::masked ? candidate_hash_bytes(batch, candidates) : 0};
   const LossMemory passages = SharedRows::memory(batch, candidates, pairs.group) + tile(n * pairs.group);
   if (options_.direction == Direction::query_to_passage) return texts + hashes + passages;
-  const LossMemory queries =
-      PassagesPerQuery::memory(batch, pairs.queries, 1) + SharedRows::memory(batch, candidates, 1) + tile(n);
+  const LossMemory queries = PassagesPerQuery::memory(batch, pairs.queries, 1) + SharedRows::memory(batch, candidates, 1) + tile(n);
   return texts + hashes + larger(passages, queries);
 }
 
@@ -103,12 +101,12 @@ double InfoNce::own_group(const Problem& problem) {
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;
   const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, group};
-  return cross_entropy(
-      problem.ex, {&block, 1},
-      {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
-      [&](size_t, int64_t first, Tensor tile) {
-        if (problem.hashes != nullptr) counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, {0, group}, tile);
-      });
+  return cross_entropy(problem.ex, {&block, 1},
+                       {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
+                       [&](size_t, int64_t first, Tensor tile) {
+                         if (problem.hashes != nullptr)
+                           counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, {0, group}, tile);
+                       });
 }
 
 double InfoNce::among_passages(const Problem& problem) {
@@ -118,17 +116,17 @@ double InfoNce::among_passages(const Problem& problem) {
   const int64_t group = problem.pairs.group;
   const SharedRows passages(ex, problem.group, problem.candidates, problem.pairs, group, texts.passages, texts.d_passages);
   const ScoreBlock block{texts.queries, passages.rows, texts.d_queries, passages.d_rows};
-  const double loss = cross_entropy(ex, {&block, 1},
-                                    {.temperature = options_.temperature,
-                                     .row_weight = problem.row_weight,
-                                     .tile_elements = options_.tile_elements,
-                                     .first_positive = passages.first_query * group,
-                                     .positive_stride = group},
-                                    [&](size_t, int64_t first, Tensor tile) {
-                                      if (problem.duplicates != nullptr)
-                                        counts_.masked_candidates +=
-                                            problem.duplicates->mask_passages(passages.first_query + first, {0, group}, tile);
-                                    });
+  const double loss =
+      cross_entropy(ex, {&block, 1},
+                    {.temperature = options_.temperature,
+                     .row_weight = problem.row_weight,
+                     .tile_elements = options_.tile_elements,
+                     .first_positive = passages.first_query * group,
+                     .positive_stride = group},
+                    [&](size_t, int64_t first, Tensor tile) {
+                      if (problem.duplicates != nullptr)
+                        counts_.masked_candidates += problem.duplicates->mask_passages(passages.first_query + first, {0, group}, tile);
+                    });
   passages.finish(ex, problem.group);
   return loss;
 }

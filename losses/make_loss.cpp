@@ -37,7 +37,7 @@ struct Describe {
 struct Negatives {
   int64_t global, local, group;
 
-  int64_t queries(Candidates candidates) const {   // that are compared with each other
+  int64_t queries(Candidates candidates) const {  // that are compared with each other
     if (candidates == Candidates::own_group) return 1;
     return candidates == Candidates::this_rank ? local : global;
   }
@@ -72,7 +72,8 @@ void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
 
 template <class... Options>
 bool any_is(const LossConfig& config) {
-  return std::any_of(config.terms.begin(), config.terms.end(), [](const LossTerm& t) { return (std::holds_alternative<Options>(t.options) || ...); });
+  return std::any_of(config.terms.begin(), config.terms.end(),
+                     [](const LossTerm& t) { return (std::holds_alternative<Options>(t.options) || ...); });
 }
 
 }  // namespace
@@ -80,13 +81,16 @@ bool any_is(const LossConfig& config) {
 std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
   check_dims(config.matryoshka_dims, embedding);
   for (const LossTerm& t : config.terms) {
-    std::visit([](const auto& o) {
-      if constexpr (requires { o.temperature; }) require_temperature("loss.temperature", o.temperature);
-      if constexpr (requires { o.teacher_temperature; }) require_temperature("loss.teacher_temperature", o.teacher_temperature);
-    }, t.options);
+    std::visit(
+        [](const auto& o) {
+          if constexpr (requires { o.temperature; }) require_temperature("loss.temperature", o.temperature);
+          if constexpr (requires { o.teacher_temperature; }) require_temperature("loss.teacher_temperature", o.teacher_temperature);
+        },
+        t.options);
     const auto* margin = std::get_if<MarginMseOptions>(&t.options);
     if (margin != nullptr && margin->similarity == Similarity::dot && !config.matryoshka_dims.empty())
-      refuse_setting("loss.mrl_dims", "Matryoshka hands unit vectors to a loss that is defined on un-normalised ones", "use similarity: cosine, or leave mrl_dims out");
+      refuse_setting("loss.mrl_dims", "Matryoshka hands unit vectors to a loss that is defined on un-normalised ones",
+                     "use similarity: cosine, or leave mrl_dims out");
   }
   std::unique_ptr<Loss> loss;
   if (config.terms.size() == 1 && config.terms[0].weight == 1) {
@@ -119,7 +123,8 @@ NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int
 
 const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group) {
   for (const LossTerm& t : config.terms)
-    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options).of_query == 0) return &t;
+    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options).of_query == 0)
+      return &t;
   return nullptr;
 }
 

@@ -10,8 +10,8 @@ namespace lodestone {
 
 /// Tokens of a chunk to predict: their rows, and the ids that stand there.
 struct Targets {
-  std::vector<int64_t> places;   // [R] rows of the chunk, ascending
-  std::vector<int32_t> labels;   // [R]
+  std::vector<int64_t> places;  // [R] rows of the chunk, ascending
+  std::vector<int32_t> labels;  // [R]
 };
 
 /// Reuses its memory from chunk to chunk.
@@ -30,10 +30,10 @@ class MaskedChunk {
  private:
   TokenBatch tokens_;
   Targets encoder_, decoder_;
-  std::vector<int32_t> decoder_ids_, text_of_;   // [S]
-  std::span<const uint64_t> mask_bits_;          // the batch's: a text's place in them is no other in the chunk
-  std::vector<int64_t> mask_first_;              // [B]
-  std::vector<uint8_t> mask_of_row_;             // [S]
+  std::vector<int32_t> decoder_ids_, text_of_;  // [S]
+  std::span<const uint64_t> mask_bits_;         // the batch's: a text's place in them is no other in the chunk
+  std::vector<int64_t> mask_first_;             // [B]
+  std::vector<uint8_t> mask_of_row_;            // [S]
 };
 
 }  // namespace lodestone

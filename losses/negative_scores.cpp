@@ -55,8 +55,7 @@ std::vector<double> cosines(ConstTensor query, ConstTensor candidates) {
 }  // namespace
 
 void negative_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
-  LODE_CHECK(emb.dim(0) == pairs.queries * (1 + pairs.group) &&
-                 static_cast<int64_t>(scores.size()) == pairs.queries * (pairs.group - 1),
+  LODE_CHECK(emb.dim(0) == pairs.queries * (1 + pairs.group) && static_cast<int64_t>(scores.size()) == pairs.queries * (pairs.group - 1),
              "negative scores: emb ", emb.shape(), " and ", scores.size(), " scores for ", pairs.queries, " queries of group ",
              pairs.group);
   if (emb.dtype() == DType::f64)
@@ -88,8 +87,7 @@ std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, s
   LODE_CHECK(query.count() == (candidates.dim(0) == 0 ? query.count() : candidates.dim(1)) && query.dtype() == candidates.dtype() &&
                  static_cast<int64_t>(hashes.size()) == candidates.dim(0),
              "ranking: query ", query.shape(), ", candidates ", candidates.shape(), ", ", hashes.size(), " hashes");
-  const std::vector<double> scores =
-      query.dtype() == DType::f64 ? cosines<double>(query, candidates) : cosines<float>(query, candidates);
+  const std::vector<double> scores = query.dtype() == DType::f64 ? cosines<double>(query, candidates) : cosines<float>(query, candidates);
   std::unordered_set<uint64_t> taken(positives.begin(), positives.end());
   std::vector<int32_t> places;
   for (size_t j = 0; j < hashes.size(); ++j)

@@ -21,8 +21,7 @@ void check_batch(const Batch& batch) {
 
 }  // namespace
 
-RerankerObjective::RerankerObjective(const Reranker& reranker, const RerankerOptions& options)
-    : reranker_(reranker), options_(options) {}
+RerankerObjective::RerankerObjective(const Reranker& reranker, const RerankerOptions& options) : reranker_(reranker), options_(options) {}
 
 RerankerObjective::Chunk RerankerObjective::chunk_at(const Batch& batch, int64_t query) {
   const auto place = [&](int64_t q) { return batch.offsets[static_cast<size_t>(q * batch.group)]; };
@@ -33,11 +32,11 @@ RerankerObjective::Chunk RerankerObjective::chunk_at(const Batch& batch, int64_t
   for (int64_t b = begin; b <= end; ++b) offsets_.push_back(batch.offsets[static_cast<size_t>(b)] - first);
   const auto ids = std::span(batch.ids).subspan(static_cast<size_t>(first), static_cast<size_t>(offsets_.back()));
   return {{ids, offsets_, texts_of(batch.keys, begin, end), texts_of(batch.second, begin, end)},
-          texts_of(batch.teacher_scores, begin, end), next};
+          texts_of(batch.teacher_scores, begin, end),
+          next};
 }
 
-double RerankerObjective::loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores,
-                               Tensor d_scores) const {
+double RerankerObjective::loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores, Tensor d_scores) const {
   const auto scope = ex.arena.scope();
   const Tensor exact = ex.arena.tensor(DType::f64, scores.shape()), d_exact = ex.arena.tensor(DType::f64, scores.shape());
   ex.backend.cast(scores, exact);
@@ -61,7 +60,7 @@ double RerankerObjective::accumulate(Exec ex, const Batch& batch, double weight,
     query = chunk.next_query;
     reranker_.backward(ex, chunk.tokens, saved, d_scores, grads, query == batch.queries ? ready : not_yet);
   }
-  if (batch.queries == 0)   // no pair here: reports its slices all the same
+  if (batch.queries == 0)  // no pair here: reports its slices all the same
     reranker_.backward(ex, batch.tokens(), {}, Tensor{}, grads, ready);
   return share;
 }
@@ -86,7 +85,7 @@ double RerankerObjective::evaluate(Exec ex, const Batch& batch) {
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
     Chunk chunk = chunk_at(batch, query);
-    chunk.tokens.keys = {};   // without keys nothing is dropped
+    chunk.tokens.keys = {};  // without keys nothing is dropped
     const Shape shape{chunk.tokens.texts()};
     const Tensor scores = ex.arena.tensor(ex.wide(), shape);
     reranker_.forward(ex, chunk.tokens, scores);

@@ -9,7 +9,7 @@ namespace lodestone {
 
 struct RerankerOptions {
   GroupLossOptions loss = {};
-  int64_t chunk_tokens = 1024;   // budget of one call of the reranker; a query's group is never cut
+  int64_t chunk_tokens = 1024;  // budget of one call of the reranker; a query's group is never cut
 };
 
 /// A batch holds B*G pairs, query-major with the positive first (data/batches/pair_collate.h). A group's loss needs its own G scores only,
@@ -33,7 +33,7 @@ class RerankerObjective final : public Objective {
   struct Chunk {
     TokenBatch tokens;
     std::span<const double> teacher_scores;
-    int64_t next_query = 0;   // the first query behind it
+    int64_t next_query = 0;  // the first query behind it
   };
   Chunk chunk_at(const Batch& batch, int64_t query);
   /// The chunk's loss, and its gradient d_scores [b*G] (set).
@@ -41,7 +41,7 @@ class RerankerObjective final : public Objective {
 
   const Reranker& reranker_;
   RerankerOptions options_;
-  std::vector<int64_t> offsets_;   // of the chunk at hand
+  std::vector<int64_t> offsets_;  // of the chunk at hand
 };
 
 }  // namespace lodestone

@@ -16,7 +16,11 @@ int64_t count_targets(std::span<const int32_t> labels) {
 
 RetroMaeObjective::RetroMaeObjective(const Encoder& encoder, const ParamStore& params, Communicator& group, const RetroMaeOptions& options,
                                      int64_t chunk_tokens, MlmTile tile)
-    : encoder_(encoder), params_(params), group_(group), options_(options), chunk_tokens_(chunk_tokens),
+    : encoder_(encoder),
+      params_(params),
+      group_(group),
+      options_(options),
+      chunk_tokens_(chunk_tokens),
       decoder_(encoder.config().encoder, params.layout(), options.decoding, options.h1_mode),
       head_(make_mlm_head(encoder.config().encoder, params.layout(), tile)) {
   if (!(options.decoder_weight >= 0))
@@ -48,7 +52,7 @@ double RetroMaeObjective::accumulate(Exec ex, const Batch& batch, double weight,
   const GradHook not_yet;
   for (int64_t c = 0; c < chunks_.count(); ++c)
     train_chunk(ex, open_chunk(batch, c), per_target, weight, grads, c + 1 == chunks_.count() ? ready : not_yet);
-  if (chunks_.count() == 0) train_chunk(ex, batch.tokens(), per_target, weight, grads, ready);   // reports its slices all the same
+  if (chunks_.count() == 0) train_chunk(ex, batch.tokens(), per_target, weight, grads, ready);  // reports its slices all the same
   return weight * total();
 }
 
@@ -61,8 +65,8 @@ void RetroMaeObjective::train_chunk(Exec& ex, const TokenBatch& tokens, const Sc
   if (tokens.texts() > 0) {
     const Activation& hidden = saved->inputs.back();
     if (options_.decoder_weight > 0)
-      shares_.decoder += per_target.decoder *
-                         train_decoder(ex, tokens, hidden, weight * options_.decoder_weight * per_target.decoder, d_hidden, grads);
+      shares_.decoder +=
+          per_target.decoder * train_decoder(ex, tokens, hidden, weight * options_.decoder_weight * per_target.decoder, d_hidden, grads);
     shares_.encoder += per_target.encoder * train_head(ex, hidden, chunk_.of_encoder(), weight * per_target.encoder, d_hidden, grads);
   }
   if (ready) {
@@ -105,15 +109,15 @@ size_t RetroMaeObjective::chunk_bytes(const Exec& ex, int64_t tokens, int64_t te
   const size_t rows = Arena::taken_bytes(ex.compute, {padded_rows(ex, tokens), H});
   const size_t sentence = Arena::taken_bytes(ex.wide(), {texts, H}), rounded = Arena::taken_bytes(ex.compute, {texts, H});
   const size_t head = 2 * rows + head_.work_bytes(ex, tokens);
-  const size_t decoder = sentence + decoder_.saved_bytes(ex, tokens) + 2 * rows +
-                         std::max(head, sentence + rounded + decoder_.work_bytes(ex, tokens, texts));
+  const size_t decoder =
+      sentence + decoder_.saved_bytes(ex, tokens) + 2 * rows + std::max(head, sentence + rounded + decoder_.work_bytes(ex, tokens, texts));
   return encoder_.saved_bytes(ex, tokens, texts) + rows +
          std::max({encoder_.work_bytes(ex, tokens, texts), head, options_.decoder_weight > 0 ? decoder : 0});
 }
 
 double RetroMaeObjective::evaluate(Exec ex, const Batch& batch) {
   const Scales per_target = scales(batch);
-  chunks_.assign({batch.ids, batch.offsets, {}}, chunk_tokens_);   // without keys nothing is dropped
+  chunks_.assign({batch.ids, batch.offsets, {}}, chunk_tokens_);  // without keys nothing is dropped
   shares_ = {};
   for (int64_t c = 0; c < chunks_.count(); ++c) evaluate_chunk(ex, open_chunk(batch, c), per_target);
   return total();

@@ -45,7 +45,8 @@ class RetroMaeObjective final : public Objective {
 
   void train_chunk(Exec& ex, const TokenBatch& tokens, const Scales& scales, double weight, Tensor grads, const GradHook& ready);
   /// The decoder's forward and backward; d_hidden's rows of [CLS] are set. Returns the sum of its targets' losses.
-  double train_decoder(Exec& ex, const TokenBatch& tokens, const Activation& hidden, double weight, const Activation& d_hidden, Tensor grads);
+  double train_decoder(Exec& ex, const TokenBatch& tokens, const Activation& hidden, double weight, const Activation& d_hidden,
+                       Tensor grads);
   /// The head on the rows named by targets; their rows of d_rows are set to weight * gradient. Returns the sum of the losses.
   double train_head(Exec& ex, const Activation& rows, const Targets& targets, double weight, const Activation& d_rows, Tensor grads);
   void evaluate_chunk(Exec& ex, const TokenBatch& tokens, const Scales& scales);

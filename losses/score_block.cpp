@@ -35,8 +35,8 @@ void score(Exec& ex, const ScoreBlock& block, int64_t first, Tensor tile) {
   const int64_t end = first + tile.dim(0);
   if (block.group == 0) return ex.backend.gemm(Op::none, block.rows.rows(first, end), Op::transpose, block.columns, 1, 0, tile);
   for (int64_t i = first; i < end; ++i)
-    ex.backend.gemm(Op::none, block.rows.rows(i, i + 1), Op::transpose,
-                    block.columns.rows(i * block.group, (i + 1) * block.group), 1, 0, tile.rows(i - first, i - first + 1));
+    ex.backend.gemm(Op::none, block.rows.rows(i, i + 1), Op::transpose, block.columns.rows(i * block.group, (i + 1) * block.group), 1, 0,
+                    tile.rows(i - first, i - first + 1));
 }
 
 void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTensor d_tile) {
@@ -49,10 +49,8 @@ void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTenso
   for (int64_t i = first; i < end; ++i) {
     const ConstTensor d_scores = d_tile.rows(i - first, i - first + 1);
     const int64_t begin = i * block.group;
-    ex.backend.gemm(Op::none, d_scores, Op::none, block.columns.rows(begin, begin + block.group), 1, 1,
-                    block.d_rows.rows(i, i + 1));
-    ex.backend.gemm(Op::transpose, d_scores, Op::none, block.rows.rows(i, i + 1), 1, 1,
-                    block.d_columns.rows(begin, begin + block.group));
+    ex.backend.gemm(Op::none, d_scores, Op::none, block.columns.rows(begin, begin + block.group), 1, 1, block.d_rows.rows(i, i + 1));
+    ex.backend.gemm(Op::transpose, d_scores, Op::none, block.rows.rows(i, i + 1), 1, 1, block.d_columns.rows(begin, begin + block.group));
   }
 }
 
@@ -100,8 +98,7 @@ size_t cross_entropy_bytes(DType dtype, int64_t rows, std::initializer_list<int6
 }
 
 void set_to_minus_infinity(Tensor tile, int64_t first, int64_t stride) {
-  by_dtype(tile.dtype(),
-           [&]<class T>(T) { each_row<T>(tile, first, stride, [](T& x) { x = -std::numeric_limits<T>::infinity(); }); });
+  by_dtype(tile.dtype(), [&]<class T>(T) { each_row<T>(tile, first, stride, [](T& x) { x = -std::numeric_limits<T>::infinity(); }); });
 }
 
 void subtract(Tensor tile, double value, int64_t first, int64_t stride) {
@@ -110,8 +107,7 @@ void subtract(Tensor tile, double value, int64_t first, int64_t stride) {
 
 double sum(ConstTensor tile, int64_t first, int64_t stride) {
   double total = 0;
-  by_dtype(tile.dtype(),
-           [&]<class T>(T) { each_row<T>(tile, first, stride, [&](const T& x) { total += static_cast<double>(x); }); });
+  by_dtype(tile.dtype(), [&]<class T>(T) { each_row<T>(tile, first, stride, [&](const T& x) { total += static_cast<double>(x); }); });
   return total;
 }
 

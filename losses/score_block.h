@@ -33,9 +33,8 @@ class TileMask {
  public:
   template <class Function>
   TileMask(const Function& function)
-      : function_(&function), call_([](const void* f, size_t block, int64_t first, Tensor tile) {
-          (*static_cast<const Function*>(f))(block, first, tile);
-        }) {}
+      : function_(&function),
+        call_([](const void* f, size_t block, int64_t first, Tensor tile) { (*static_cast<const Function*>(f))(block, first, tile); }) {}
   void operator()(size_t block, int64_t first, Tensor tile) const { call_(function_, block, first, tile); }
 
  private:

@@ -50,15 +50,11 @@ void take_own(Tensor tile, const OwnColumns& columns, std::span<double> own) {
 }
 /// Writes `own` [R,G] into their place.
 void put_own(std::span<const double> own, const OwnColumns& columns, Tensor tile) {
-  const auto put = [&]<class T>(T) {
-    each_own<T>(tile, columns, own, [](T& x, const double& value) { x = static_cast<T>(value); });
-  };
+  const auto put = [&]<class T>(T) { each_own<T>(tile, columns, own, [](T& x, const double& value) { x = static_cast<T>(value); }); };
   tile.dtype() == DType::f64 ? put(double{}) : put(float{});
 }
 
-double element(ConstTensor x, size_t i) {
-  return x.dtype() == DType::f64 ? x.host<double>()[i] : static_cast<double>(x.host<float>()[i]);
-}
+double element(ConstTensor x, size_t i) { return x.dtype() == DType::f64 ? x.host<double>()[i] : static_cast<double>(x.host<float>()[i]); }
 void set_element(Tensor x, size_t i, double value) {
   if (x.dtype() == DType::f64)
     x.host<double>()[i] = value;
@@ -68,8 +64,7 @@ void set_element(Tensor x, size_t i, double value) {
 
 }  // namespace
 
-StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits,
-                                 std::span<double> terms) {
+StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits, std::span<double> terms) {
   const size_t group = row.logits.size();
   const double sharpness = row.order == RewardOrder::released_code ? 1 : 1 / row.teacher_temperature;
   sort_by_reward(row, places);
@@ -134,8 +129,7 @@ StabilisedDistillation::StabilisedDistillation(const StabilisedOptions& options)
   require_temperature("loss.teacher_temperature", options.teacher_temperature);
 }
 
-double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight,
-                                        Tensor d_emb) {
+double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   require_teacher(pairs.teacher_scores, pairs.queries * pairs.group, "stabilised distillation");
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "stabilised distillation", emb, pairs);
@@ -169,8 +163,8 @@ LossMemory StabilisedDistillation::memory(const VectorBatch& batch) const {
   const int64_t width = own ? pairs.group : candidate_queries(pairs, candidates) * pairs.group;
   const int64_t rows = tile_rows(pairs.queries, width, options_.tile_elements);
   LossMemory m = UnitTexts::memory(batch) + SharedRows::memory(batch, candidates, pairs.group);
-  m.others += Arena::taken_bytes(batch.dtype, {rows, width}) + batch.words(rows * pairs.group) + 2 * batch.words(pairs.group) +
-              batch.numbers(rows);
+  m.others +=
+      Arena::taken_bytes(batch.dtype, {rows, width}) + batch.words(rows * pairs.group) + 2 * batch.words(pairs.group) + batch.numbers(rows);
   if (options_.duplicates == Duplicates::masked) m.others += candidate_hash_bytes(batch, candidates);
   return m;
 }
@@ -181,8 +175,7 @@ double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t
   double loss = 0;
   for (int64_t begin = 0; begin < rows; begin += step) {
     const int64_t n = std::min(step, rows - begin);
-    const OwnColumns columns =
-        block.group > 0 ? OwnColumns{0, 0, group} : OwnColumns{(first_query + begin) * group, group, group};
+    const OwnColumns columns = block.group > 0 ? OwnColumns{0, 0, group} : OwnColumns{(first_query + begin) * group, group, group};
     const auto scope = ex.arena.scope();
     const Tensor tile = ex.arena.tensor(block.rows.dtype(), {n, block.width()});
     const std::span<double> own = ex.arena.array<double>(n * group);
@@ -197,8 +190,8 @@ double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t
   return loss;
 }
 
-double StabilisedDistillation::distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight,
-                                           Tensor tile, std::span<double> own) const {
+double StabilisedDistillation::distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile,
+                                           std::span<double> own) const {
   const auto scope = ex.arena.scope();
   const double scale = 1 / options_.temperature;
   const auto width = static_cast<size_t>(group);

@@ -28,8 +28,7 @@ struct StabilisedRowLoss {
 };
 /// d_logits [G] = gradient. places [G] is overwritten: the order of the candidates. terms [G] (or empty) += the summands of the
 /// loss, best candidate first.
-StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits,
-                                 std::span<double> terms);
+StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits, std::span<double> terms);
 
 /// The specification, on plain arrays and one process: the mean of all rows.
 struct StabilisedInput {
@@ -68,8 +67,7 @@ class StabilisedDistillation final : public Loss {
                 double row_weight);
   /// tile [R,M]: cosines with other queries' passages (-infinity elsewhere) in, d loss / d cosine out. own [R,G]: cosines with
   /// the own passages in, d loss / d cosine out. rewards [R,G]. Returns the sum of the rows' losses, unweighted.
-  double distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile,
-                     std::span<double> own) const;
+  double distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile, std::span<double> own) const;
 
   StabilisedOptions options_;
   LossCounts counts_;

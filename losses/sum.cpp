@@ -9,8 +9,7 @@ namespace lodestone {
 SumLoss::SumLoss(std::vector<WeightedLoss> terms) : terms_(std::move(terms)) {
   if (terms_.empty()) refuse_setting("loss.terms", "a sum of losses has no term", "give at least one");
   for (const WeightedLoss& term : terms_)
-    if (!std::isfinite(term.weight))
-      refuse_setting("loss.terms.weight", cat("a term's weight is ", term.weight), "give a finite number");
+    if (!std::isfinite(term.weight)) refuse_setting("loss.terms.weight", cat("a term's weight is ", term.weight), "give a finite number");
 }
 
 double SumLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {

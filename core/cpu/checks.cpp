@@ -7,8 +7,8 @@ namespace lodestone::checks {
 namespace {
 
 void compute_dtype(const char* op, const char* name, ConstTensor t) {
-  LODE_CHECK(t.dtype() == DType::f64 || t.dtype() == DType::f32 || t.dtype() == DType::bf16, op, ": ", name, " is ",
-             name_of(t.dtype()), ", needs f64, f32 or bf16");
+  LODE_CHECK(t.dtype() == DType::f64 || t.dtype() == DType::f32 || t.dtype() == DType::bf16, op, ": ", name, " is ", name_of(t.dtype()),
+             ", needs f64, f32 or bf16");
 }
 
 void matrix(const char* op, const char* name, ConstTensor t) {
@@ -18,8 +18,8 @@ void matrix(const char* op, const char* name, ConstTensor t) {
 void product_dtypes(const char* op, ConstTensor a, ConstTensor b, ConstTensor c) {
   compute_dtype(op, "the first operand", a);
   dtype(op, "the second operand", b, a.dtype());
-  LODE_CHECK(c.dtype() == a.dtype() || (a.dtype() == DType::bf16 && c.dtype() == DType::f32), op, ": the result is ",
-             name_of(c.dtype()), " for operands of ", name_of(a.dtype()));
+  LODE_CHECK(c.dtype() == a.dtype() || (a.dtype() == DType::bf16 && c.dtype() == DType::f32), op, ": the result is ", name_of(c.dtype()),
+             " for operands of ", name_of(a.dtype()));
 }
 
 }  // namespace
@@ -34,8 +34,8 @@ void dtype(const char* op, const char* name, ConstTensor t, DType expected) {
 
 void dropout(const char* op, const TokenBatch& tokens, const Dropout& dropout) {
   LODE_CHECK(dropout.p >= 0 && dropout.p < 1, op, ": dropout probability ", dropout.p, " is not in [0, 1)");
-  LODE_CHECK(dropout_threshold(dropout.p) == 0 || static_cast<int64_t>(tokens.keys.size()) == tokens.texts(), op, ": ",
-             tokens.keys.size(), " text keys for ", tokens.texts(), " texts");
+  LODE_CHECK(dropout_threshold(dropout.p) == 0 || static_cast<int64_t>(tokens.keys.size()) == tokens.texts(), op, ": ", tokens.keys.size(),
+             " text keys for ", tokens.texts(), " texts");
 }
 
 ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y) {
@@ -96,8 +96,8 @@ void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTens
              " beginnings of type 1 for ", tokens.texts(), " texts");
   for (const int32_t id : tokens.ids) LODE_CHECK(id >= 0 && id < word.dim(0), op, ": token id ", id, " of a vocabulary of ", word.dim(0));
   for (int64_t b = 0; b < tokens.texts(); ++b)
-    LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= position.dim(0), op, ": text ", b, " has ", tokens.length(b), " tokens, the model ",
-               position.dim(0), " positions");
+    LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= position.dim(0), op, ": text ", b, " has ", tokens.length(b),
+               " tokens, the model ", position.dim(0), " positions");
   for (int64_t b = 0; b < tokens.texts(); ++b)
     LODE_CHECK(tokens.first_length(b) >= 0 && tokens.first_length(b) <= tokens.length(b), op, ": type 1 begins at ", tokens.first_length(b),
                " in text ", b, " of ", tokens.length(b), " tokens");
@@ -133,7 +133,8 @@ void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, Const
   }
 }
 
-void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& d, ConstTensor ctx, ConstTensor lse) {
+void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& d, ConstTensor ctx,
+               ConstTensor lse) {
   token_rows(op, "qkv", tokens, qkv);
   compute_dtype(op, "qkv", qkv);
   dropout(op, tokens, d);
@@ -158,8 +159,9 @@ void masked_attention(const char* op, const TokenBatch& tokens, const KeyMasks& 
   same(op, "ctx", q, ctx);
   shape(op, "lse", lse, {q.dim(0), heads});
   dtype(op, "lse", lse, wide(q.dtype()));
-  LODE_CHECK(std::ssize(masks.first) == tokens.texts() && std::ssize(masks.of_row) == tokens.tokens(), op, ": masks of ", masks.first.size(),
-             " texts and ", masks.of_row.size(), " rows for ", tokens.texts(), " texts of ", tokens.tokens(), " tokens");
+  LODE_CHECK(std::ssize(masks.first) == tokens.texts() && std::ssize(masks.of_row) == tokens.tokens(), op, ": masks of ",
+             masks.first.size(), " texts and ", masks.of_row.size(), " rows for ", tokens.texts(), " texts of ", tokens.tokens(),
+             " tokens");
   for (int64_t b = 0; b < tokens.texts(); ++b) {
     const int64_t length = tokens.length(b);
     LODE_CHECK(length >= 0 && length <= 65536, op, ": text ", b, " has ", length, " tokens");

@@ -24,7 +24,8 @@ ProductDims gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor c);
 void column_sums(ConstTensor x, ConstTensor sums);
 
 /// Also that every id is below V, every text fits into P, and type 1 begins inside its text.
-void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTensor word, ConstTensor position, ConstTensor type, ConstTensor y);
+void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTensor word, ConstTensor position, ConstTensor type,
+           ConstTensor y);
 
 void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, ConstTensor y, ConstTensor mean, ConstTensor rstd);
 void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, ConstTensor dx,
@@ -33,7 +34,8 @@ void token_rows(const char* op, const char* name, const TokenBatch& tokens, Cons
 /// y of x's shape and dtype.
 void same(const char* op, const char* name, ConstTensor x, ConstTensor y);
 
-void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& dropout, ConstTensor ctx, ConstTensor lse);
+void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& dropout, ConstTensor ctx,
+               ConstTensor lse);
 
 void masked_attention(const char* op, const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
                       const Dropout& dropout, ConstTensor ctx, ConstTensor lse);

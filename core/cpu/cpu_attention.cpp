@@ -41,7 +41,7 @@ struct Streams {
   Columns<const T> q, k, v;
   int64_t hidden, heads;
   const Dropout& dropout;
-  const KeyMasks* masks;   // null: every row sees all
+  const KeyMasks* masks;  // null: every row sees all
   int64_t size() const { return hidden / heads; }
 
   /// The operands that forward and backward share for head a of text b.
@@ -107,8 +107,8 @@ struct StreamGradients {
 };
 
 template <class T>
-void backward(const Work& work, const vec::Kernels<T>& kernels, const Streams<T>& streams, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
-              const StreamGradients<T>& d) {
+void backward(const Work& work, const vec::Kernels<T>& kernels, const Streams<T>& streams, ConstTensor ctx, ConstTensor lse,
+              ConstTensor d_ctx, const StreamGradients<T>& d) {
   for_heads(work, streams, [&](vec::AttentionHead<T> h, int64_t first, int64_t a) {
     h.saved_ctx = elements<T>(ctx) + first * streams.hidden + a * h.size;
     h.saved_lse = elements<float>(lse) + first * streams.heads + a;

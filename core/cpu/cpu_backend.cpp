@@ -36,8 +36,10 @@ void CpuBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alp
   const checks::ProductDims dims = checks::gemm(op_a, a, op_b, b, c);
   if (dims.m == 0 || dims.n == 0) return;
   if (dims.k > 0) return products_.gemm(dims, op_a, a, op_b, b, alpha, beta, c);
-  if (beta == 0) fill_zero(c);
-  else axpy(beta - 1, c, c);   // nothing to add: c = beta c
+  if (beta == 0)
+    fill_zero(c);
+  else
+    axpy(beta - 1, c, c);  // nothing to add: c = beta c
 }
 
 void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
@@ -54,9 +56,14 @@ void CpuBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m,
   if (g.dtype() == DType::f64) return reference_.adamw(step, g, p, m, v);
   checks::adamw(step, g, p, m, v);
   const double t = static_cast<double>(step.t);
-  const vec::AdamW plain{static_cast<float>(step.lr), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
-                         static_cast<float>(step.eps), static_cast<float>(step.weight_decay), static_cast<float>(step.gradient_scale),
-                         static_cast<float>(1 / (1 - std::pow(step.beta1, t))), static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
+  const vec::AdamW plain{static_cast<float>(step.lr),
+                         static_cast<float>(step.beta1),
+                         static_cast<float>(step.beta2),
+                         static_cast<float>(step.eps),
+                         static_cast<float>(step.weight_decay),
+                         static_cast<float>(step.gradient_scale),
+                         static_cast<float>(1 / (1 - std::pow(step.beta1, t))),
+                         static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
   parallel_.ranges(g.count(), grain, [&](int64_t begin, int64_t end) {
     table_.adamw(plain, elements<float>(g) + begin, elements<float>(p) + begin, elements<float>(m) + begin, elements<float>(v) + begin,
                  end - begin);
@@ -103,9 +110,8 @@ void CpuBackend::axpy(double alpha, ConstTensor x, Tensor y) {
 }
 
 void CpuBackend::fill_zero(Tensor x) {
-  parallel_.ranges(static_cast<int64_t>(x.size_bytes()), 1 << 16, [&](int64_t begin, int64_t end) {
-    reference_.fill_zero(Tensor(x.bytes() + begin, DType::u8, {end - begin}));
-  });
+  parallel_.ranges(static_cast<int64_t>(x.size_bytes()), 1 << 16,
+                   [&](int64_t begin, int64_t end) { reference_.fill_zero(Tensor(x.bytes() + begin, DType::u8, {end - begin})); });
 }
 
 void CpuBackend::copy(ConstTensor x, Tensor y) { reference_.copy(x, y); }

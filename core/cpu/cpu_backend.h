@@ -28,12 +28,11 @@ class CpuBackend final : public Backend {
   void embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) override;
 
   void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) override;
-  void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx,
-                           Tensor d_gamma, Tensor d_beta) override;
+  void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx, Tensor d_gamma,
+                           Tensor d_beta) override;
   void dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropout, Tensor y) override;
-  void residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
-                                   ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
-                                   Tensor rstd) override;
+  void residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout, ConstTensor gamma,
+                                   ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean, Tensor rstd) override;
   void residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout, ConstTensor gamma,
                                     ConstTensor mean, ConstTensor rstd, Tensor d_residual, Tensor d_branch, Tensor d_gamma,
                                     Tensor d_beta) override;
@@ -44,8 +43,8 @@ class CpuBackend final : public Backend {
   void tanh_backward(ConstTensor y, ConstTensor dy, Tensor dx) override;
 
   void attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) override;
-  void attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
-                          int64_t heads, Dropout dropout, Tensor d_qkv) override;
+  void attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx, int64_t heads,
+                          Dropout dropout, Tensor d_qkv) override;
 
   void masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
                                 Dropout dropout, Tensor ctx, Tensor lse) override;
@@ -76,7 +75,7 @@ class CpuBackend final : public Backend {
   Parallel parallel_;
   const vec::Table& table_;
   Products products_;
-  ReferenceBackend reference_;   // f64
+  ReferenceBackend reference_;  // f64
   Scratch scratch_;
 };
 

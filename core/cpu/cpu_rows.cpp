@@ -7,8 +7,8 @@ namespace lodestone {
 
 namespace {
 
-constexpr int64_t grain = 4096;       // elements below which another thread does not pay
-constexpr int64_t block_rows = 64;    // rows whose parameter gradients are summed together, whatever the number of threads
+constexpr int64_t grain = 4096;     // elements below which another thread does not pay
+constexpr int64_t block_rows = 64;  // rows whose parameter gradients are summed together, whatever the number of threads
 
 /// Rows that make up about `grain` elements.
 int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, grain / std::max<int64_t>(1, columns)); }
@@ -76,8 +76,17 @@ void CpuBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTenso
   if (x.dtype() == DType::f64) return reference_.layer_norm_forward(x, gamma, beta, eps, y, mean, rstd);
   checks::layer_norm_forward(x, gamma, beta, y, mean, rstd);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    const vec::NormForward<T> op{nullptr, elements<T>(x), elements<float>(gamma), elements<float>(beta), nullptr, elements<T>(y),
-                                 elements<float>(mean), elements<float>(rstd), static_cast<float>(eps), x.dim(1), {}};
+    const vec::NormForward<T> op{nullptr,
+                                 elements<T>(x),
+                                 elements<float>(gamma),
+                                 elements<float>(beta),
+                                 nullptr,
+                                 elements<T>(y),
+                                 elements<float>(mean),
+                                 elements<float>(rstd),
+                                 static_cast<float>(eps),
+                                 x.dim(1),
+                                 {}};
     parallel_.ranges(x.dim(0), row_grain(x.dim(1)), [&](int64_t begin, int64_t end) { kernels.norm_forward(op, begin, end); });
   });
 }
@@ -87,8 +96,15 @@ void CpuBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor 
   if (x.dtype() == DType::f64) return reference_.layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   checks::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    const vec::NormBackward<T> op{elements<T>(dy), elements<T>(x), elements<float>(gamma), elements<float>(mean), elements<float>(rstd),
-                                  elements<T>(dx), nullptr, x.dim(1), {}};
+    const vec::NormBackward<T> op{elements<T>(dy),
+                                  elements<T>(x),
+                                  elements<float>(gamma),
+                                  elements<float>(mean),
+                                  elements<float>(rstd),
+                                  elements<T>(dx),
+                                  nullptr,
+                                  x.dim(1),
+                                  {}};
     norm_backward(parallel_, kernels, scratch_, op, x.dim(0), elements<float>(d_gamma), elements<float>(d_beta));
   });
 }
@@ -100,14 +116,14 @@ void CpuBackend::dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropou
   checks::dropout("dropout", tokens, dropout);
   const vec::RowMask mask = row_mask(tokens, dropout);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    parallel_.ranges(x.dim(0), row_grain(x.dim(1)), [&](int64_t begin, int64_t end) {
-      kernels.dropout(mask, elements<T>(x), elements<T>(y), x.dim(1), begin, end);
-    });
+    parallel_.ranges(x.dim(0), row_grain(x.dim(1)),
+                     [&](int64_t begin, int64_t end) { kernels.dropout(mask, elements<T>(x), elements<T>(y), x.dim(1), begin, end); });
   });
 }
 
 void CpuBackend::residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
-                                             ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean, Tensor rstd) {
+                                             ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
+                                             Tensor rstd) {
   if (branch.dtype() == DType::f64)
     return reference_.residual_layer_norm_forward(tokens, residual, branch, dropout, gamma, beta, eps, sum, y, mean, rstd);
   const char* op_name = "residual_layer_norm_forward";
@@ -117,9 +133,9 @@ void CpuBackend::residual_layer_norm_forward(const TokenBatch& tokens, ConstTens
   checks::layer_norm_forward(sum, gamma, beta, y, mean, rstd);
   checks::dropout(op_name, tokens, dropout);
   by_storage(table_, branch.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    const vec::NormForward<T> op{elements<T>(residual), elements<T>(branch), elements<float>(gamma), elements<float>(beta), elements<T>(sum),
-                                 elements<T>(y), elements<float>(mean), elements<float>(rstd), static_cast<float>(eps), branch.dim(1),
-                                 row_mask(tokens, dropout)};
+    const vec::NormForward<T> op{elements<T>(residual),   elements<T>(branch), elements<float>(gamma),   elements<float>(beta),
+                                 elements<T>(sum),        elements<T>(y),      elements<float>(mean),    elements<float>(rstd),
+                                 static_cast<float>(eps), branch.dim(1),       row_mask(tokens, dropout)};
     parallel_.ranges(branch.dim(0), row_grain(branch.dim(1)), [&](int64_t begin, int64_t end) { kernels.norm_forward(op, begin, end); });
   });
 }
@@ -135,8 +151,9 @@ void CpuBackend::residual_layer_norm_backward(const TokenBatch& tokens, ConstTen
   checks::same(op_name, "d_branch", sum, d_branch);
   checks::dropout(op_name, tokens, dropout);
   by_storage(table_, sum.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    const vec::NormBackward<T> op{elements<T>(dy), elements<T>(sum), elements<float>(gamma), elements<float>(mean), elements<float>(rstd),
-                                  elements<T>(d_residual), elements<T>(d_branch), sum.dim(1), row_mask(tokens, dropout)};
+    const vec::NormBackward<T> op{elements<T>(dy),          elements<T>(sum),        elements<float>(gamma), elements<float>(mean),
+                                  elements<float>(rstd),    elements<T>(d_residual), elements<T>(d_branch),  sum.dim(1),
+                                  row_mask(tokens, dropout)};
     norm_backward(parallel_, kernels, scratch_, op, sum.dim(0), elements<float>(d_gamma), elements<float>(d_beta));
   });
 }
@@ -145,7 +162,8 @@ void CpuBackend::gelu_forward(ConstTensor x, Tensor y) {
   if (x.dtype() == DType::f64) return reference_.gelu_forward(x, y);
   checks::same("gelu_forward", "y", x, y);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    parallel_.ranges(x.count(), grain, [&](int64_t i, int64_t end) { kernels.gelu_forward(elements<T>(x) + i, elements<T>(y) + i, end - i); });
+    parallel_.ranges(x.count(), grain,
+                     [&](int64_t i, int64_t end) { kernels.gelu_forward(elements<T>(x) + i, elements<T>(y) + i, end - i); });
   });
 }
 
@@ -164,7 +182,8 @@ void CpuBackend::tanh_forward(ConstTensor x, Tensor y) {
   if (x.dtype() == DType::f64) return reference_.tanh_forward(x, y);
   checks::same("tanh_forward", "y", x, y);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
-    parallel_.ranges(x.count(), grain, [&](int64_t i, int64_t end) { kernels.tanh_forward(elements<T>(x) + i, elements<T>(y) + i, end - i); });
+    parallel_.ranges(x.count(), grain,
+                     [&](int64_t i, int64_t end) { kernels.tanh_forward(elements<T>(x) + i, elements<T>(y) + i, end - i); });
   });
 }
 

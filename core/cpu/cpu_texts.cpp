@@ -42,7 +42,8 @@ void CpuBackend::pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling
         for (int64_t t = 0; t < length; ++t) {
           const bool chosen = t == (pooling == Pooling::cls ? 0 : length - 1);
           const float weight = pooling == Pooling::mean ? mean : (chosen ? 1.0f : 0.0f);
-          kernels.scale(elements<float>(dy) + b * hidden, weight, elements<T>(dx) + (tokens.offsets[static_cast<size_t>(b)] + t) * hidden, hidden);
+          kernels.scale(elements<float>(dy) + b * hidden, weight, elements<T>(dx) + (tokens.offsets[static_cast<size_t>(b)] + t) * hidden,
+                        hidden);
         }
       }
     });

@@ -90,8 +90,8 @@ Products::NativeBf16::Entry Products::NativeBf16::make(const Key& key) {
   return entry;
 }
 
-bool Products::NativeBf16::multiply(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor bias, bool add,
-                                    Tensor c) {
+bool Products::NativeBf16::multiply(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor bias,
+                                    bool add, Tensor c) {
   const Key key{dims.m, dims.n, dims.k, op_a, op_b, !bias.empty(), add, c.dtype() == DType::f32};
   auto found = entries_.find(key);
   if (found == entries_.end()) found = entries_.emplace(key, make(key)).first;

@@ -39,9 +39,9 @@ class Products::NativeBf16 {
   using Engine = Handle<dnnl_engine_t, dnnl_engine_destroy>;
   using Stream = Handle<dnnl_stream_t, dnnl_stream_destroy>;
   struct Entry {
-    Primitive primitive;   // null: the library has no body for it
+    Primitive primitive;  // null: the library has no body for it
     Memory a, b, bias, c, work;
-    int64_t work_bytes = 0;   // what the primitive needs while it runs
+    int64_t work_bytes = 0;  // what the primitive needs while it runs
   };
 
   Entry make(const Key& key);

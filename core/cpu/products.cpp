@@ -36,13 +36,15 @@ bool native_products_are_right(Native& native) {
   const auto product = [&](Op op_a, Op op_b, size_t i, size_t j) {
     float sum = 0;
     for (size_t d = 0; d < k; ++d)
-      sum += static_cast<float>(op_a == Op::none ? a[i * k + d] : a[d * m + i]) * static_cast<float>(op_b == Op::none ? b[d * n + j] : b[j * k + d]);
+      sum += static_cast<float>(op_a == Op::none ? a[i * k + d] : a[d * m + i]) *
+             static_cast<float>(op_b == Op::none ? b[d * n + j] : b[j * k + d]);
     return sum;
   };
   const auto right = [&](Op op_a, Op op_b, ConstTensor bias_or_empty, bool add, Tensor c) {
     std::vector<float> expected(m * n);
     for (size_t i = 0; i < m; ++i)
-      for (size_t j = 0; j < n; ++j) expected[i * n + j] = product(op_a, op_b, i, j) + (bias_or_empty.empty() ? 0 : bias[j]) + (add ? 1.0f : 0.0f);
+      for (size_t j = 0; j < n; ++j)
+        expected[i * n + j] = product(op_a, op_b, i, j) + (bias_or_empty.empty() ? 0 : bias[j]) + (add ? 1.0f : 0.0f);
     const Tensor left = view(std::span(a)).reshape(op_a == Op::none ? Shape{m, k} : Shape{k, m});
     const Tensor other = view(std::span(b)).reshape(op_b == Op::none ? Shape{k, n} : Shape{n, k});
     return native.multiply({m, n, k}, op_a, left, op_b, other, bias_or_empty, add, c.reshape({m, n})) && agrees(expected, c);
@@ -66,8 +68,9 @@ std::string Products::library() const {
   return cat("oneDNN ", v->major, '.', v->minor, '.', v->patch);
 }
 
-void Products::sgemm(const checks::ProductDims& dims, Op op_a, const float* a, Op op_b, const float* b, double alpha, double beta, float* c) const {
-  omp_set_num_threads(parallel_.threads());   // the library asks OpenMP, whose setting belongs to the calling thread
+void Products::sgemm(const checks::ProductDims& dims, Op op_a, const float* a, Op op_b, const float* b, double alpha, double beta,
+                     float* c) const {
+  omp_set_num_threads(parallel_.threads());  // the library asks OpenMP, whose setting belongs to the calling thread
   check_library(dnnl_sgemm(op_a == Op::none ? 'N' : 'T', op_b == Op::none ? 'N' : 'T', dims.m, dims.n, dims.k, static_cast<float>(alpha), a,
                            op_a == Op::none ? dims.k : dims.m, b, op_b == Op::none ? dims.n : dims.k, static_cast<float>(beta), c, dims.n),
                 "dnnl_sgemm");
@@ -108,8 +111,10 @@ void Products::linear(const checks::ProductDims& dims, ConstTensor x, ConstTenso
   float* result = y.dtype() == DType::f32 ? y.host<float>().data() : c_.take<float>(y.count());
   sgemm(dims, Op::none, left, Op::transpose, right, 1, 0, result);
   parallel_.ranges(dims.m, 8, [&](int64_t begin, int64_t end) {
-    if (y.dtype() == DType::bf16) table_.bf16.add_bias(result, b, reinterpret_cast<uint16_t*>(y.bytes()), dims.n, begin, end);
-    else if (b != nullptr) table_.f32.add_bias(result, b, result, dims.n, begin, end);
+    if (y.dtype() == DType::bf16)
+      table_.bf16.add_bias(result, b, reinterpret_cast<uint16_t*>(y.bytes()), dims.n, begin, end);
+    else if (b != nullptr)
+      table_.f32.add_bias(result, b, result, dims.n, begin, end);
   });
 }
 

@@ -23,7 +23,7 @@ class Products {
 
   /// Whether bf16 products run natively: the processor has them, and small products gave the right result here.
   bool native_bf16() const { return native_ != nullptr; }
-  std::string library() const;   // "oneDNN 2.6.3"
+  std::string library() const;  // "oneDNN 2.6.3"
 
   void gemm(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c);
   /// c = a op(b) + bias, bias f32 [N] or empty.
@@ -37,8 +37,8 @@ class Products {
 
   const Parallel& parallel_;
   const vec::Table& table_;
-  Scratch a_, b_, c_;                     // f32 copies of bf16 operands
-  std::unique_ptr<NativeBf16> native_;    // null: bf16 is widened
+  Scratch a_, b_, c_;                   // f32 copies of bf16 operands
+  std::unique_ptr<NativeBf16> native_;  // null: bf16 is widened
 };
 
 }  // namespace lodestone

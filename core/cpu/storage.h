@@ -19,15 +19,17 @@ T* elements(Tensor t) {
 /// Calls body(kernels, T{}) with the kernels and the storage type of an f32 or bf16 tensor.
 template <class Body>
 void by_storage(const vec::Table& table, DType dtype, Body body) {
-  if (dtype == DType::bf16) body(table.bf16, uint16_t{});
-  else body(table.f32, float{});
+  if (dtype == DType::bf16)
+    body(table.bf16, uint16_t{});
+  else
+    body(table.f32, float{});
 }
 
 /// The mask of an operation over the rows of `tokens`.
 inline vec::RowMask row_mask(const TokenBatch& tokens, const Dropout& dropout) {
   const uint32_t threshold = dropout_threshold(dropout.p);
-  return {dropout.key.value(), threshold, static_cast<float>(1.0 / (1.0 - threshold / 65536.0)), tokens.keys.data(), tokens.offsets.data(),
-          tokens.texts()};
+  return {dropout.key.value(),   threshold,     static_cast<float>(1.0 / (1.0 - threshold / 65536.0)), tokens.keys.data(),
+          tokens.offsets.data(), tokens.texts()};
 }
 
 }  // namespace lodestone

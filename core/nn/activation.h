@@ -15,7 +15,7 @@ inline int64_t padded_rows(const Exec& ex, int64_t rows) {
 /// few shapes exist; every other operation sees the real rows only. Padding rows of a gradient are zero and those of an
 /// activation that a weight gradient reads are finite, so padding adds nothing to any gradient.
 struct Activation {
-  Tensor padded;       // [padded_rows, K]
+  Tensor padded;  // [padded_rows, K]
   int64_t rows = 0;
   Tensor real() const { return padded.rows(0, rows); }
 };

@@ -5,8 +5,8 @@ namespace lodestone {
 void SelfAttention::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
                             const Activation& y) const {
   qkv_.forward(ex, params, x, saved.qkv);
-  ex.backend.attention_forward(tokens, saved.qkv.real(), heads_, dropout_at(ex, tokens, p_, layer_, Place::attention),
-                               saved.ctx.real(), saved.lse);
+  ex.backend.attention_forward(tokens, saved.qkv.real(), heads_, dropout_at(ex, tokens, p_, layer_, Place::attention), saved.ctx.real(),
+                               saved.lse);
   output_.forward(ex, params, saved.ctx, saved.norm.sum);
   norm_.forward(ex, params, tokens, x, saved.norm, y);
 }

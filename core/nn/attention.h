@@ -16,9 +16,9 @@ class SelfAttention {
   int64_t heads() const { return heads_; }
 
   struct Saved {
-    Activation qkv;   // [S,3H]
-    Activation ctx;   // [S,H]
-    Tensor lse;       // [S,A]
+    Activation qkv;  // [S,3H]
+    Activation ctx;  // [S,H]
+    Tensor lse;      // [S,A]
     ResidualNorm::Saved norm;
   };
 
@@ -26,8 +26,8 @@ class SelfAttention {
   void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
                const Activation& y) const;
   /// dy = dL/dy becomes dL/dx, in place; gradients of the parameters are added into grads. x as given to forward.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
-                const Activation& dy, Tensor grads) const;
+  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, const Activation& dy,
+                Tensor grads) const;
 
  private:
   Linear qkv_, output_;

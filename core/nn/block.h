@@ -9,7 +9,7 @@ namespace lodestone {
 /// What backward needs of one block, beside the block's input x.
 struct BlockSaved {
   SelfAttention::Saved attention;
-  Activation middle;   // [S,H] between the two halves
+  Activation middle;  // [S,H] between the two halves
   Mlp::Saved mlp;
 };
 

@@ -18,14 +18,14 @@ struct EncoderConfig {
 struct HeadConfig {
   int64_t out_features = 0;
   bool bias = true;
-  bool tanh = false;    // identity otherwise
+  bool tanh = false;  // identity otherwise
 };
 
 struct EmbedderConfig {
   EncoderConfig encoder;
   Pooling pooling = Pooling::mean;
   std::optional<HeadConfig> head;
-  bool normalize = true;              // L2-normalise at inference (a Normalize module); losses always normalise themselves
+  bool normalize = true;  // L2-normalise at inference (a Normalize module); losses always normalise themselves
   int64_t embedding() const { return head ? head->out_features : encoder.hidden; }
 };
 

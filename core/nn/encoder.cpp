@@ -28,8 +28,11 @@ std::vector<Block> make_blocks(const EncoderConfig& config, const ParamLayout& l
 }  // namespace
 
 Encoder::Encoder(EmbedderConfig config, const ParamStore& params, Checkpointing checkpointing)
-    : config_(std::move(config)), params_(params), checkpointing_(checkpointing),
-      embedding_(make_embedding(config_.encoder, params.layout())), blocks_(make_blocks(config_.encoder, params.layout())),
+    : config_(std::move(config)),
+      params_(params),
+      checkpointing_(checkpointing),
+      embedding_(make_embedding(config_.encoder, params.layout())),
+      blocks_(make_blocks(config_.encoder, params.layout())),
       head_(make_head(config_, params.layout())) {}
 
 void Encoder::forward(Exec& ex, const TokenBatch& tokens, Tensor emb) const {

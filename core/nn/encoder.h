@@ -26,8 +26,8 @@ void initialize_parameters(const EmbedderConfig& config, ParamStore& params, uin
 struct EncoderSaved {
   Embedding::Saved embedding;
   Head::Saved head;
-  std::span<Activation> inputs;   // [L+1] input of each block, then the output of the last
-  std::span<BlockSaved> blocks;   // [L], or empty when blocks are recomputed
+  std::span<Activation> inputs;  // [L+1] input of each block, then the output of the last
+  std::span<BlockSaved> blocks;  // [L], or empty when blocks are recomputed
 };
 
 class Encoder {

@@ -20,7 +20,9 @@ struct Sizes {
   size_t statistic() const { return Arena::taken_bytes(ex.wide(), {tokens}); }
   size_t lse() const { return Arena::taken_bytes(ex.wide(), {tokens, config.encoder.heads}); }
   template <class T>
-  size_t objects(int64_t n) const { return Arena::taken_bytes(DType::u8, {n * static_cast<int64_t>(sizeof(T))}); }
+  size_t objects(int64_t n) const {
+    return Arena::taken_bytes(DType::u8, {n * static_cast<int64_t>(sizeof(T))});
+  }
 
   size_t embedding() const { return rows(H()) + 2 * statistic(); }
   size_t head() const { return config.head ? text_rows(H()) + text_rows(config.embedding()) : 0; }

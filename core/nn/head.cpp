@@ -7,7 +7,8 @@ Head::Saved Head::take(Exec& ex, int64_t texts) const {
   return {take_rows(ex, ex.wide(), texts, hidden_, Padding::zero), take_rows(ex, ex.wide(), texts, dense_->out(), Padding::any)};
 }
 
-void Head::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, Tensor emb) const {
+void Head::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
+                   Tensor emb) const {
   if (!dense_) {
     ex.backend.pool_forward(tokens, x.real(), pooling_, emb);
     return;

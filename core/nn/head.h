@@ -26,16 +26,16 @@ class Head {
 
   /// Both empty when there is no dense layer.
   struct Saved {
-    Activation pooled;   // [B,H]
-    Activation y;        // [B,E]
+    Activation pooled;  // [B,H]
+    Activation y;       // [B,E]
   };
   Saved take(Exec& ex, int64_t texts) const;
 
   /// emb [B,E] from x [S,H].
   void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, Tensor emb) const;
   /// dx = dL/dx; gradients of the dense layer are added into grads.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, ConstTensor d_emb,
-                const Activation& dx, Tensor grads) const;
+  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, ConstTensor d_emb, const Activation& dx,
+                Tensor grads) const;
 
  private:
   Pooling pooling_;

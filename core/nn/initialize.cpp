@@ -11,7 +11,7 @@ namespace {
 /// Two independent standard normal values from one counter (Box & Muller 1958).
 std::pair<double, double> normal_pair(Key key, uint64_t counter) {
   const auto r = philox(key.value(), {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0});
-  const auto unit = [](uint32_t high, uint32_t low) {   // (0, 1], so that its logarithm is finite
+  const auto unit = [](uint32_t high, uint32_t low) {  // (0, 1], so that its logarithm is finite
     return (static_cast<double>(((uint64_t{high} << 32) | low) >> 11) + 1.0) * 0x1.0p-53;
   };
   const double radius = std::sqrt(-2.0 * std::log(unit(r[0], r[1]))), angle = 2.0 * std::numbers::pi * unit(r[2], r[3]);

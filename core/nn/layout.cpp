@@ -100,8 +100,8 @@ Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout)
   const NormParams norm = norm_params(layout, "embeddings.", config.layer_norm_eps);
   const std::string word = "embeddings.word_embeddings.weight";
   return Embedding(layout.find(word).slice, layout.find("embeddings.position_embeddings.weight").slice,
-                   layout.find("embeddings.token_type_embeddings.weight").slice, norm,
-                   span_of(layout, word, "embeddings.LayerNorm.bias"), config.hidden, config.hidden_dropout);
+                   layout.find("embeddings.token_type_embeddings.weight").slice, norm, span_of(layout, word, "embeddings.LayerNorm.bias"),
+                   config.hidden, config.hidden_dropout);
 }
 
 SelfAttention make_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
@@ -113,11 +113,13 @@ SelfAttention make_attention(const EncoderConfig& config, const ParamLayout& lay
                        config.attention_dropout, layer);
 }
 
-TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
+TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix,
+                                             int64_t layer) {
   const std::string self = prefix + "attention.self.";
   const int64_t H = config.hidden;
   const Linear q(H, H, layout.find(self + "query.weight").slice, layout.find(self + "query.bias").slice);
-  const Linear kv(H, 2 * H, span_of(layout, self + "key.weight", self + "value.weight"), span_of(layout, self + "key.bias", self + "value.bias"));
+  const Linear kv(H, 2 * H, span_of(layout, self + "key.weight", self + "value.weight"),
+                  span_of(layout, self + "key.bias", self + "value.bias"));
   return TwoStreamAttention(q, kv, dense(layout, prefix + "attention.output."), attention_norm(config, layout, prefix, layer), config.heads,
                             config.attention_dropout, layer);
 }
@@ -141,8 +143,8 @@ MlmHead make_mlm_head(const EncoderConfig& config, const ParamLayout& layout, Ml
   const std::string transform = "cls.predictions.transform.";
   const Slice bias = layout.find("cls.predictions.bias").slice;
   return MlmHead(dense(layout, transform), norm_params(layout, transform, config.layer_norm_eps),
-                 layout.find("embeddings.word_embeddings.weight").slice, bias, {layout.find(transform + "dense.weight").slice.begin, bias.end},
-                 tile);
+                 layout.find("embeddings.word_embeddings.weight").slice, bias,
+                 {layout.find(transform + "dense.weight").slice.begin, bias.end}, tile);
 }
 
 Head make_head(const EmbedderConfig& config, const ParamLayout& layout) {
@@ -151,8 +153,8 @@ Head make_head(const EmbedderConfig& config, const ParamLayout& layout) {
   const std::string name = layout.contains("pooler.dense.weight") ? "pooler.dense." : "head.";
   const Slice weight = layout.find(name + "weight").slice;
   const Slice bias = config.head->bias ? layout.find(name + "bias").slice : Slice{};
-  return Head(config.pooling, H, Linear(H, config.head->out_features, weight, bias),
-              config.head->tanh ? Squash::tanh : Squash::identity, {weight.begin, config.head->bias ? bias.end : weight.end});
+  return Head(config.pooling, H, Linear(H, config.head->out_features, weight, bias), config.head->tanh ? Squash::tanh : Squash::identity,
+              {weight.begin, config.head->bias ? bias.end : weight.end});
 }
 
 ScoreHead make_score_head(const RerankerConfig& config, const ParamLayout& layout) {

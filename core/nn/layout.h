@@ -18,7 +18,8 @@ Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout)
 Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t layer);
 /// Parts of one transformer layer whose names begin with `prefix`; `layer` names its dropout masks.
 SelfAttention make_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer);
-TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer);
+TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix,
+                                             int64_t layer);
 Mlp make_mlp(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer);
 /// The parameters of that layer.
 Slice block_slice(const ParamLayout& layout, const std::string& prefix);

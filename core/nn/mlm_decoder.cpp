@@ -90,7 +90,7 @@ void MlmDecoder::backward_tokens(Exec& ex, const ParamStore& params, const Decod
   ex.backend.cast(chosen, wide);
   ex.backend.axpy(1.0, wide, d_sentence);
   ex.backend.fill_zero(chosen);
-  ex.backend.place_rows(chosen, texts.places(), d.real());   // the embeddings of [CLS] were not used
+  ex.backend.place_rows(chosen, texts.places(), d.real());  // the embeddings of [CLS] were not used
   Exec stream = token_stream(ex);
   embedding_.backward(stream, params, texts.tokens, saved.embedding, d, grads);
 }

@@ -12,10 +12,10 @@ namespace lodestone {
 
 /// The decoder's view of a batch.
 struct DecoderTexts {
-  TokenBatch tokens;                    // ids: the decoder's input, in the order of the encoder's texts
-  std::span<const int32_t> text_of;     // [S] the text each token belongs to
-  KeyMasks masks;                       // of enhanced decoding; empty for basic
-  std::span<const int64_t> places() const { return tokens.offsets.first(static_cast<size_t>(tokens.texts())); }   // [B] of [CLS]
+  TokenBatch tokens;                 // ids: the decoder's input, in the order of the encoder's texts
+  std::span<const int32_t> text_of;  // [S] the text each token belongs to
+  KeyMasks masks;                    // of enhanced decoding; empty for basic
+  std::span<const int64_t> places() const { return tokens.offsets.first(static_cast<size_t>(tokens.texts())); }  // [B] of [CLS]
 };
 
 /// Enhanced decoding: queries H1 stand for "sentence vector at position i" (see QueryStream); keys and values H2 are the embedding
@@ -33,9 +33,9 @@ class MlmDecoder {
   /// What backward needs of one forward; parts of the other decoding stay empty.
   struct Saved {
     Embedding::Saved embedding, query_embedding;
-    Activation h1, h2;                   // [S,H]
+    Activation h1, h2;  // [S,H]
     TwoStreamAttention::Saved attention;
-    Activation middle;                   // [S,H]
+    Activation middle;  // [S,H]
     Mlp::Saved mlp;
     BlockSaved block;
   };
@@ -64,9 +64,9 @@ class MlmDecoder {
 
   int64_t hidden_, heads_;
   Embedding embedding_;
-  TwoStreamAttention attention_;   // enhanced: these two
+  TwoStreamAttention attention_;  // enhanced: these two
   Mlp mlp_;
-  Block block_;                    // basic: this one; the parameters are the same
+  Block block_;  // basic: this one; the parameters are the same
   Slice slice_;
   Decoding decoding_;
   QueryStream h1_mode_;

@@ -42,13 +42,13 @@ MlmHead::Transformed MlmHead::transform(Exec& ex, const ParamStore& params, cons
 
 int64_t MlmHead::tile_columns(int64_t rows) const {
   const int64_t columns = std::clamp(tile_.elements / rows, int64_t{1}, vocab());
-  return columns < vocab() && columns > 64 ? columns / 64 * 64 : columns;   // whole blocks of the products
+  return columns < vocab() && columns > 64 ? columns / 64 * 64 : columns;  // whole blocks of the products
 }
 
 void MlmHead::logits(Exec& ex, const ParamStore& params, const Activation& t, int64_t first, const Activation& logits) const {
   const int64_t end = first + logits.padded.dim(1);
-  ex.backend.linear(t.padded, params.compute(word_, {vocab(), hidden()}).rows(first, end), params.masters().slice(bias_).slice({first, end}),
-                    logits.padded);
+  ex.backend.linear(t.padded, params.compute(word_, {vocab(), hidden()}).rows(first, end),
+                    params.masters().slice(bias_).slice({first, end}), logits.padded);
 }
 
 double MlmHead::row_losses(Exec& ex, const ParamStore& params, const Activation& t, std::span<const int32_t> labels, Tensor lse) const {
@@ -73,7 +73,8 @@ double MlmHead::value(Exec& ex, const ParamStore& params, const Activation& x, s
   for (int64_t begin = 0; begin < x.rows; begin += step) {
     const auto inner = ex.arena.scope();
     const Activation t = rows_of(ex, y.t, begin, std::min(begin + step, x.rows));
-    sum += row_losses(ex, params, t, labels.subspan(static_cast<size_t>(begin), static_cast<size_t>(t.rows)), ex.arena.tensor(ex.wide(), {t.rows}));
+    sum += row_losses(ex, params, t, labels.subspan(static_cast<size_t>(begin), static_cast<size_t>(t.rows)),
+                      ex.arena.tensor(ex.wide(), {t.rows}));
   }
   return sum;
 }
@@ -103,8 +104,8 @@ double MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x
       logits(ex, params, t, first, part);
       ex.backend.cross_entropy_backward(part.real(), tile_labels, first, lse, weight, d.real());
       clear_padding(ex, d);
-      ex.backend.gemm(Op::none, d.padded, Op::none, params.compute(word_, {vocab(), hidden()}).rows(first, last), 1.0, first == 0 ? 0.0 : 1.0,
-                      d_rows.padded);
+      ex.backend.gemm(Op::none, d.padded, Op::none, params.compute(word_, {vocab(), hidden()}).rows(first, last), 1.0,
+                      first == 0 ? 0.0 : 1.0, d_rows.padded);
       ex.backend.gemm(Op::transpose, d.padded, Op::none, t.padded, 1.0, 1.0,
                       grads.slice(word_).reshape({vocab(), hidden()}).rows(first, last));
       ex.backend.column_sums(d.real(), grads.slice(bias_).slice({first, last}));

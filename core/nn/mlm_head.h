@@ -37,8 +37,8 @@ class MlmHead {
  private:
   /// x transformed, and what its backward needs.
   struct Transformed {
-    Activation u, h, t;   // [R,H] dense, after GELU, after the norm
-    Tensor mean, rstd;    // [R]
+    Activation u, h, t;  // [R,H] dense, after GELU, after the norm
+    Tensor mean, rstd;   // [R]
   };
   Transformed transform(Exec& ex, const ParamStore& params, const Activation& x) const;
   int64_t hidden() const { return transform_.in(); }

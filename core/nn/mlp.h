@@ -13,8 +13,8 @@ class Mlp {
   int64_t feed_forward() const { return intermediate_.out(); }
 
   struct Saved {
-    Activation u;   // [S,F] before GELU
-    Activation h;   // [S,F] after it: stored, because reading it costs less time than a second erf per element
+    Activation u;  // [S,F] before GELU
+    Activation h;  // [S,F] after it: stored, because reading it costs less time than a second erf per element
     ResidualNorm::Saved norm;
   };
 
@@ -22,8 +22,8 @@ class Mlp {
   void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
                const Activation& y) const;
   /// dy = dL/dy becomes dL/dx, in place; gradients of the parameters are added into grads. x as given to forward.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
-                const Activation& dy, Tensor grads) const;
+  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, const Activation& dy,
+                Tensor grads) const;
 
  private:
   Linear intermediate_, output_;

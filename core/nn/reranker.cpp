@@ -14,8 +14,7 @@ size_t row_bytes(const Exec& ex, int64_t rows, int64_t columns) { return Arena::
 }  // namespace
 
 Reranker::Reranker(RerankerConfig config, const ParamStore& params, Checkpointing checkpointing)
-    : config_(config), params_(params), encoder_(config.body(), params, checkpointing),
-      head_(make_score_head(config, params.layout())) {}
+    : config_(config), params_(params), encoder_(config.body(), params, checkpointing), head_(make_score_head(config, params.layout())) {}
 
 void Reranker::forward(Exec& ex, const TokenBatch& tokens, Tensor scores) const {
   if (tokens.texts() == 0) return;

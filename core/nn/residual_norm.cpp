@@ -6,12 +6,12 @@ ResidualNorm::Saved ResidualNorm::take(Exec& ex, const Activation& sum) {
   return {sum, ex.arena.tensor(ex.wide(), {sum.rows}), ex.arena.tensor(ex.wide(), {sum.rows})};
 }
 
-void ResidualNorm::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& residual,
-                           const Saved& saved, const Activation& y) const {
+void ResidualNorm::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& residual, const Saved& saved,
+                           const Activation& y) const {
   const Tensor sum = saved.sum.real();
   ex.backend.residual_layer_norm_forward(tokens, residual.real(), sum, dropout_at(ex, tokens, p_, layer_, place_),
-                                         params.masters().slice(norm_.gamma), params.masters().slice(norm_.beta), norm_.eps, sum,
-                                         y.real(), saved.mean, saved.rstd);
+                                         params.masters().slice(norm_.gamma), params.masters().slice(norm_.beta), norm_.eps, sum, y.real(),
+                                         saved.mean, saved.rstd);
 }
 
 void ResidualNorm::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy,

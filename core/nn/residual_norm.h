@@ -18,8 +18,8 @@ class ResidualNorm {
 
   /// sum holds the branch before forward and residual + dropout(branch) after it.
   struct Saved {
-    Activation sum;      // [S,H]
-    Tensor mean, rstd;   // [S]
+    Activation sum;     // [S,H]
+    Tensor mean, rstd;  // [S]
   };
   /// The statistics alone; the caller gives `sum`.
   static Saved take(Exec& ex, const Activation& sum);

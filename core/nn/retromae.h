@@ -8,21 +8,21 @@ namespace lodestone {
 
 /// How the decoder reconstructs a text from its sentence vector.
 enum class Decoding : uint8_t {
-  enhanced,   // two streams: every token is predicted, each from another visible part of the text
-  basic,      // one stream whose masked tokens are predicted
+  enhanced,  // two streams: every token is predicted, each from another visible part of the text
+  basic,     // one stream whose masked tokens are predicted
 };
 
 /// What the enhanced decoder's queries are made of at position i.
 enum class QueryStream : uint8_t {
-  embed_block,   // the embedding block with the sentence vector for a word: dropout(layer_norm(vector + position_i + type 0))
-  add,           // vector + position_i
+  embed_block,  // the embedding block with the sentence vector for a word: dropout(layer_norm(vector + position_i + type 0))
+  add,          // vector + position_i
 };
 
 struct RetroMaeOptions {
-  double encoder_mlm_probability = 0.3, decoder_mlm_probability = 0.5;   // share of a text's tokens that are masked
+  double encoder_mlm_probability = 0.3, decoder_mlm_probability = 0.5;  // share of a text's tokens that are masked
   QueryStream h1_mode = QueryStream::embed_block;
   Decoding decoding = Decoding::enhanced;
-  double decoder_weight = 1;   // of the decoder's loss; 0: plain masked language modelling
+  double decoder_weight = 1;  // of the decoder's loss; 0: plain masked language modelling
 };
 
 /// What the decoder layer's parameters are called; the rest of their names is that of an encoder layer.

@@ -9,9 +9,9 @@ void ScoreHead::drop(Exec& ex, const TokenBatch& tokens, Tensor x) const {
   const Dropout dropout = dropout_at(ex, tokens, p_, 0, Place::score);
   if (dropout.p <= 0) return;
   const auto scope = ex.arena.scope();
-  const std::span<int64_t> offsets = ex.arena.array<int64_t>(tokens.texts() + 1);   // one row per text
+  const std::span<int64_t> offsets = ex.arena.array<int64_t>(tokens.texts() + 1);  // one row per text
   std::iota(offsets.begin(), offsets.end(), int64_t{0});
-  const TokenBatch rows{tokens.ids.first(static_cast<size_t>(tokens.texts())), offsets, tokens.keys};   // only how many ids counts
+  const TokenBatch rows{tokens.ids.first(static_cast<size_t>(tokens.texts())), offsets, tokens.keys};  // only how many ids counts
   ex.backend.dropout(rows, x, dropout, x);
 }
 

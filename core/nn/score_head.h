@@ -14,7 +14,7 @@ class ScoreHead {
   Slice slice() const { return slice_; }
 
   struct Saved {
-    Activation x;   // [B,H] the texts' vectors; forward drops elements in place
+    Activation x;  // [B,H] the texts' vectors; forward drops elements in place
   };
   Saved take(Exec& ex, int64_t texts) const { return {take_rows(ex, ex.wide(), texts, classifier_.in(), Padding::zero)}; }
 

@@ -13,10 +13,10 @@ class TwoStreamAttention {
       : q_(q), kv_(kv), output_(output), norm_(norm), heads_(heads), p_(dropout), layer_(layer) {}
 
   struct Saved {
-    Activation q;     // [S,H]
-    Activation kv;    // [S,2H]
-    Activation ctx;   // [S,H]
-    Tensor lse;       // [S,A]
+    Activation q;    // [S,H]
+    Activation kv;   // [S,2H]
+    Activation ctx;  // [S,H]
+    Tensor lse;      // [S,A]
     ResidualNorm::Saved norm;
   };
   Saved take(Exec& ex, int64_t rows) const;

@@ -8,8 +8,8 @@ std::vector<AdamW::Run> AdamW::update_runs(const ParamLayout& layout, const Upda
   std::vector<Run> runs;
   for (const Param& p : layout.params()) {
     const Slice part{std::max(p.slice.begin, range.own.begin), std::min(p.slice.end, range.own.end)};
-    const bool frozen = std::any_of(range.frozen.begin(), range.frozen.end(),
-                                    [&](Slice f) { return f.begin <= p.slice.begin && p.slice.end <= f.end; });
+    const bool frozen =
+        std::any_of(range.frozen.begin(), range.frozen.end(), [&](Slice f) { return f.begin <= p.slice.begin && p.slice.end <= f.end; });
     if (frozen || part.begin >= part.end) continue;
     if (!runs.empty() && runs.back().decay == p.decay && runs.back().slice.end == part.begin)
       runs.back().slice.end = part.end;
@@ -20,12 +20,17 @@ std::vector<AdamW::Run> AdamW::update_runs(const ParamLayout& layout, const Upda
 }
 
 AdamW::AdamW(AdamWConfig config, const ParamLayout& layout, DType wide, const UpdateRange& range)
-    : config_(config), own_(range.own), runs_(update_runs(layout, range)), count_(layout.count()), wide_(wide),
-      first_(static_cast<size_t>(own_.count()) * size_of(wide)), second_(static_cast<size_t>(own_.count()) * size_of(wide)) {}
+    : config_(config),
+      own_(range.own),
+      runs_(update_runs(layout, range)),
+      count_(layout.count()),
+      wide_(wide),
+      first_(static_cast<size_t>(own_.count()) * size_of(wide)),
+      second_(static_cast<size_t>(own_.count()) * size_of(wide)) {}
 
 void AdamW::step(Exec& ex, double lr, double gradient_scale, ConstTensor grads, ParamStore& params) {
-  LODE_CHECK(grads.count() == count_ && params.masters().count() == count_, "optimizer of ", count_, " parameters got ",
-             grads.count(), " gradients for ", params.masters().count(), " parameters");
+  LODE_CHECK(grads.count() == count_ && params.masters().count() == count_, "optimizer of ", count_, " parameters got ", grads.count(),
+             " gradients for ", params.masters().count(), " parameters");
   ++steps_;
   AdamWStep step{lr, config_.beta1, config_.beta2, config_.eps, 0, gradient_scale, steps_};
   for (const Run& run : runs_) {

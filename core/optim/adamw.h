@@ -33,8 +33,8 @@ class AdamW {
   const AdamWConfig& config() const { return config_; }
   /// The elements whose moments are held here.
   Slice own() const { return own_; }
-  Tensor first_moments() const { return first_.tensor(wide_, {own_.count()}); }     // m of own()
-  Tensor second_moments() const { return second_.tensor(wide_, {own_.count()}); }   // v of own()
+  Tensor first_moments() const { return first_.tensor(wide_, {own_.count()}); }    // m of own()
+  Tensor second_moments() const { return second_.tensor(wide_, {own_.count()}); }  // v of own()
   /// Updates made so far; the next one is step t = steps() + 1 of the formula.
   int64_t steps() const { return steps_; }
   void restore_steps(int64_t steps) { steps_ = steps; }

@@ -8,8 +8,8 @@
 namespace lodestone {
 
 LossScale::LossScale(const LossScaleConfig& config) : config_(config), state_{config.initial, 0, config.hysteresis} {
-  const bool good = config_.minimum > 0 && config_.initial >= config_.minimum && std::isfinite(config_.initial) &&
-                    config_.window >= 1 && config_.hysteresis >= 1;
+  const bool good = config_.minimum > 0 && config_.initial >= config_.minimum && std::isfinite(config_.initial) && config_.window >= 1 &&
+                    config_.hysteresis >= 1;
   if (!good)
     throw Error(ExitCode::usage, "config",
                 cat("a loss scale from ", config_.initial, ", at least ", config_.minimum, ", with window ", config_.window,

@@ -7,16 +7,16 @@ namespace lodestone {
 
 struct LossScaleConfig {
   double initial = 65536;
-  int64_t window = 1000;    // finite steps in a row before the scale is doubled
-  int64_t hysteresis = 2;   // overflows before the scale is first halved
+  int64_t window = 1000;   // finite steps in a row before the scale is doubled
+  int64_t hysteresis = 2;  // overflows before the scale is first halved
   double minimum = 1;
 };
 
 /// What a checkpoint keeps.
 struct LossScaleState {
   double scale = 1;
-  int64_t finite_steps = 0;      // since the last overflow or doubling
-  int64_t hysteresis_left = 1;   // at 1 the next overflow halves the scale
+  int64_t finite_steps = 0;     // since the last overflow or doubling
+  int64_t hysteresis_left = 1;  // at 1 the next overflow halves the scale
   friend bool operator==(const LossScaleState&, const LossScaleState&) = default;
 };
 

@@ -9,17 +9,15 @@
 namespace lodestone {
 
 LrSchedule::LrSchedule(LrScheduleConfig config, int64_t total_steps)
-    : config_(config), total_(total_steps),
+    : config_(config),
+      total_(total_steps),
       warmup_(config.warmup_steps ? *config.warmup_steps
                                   : static_cast<int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total_steps)))) {
-  const auto refuse = [](const std::string& what, const std::string& remedy) {
-    throw Error(ExitCode::usage, "config", what, remedy);
-  };
+  const auto refuse = [](const std::string& what, const std::string& remedy) { throw Error(ExitCode::usage, "config", what, remedy); };
   if (!(config_.lr >= 0)) refuse(cat("the learning rate ", config_.lr, " is negative"), "give a rate of 0 or more");
   if (!(config_.warmup_ratio >= 0 && config_.warmup_ratio <= 1))
     refuse(cat("the warm-up ratio ", config_.warmup_ratio, " is outside 0 to 1"), "give a share of the steps, such as 0.1");
-  if (total_ < 0 || warmup_ < 0)
-    refuse(cat("a schedule of ", total_, " steps with ", warmup_, " of warm-up"), "give counts of 0 or more");
+  if (total_ < 0 || warmup_ < 0) refuse(cat("a schedule of ", total_, " steps with ", warmup_, " of warm-up"), "give counts of 0 or more");
 }
 
 double LrSchedule::at(int64_t step) const {
@@ -30,9 +28,12 @@ double LrSchedule::at(int64_t step) const {
   }
   const double length = std::max(T - T_w, 1.0);
   switch (config_.decline) {
-    case Decline::constant: return config_.lr;
-    case Decline::linear: return config_.lr * std::max(0.0, (T - t) / length);
-    case Decline::cosine: return config_.lr * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (t - T_w) / length)));
+    case Decline::constant:
+      return config_.lr;
+    case Decline::linear:
+      return config_.lr * std::max(0.0, (T - t) / length);
+    case Decline::cosine:
+      return config_.lr * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (t - T_w) / length)));
   }
   return config_.lr;
 }

@@ -10,10 +10,10 @@ enum class Decline : uint8_t { constant, linear, cosine };
 enum class WarmupShape : uint8_t { linear, log };
 
 struct LrScheduleConfig {
-  double lr = 5e-5;                              // the peak
+  double lr = 5e-5;  // the peak
   Decline decline = Decline::linear;
-  std::optional<int64_t> warmup_steps = std::nullopt;   // overrides the ratio
-  double warmup_ratio = 0;                       // warm-up steps = ceil(ratio * total steps)
+  std::optional<int64_t> warmup_steps = std::nullopt;  // overrides the ratio
+  double warmup_ratio = 0;                             // warm-up steps = ceil(ratio * total steps)
   WarmupShape warmup_shape = WarmupShape::linear;
 };
 

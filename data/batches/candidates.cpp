@@ -13,7 +13,8 @@ namespace {
 Error bad_row(const std::string& what, std::string remedy) { return Error(ExitCode::data, "row", what, std::move(remedy)); }
 
 void require_scores(const PackedRow& row, const char* mode) {
-  if (row.teacher_scores.empty()) throw bad_row(cat("the row has no teacher scores, but ", mode, " chooses by them"), "give all rows theirs, or choose otherwise");
+  if (row.teacher_scores.empty())
+    throw bad_row(cat("the row has no teacher scores, but ", mode, " chooses by them"), "give all rows theirs, or choose otherwise");
 }
 
 int64_t place_of_highest(std::span<const double> scores) { return std::max_element(scores.begin(), scores.end()) - scores.begin(); }
@@ -28,7 +29,8 @@ void require_matching_scores(const PackedRow& row) {
 }
 
 int64_t negatives_left(const PackedRow& row, SelectPositive positive) {
-  const bool one_moves = positive == SelectPositive::teacher && !row.teacher_scores.empty() && place_of_highest(row.teacher_scores) >= std::ssize(row.positives);
+  const bool one_moves = positive == SelectPositive::teacher && !row.teacher_scores.empty() &&
+                         place_of_highest(row.teacher_scores) >= std::ssize(row.positives);
   return std::ssize(row.negatives) - (one_moves ? 1 : 0);
 }
 
@@ -37,7 +39,8 @@ void require_choosable(const PackedRow& row, const CandidateConfig& config) {
   if (config.positive == SelectPositive::teacher)
     require_scores(row, "select_positive: teacher");
   else if (row.positives.empty())
-    throw bad_row("the row has no positive", "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
+    throw bad_row("the row has no positive",
+                  "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
   if (config.positive == SelectPositive::teacher_pos) require_scores(row, "select_positive: teacher-pos");
   if (config.group == 1) return;
   if (negatives_left(row, config.positive) == 0)
@@ -52,7 +55,8 @@ CandidateChooser::CandidateChooser(const CandidateConfig& config, const Negative
     throw Error(ExitCode::usage, "group", cat("a group of ", config_.group, " passages has no positive"), "set it to at least 1");
   }
   if (config_.negative == SelectNegative::window && windows_ == nullptr) {
-    throw Error(ExitCode::usage, "group", "negatives are chosen by the window of mining, but nothing is mined", "turn mining on, or choose negatives otherwise");
+    throw Error(ExitCode::usage, "group", "negatives are chosen by the window of mining, but nothing is mined",
+                "turn mining on, or choose negatives otherwise");
   }
 }
 
@@ -67,10 +71,14 @@ void CandidateChooser::choose_positive(const PackedRow& row, Key key) {
   const size_t positives = row.positives.size();
   const std::span<const double> scores = row.teacher_scores;
   switch (config_.positive) {
-    case SelectPositive::random: return choice_.push_back(static_cast<int64_t>(below(key.bits(0), positives)));
-    case SelectPositive::first: return choice_.push_back(0);
-    case SelectPositive::teacher_pos: return choice_.push_back(place_of_highest(scores.first(positives)));
-    case SelectPositive::teacher: return choice_.push_back(place_of_highest(scores));
+    case SelectPositive::random:
+      return choice_.push_back(static_cast<int64_t>(below(key.bits(0), positives)));
+    case SelectPositive::first:
+      return choice_.push_back(0);
+    case SelectPositive::teacher_pos:
+      return choice_.push_back(place_of_highest(scores.first(positives)));
+    case SelectPositive::teacher:
+      return choice_.push_back(place_of_highest(scores));
   }
 }
 
@@ -92,20 +100,26 @@ void CandidateChooser::choose_negatives(const PackedRow& row, int64_t row_id, Ke
     case SelectNegative::random: {
       const size_t copies = (wanted + given - 1) / given;
       for (size_t i = given; i < copies * given; ++i) negatives_.push_back(negatives_[i - given]);
-      for (size_t i = 0; i < wanted; ++i) {   // the first steps of a Fisher-Yates shuffle
+      for (size_t i = 0; i < wanted; ++i) {  // the first steps of a Fisher-Yates shuffle
         std::swap(negatives_[i], negatives_[i + below(key.bits(i + 1), negatives_.size() - i)]);
       }
       break;
     }
     case SelectNegative::window:
       for (size_t i = 0; i < wanted; ++i) {
-        const int64_t at = negative_place(*windows_, row_id, static_cast<int64_t>(i), static_cast<int64_t>(wanted), static_cast<int64_t>(given));
+        const int64_t at =
+            negative_place(*windows_, row_id, static_cast<int64_t>(i), static_cast<int64_t>(wanted), static_cast<int64_t>(given));
         choice_.push_back(negatives_[static_cast<size_t>(at)]);
       }
       return;
-    case SelectNegative::teacher_minus: by_score(std::less<double>()); break;
-    case SelectNegative::teacher_plus: by_score(std::greater<double>()); break;
-    case SelectNegative::first: break;
+    case SelectNegative::teacher_minus:
+      by_score(std::less<double>());
+      break;
+    case SelectNegative::teacher_plus:
+      by_score(std::greater<double>());
+      break;
+    case SelectNegative::first:
+      break;
   }
   for (size_t i = 0; i < wanted; ++i) choice_.push_back(negatives_[i % negatives_.size()]);
 }

@@ -14,23 +14,23 @@ namespace lodestone {
 
 /// Which text is the positive. Of equal scores the first in the row counts.
 enum class SelectPositive : uint8_t {
-  random,        // one of the positives, drawn
+  random,  // one of the positives, drawn
   first,
-  teacher,       // the text with the highest teacher score among positives and negatives; one of the negatives then is none any more
-  teacher_pos,   // "teacher-pos": the positive with the highest teacher score
+  teacher,      // the text with the highest teacher score among positives and negatives; one of the negatives then is none any more
+  teacher_pos,  // "teacher-pos": the positive with the highest teacher score
 };
 
 /// Which of the negatives are taken. A list shorter than G-1 is gone through again from its start.
 enum class SelectNegative : uint8_t {
-  random,          // drawn without replacement from the list, which is first repeated ceil((G-1) / count) times
+  random,  // drawn without replacement from the list, which is first repeated ceil((G-1) / count) times
   first,
-  teacher_minus,   // "teacher-": those with the lowest teacher scores, the lowest first
-  teacher_plus,    // "teacher+": those with the highest, the highest first
-  window,          // those in use by NegativeWindows, of the list as it stands
+  teacher_minus,  // "teacher-": those with the lowest teacher scores, the lowest first
+  teacher_plus,   // "teacher+": those with the highest, the highest first
+  window,         // those in use by NegativeWindows, of the list as it stands
 };
 
 struct CandidateConfig {
-  int64_t group = 1;        // G: the positive and G-1 negatives
+  int64_t group = 1;  // G: the positive and G-1 negatives
   SelectPositive positive = SelectPositive::random;
   SelectNegative negative = SelectNegative::random;
 };
@@ -72,7 +72,7 @@ class CandidateChooser {
   CandidateConfig config_;
   const NegativeWindows* windows_;
   std::vector<int64_t> choice_;
-  std::vector<int64_t> negatives_;   // places of those to choose from
+  std::vector<int64_t> negatives_;  // places of those to choose from
 };
 
 /// The text at a place of a row's positives and negatives.

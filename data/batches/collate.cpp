@@ -60,7 +60,7 @@ Collator::Collator(const CollateConfig& config, Framing framing, const NegativeW
 
 void Collator::collate(const RowSource& rows, const BatchRows& which, Batch& out) {
   begin_batch(which, out);
-  if (!config_.source_groups.empty() && !which.rows.empty()) {   // ranks without rows need it too
+  if (!config_.source_groups.empty() && !which.rows.empty()) {  // ranks without rows need it too
     rows.read(which.rows[0], row_);
     out.group = config_.group_of(row_.source);
   }
@@ -130,7 +130,8 @@ void Collator::begin_batch(const BatchRows& which, Batch& out) {
 }
 
 void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
-  LODE_CHECK(std::ssize(chooser_.choice()) == out.group, "a batch has groups of ", out.group, " and of ", chooser_.choice().size(), " passages");
+  LODE_CHECK(std::ssize(chooser_.choice()) == out.group, "a batch has groups of ", out.group, " and of ", chooser_.choice().size(),
+             " passages");
   append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
@@ -151,7 +152,8 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
     }
   }
   const bool first = out.query_hash.size() == 1, scored = !std::isnan(row_.score);
-  if (!first && scored == out.scores.empty()) throw bad_row("only some rows of the batch have gold scores", "give all of them one, or draw batches of one source");
+  if (!first && scored == out.scores.empty())
+    throw bad_row("only some rows of the batch have gold scores", "give all of them one, or draw batches of one source");
   if (scored) out.scores.push_back(row_.score);
   if (!first && row_.teacher_scores.empty() != out.teacher_scores.empty()) {
     throw bad_row("only some rows of the batch have teacher scores", "give all of them theirs, or draw batches of one source");

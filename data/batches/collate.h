@@ -8,15 +8,15 @@
 
 #include "core/batch.h"
 #include "data/batches/candidates.h"
-#include "data/text/prompt.h"
 #include "data/batches/row_collator.h"
+#include "data/text/prompt.h"
 
 namespace lodestone {
 
 struct CollateConfig {
-  int64_t group = 1;                // G: passages per query, one positive and G-1 explicit negatives
-  std::vector<int64_t> source_groups = {};   // by RowSource::sources(): less for some; empty: G everywhere. Sources of a batch agree
-  int64_t query_max_len = 512;      // tokens with [CLS], prompt and [SEP]; longer texts lose their end
+  int64_t group = 1;                        // G: passages per query, one positive and G-1 explicit negatives
+  std::vector<int64_t> source_groups = {};  // by RowSource::sources(): less for some; empty: G everywhere. Sources of a batch agree
+  int64_t query_max_len = 512;              // tokens with [CLS], prompt and [SEP]; longer texts lose their end
   int64_t passage_max_len = 512;
   uint64_t seed = 0;
   Purpose purpose = Purpose::training;
@@ -31,8 +31,8 @@ struct CollateConfig {
 struct Framing {
   int32_t cls = 0, sep = 0;
   std::vector<int32_t> query_prompt, passage_prompt;
-  std::vector<std::vector<int32_t>> row_prompts;   // of RowSource::prompts(): a row's own replaces the query prompt
-  std::vector<uint8_t> prompted_sources{};         // by RowSource::sources(): passages get the prompt of their query; empty: none do
+  std::vector<std::vector<int32_t>> row_prompts;  // of RowSource::prompts(): a row's own replaces the query prompt
+  std::vector<uint8_t> prompted_sources{};        // by RowSource::sources(): passages get the prompt of their query; empty: none do
 };
 
 /// Throws Error (usage) for a prompt whose end is no token boundary.
@@ -79,9 +79,9 @@ class Collator final : public RowCollator {
 
   CollateConfig config_;
   Framing framing_;
-  PackedRow row_;                                   // the row being read
-  CandidateChooser chooser_;                        // has its passages
-  std::vector<int32_t> passage_ids_;                // passages, until all queries are known
+  PackedRow row_;                     // the row being read
+  CandidateChooser chooser_;          // has its passages
+  std::vector<int32_t> passage_ids_;  // passages, until all queries are known
   std::vector<int64_t> passage_ends_;
   std::vector<uint64_t> passage_keys_;
 };

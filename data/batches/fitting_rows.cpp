@@ -19,7 +19,8 @@ RowKind kind_of(const PackedRow& row, const std::string& source, const RowNeeds&
     return {};
   }
   const RowKind kind{!std::isnan(row.score), !row.teacher_scores.empty()};
-  if (!needs.teacher_reader.empty() && !kind.teacher) throw missing("teacher scores", needs.teacher_reader, source, "teacher_scores (or pos_scores and neg_scores)");
+  if (!needs.teacher_reader.empty() && !kind.teacher)
+    throw missing("teacher scores", needs.teacher_reader, source, "teacher_scores (or pos_scores and neg_scores)");
   if (!needs.gold_reader.empty() && !kind.gold) throw missing("gold score", needs.gold_reader, source, "a score");
   CandidateConfig candidates = needs.candidates;
   candidates.group = needs.group_of(row.source);

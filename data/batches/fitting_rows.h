@@ -13,10 +13,10 @@ namespace lodestone {
 /// What a task asks of its rows.
 struct RowNeeds {
   CandidateConfig candidates{};
-  std::vector<int64_t> source_groups{};   // G of each source in place of candidates.group; empty: that one everywhere
-  std::string gold_reader{};              // the loss that reads gold scores, in words; empty: none does
-  std::string teacher_reader{};           // the same of teacher scores
-  bool single_texts = false;              // rows are texts without passages; nothing else is asked then
+  std::vector<int64_t> source_groups{};  // G of each source in place of candidates.group; empty: that one everywhere
+  std::string gold_reader{};             // the loss that reads gold scores, in words; empty: none does
+  std::string teacher_reader{};          // the same of teacher scores
+  bool single_texts = false;             // rows are texts without passages; nothing else is asked then
 
   int64_t group_of(int32_t source) const { return group_of_source(source_groups, source, candidates.group); }
 };
@@ -30,8 +30,8 @@ struct RowKind {
 /// Throws Error (data): the row has passages.
 void require_single_text(const PackedRow& row);
 
-/// Reads the row's counts. Throws Error (data) with row and source: candidates cannot be chosen (require_choosable()), or the loss reads scores
-/// that the row has not.
+/// Reads the row's counts. Throws Error (data) with row and source: candidates cannot be chosen (require_choosable()), or the loss reads
+/// scores that the row has not.
 RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, PackedRow& row);
 
 }  // namespace lodestone

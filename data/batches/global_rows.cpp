@@ -44,7 +44,7 @@ GlobalRows::GlobalRows(const Plan& plan, const RowSource& rows, RowCollator& col
 
 std::span<const int64_t> GlobalRows::read(int64_t draw, int64_t step) {
   plan_.batch(draw, part_);
-  ids_.resize(part_.rows.size());   // fewer than N for sources with half batches
+  ids_.resize(part_.rows.size());  // fewer than N for sources with half batches
   tokens_.resize(part_.rows.size());
   for (size_t i = 0; i < ids_.size(); ++i) {
     const SourceRow row = plan_.locate(part_.source, part_.rows[i]);

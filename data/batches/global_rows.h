@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "data/plan/plan.h"
 #include "data/batches/row_collator.h"
+#include "data/plan/plan.h"
 
 namespace lodestone {
 
@@ -33,8 +33,8 @@ class GlobalRows {
   const RowSource& rows_;
   RowCollator& collator_;
   Part part_;
-  std::vector<int64_t> ids_, tokens_;   // [N] each
-  std::vector<int64_t> scratch_;        // [2 N]
+  std::vector<int64_t> ids_, tokens_;  // [N] each
+  std::vector<int64_t> scratch_;       // [2 N]
 };
 
 }  // namespace lodestone

@@ -31,7 +31,8 @@ std::vector<int64_t> rows_of(const RowSource& rows, std::span<const std::string>
   }
   std::sort(ids.begin(), ids.end());
   if (ids.empty() && !only.empty())
-    throw Error(ExitCode::usage, "sources", cat("no held-out row is of a source \"", only.front(), "\""), "hold out rows of the sources that data.sources names");
+    throw Error(ExitCode::usage, "sources", cat("no held-out row is of a source \"", only.front(), "\""),
+                "hold out rows of the sources that data.sources names");
   return ids;
 }
 
@@ -66,7 +67,8 @@ HeldOut::HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConf
   int64_t fullest = 0;
   for (const RowsOfKind& k : kinds) fullest = std::max(fullest, std::ssize(k.ids) / batches_for(std::ssize(k.ids), config.global_batch));
   if (fullest < world)
-    throw Error(ExitCode::usage, "F13", cat("held-out batches of ", fullest, " rows (", global_rows_, " in all) are too small for ", world, " ranks"),
+    throw Error(ExitCode::usage, "F13",
+                cat("held-out batches of ", fullest, " rows (", global_rows_, " in all) are too small for ", world, " ranks"),
                 "hold out more rows, or use fewer ranks");
   for (const RowsOfKind& k : kinds) {
     const std::span<const int64_t> ids = k.ids;

@@ -28,7 +28,7 @@ Loader::~Loader() {
 
 const Batch& Loader::take(int64_t step, int32_t task) {
   std::unique_lock lock(mutex_);
-  const int64_t number = taken_++;   // the batch given out before is free now
+  const int64_t number = taken_++;  // the batch given out before is free now
   changed_.notify_all();
   if (made_ <= number && !failure_) {
     const auto start = std::chrono::steady_clock::now();
@@ -38,7 +38,8 @@ const Batch& Loader::take(int64_t step, int32_t task) {
   if (made_ <= number && failure_) std::rethrow_exception(failure_);
   LODE_CHECK(made_ > number, "step ", step, " lies behind the last batch");
   const Made& made = made_batches_[static_cast<size_t>(number % slots)];
-  LODE_CHECK(made.step == step && made.task == task, "the next batch is of step ", made.step, " task ", made.task, ", asked for were ", step, " and ", task);
+  LODE_CHECK(made.step == step && made.task == task, "the next batch is of step ", made.step, " task ", made.task, ", asked for were ",
+             step, " and ", task);
   return made.batch;
 }
 
@@ -51,7 +52,7 @@ void Loader::release(int64_t hold) {
 }
 
 void Loader::work() {
-  const SignalStack stack;   // rows lie in mapped files
+  const SignalStack stack;  // rows lie in mapped files
   make_all();
   {
     const std::lock_guard lock(mutex_);

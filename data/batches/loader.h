@@ -39,7 +39,7 @@ class Loader {
   double stall_s() const { return stall_s_; }
 
  private:
-  static constexpr int64_t slots = 3;   // one in use and two ahead
+  static constexpr int64_t slots = 3;  // one in use and two ahead
 
   void work();
   void make_all();
@@ -48,7 +48,7 @@ class Loader {
 
   const Schedule& schedule_;
   const Team team_;
-  std::vector<BatchStream> streams_;    // the thread's
+  std::vector<BatchStream> streams_;  // the thread's
   const int64_t first_step_;
 
   struct Made {
@@ -56,18 +56,18 @@ class Loader {
     int64_t step = -1;
     int32_t task = -1;
   };
-  std::array<Made, slots> made_batches_;   // part n is in slot n % slots
+  std::array<Made, slots> made_batches_;  // part n is in slot n % slots
   double stall_s_ = 0;
 
-  std::mutex mutex_;                    // guards what follows
+  std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  int64_t made_ = 0;                    // parts before this one are finished
-  int64_t taken_ = 0;                   // parts before this one have been given out; the last of them is in use
-  int64_t hold_;                        // no part of this step or later is made
+  int64_t made_ = 0;   // parts before this one are finished
+  int64_t taken_ = 0;  // parts before this one have been given out; the last of them is in use
+  int64_t hold_;       // no part of this step or later is made
   bool stopping_ = false, ended_ = false;
-  std::exception_ptr failure_;          // why part made_ could not be made
+  std::exception_ptr failure_;  // why part made_ could not be made
 
-  std::thread thread_;                  // last: it uses everything above
+  std::thread thread_;  // last: it uses everything above
 };
 
 }  // namespace lodestone

@@ -66,7 +66,8 @@ int64_t tokens_to_mask(int64_t length, double probability) {
   return std::min(most_masked, std::max(int64_t{1}, static_cast<int64_t>(std::nearbyint(static_cast<double>(length) * probability))));
 }
 
-void mask_words(std::span<const Word> words, int64_t length, double probability, Key key, std::vector<Word>& shuffled, std::span<uint64_t> bits) {
+void mask_words(std::span<const Word> words, int64_t length, double probability, Key key, std::vector<Word>& shuffled,
+                std::span<uint64_t> bits) {
   std::fill(bits.begin(), bits.end(), uint64_t{0});
   shuffled.assign(words.begin(), words.end());
   Draws draws(key);
@@ -89,8 +90,10 @@ void hide_tokens(const WordTable& table, std::span<const uint64_t> bits, std::sp
     masked[t] = ids[t];
     if (!hidden) continue;
     const int64_t choice = draws.below(10);
-    if (choice < 8) masked[t] = table.mask();
-    else if (choice == 8) masked[t] = static_cast<int32_t>(draws.below(table.vocab()));
+    if (choice < 8)
+      masked[t] = table.mask();
+    else if (choice == 8)
+      masked[t] = static_cast<int32_t>(draws.below(table.vocab()));
   }
 }
 

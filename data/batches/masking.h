@@ -27,7 +27,7 @@ class WordTable {
 
  private:
   enum class Kind : uint8_t { begins, continues, special };
-  std::vector<Kind> kinds_;   // [V]
+  std::vector<Kind> kinds_;  // [V]
   int32_t cls_, sep_, mask_;
 };
 
@@ -51,7 +51,8 @@ inline bool has_bit(std::span<const uint64_t> bits, int64_t position) {
 
 /// Sets in `bits` [ceil(length / 64) words, cleared first] the tokens of words taken in an order shuffled by `key`, until
 /// tokens_to_mask(length, probability) are reached; a word that would overshoot is left out. `shuffled` is memory to reuse.
-void mask_words(std::span<const Word> words, int64_t length, double probability, Key key, std::vector<Word>& shuffled, std::span<uint64_t> bits);
+void mask_words(std::span<const Word> words, int64_t length, double probability, Key key, std::vector<Word>& shuffled,
+                std::span<uint64_t> bits);
 
 /// Hides the tokens of a mask: of 10, in the mean, 8 become [MASK], one a token drawn from the whole vocabulary, and one stays.
 /// labels[t] is the token itself where the mask has a bit and no_label (core/batch.h) elsewhere.   ids, masked, labels [T].

@@ -6,7 +6,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr int64_t special_tokens = 3;   // [CLS] and two [SEP]
+constexpr int64_t special_tokens = 3;  // [CLS] and two [SEP]
 
 /// Lengths at which Collator cuts: the texts' own with [CLS] and [SEP].
 CollateConfig apart(const RerankCollateConfig& config) {
@@ -43,7 +43,8 @@ void require_room(const PairLengths& lengths, int64_t query_prompt_tokens, int64
     throw Error(ExitCode::usage, "length", cat("pairs of ", lengths.query, " query and ", lengths.passage, " passage tokens"),
                 "give each at least 1");
   if (query_prompt_tokens >= query)
-    throw Error(ExitCode::usage, "length", cat("a query of at most ", query, " tokens has no room behind a prompt of ", query_prompt_tokens),
+    throw Error(ExitCode::usage, "length",
+                cat("a query of at most ", query, " tokens has no room behind a prompt of ", query_prompt_tokens),
                 "raise query_max_len, or shorten the prompt");
   if (lengths.longest_pair() < least)
     throw Error(ExitCode::usage, "length",
@@ -51,8 +52,8 @@ void require_room(const PairLengths& lengths, int64_t query_prompt_tokens, int64
                 cat("allow pairs of at least ", least, " tokens, or lower query_max_len"));
 }
 
-int64_t append_pair(int32_t cls, int32_t sep, std::span<const int32_t> query, std::span<const int32_t> passage,
-                    const PairLengths& lengths, std::vector<int32_t>& ids) {
+int64_t append_pair(int32_t cls, int32_t sep, std::span<const int32_t> query, std::span<const int32_t> passage, const PairLengths& lengths,
+                    std::vector<int32_t>& ids) {
   query = cut(query, lengths.longest_query());
   const auto query_tokens = static_cast<int64_t>(query.size());
   passage = cut(passage, std::min(lengths.longest_passage(), lengths.longest_pair() - special_tokens - query_tokens));
@@ -73,7 +74,7 @@ void RerankCollator::collate(const RowSource& rows, const BatchRows& which, Batc
   out.ids.clear();
   out.offsets.assign(1, 0);
   out.second.clear();
-  if (!apart_.keys.empty()) out.keys.assign(apart_.keys.begin() + out.queries, apart_.keys.end());   // the passages' own
+  if (!apart_.keys.empty()) out.keys.assign(apart_.keys.begin() + out.queries, apart_.keys.end());  // the passages' own
   for (int64_t i = 0; i < out.queries; ++i)
     for (int64_t g = 0; g < out.group; ++g) {
       out.second.push_back(

@@ -21,12 +21,12 @@ void require_room(const PairLengths& lengths, int64_t query_prompt_tokens, int64
 /// Appends [CLS] query [SEP] passage [SEP] to ids and returns the place of the passage's first token in the pair, where token
 /// type 1 begins. Both texts are cut from the right: the query to query + passage / 4 tokens, the passage to passage + query / 2,
 /// then the passage alone until the pair fits.
-int64_t append_pair(int32_t cls, int32_t sep, std::span<const int32_t> query, std::span<const int32_t> passage,
-                    const PairLengths& lengths, std::vector<int32_t>& ids);
+int64_t append_pair(int32_t cls, int32_t sep, std::span<const int32_t> query, std::span<const int32_t> passage, const PairLengths& lengths,
+                    std::vector<int32_t>& ids);
 
 struct RerankCollateConfig {
-  CollateConfig texts;        // query_max_len and passage_max_len are PairLengths::query and passage
-  int64_t pair_max_len = 0;   // PairLengths::pair
+  CollateConfig texts;       // query_max_len and passage_max_len are PairLengths::query and passage
+  int64_t pair_max_len = 0;  // PairLengths::pair
   PairLengths lengths() const { return {texts.query_max_len, texts.passage_max_len, pair_max_len}; }
 };
 
@@ -53,7 +53,7 @@ class RerankCollator final : public RowCollator {
   RerankCollateConfig config_;
   int32_t cls_, sep_;
   Collator texts_;
-  Batch apart_, one_row_;   // queries and passages, before they are joined; the pairs of tokens()
+  Batch apart_, one_row_;  // queries and passages, before they are joined; the pairs of tokens()
 };
 
 }  // namespace lodestone

@@ -21,7 +21,9 @@ void print_plan(std::ostream& out, const Schedule& schedule, std::span<const Pla
       const auto t = static_cast<size_t>(part.task);
       const std::span<const int64_t> ids = rows[t].read(part.draw, step);
       const Part& batch = rows[t].part();
-      nlohmann::ordered_json entry{{"source", tasks[t].plan.sources()[static_cast<size_t>(batch.source)].name}, {"task", schedule.config().tasks[t].name}, {"epoch", batch.epoch}};
+      nlohmann::ordered_json entry{{"source", tasks[t].plan.sources()[static_cast<size_t>(batch.source)].name},
+                                   {"task", schedule.config().tasks[t].name},
+                                   {"epoch", batch.epoch}};
       if (schedule.config().groups > 1) entry["group"] = part.group;
       entry["rows"] = std::vector<int64_t>(ids.begin(), ids.end());
       line["parts"].push_back(std::move(entry));

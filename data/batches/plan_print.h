@@ -13,7 +13,7 @@ namespace lodestone {
 struct PlannedTask {
   const Plan& plan;
   const RowSource& rows;
-  std::unique_ptr<RowCollator> collator;   // tells how many tokens a row has, where rows are balanced
+  std::unique_ptr<RowCollator> collator;  // tells how many tokens a row has, where rows are balanced
 };
 
 /// Steps [first, first + count) of the schedule, as far as it goes, one object a line:

@@ -10,17 +10,17 @@
 namespace lodestone {
 
 enum class Purpose : uint8_t {
-  training,     // texts get the keys that name their dropout masks
-  evaluation,   // no keys: dropout is off
+  training,    // texts get the keys that name their dropout masks
+  evaluation,  // no keys: dropout is off
 };
 
 /// A global batch, and which rank's share of it is wanted.
 struct BatchRows {
   int64_t step = 0;
-  int32_t source = 0;                   // index into Plan::sources()
-  std::span<const int64_t> rows;        // [N] global row ids of all ranks
-  int rank = 0, world = 1;              // the rank's rows are rank_rows(N, rank, world); none where world > N
-  bool in_batch_negatives = true;       // of the source
+  int32_t source = 0;              // index into Plan::sources()
+  std::span<const int64_t> rows;   // [N] global row ids of all ranks
+  int rank = 0, world = 1;         // the rank's rows are rank_rows(N, rank, world); none where world > N
+  bool in_batch_negatives = true;  // of the source
 };
 
 /// What is drawn for a row is keyed by seed, step and row, never by rank: put together over the ranks of any world, the batches are

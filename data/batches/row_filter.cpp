@@ -15,12 +15,13 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
     if (filter.teacher_scores_min && *highest < *filter.teacher_scores_min) return Verdict::score_too_low;
     if (filter.teacher_scores_margin && *highest - *lowest < *filter.teacher_scores_margin) return Verdict::margin_too_small;
   }
-  if (filter.without_negatives == RowsWithoutNegatives::leave_out && candidates.group > 1 && negatives_left(row, candidates.positive) == 0) return Verdict::no_negative;
+  if (filter.without_negatives == RowsWithoutNegatives::leave_out && candidates.group > 1 && negatives_left(row, candidates.positive) == 0)
+    return Verdict::no_negative;
   return Verdict::kept;
 }
 
-std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end,
-                                std::span<const int64_t> source_groups) {
+std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin,
+                                int64_t end, std::span<const int64_t> source_groups) {
   std::vector<uint8_t> result;
   CandidateConfig of_source = candidates;
   PackedRow row;
@@ -37,7 +38,8 @@ std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, 
   return result;
 }
 
-FilteredRows::FilteredRows(const RowSource& rows, std::span<const uint8_t> verdict) : rows_(rows), sources_(rows.sources()), kept_(sources_.size()) {
+FilteredRows::FilteredRows(const RowSource& rows, std::span<const uint8_t> verdict)
+    : rows_(rows), sources_(rows.sources()), kept_(sources_.size()) {
   LODE_CHECK(std::ssize(verdict) == rows.rows(), verdict.size(), " verdicts on ", rows.rows(), " rows");
   for (const uint8_t v : verdict) ++counts_.at(v);
   for (size_t s = 0; s < sources_.size(); ++s) {
@@ -65,10 +67,11 @@ size_t FilteredRows::memory_bytes() const {
 
 int64_t FilteredRows::row_of(int32_t source, int64_t k) const {
   const Kept& kept = kept_.at(static_cast<size_t>(source));
-  LODE_CHECK(k >= 0 && k < sources_[static_cast<size_t>(source)].rows, "row ", k, " of source ", sources_[static_cast<size_t>(source)].name);
+  LODE_CHECK(k >= 0 && k < sources_[static_cast<size_t>(source)].rows, "row ", k, " of source ",
+             sources_[static_cast<size_t>(source)].name);
   const auto w = static_cast<size_t>(std::upper_bound(kept.before.begin(), kept.before.end(), k) - kept.before.begin() - 1);
   uint64_t word = kept.bits[w];
-  for (int64_t i = kept.before[w]; i < k; ++i) word &= word - 1;   // forget the lowest
+  for (int64_t i = kept.before[w]; i < k; ++i) word &= word - 1;  // forget the lowest
   return rows_.row_of(source, static_cast<int64_t>(64 * w) + std::countr_zero(word));
 }
 

@@ -13,13 +13,13 @@
 namespace lodestone {
 
 enum class RowsWithoutNegatives : uint8_t {
-  refuse,      // the row is used, and choosing its group fails where G > 1
-  leave_out,   // where G > 1
+  refuse,     // the row is used, and choosing its group fails where G > 1
+  leave_out,  // where G > 1
 };
 
 struct RowFilter {
-  std::optional<double> teacher_scores_min{};      // rows whose highest teacher score is below are left out
-  std::optional<double> teacher_scores_margin{};   // and those whose highest and lowest differ by less; rows without scores stay
+  std::optional<double> teacher_scores_min{};     // rows whose highest teacher score is below are left out
+  std::optional<double> teacher_scores_margin{};  // and those whose highest and lowest differ by less; rows without scores stay
   RowsWithoutNegatives without_negatives = RowsWithoutNegatives::refuse;
 
   bool active() const { return teacher_scores_min || teacher_scores_margin || without_negatives == RowsWithoutNegatives::leave_out; }
@@ -33,8 +33,8 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
 
 /// The verdict on rows [begin, end) of the corpus, in the order of their global ids: each rank judges a share of them, and every rank
 /// needs all. Reads no token ids. `source_groups`: G of each source in place of candidates.group; empty: that one everywhere.
-std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin, int64_t end,
-                                std::span<const int64_t> source_groups = {});
+std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin,
+                                int64_t end, std::span<const int64_t> source_groups = {});
 
 /// A corpus of which some rows are left out. Sources count and number the rows that are kept, in their order; global row ids stay
 /// those of the corpus. So a plan made of these sources is as pure, and its epochs as exact, as any other. Two bits a row.
@@ -56,9 +56,9 @@ class FilteredRows final : public RowSource {
   const std::array<int64_t, verdicts>& counts() const { return counts_; }
 
  private:
-  struct Kept {                          // of one source, by the places of its rows in the corpus
-    std::vector<uint64_t> bits;          // 64 places each
-    std::vector<int64_t> before;         // rows kept before each
+  struct Kept {                   // of one source, by the places of its rows in the corpus
+    std::vector<uint64_t> bits;   // 64 places each
+    std::vector<int64_t> before;  // rows kept before each
   };
 
   const RowSource& rows_;

@@ -13,7 +13,8 @@ namespace {
 
 void require_probability(const char* name, double p) {
   if (p > 0 && p <= 1) return;
-  throw Error(ExitCode::usage, "config", cat(name, " is ", p, ", which masks nothing or more than everything"), "choose a share above 0 and up to 1");
+  throw Error(ExitCode::usage, "config", cat(name, " is ", p, ", which masks nothing or more than everything"),
+              "choose a share above 0 and up to 1");
 }
 
 }  // namespace
@@ -85,7 +86,7 @@ void RetroMaeCollator::add_text(Key key, Batch& out) {
 
   const size_t begin = out.ids.size(), end = begin + ids_.size();
   const auto length = std::ssize(ids_);
-  const auto fresh = [&](std::vector<int32_t>& v) {   // the text's place in a vector of the batch
+  const auto fresh = [&](std::vector<int32_t>& v) {  // the text's place in a vector of the batch
     v.resize(end);
     return std::span(v).subspan(begin);
   };

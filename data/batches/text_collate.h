@@ -6,15 +6,15 @@
 
 #include "core/batch.h"
 #include "core/nn/retromae.h"
-#include "data/batches/row_collator.h"
 #include "data/batches/masking.h"
+#include "data/batches/row_collator.h"
 #include "data/corpus/row_source.h"
 
 namespace lodestone {
 
 struct RetroMaeCollateConfig {
-  int64_t max_len = 512;            // tokens with [CLS] and [SEP]; longer texts lose their end
-  RetroMaeOptions options{};        // probabilities and decoding are read here
+  int64_t max_len = 512;      // tokens with [CLS] and [SEP]; longer texts lose their end
+  RetroMaeOptions options{};  // probabilities and decoding are read here
   uint64_t seed = 0;
   Purpose purpose = Purpose::training;
 };
@@ -46,10 +46,10 @@ class RetroMaeCollator final : public RowCollator {
 
   RetroMaeCollateConfig config_;
   WordTable table_;
-  PackedRow row_;                  // the row being read
-  std::vector<int32_t> ids_;       // its text, as it is
+  PackedRow row_;             // the row being read
+  std::vector<int32_t> ids_;  // its text, as it is
   std::vector<Word> words_, shuffled_;
-  std::vector<uint64_t> mask_;     // one mask of it
+  std::vector<uint64_t> mask_;  // one mask of it
 };
 
 }  // namespace lodestone

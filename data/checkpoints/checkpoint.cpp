@@ -82,10 +82,9 @@ std::optional<FoundCheckpoint> find_newest_verified(const fs::path& run, std::ve
     }
   }
   if (steps.empty()) return std::nullopt;
-  throw Error(
-      ExitCode::checkpoint, "F22",
-      cat("none of the ", steps.size(), " checkpoints can be used; the newest: ", messages[messages.size() - steps.size()]),
-      "restore one from a backup, or choose another output folder to start anew")
+  throw Error(ExitCode::checkpoint, "F22",
+              cat("none of the ", steps.size(), " checkpoints can be used; the newest: ", messages[messages.size() - steps.size()]),
+              "restore one from a backup, or choose another output folder to start anew")
       .at("file", run.string());
 }
 

@@ -98,9 +98,9 @@ struct FoundCheckpoint {
 std::optional<FoundCheckpoint> find_newest_verified(const std::filesystem::path& run, std::vector<std::string>& messages);
 
 /// Fills the vectors by name from all parts, each with the elements that it holds, verifying the checksum of every tensor that
-/// is read. Which parts the save was cut into does not matter. The layout's names and shapes must be those of the save. Throws as verify_checkpoint, and Error (checkpoint, "F26") naming the tensor that does not fit.
-void load_checkpoint(const std::filesystem::path& checkpoint, const ParamLayout& layout,
-                     std::span<const CheckpointVector> vectors);
+/// is read. Which parts the save was cut into does not matter. The layout's names and shapes must be those of the save. Throws as
+/// verify_checkpoint, and Error (checkpoint, "F26") naming the tensor that does not fit.
+void load_checkpoint(const std::filesystem::path& checkpoint, const ParamLayout& layout, std::span<const CheckpointVector> vectors);
 
 /// Removes all but the newest `keep` checkpoints. Only a checkpoint that verifies counts, and at least two of those are kept
 /// whatever `keep` says; `verified` remembers steps that were verified or written by this process. `pinned` (e.g. the best) is

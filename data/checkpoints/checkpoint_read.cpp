@@ -17,8 +17,7 @@ constexpr size_t max_document_bytes = size_t{1} << 30;
 constexpr int64_t piece_bytes = int64_t{1} << 20;
 
 Error damaged(const char* code, const std::string& what, const fs::path& file) {
-  return Error(ExitCode::checkpoint, code, what, "an older checkpoint is used where there is one")
-      .at("file", file.string());
+  return Error(ExitCode::checkpoint, code, what, "an older checkpoint is used where there is one").at("file", file.string());
 }
 
 uint64_t parse_hex(const std::string& text, const fs::path& file) {
@@ -146,8 +145,7 @@ class Coverage {
           next = r.range.end;
         }
         if (next != count)
-          throw damaged("F23", cat("elements from ", next, " of ", count, " are missing"), folder)
-              .at("tensor", cat(vector, "/", param));
+          throw damaged("F23", cat("elements from ", next, " of ", count, " are missing"), folder).at("tensor", cat(vector, "/", param));
       }
   }
 
@@ -198,8 +196,7 @@ CheckpointManifest verify_checkpoint(const fs::path& checkpoint) {
 void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std::span<const CheckpointVector> vectors) {
   const CheckpointManifest manifest = read_manifest(checkpoint);
   const auto foreign = [&](const std::string& what, const std::string& tensor) {
-    return Error(ExitCode::checkpoint, "F26", what,
-                 "use the model configuration of the run that wrote it, or another output folder")
+    return Error(ExitCode::checkpoint, "F26", what, "use the model configuration of the run that wrote it, or another output folder")
         .at("tensor", tensor)
         .at("file", (checkpoint / manifest_file).string());
   };
@@ -224,8 +221,7 @@ void load_checkpoint(const fs::path& checkpoint, const ParamLayout& layout, std:
     const SafetensorsReader reader = open_part(checkpoint, manifest, part);
     for (const StoredTensor& tensor : reader.tensors()) {
       const RangeName name = range_of(tensor, reader.path());
-      const auto vector =
-          std::find_if(vectors.begin(), vectors.end(), [&](const CheckpointVector& v) { return v.name == name.vector; });
+      const auto vector = std::find_if(vectors.begin(), vectors.end(), [&](const CheckpointVector& v) { return v.name == name.vector; });
       if (vector == vectors.end()) continue;
       const bool known = layout.contains(name.param) && name.range.end <= layout.find(name.param).slice.count() &&
                          tensor.dtype == stored_name(vector->values.dtype());
@@ -253,8 +249,7 @@ RangeName parse_range_name(const std::string& text) {
   };
   const bool good = slash != std::string::npos && open != std::string::npos && colon != std::string::npos && slash < open &&
                     open + 1 < colon && text.ends_with(']') && number(open + 1, colon, name.range.begin) &&
-                    number(colon + 1, text.size() - 1, name.range.end) && 0 <= name.range.begin &&
-                    name.range.begin <= name.range.end;
+                    number(colon + 1, text.size() - 1, name.range.end) && 0 <= name.range.begin && name.range.begin <= name.range.end;
   if (!good) throw Error(ExitCode::checkpoint, "F22", "this is not the name of a checkpoint's tensor").at("tensor", text);
   name.vector = text.substr(0, slash);
   name.param = text.substr(slash + 1, open - slash - 1);

@@ -29,10 +29,9 @@ void write_part(const fs::path& run, int64_t step, uint64_t save_id, int64_t ind
       {"format", version}, {"step", std::to_string(step)}, {"save_id", hex64(save_id)}, {"part", std::to_string(index)}};
   for (const CheckpointVector& vector : vectors) {
     const Slice held = vector.held();
-    LODE_CHECK(0 <= held.begin && held.end <= layout.count() &&
-                   (share.count() == 0 || (held.begin <= share.begin && share.end <= held.end)),
-               vector.name, " holds elements ", held.begin, " to ", held.end, " of ", layout.count(), ", not ", share.begin, " to ",
-               share.end);
+    LODE_CHECK(
+        0 <= held.begin && held.end <= layout.count() && (share.count() == 0 || (held.begin <= share.begin && share.end <= held.end)),
+        vector.name, " holds elements ", held.begin, " to ", held.end, " of ", layout.count(), ", not ", share.begin, " to ", share.end);
     LODE_CHECK(vector.values.dtype() == vectors[0].values.dtype(), "the vectors of one checkpoint have one dtype");
     for (const Param& p : layout.params()) {
       const Slice both{std::max(p.slice.begin, share.begin), std::min(p.slice.end, share.end)};
@@ -56,8 +55,7 @@ OrderedJson to_json(const CheckpointManifest& m) {
   json["world_size"] = m.world_size;
   json["fingerprints"] = m.fingerprints;
   json["documents"] = OrderedJson::object();
-  for (const auto& [name, text] : m.documents)
-    json["documents"][name] = {{"size_bytes", text.size()}, {"xxh3", hex64(checksum(text))}};
+  for (const auto& [name, text] : m.documents) json["documents"][name] = {{"size_bytes", text.size()}, {"xxh3", hex64(checksum(text))}};
   json["parts"] = OrderedJson::array();
   for (const CheckpointPart& p : m.parts)
     json["parts"].push_back({{"file", p.file}, {"size_bytes", p.size_bytes}, {"header_xxh3", hex64(p.header_checksum)}});
@@ -110,9 +108,7 @@ std::string part_file(int64_t index) {
   return text;
 }
 
-std::string to_text(const RangeName& name) {
-  return cat(name.vector, "/", name.param, "[", name.range.begin, ":", name.range.end, "]");
-}
+std::string to_text(const RangeName& name) { return cat(name.vector, "/", name.param, "[", name.range.begin, ":", name.range.end, "]"); }
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> shapes_of(const ParamLayout& layout) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;

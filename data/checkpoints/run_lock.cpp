@@ -75,8 +75,7 @@ std::string read_all(int fd) {
 }
 
 [[noreturn]] void refuse(const std::optional<Holder>& holder, const fs::path& path, const char* remedy) {
-  throw Error(ExitCode::storage, "F27", cat("another job is using this run folder: ", describe(holder)), remedy)
-      .at("file", path.string());
+  throw Error(ExitCode::storage, "F27", cat("another job is using this run folder: ", describe(holder)), remedy).at("file", path.string());
 }
 
 }  // namespace

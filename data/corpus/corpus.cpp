@@ -12,12 +12,12 @@ namespace lodestone {
 
 namespace {
 
-constexpr size_t max_open_files = 32;    // shards whose file the HDF5 library holds open at a time
+constexpr size_t max_open_files = 32;  // shards whose file the HDF5 library holds open at a time
 
 /// The rows of one source within one shard.
 struct Run {
-  int64_t first_k = 0;                   // number of rows of the source in earlier shards
-  int64_t first_row = 0;                 // global row id of the first
+  int64_t first_k = 0;    // number of rows of the source in earlier shards
+  int64_t first_row = 0;  // global row id of the first
 };
 
 int32_t index_of(std::map<std::string, int32_t>& index, const std::string& name, int64_t next) {
@@ -27,16 +27,16 @@ int32_t index_of(std::map<std::string, int32_t>& index, const std::string& name,
 }  // namespace
 
 struct Corpus::Impl {
-  std::vector<std::byte> verification;             // a chunk while it is checked, of whichever shard
+  std::vector<std::byte> verification;  // a chunk while it is checked, of whichever shard
   std::vector<ShardReader> shards;
   std::vector<int64_t> first_row;                  // [shards + 1] global id of each shard's first row
   std::vector<std::vector<int32_t>> source_index;  // per shard: its own index to the corpus'
   std::vector<std::vector<int32_t>> prompt_index;
   std::vector<CorpusSource> sources;
-  std::vector<std::vector<Run>> runs;              // per source, in shard order
+  std::vector<std::vector<Run>> runs;  // per source, in shard order
   std::vector<std::string> prompts;
-  std::deque<size_t> open;                         // shards held open by the library, oldest first
-  std::vector<int32_t> ids;                        // of the row read last
+  std::deque<size_t> open;   // shards held open by the library, oldest first
+  std::vector<int32_t> ids;  // of the row read last
   uint64_t fingerprint = 0, tokenizer_fingerprint = 0;
   std::filesystem::path folder;
 
@@ -54,7 +54,8 @@ struct Corpus::Impl {
   }
   int32_t global_index(const std::vector<int32_t>& index, int32_t local, const char* what) const {
     if (local < 0 || static_cast<size_t>(local) >= index.size())
-      throw Error(ExitCode::data, "F34", cat(what, " ", local, " of ", index.size()), "restore the file or pack again").at("file", folder.string());
+      throw Error(ExitCode::data, "F34", cat(what, " ", local, " of ", index.size()), "restore the file or pack again")
+          .at("file", folder.string());
     return index[static_cast<size_t>(local)];
   }
   /// read_shard(shard, row of the shard) fills `out`, whose source and prompt then become the corpus'. Errors say the row.
@@ -110,7 +111,8 @@ Corpus Corpus::open(const std::filesystem::path& folder) {
     }
   }
   impl->first_row.push_back(row);
-  if (row == 0) throw Error(ExitCode::data, "F39", "the corpus has no rows", "pack it again from files with rows").at("file", folder.string());
+  if (row == 0)
+    throw Error(ExitCode::data, "F39", "the corpus has no rows", "pack it again from files with rows").at("file", folder.string());
   return Corpus(std::move(impl));
 }
 
@@ -131,7 +133,8 @@ size_t Corpus::memory_bytes() const {
 
 int64_t Corpus::row_of(int32_t source, int64_t k) const {
   LODE_CHECK(source >= 0 && static_cast<size_t>(source) < impl_->sources.size(), "source ", source, " of ", impl_->sources.size());
-  LODE_CHECK(k >= 0 && k < impl_->sources[static_cast<size_t>(source)].rows, "row ", k, " of source ", impl_->sources[static_cast<size_t>(source)].name);
+  LODE_CHECK(k >= 0 && k < impl_->sources[static_cast<size_t>(source)].rows, "row ", k, " of source ",
+             impl_->sources[static_cast<size_t>(source)].name);
   const auto& runs = impl_->runs[static_cast<size_t>(source)];
   const auto after = std::upper_bound(runs.begin(), runs.end(), k, [](int64_t value, const Run& run) { return value < run.first_k; });
   return std::prev(after)->first_row + (k - std::prev(after)->first_k);

@@ -13,19 +13,19 @@ namespace lodestone {
 /// One text of a row: ids without special tokens and prompt. Views into the corpus' memory, valid until the next read.
 struct PackedText {
   std::span<const int32_t> ids;
-  uint64_t text_hash = 0;       // XXH64 of the UTF-8 text
-  uint64_t document = 0;        // hash of source and document id (data/records/records.h); equal to text_hash where the input names none
+  uint64_t text_hash = 0;  // XXH64 of the UTF-8 text
+  uint64_t document = 0;   // hash of source and document id (data/records/records.h); equal to text_hash where the input names none
 };
 
 /// One row as read. Scored pairs have query = sentence1, one positive = sentence2, and a score.
 struct PackedRow {
   PackedText query;
   std::vector<PackedText> positives, negatives;
-  int32_t source = 0;           // index into Corpus::sources()
-  int32_t prompt = -1;          // index into Corpus::prompts(), -1: none of its own
-  int64_t label = -1;           // class label, -1: none
-  double score = 0;             // NaN: none
-  std::vector<double> teacher_scores;   // positives then negatives; empty: none
+  int32_t source = 0;                  // index into Corpus::sources()
+  int32_t prompt = -1;                 // index into Corpus::prompts(), -1: none of its own
+  int64_t label = -1;                  // class label, -1: none
+  double score = 0;                    // NaN: none
+  std::vector<double> teacher_scores;  // positives then negatives; empty: none
 };
 
 struct CorpusSource {
@@ -56,8 +56,8 @@ class Corpus {
   void read_counts(int64_t row, PackedRow& out) const;
   /// Reference answers of a row, as text; empty where the input gave none.
   std::vector<std::string> answers(int64_t row) const;
-  /// Bytes that reading takes: tables of all shards, and one chunk while it is checked. Neither the library's own (at most 32 files are open in
-  /// it) nor mapped pages, which are the system's cache.
+  /// Bytes that reading takes: tables of all shards, and one chunk while it is checked. Neither the library's own (at most 32 files are
+  /// open in it) nor mapped pages, which are the system's cache.
   size_t memory_bytes() const;
   /// Hash of the manifest: equal for equal inputs whatever the number of packing ranks.
   uint64_t fingerprint() const;

@@ -11,7 +11,7 @@ namespace lodestone {
 
 namespace {
 
-using Json = nlohmann::json;             // keys are kept sorted
+using Json = nlohmann::json;  // keys are kept sorted
 
 constexpr int64_t manifest_version = 1;
 constexpr size_t max_manifest_bytes = size_t{1} << 30;
@@ -19,20 +19,28 @@ constexpr size_t max_manifest_bytes = size_t{1} << 30;
 uint64_t parse_hex(const std::string& text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (text.size() != 16 || error != std::errc() || end != text.data() + text.size()) throw std::invalid_argument("not 16 hexadecimal digits: " + text);
+  if (text.size() != 16 || error != std::errc() || end != text.data() + text.size())
+    throw std::invalid_argument("not 16 hexadecimal digits: " + text);
   return value;
 }
 
 Json shard_json(const ManifestShard& s) {
   Json sources = Json::array();
   for (const auto& [name, rows] : s.sources) sources.push_back({name, rows});
-  return {{"file", s.file}, {"bytes", s.bytes}, {"head_bytes", s.head_bytes}, {"rows", s.rows}, {"xxh3", hex64(s.hash)},
-          {"head_xxh3", hex64(s.head_hash)}, {"sources", sources}, {"prompts", s.prompts}};
+  return {{"file", s.file},     {"bytes", s.bytes},      {"head_bytes", s.head_bytes},
+          {"rows", s.rows},     {"xxh3", hex64(s.hash)}, {"head_xxh3", hex64(s.head_hash)},
+          {"sources", sources}, {"prompts", s.prompts}};
 }
 
 ManifestShard shard_of(const Json& j) {
-  ManifestShard s{.file = j.at("file"), .bytes = j.at("bytes"), .head_bytes = j.at("head_bytes"), .rows = j.at("rows"), .hash = parse_hex(j.at("xxh3")),
-                  .head_hash = parse_hex(j.at("head_xxh3")), .sources = {}, .prompts = j.at("prompts")};
+  ManifestShard s{.file = j.at("file"),
+                  .bytes = j.at("bytes"),
+                  .head_bytes = j.at("head_bytes"),
+                  .rows = j.at("rows"),
+                  .hash = parse_hex(j.at("xxh3")),
+                  .head_hash = parse_hex(j.at("head_xxh3")),
+                  .sources = {},
+                  .prompts = j.at("prompts")};
   int64_t rows = 0;
   for (const Json& source : j.at("sources")) {
     s.sources.emplace_back(source.at(0).get<std::string>(), source.at(1).get<int64_t>());
@@ -54,8 +62,15 @@ Json body(const Manifest& m) {
   for (const ManifestShard& s : m.shards) shards.push_back(shard_json(s));
   for (const ManifestInput& i : m.inputs) inputs.push_back({{"file", i.file}, {"bytes", i.bytes}});
   for (const SkippedRow& s : m.skipped) skipped.push_back(row_json(s));
-  return {{"format", "lodestone corpus"}, {"version", manifest_version}, {"rows", m.rows()}, {"vocab_size", m.vocab_size}, {"max_tokens", m.max_tokens},
-          {"tokenizer_fingerprint", hex64(m.tokenizer_fingerprint)}, {"shards", shards}, {"inputs", inputs}, {"skipped", skipped}};
+  return {{"format", "lodestone corpus"},
+          {"version", manifest_version},
+          {"rows", m.rows()},
+          {"vocab_size", m.vocab_size},
+          {"max_tokens", m.max_tokens},
+          {"tokenizer_fingerprint", hex64(m.tokenizer_fingerprint)},
+          {"shards", shards},
+          {"inputs", inputs},
+          {"skipped", skipped}};
 }
 
 }  // namespace
@@ -82,24 +97,32 @@ std::string to_text(const Manifest& manifest) {
 Manifest read_corpus_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "manifest.json";
   if (!std::filesystem::exists(file))
-    throw Error(ExitCode::data, "F34", "not a packed corpus: it has no manifest.json", "make one with lodestone pack").at("file", folder.string());
+    throw Error(ExitCode::data, "F34", "not a packed corpus: it has no manifest.json", "make one with lodestone pack")
+        .at("file", folder.string());
   const std::string text = read_text_file(file, max_manifest_bytes, ExitCode::data);
   try {
     Json all = Json::parse(text);
     if (all.at("format") != "lodestone corpus") throw std::invalid_argument("not a corpus manifest");
-    if (all.at("version") != manifest_version) throw std::invalid_argument(cat("version ", all.at("version").dump(), ", this program reads ", manifest_version));
-    Manifest m{.vocab_size = all.at("vocab_size"), .max_tokens = all.at("max_tokens"), .tokenizer_fingerprint = parse_hex(all.at("tokenizer_fingerprint")),
-               .shards = {}, .inputs = {}, .skipped = {}};
+    if (all.at("version") != manifest_version)
+      throw std::invalid_argument(cat("version ", all.at("version").dump(), ", this program reads ", manifest_version));
+    Manifest m{.vocab_size = all.at("vocab_size"),
+               .max_tokens = all.at("max_tokens"),
+               .tokenizer_fingerprint = parse_hex(all.at("tokenizer_fingerprint")),
+               .shards = {},
+               .inputs = {},
+               .skipped = {}};
     for (const Json& s : all.at("shards")) m.shards.push_back(shard_of(s));
     for (const Json& i : all.at("inputs")) m.inputs.push_back({i.at("file"), i.at("bytes")});
     for (const Json& s : all.at("skipped")) m.skipped.push_back(row_of(s));
     const std::string checksum_text = all.at("checksum");
     all.erase("checksum");
-    if (parse_hex(checksum_text) != checksum(all.dump()) || parse_hex(checksum_text) != fingerprint(m)) throw std::invalid_argument("its checksum does not match its content");
+    if (parse_hex(checksum_text) != checksum(all.dump()) || parse_hex(checksum_text) != fingerprint(m))
+      throw std::invalid_argument("its checksum does not match its content");
     return m;
   } catch (const std::exception& e) {
     std::string what = e.what();
-    std::replace_if(what.begin(), what.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
+    std::replace_if(
+        what.begin(), what.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
     throw Error(ExitCode::data, "F34", "damaged manifest: " + what, "restore the file or pack again").at("file", file.string());
   }
 }

@@ -10,15 +10,15 @@
 namespace lodestone {
 
 struct ManifestShard {
-  std::string file;                    // shard-UUUUUU-PPP.h5: part PPP of work unit UUUUUU
+  std::string file;  // shard-UUUUUU-PPP.h5: part PPP of work unit UUUUUU
   int64_t bytes = 0, head_bytes = 0, rows = 0;
-  uint64_t hash = 0, head_hash = 0;    // checksum() of the whole file and of its head
-  std::vector<std::pair<std::string, int64_t>> sources;   // name and rows, in the order of the shard's rows
-  std::vector<std::string> prompts;    // of the shard, by its own index
+  uint64_t hash = 0, head_hash = 0;                      // checksum() of the whole file and of its head
+  std::vector<std::pair<std::string, int64_t>> sources;  // name and rows, in the order of the shard's rows
+  std::vector<std::string> prompts;                      // of the shard, by its own index
 };
 
 struct ManifestInput {
-  std::string file;                    // name without folder
+  std::string file;  // name without folder
   int64_t bytes = 0;
 };
 
@@ -31,7 +31,7 @@ struct SkippedRow {
 struct Manifest {
   int64_t vocab_size = 0, max_tokens = 0;
   uint64_t tokenizer_fingerprint = 0;
-  std::vector<ManifestShard> shards;   // in order of their names: the global row order
+  std::vector<ManifestShard> shards;  // in order of their names: the global row order
   std::vector<ManifestInput> inputs;
   std::vector<SkippedRow> skipped;
 

@@ -39,7 +39,9 @@ void Packer::pack(const WorkUnit& unit, const std::function<void()>& tick) {
     } catch (const BadRow& bad) {
       if (std::ssize(skipped_) >= options_.allowed_bad_rows) throw;
       const RecordPlace place = reader->place();
-      skipped_.push_back({unit.index, {std::filesystem::path(place.file).filename().string(), place.line, place.offset, cat(bad.code(), ' ', bad.what())}});
+      skipped_.push_back(
+          {unit.index,
+           {std::filesystem::path(place.file).filename().string(), place.line, place.offset, cat(bad.code(), ' ', bad.what())}});
     }
     counts_.bytes = bytes_before + reader->consumed();
     if (++since_tick == rows_per_tick) {
@@ -63,7 +65,9 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
     if (ids_.size() == begin) {
       const RecordPlace place = reader.place();
       throw BadRow(Error(ExitCode::data, "F30", "a text without tokens", "correct the row, or allow some with --on-bad-row skip:N")
-                       .at("field", role == TextRole::query ? "query" : role == TextRole::positive ? "positive" : "negative")
+                       .at("field", role == TextRole::query      ? "query"
+                                    : role == TextRole::positive ? "positive"
+                                                                 : "negative")
                        .at("file", place.file)
                        .at("line", place.line)
                        .at("offset", place.offset));
@@ -93,9 +97,15 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
     if (role == TextRole::positive) row_hash = (row_hash * 0x9E3779B97F4A7C15u) ^ texts_[t].text_hash;
   }
   const std::span<const PackedText> texts(texts_);
-  writer_.add({.query = texts[0], .positives = texts.subspan(1, positives), .negatives = texts.subspan(1 + positives),
-               .source = source, .prompt = record.prompt, .label = record.label, .score = record.score,
-               .teacher_scores = record.teacher_scores, .answers = record.answers});
+  writer_.add({.query = texts[0],
+               .positives = texts.subspan(1, positives),
+               .negatives = texts.subspan(1 + positives),
+               .source = source,
+               .prompt = record.prompt,
+               .label = record.label,
+               .score = record.score,
+               .teacher_scores = record.teacher_scores,
+               .answers = record.answers});
   duplicates_.add(row_hash ^ (row_hash >> 29));
   ++counts_.rows;
   counts_.tokens += std::ssize(ids_);
@@ -104,9 +114,14 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
 
 void Packer::finish_part(const WorkUnit& unit, int64_t part) {
   const PackedShard shard = writer_.finish();
-  ManifestShard entry{.file = shard_name(unit.index, part), .bytes = std::ssize(shard.image.bytes()), .head_bytes = shard.image.head_bytes, .rows = shard.rows,
-                      .hash = checksum(shard.image.bytes()), .head_hash = checksum(shard.image.bytes().first(static_cast<size_t>(shard.image.head_bytes))),
-                      .sources = shard.sources, .prompts = shard.prompts};
+  ManifestShard entry{.file = shard_name(unit.index, part),
+                      .bytes = std::ssize(shard.image.bytes()),
+                      .head_bytes = shard.image.head_bytes,
+                      .rows = shard.rows,
+                      .hash = checksum(shard.image.bytes()),
+                      .head_hash = checksum(shard.image.bytes().first(static_cast<size_t>(shard.image.head_bytes))),
+                      .sources = shard.sources,
+                      .prompts = shard.prompts};
   OutputFile file(folder_ / entry.file);
   file.write(shard.image.bytes());
   file.finish();
@@ -115,10 +130,16 @@ void Packer::finish_part(const WorkUnit& unit, int64_t part) {
 
 Manifest make_manifest(const ShardSchema& schema, const PackOptions& options, std::span<const WorkUnit> units,
                        std::vector<std::pair<int64_t, ManifestShard>> shards, std::vector<std::pair<int64_t, SkippedRow>> skipped) {
-  Manifest manifest{.vocab_size = schema.vocab_size, .max_tokens = options.max_tokens, .tokenizer_fingerprint = schema.tokenizer_fingerprint,
-                    .shards = {}, .inputs = {}, .skipped = {}};
-  std::sort(shards.begin(), shards.end(), [](const auto& a, const auto& b) { return std::tie(a.first, a.second.file) < std::tie(b.first, b.second.file); });
-  std::sort(skipped.begin(), skipped.end(), [](const auto& a, const auto& b) { return std::tie(a.first, a.second.offset) < std::tie(b.first, b.second.offset); });
+  Manifest manifest{.vocab_size = schema.vocab_size,
+                    .max_tokens = options.max_tokens,
+                    .tokenizer_fingerprint = schema.tokenizer_fingerprint,
+                    .shards = {},
+                    .inputs = {},
+                    .skipped = {}};
+  std::sort(shards.begin(), shards.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.first, a.second.file) < std::tie(b.first, b.second.file); });
+  std::sort(skipped.begin(), skipped.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.first, a.second.offset) < std::tie(b.first, b.second.offset); });
   for (auto& [unit, shard] : shards) manifest.shards.push_back(std::move(shard));
   for (auto& [unit, row] : skipped) manifest.skipped.push_back(std::move(row));
   const std::filesystem::path* last = nullptr;

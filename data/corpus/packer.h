@@ -7,27 +7,27 @@
 #include <utility>
 #include <vector>
 
-#include "data/records/duplicates.h"
-#include "data/records/inputs.h"
 #include "data/corpus/manifest.h"
 #include "data/corpus/shard.h"
+#include "data/records/duplicates.h"
+#include "data/records/inputs.h"
 
 namespace lodestone {
 
 struct PackOptions {
   InputOptions input;
-  int64_t max_tokens = 8192;               // longer texts are cut
-  int64_t allowed_bad_rows = 0;            // over all inputs
-  int64_t part_bytes = int64_t{192} << 20; // a unit that fills more memory than this becomes several shards
+  int64_t max_tokens = 8192;                // longer texts are cut
+  int64_t allowed_bad_rows = 0;             // over all inputs
+  int64_t part_bytes = int64_t{192} << 20;  // a unit that fills more memory than this becomes several shards
 };
 
 enum class TextRole : uint8_t { query, positive, negative };
 
 /// What was packed. All members add up over ranks.
 struct PackCounts {
-  int64_t rows = 0, bytes = 0;             // bytes of input files consumed
-  int64_t tokens = 0, truncated = 0;       // tokens stored, texts cut at max_tokens
-  std::array<std::vector<int64_t>, 3> lengths;         // [max_tokens + 1] texts of each length, per TextRole
+  int64_t rows = 0, bytes = 0;                  // bytes of input files consumed
+  int64_t tokens = 0, truncated = 0;            // tokens stored, texts cut at max_tokens
+  std::array<std::vector<int64_t>, 3> lengths;  // [max_tokens + 1] texts of each length, per TextRole
 };
 
 /// Appends the token ids of a text: Tokenizer::encode.
@@ -42,7 +42,7 @@ class Packer {
 
   const PackCounts& counts() const { return counts_; }
   const DuplicateCounter& duplicates() const { return duplicates_; }
-  const std::vector<std::pair<int64_t, ManifestShard>>& shards() const { return shards_; }   // with their unit
+  const std::vector<std::pair<int64_t, ManifestShard>>& shards() const { return shards_; }  // with their unit
   const std::vector<std::pair<int64_t, SkippedRow>>& skipped() const { return skipped_; }
   const std::set<std::string>& ignored_fields() const { return ignored_; }
 
@@ -59,10 +59,10 @@ class Packer {
   std::vector<std::pair<int64_t, ManifestShard>> shards_;
   std::vector<std::pair<int64_t, SkippedRow>> skipped_;
   std::set<std::string> ignored_;
-  std::vector<int32_t> ids_;               // of all texts of the row under way
-  std::vector<PackedText> texts_;          // query, positives, negatives of the row under way
-  std::vector<size_t> begins_;             // where each text's ids begin in ids_
-  int64_t truncated_row_ = 0;              // texts of that row that were cut
+  std::vector<int32_t> ids_;       // of all texts of the row under way
+  std::vector<PackedText> texts_;  // query, positives, negatives of the row under way
+  std::vector<size_t> begins_;     // where each text's ids begin in ids_
+  int64_t truncated_row_ = 0;      // texts of that row that were cut
 };
 
 /// The manifest of what packers made, whoever made which part: shards and skipped rows are put in the order of their units.

@@ -25,7 +25,8 @@ class RowSource {
 inline std::vector<PlanSource> plan_sources(const std::vector<CorpusSource>& sources) {
   std::vector<PlanSource> result;
   result.reserve(sources.size());
-  for (const CorpusSource& source : sources) result.push_back({.name = source.name, .rows = source.rows, .corpus_source = static_cast<int32_t>(result.size())});
+  for (const CorpusSource& source : sources)
+    result.push_back({.name = source.name, .rows = source.rows, .corpus_source = static_cast<int32_t>(result.size())});
   return result;
 }
 

@@ -19,7 +19,7 @@ constexpr int64_t shard_version = 1;
 
 /// What all shards of a corpus have in common.
 struct ShardSchema {
-  int64_t vocab_size = 0;              // ids are stored in 16 bits up to 65,535, in 32 bits above
+  int64_t vocab_size = 0;  // ids are stored in 16 bits up to 65,535, in 32 bits above
   uint64_t tokenizer_fingerprint = 0;
 };
 
@@ -29,16 +29,16 @@ struct ShardRow {
   std::span<const PackedText> positives, negatives;
   std::string_view source;
   std::optional<std::string_view> prompt;
-  int64_t label = -1;                              // -1: none
-  double score = 0;                                // NaN: none
-  std::span<const double> teacher_scores;          // positives then negatives, or empty
+  int64_t label = -1;                      // -1: none
+  double score = 0;                        // NaN: none
+  std::span<const double> teacher_scores;  // positives then negatives, or empty
   std::span<const std::string_view> answers;
 };
 
 struct PackedShard {
   H5Image image;
   int64_t rows = 0;
-  std::vector<std::pair<std::string, int64_t>> sources;   // name and rows, in the order of their rows in the shard
+  std::vector<std::pair<std::string, int64_t>> sources;  // name and rows, in the order of their rows in the shard
   std::vector<std::string> prompts;
 };
 
@@ -64,7 +64,7 @@ class ShardWriter {
 struct ShardFile {
   std::filesystem::path path;
   int64_t bytes = 0, head_bytes = 0, rows = 0;
-  uint64_t head_hash = 0;              // checksum() of the first head_bytes
+  uint64_t head_hash = 0;  // checksum() of the first head_bytes
 };
 
 /// A shard opened for reading. The head is compared with its hash before the HDF5 library sees the file; every chunk is
@@ -72,7 +72,8 @@ struct ShardFile {
 /// changed, removed or cut short since it was opened, which ends no process.
 class ShardReader {
  public:
-  /// `verification` holds a chunk while it is checked, whatever was in it; it must outlive the reader, and one serves all shards that a thread reads.
+  /// `verification` holds a chunk while it is checked, whatever was in it; it must outlive the reader, and one serves all shards that a
+  /// thread reads.
   ShardReader(const ShardFile& file, const ShardSchema& schema, std::vector<std::byte>& verification);
   ShardReader(ShardReader&&) noexcept;
   ~ShardReader();

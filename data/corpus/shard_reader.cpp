@@ -9,9 +9,9 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "data/corpus/shard.h"
 #include "data/files/durable.h"
 #include "data/files/mapped_file.h"
-#include "data/corpus/shard.h"
 
 namespace lodestone {
 
@@ -27,8 +27,8 @@ struct Column {
   const char* name = "";
   H5Column layout;
   Rule rule = Rule::any;
-  int shift = 62;                        // element i is in chunk i >> shift; a column of one chunk shifts everything away
-  std::vector<uint8_t> verified;         // per chunk
+  int shift = 62;                 // element i is in chunk i >> shift; a column of one chunk shifts everything away
+  std::vector<uint8_t> verified;  // per chunk
   int64_t count() const { return layout.count; }
   bool present() const { return layout.count > 0; }
 };
@@ -65,8 +65,8 @@ struct ShardReader::Impl {
   Identity opened_as;
   MappedFile map;
   std::optional<H5Reader> library;
-  std::vector<std::byte>& buffer;        // one chunk, as the library returns it; all shards of a corpus share it
-  std::vector<Slice> slices;             // where the texts of the row being read lie
+  std::vector<std::byte>& buffer;  // one chunk, as the library returns it; all shards of a corpus share it
+  std::vector<Slice> slices;       // where the texts of the row being read lie
   Role query, positive, negative;
   Column source, prompt, label, score, teacher_offsets, teacher_scores, answer_row_offsets, answer_offsets, answer_bytes;
 
@@ -78,7 +78,8 @@ struct ShardReader::Impl {
   }
 
   Error changed(const char* how) const {
-    return Error(ExitCode::data, "F36", cat("the shard was ", how, " while in use"), "leave a corpus alone while it is read").at("file", file.path.string());
+    return Error(ExitCode::data, "F36", cat("the shard was ", how, " while in use"), "leave a corpus alone while it is read")
+        .at("file", file.path.string());
   }
   void require_unchanged() const {
     const auto now = identity(file.path);
@@ -91,7 +92,7 @@ struct ShardReader::Impl {
     try {
       work();
     } catch (const Error&) {
-      require_unchanged();   // else that is what is wrong
+      require_unchanged();  // else that is what is wrong
       throw;
     }
     if (map.cut()) throw changed("cut short");
@@ -101,14 +102,18 @@ struct ShardReader::Impl {
     if (library) return;
     require_unchanged();
     library.emplace(file.path);
-    for_each_column([&](Column& c) { if (c.present()) library->column(c.name, c.layout.type, unlimited); });
+    for_each_column([&](Column& c) {
+      if (c.present()) library->column(c.name, c.layout.type, unlimited);
+    });
   }
 
   template <class Visit>
   void for_each_column(Visit visit) {
     for (Role* role : {&query, &positive, &negative})
       for (Column* c : {&role->ids, &role->offsets, &role->text_hash, &role->document, &role->row_offsets}) visit(*c);
-    for (Column* c : {&source, &prompt, &label, &score, &teacher_offsets, &teacher_scores, &answer_row_offsets, &answer_offsets, &answer_bytes}) visit(*c);
+    for (Column* c :
+         {&source, &prompt, &label, &score, &teacher_offsets, &teacher_scores, &answer_row_offsets, &answer_offsets, &answer_bytes})
+      visit(*c);
   }
 
   void open_column(Column& c, const char* name, H5Type type, int64_t count, Rule rule) {
@@ -116,7 +121,8 @@ struct ShardReader::Impl {
     c.rule = rule;
     auto layout = library->column(name, type, unlimited);
     if (!layout) throw damaged("the dataset is missing", name);
-    if (count >= 0 && layout->count != count) throw damaged(cat("the dataset has ", layout->count, " elements where ", count, " belong"), name);
+    if (count >= 0 && layout->count != count)
+      throw damaged(cat("the dataset has ", layout->count, " elements where ", count, " belong"), name);
     c.layout = std::move(*layout);
     c.verified.assign(c.layout.addresses.size(), 0);
     if (c.layout.addresses.size() > 1) c.shift = std::countr_zero(static_cast<uint64_t>(c.layout.chunk));
@@ -170,7 +176,8 @@ struct ShardReader::Impl {
   /// [offsets[i], offsets[i + 1]), checked against the column they point into.
   Slice range(Column& offsets, int64_t i, int64_t limit) {
     const Slice slice{value<int64_t>(offsets, i), value<int64_t>(offsets, i + 1)};
-    if (slice.begin < 0 || slice.end < slice.begin || slice.end > limit) throw damaged(cat("offsets ", slice.begin, " to ", slice.end, " of ", limit), offsets.name);
+    if (slice.begin < 0 || slice.end < slice.begin || slice.end > limit)
+      throw damaged(cat("offsets ", slice.begin, " to ", slice.end, " of ", limit), offsets.name);
     return slice;
   }
   /// Elements [begin, end) of a column of From, converted.
@@ -211,17 +218,22 @@ void ShardReader::Impl::open_role(Role& role, const char* const (&names)[5], con
 void ShardReader::Impl::open_columns() {
   if (library->text("format") != "lodestone corpus shard") throw damaged("not a corpus shard");
   if (library->integer("version") != shard_version)
-    throw Error(ExitCode::data, "F34", cat("shard version ", library->integer("version"), ", this program reads ", shard_version), "pack again").at("file", file.path.string());
+    throw Error(ExitCode::data, "F34", cat("shard version ", library->integer("version"), ", this program reads ", shard_version),
+                "pack again")
+        .at("file", file.path.string());
   if (library->integer("complete") != 1) throw damaged("the shard has no complete mark");
   const int64_t rows = library->integer("rows");
   if (rows != file.rows || rows < 1) throw damaged(cat("the shard has ", rows, " rows, the manifest says ", file.rows));
-  if (library->integer("vocab_size") != schema.vocab_size || library->unsigned_integer("tokenizer_fingerprint") != schema.tokenizer_fingerprint)
+  if (library->integer("vocab_size") != schema.vocab_size ||
+      library->unsigned_integer("tokenizer_fingerprint") != schema.tokenizer_fingerprint)
     throw damaged("the shard was packed with another tokenizer than its manifest says");
   const H5Type id_type = schema.vocab_size > 65535 ? H5Type::i32 : H5Type::u16;
   open_role(query, {"query/ids", "query/offsets", "query/text_hash", "query/document", nullptr}, "query", rows, id_type);
   if (query.text_hash.count() != rows) throw damaged("not one query per row", "query/text_hash");
-  open_role(positive, {"positive/ids", "positive/offsets", "positive/text_hash", "positive/document", "positive/row_offsets"}, "positive", rows, id_type);
-  open_role(negative, {"negative/ids", "negative/offsets", "negative/text_hash", "negative/document", "negative/row_offsets"}, "negative", rows, id_type);
+  open_role(positive, {"positive/ids", "positive/offsets", "positive/text_hash", "positive/document", "positive/row_offsets"}, "positive",
+            rows, id_type);
+  open_role(negative, {"negative/ids", "negative/offsets", "negative/text_hash", "negative/document", "negative/row_offsets"}, "negative",
+            rows, id_type);
   open_column(source, "row/source", H5Type::i32, rows, Rule::any);
   open_optional(prompt, "row/prompt", H5Type::i32, rows, Rule::any);
   open_optional(label, "row/label", H5Type::i64, rows, Rule::any);
@@ -241,14 +253,18 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::
   impl.schema = schema;
   const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   const auto id = identity(file.path);
-  if (!descriptor || !id) throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());
+  if (!descriptor || !id)
+    throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());
   if (id->size != file.bytes) throw impl.damaged(cat("the file has ", id->size, " bytes, the manifest says ", file.bytes));
   if (file.head_bytes < 1 || file.head_bytes > file.bytes) throw impl.damaged("the manifest gives an impossible head");
   impl.opened_as = *id;
   impl.map = MappedFile(descriptor.get(), static_cast<size_t>(file.bytes));
-  if (!impl.map.valid()) throw Error(ExitCode::resource, "F15", "cannot map a shard", "raise the limit of address space (ulimit -v)").at("file", file.path.string());
+  if (!impl.map.valid())
+    throw Error(ExitCode::resource, "F15", "cannot map a shard", "raise the limit of address space (ulimit -v)")
+        .at("file", file.path.string());
   impl.unless_cut([&] {
-    if (checksum({impl.map.data(), static_cast<size_t>(file.head_bytes)}) != file.head_hash) throw impl.damaged("the head of the file fails its checksum");
+    if (checksum({impl.map.data(), static_cast<size_t>(file.head_bytes)}) != file.head_hash)
+      throw impl.damaged("the head of the file fails its checksum");
   });
   impl.library.emplace(file.path);
   impl.open_columns();
@@ -312,8 +328,10 @@ void ShardReader::Impl::read(int64_t row, PackedRow& out, std::vector<int32_t>& 
   const auto copy_ids = [&](Role& role, PackedText& text) {
     const Slice of_text = slices[slice++];
     text.ids = {next, static_cast<size_t>(of_text.count())};
-    if (role.ids.layout.type == H5Type::u16) copy<uint16_t>(role.ids, of_text, next);
-    else copy<int32_t>(role.ids, of_text, next);
+    if (role.ids.layout.type == H5Type::u16)
+      copy<uint16_t>(role.ids, of_text, next);
+    else
+      copy<int32_t>(role.ids, of_text, next);
     next += of_text.count();
   };
   copy_ids(query, out.query);

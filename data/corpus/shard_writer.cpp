@@ -50,12 +50,12 @@ struct Texts {
 /// All columns of a run of rows.
 struct Columns {
   Texts query, positive, negative;
-  std::vector<int64_t> positive_rows{0}, negative_rows{0};     // texts of row r: [rows[r], rows[r + 1])
+  std::vector<int64_t> positive_rows{0}, negative_rows{0};  // texts of row r: [rows[r], rows[r + 1])
   std::vector<int32_t> source, prompt;
   std::vector<int64_t> label;
   std::vector<double> score;
   Ragged<double> teacher;
-  Ragged<char> answers;                                        // one list per answer
+  Ragged<char> answers;  // one list per answer
   std::vector<int64_t> answer_rows{0};
 
   int64_t rows() const { return static_cast<int64_t>(source.size()); }
@@ -88,7 +88,8 @@ struct Table {
   int32_t of(std::string_view name, size_t limit, const char* what) {
     if (const auto found = index.find(name); found != index.end()) return found->second;
     if (names.size() == limit)
-      throw Error(ExitCode::data, "too-many", cat("more than ", limit, " different ", what, "s"), "check which field names them (--source-field)");
+      throw Error(ExitCode::data, "too-many", cat("more than ", limit, " different ", what, "s"),
+                  "check which field names them (--source-field)");
     const int32_t next = static_cast<int32_t>(names.size());
     names.emplace_back(name);
     index.emplace(names.back(), next);
@@ -154,7 +155,8 @@ void ShardWriter::add(const ShardRow& row) {
   if (static_cast<size_t>(source) == impl.by_source.size()) impl.by_source.emplace_back();
   Columns& c = impl.by_source[static_cast<size_t>(source)];
   const auto add_text = [&](Texts& texts, const PackedText& text) {
-    for (const int32_t id : text.ids) LODE_CHECK(id >= 0 && id < impl.schema.vocab_size, "token id ", id, " of a vocabulary of ", impl.schema.vocab_size);
+    for (const int32_t id : text.ids)
+      LODE_CHECK(id >= 0 && id < impl.schema.vocab_size, "token id ", id, " of a vocabulary of ", impl.schema.vocab_size);
     texts.add(text);
     impl.bytes += static_cast<int64_t>(text.ids.size_bytes()) + 24;
   };

@@ -38,10 +38,12 @@ bool path_exists(const fs::path& path) {
 
 InputFile::InputFile(fs::path path, ExitCode exit_code) : path_(std::move(path)) {
   descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!descriptor_) throw Error(exit_code, "missing", cat("cannot open: ", reason(errno)), "check its path and permissions").at("file", path_.string());
+  if (!descriptor_)
+    throw Error(exit_code, "missing", cat("cannot open: ", reason(errno)), "check its path and permissions").at("file", path_.string());
   struct stat info {};
   if (::fstat(descriptor_.get(), &info) != 0) throw storage_error("F37", "cannot examine", path_, errno);
-  if (!S_ISREG(info.st_mode)) throw Error(exit_code, "missing", "this is not a regular file", "give the path of a file").at("file", path_.string());
+  if (!S_ISREG(info.st_mode))
+    throw Error(exit_code, "missing", "this is not a regular file", "give the path of a file").at("file", path_.string());
   size_ = static_cast<uint64_t>(info.st_size);
 }
 
@@ -128,16 +130,14 @@ void copy_file_durably(const fs::path& from, const fs::path& to) {
 void make_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error || !fs::is_directory(path, error))
-    throw storage_error("F21", "cannot make the folder", path, error ? error.value() : ENOTDIR);
+  if (error || !fs::is_directory(path, error)) throw storage_error("F21", "cannot make the folder", path, error ? error.value() : ENOTDIR);
 }
 
 void sync_folder(const fs::path& folder) {
   const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!descriptor) throw storage_error("F20", "cannot open the folder", folder, errno);
   // EINVAL: some network file systems have no fsync for folders; their renames are ordered by the server.
-  if (::fsync(descriptor.get()) != 0 && errno != EINVAL)
-    throw storage_error("F20", "cannot bring the folder to the device", folder, errno);
+  if (::fsync(descriptor.get()) != 0 && errno != EINVAL) throw storage_error("F20", "cannot bring the folder to the device", folder, errno);
 }
 
 void sync_folder_tree(const fs::path& folder) {
@@ -150,8 +150,7 @@ void sync_folder_tree(const fs::path& folder) {
 }
 
 void rename_path(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0)
-    throw storage_error("F19", cat("cannot rename to ", to.filename().string()), from, errno);
+  if (::rename(from.c_str(), to.c_str()) != 0) throw storage_error("F19", cat("cannot rename to ", to.filename().string()), from, errno);
 }
 
 void check_writable(const fs::path& folder) {

@@ -45,13 +45,20 @@ std::string library_message() {
 
 hid_t native(H5Type type) {
   switch (type) {
-    case H5Type::u8: return H5T_STD_U8LE;
-    case H5Type::u16: return H5T_STD_U16LE;
-    case H5Type::i32: return H5T_STD_I32LE;
-    case H5Type::i64: return H5T_STD_I64LE;
-    case H5Type::u64: return H5T_STD_U64LE;
-    case H5Type::f32: return H5T_IEEE_F32LE;
-    case H5Type::f64: return H5T_IEEE_F64LE;
+    case H5Type::u8:
+      return H5T_STD_U8LE;
+    case H5Type::u16:
+      return H5T_STD_U16LE;
+    case H5Type::i32:
+      return H5T_STD_I32LE;
+    case H5Type::i64:
+      return H5T_STD_I64LE;
+    case H5Type::u64:
+      return H5T_STD_U64LE;
+    case H5Type::f32:
+      return H5T_IEEE_F32LE;
+    case H5Type::f64:
+      return H5T_IEEE_F64LE;
   }
   throw_internal(__FILE__, __LINE__, "type", "unknown H5Type");
 }
@@ -71,7 +78,7 @@ Properties without_times(hid_t of) {
   return properties;
 }
 
-constexpr hsize_t head_block = hsize_t{1} << 16;   // space set aside for metadata at the front of the file
+constexpr hsize_t head_block = hsize_t{1} << 16;  // space set aside for metadata at the front of the file
 
 /// The memory of a file that the core driver builds. The driver gives it up when the file is closed: then it is the file's
 /// content. (H5Fget_file_image would leave a wrong checksum in the superblock: it clears a flag there and no more.)
@@ -79,7 +86,9 @@ struct CoreMemory {
   void* data = nullptr;
   size_t size = 0;
 
-  static void* allocate(size_t size, H5FD_file_image_op_t, void* self) { return static_cast<CoreMemory*>(self)->take(std::malloc(size), size); }
+  static void* allocate(size_t size, H5FD_file_image_op_t, void* self) {
+    return static_cast<CoreMemory*>(self)->take(std::malloc(size), size);
+  }
   static void* reallocate(void* data, size_t size, H5FD_file_image_op_t, void* self) {
     return static_cast<CoreMemory*>(self)->take(std::realloc(data, size), size);
   }
@@ -95,7 +104,7 @@ struct CoreMemory {
   }
 };
 
-constexpr size_t superblock_end_offset = 28;       // where a superblock of version 2 or 3 says how long the file is
+constexpr size_t superblock_end_offset = 28;  // where a superblock of version 2 or 3 says how long the file is
 
 }  // namespace
 
@@ -116,19 +125,21 @@ struct H5Writer::Impl {
   CoreMemory memory;
   File file;
   std::map<std::string, Group> groups;
-  std::vector<std::pair<uint64_t, uint64_t>> chunks;   // address and size of every chunk in the file
+  std::vector<std::pair<uint64_t, uint64_t>> chunks;  // address and size of every chunk in the file
 };
 
 H5Writer::H5Writer() : impl_(std::make_unique<Impl>()) {
   quiet_library();
   const Properties access(made(H5Pcreate(H5P_FILE_ACCESS), "create"));
   made(H5Pset_fapl_core(access.get(), size_t{16} << 20, 0), "use the core driver");
-  H5FD_file_image_callbacks_t callbacks{CoreMemory::allocate, nullptr, CoreMemory::reallocate, CoreMemory::keep, CoreMemory::share, CoreMemory::leave, &impl_->memory};
+  H5FD_file_image_callbacks_t callbacks{CoreMemory::allocate, nullptr,           CoreMemory::reallocate, CoreMemory::keep,
+                                        CoreMemory::share,    CoreMemory::leave, &impl_->memory};
   made(H5Pset_file_image_callbacks(access.get(), &callbacks), "keep the memory of the file");
   made(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "use the latest format");
   made(H5Pset_meta_block_size(access.get(), head_block), "gather metadata");
   made(H5Pset_small_data_block_size(access.get(), 0), "pack chunks closely");
-  impl_->file = File(made(H5Fcreate("packed-in-memory", H5F_ACC_TRUNC, without_times(H5P_FILE_CREATE).get(), access.get()), "create a file in memory"));
+  impl_->file = File(
+      made(H5Fcreate("packed-in-memory", H5F_ACC_TRUNC, without_times(H5P_FILE_CREATE).get(), access.get()), "create a file in memory"));
 }
 H5Writer::H5Writer(H5Writer&&) noexcept = default;
 H5Writer& H5Writer::operator=(H5Writer&&) noexcept = default;
@@ -158,16 +169,17 @@ void H5Writer::column(const std::string& path, H5Type type, const void* data, in
   const auto slash = path.find('/');
   const std::string group = path.substr(0, slash);
   if (slash != std::string::npos && !impl_->groups.contains(group))
-    impl_->groups[group] = Group(made(H5Gcreate2(impl_->file.get(), group.c_str(), H5P_DEFAULT, without_times(H5P_GROUP_CREATE).get(), H5P_DEFAULT), "create a group"));
+    impl_->groups[group] = Group(made(
+        H5Gcreate2(impl_->file.get(), group.c_str(), H5P_DEFAULT, without_times(H5P_GROUP_CREATE).get(), H5P_DEFAULT), "create a group"));
   const hsize_t extent = static_cast<hsize_t>(count);
   const hsize_t chunk = std::min<hsize_t>(extent, static_cast<hsize_t>(h5_chunk_bytes) / size_of(type));
   const Properties layout = without_times(H5P_DATASET_CREATE);
   made(H5Pset_chunk(layout.get(), 1, &chunk), "set chunks");
   made(H5Pset_fletcher32(layout.get()), "set fletcher32");
-  made(H5Pset_fill_time(layout.get(), H5D_FILL_TIME_ALLOC), "set the fill time");   // the padding of the last chunk is zero
+  made(H5Pset_fill_time(layout.get(), H5D_FILL_TIME_ALLOC), "set the fill time");  // the padding of the last chunk is zero
   const Space space(made(H5Screate_simple(1, &extent, nullptr), "create a space"));
-  const Dataset dataset(
-      made(H5Dcreate2(impl_->file.get(), path.c_str(), native(type), space.get(), H5P_DEFAULT, layout.get(), H5P_DEFAULT), "create a dataset"));
+  const Dataset dataset(made(H5Dcreate2(impl_->file.get(), path.c_str(), native(type), space.get(), H5P_DEFAULT, layout.get(), H5P_DEFAULT),
+                             "create a dataset"));
   made(H5Dwrite(dataset.get(), native(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data), "write a dataset");
   made(H5Dflush(dataset.get()), "flush a dataset");
   for (hsize_t begin = 0; begin < extent; begin += chunk) {
@@ -209,7 +221,9 @@ struct H5Reader::Impl {
   uint64_t size = 0;
   std::map<std::string, std::pair<Dataset, H5Type>> datasets;
 
-  Error damaged(const std::string& what, const std::string& dataset = {}) const { return error("F34", what, "restore the file or pack again", dataset); }
+  Error damaged(const std::string& what, const std::string& dataset = {}) const {
+    return error("F34", what, "restore the file or pack again", dataset);
+  }
   Error refused(const std::string& what, const std::string& dataset) const {
     return error("F35", what, "use only files written by lodestone pack", dataset);
   }
@@ -226,10 +240,11 @@ H5Reader::H5Reader(const std::filesystem::path& file) : impl_(std::make_unique<I
   impl_->path = file;
   std::error_code missing;
   impl_->size = std::filesystem::file_size(file, missing);
-  if (missing) throw Error(ExitCode::data, "F36", cat("cannot open: ", missing.message()), "restore the file or pack again").at("file", file.string());
+  if (missing)
+    throw Error(ExitCode::data, "F36", cat("cannot open: ", missing.message()), "restore the file or pack again").at("file", file.string());
   const Properties access(H5Pcreate(H5P_FILE_ACCESS));
-  H5Pset_file_locking(access.get(), false, true);   // shards are never written again; NFS and Lustre often have no locks
-  H5Pset_cache(access.get(), 0, 0, 0, 0);           // chunks are looked at once: no cache
+  H5Pset_file_locking(access.get(), false, true);  // shards are never written again; NFS and Lustre often have no locks
+  H5Pset_cache(access.get(), 0, 0, 0, 0);          // chunks are looked at once: no cache
   impl_->file = File(H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get()));
   if (impl_->file.get() < 0) throw impl_->damaged(cat("not a readable HDF5 file: ", library_message()));
 }
@@ -295,13 +310,15 @@ std::optional<H5Column> H5Reader::column(const std::string& path, H5Type type, i
   if (H5Pget_layout(layout.get()) != H5D_CHUNKED) throw impl.refused("the dataset is not chunked", path);
   unsigned flags = 0, config = 0;
   size_t values = 0;
-  if (H5Pget_nfilters(layout.get()) != 1 || H5Pget_filter2(layout.get(), 0, &flags, &values, nullptr, 0, nullptr, &config) != H5Z_FILTER_FLETCHER32)
+  if (H5Pget_nfilters(layout.get()) != 1 ||
+      H5Pget_filter2(layout.get(), 0, &flags, &values, nullptr, 0, nullptr, &config) != H5Z_FILTER_FLETCHER32)
     throw impl.refused("the filters are not exactly fletcher32", path);
   const Datatype stored(H5Dget_type(dataset.get()));
   if (H5Tequal(stored.get(), native(type)) <= 0) throw impl.damaged("the elements have another type", path);
   const Space space(H5Dget_space(dataset.get()));
   hsize_t extent = 0, chunk = 0;
-  if (H5Sget_simple_extent_ndims(space.get()) != 1 || H5Pget_chunk(layout.get(), 1, &chunk) != 1) throw impl.damaged("not one-dimensional", path);
+  if (H5Sget_simple_extent_ndims(space.get()) != 1 || H5Pget_chunk(layout.get(), 1, &chunk) != 1)
+    throw impl.damaged("not one-dimensional", path);
   H5Sget_simple_extent_dims(space.get(), &extent, nullptr);
   const hsize_t element = size_of(type);
   if (max_count < 0 || extent > static_cast<hsize_t>(max_count) || extent > impl.size / element)
@@ -337,11 +354,12 @@ int64_t make_h5_matrix(const std::filesystem::path& file, const std::string& nam
   quiet_library();
   const auto require = [&](auto status, const char* what) {
     if (status >= 0) return status;
-    throw Error(ExitCode::storage, "F21", cat("HDF5 cannot ", what, ": ", library_message()), "choose another output").at("file", file.string());
+    throw Error(ExitCode::storage, "F21", cat("HDF5 cannot ", what, ": ", library_message()), "choose another output")
+        .at("file", file.string());
   };
   const Properties access(require(H5Pcreate(H5P_FILE_ACCESS), "create properties"));
   require(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "use the latest format");
-  require(H5Pset_file_locking(access.get(), false, true), "do without locks");   // NFS and Lustre often have none
+  require(H5Pset_file_locking(access.get(), false, true), "do without locks");  // NFS and Lustre often have none
   const Properties layout = without_times(H5P_DATASET_CREATE);
   require(H5Pset_layout(layout.get(), H5D_CONTIGUOUS), "set the layout");
   require(H5Pset_alloc_time(layout.get(), H5D_ALLOC_TIME_EARLY), "set the time of allocation");
@@ -349,7 +367,8 @@ int64_t make_h5_matrix(const std::filesystem::path& file, const std::string& nam
   const hsize_t shape[] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(columns)};
   const Space space(require(H5Screate_simple(2, shape, nullptr), "create a space"));
   File h5(require(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, without_times(H5P_FILE_CREATE).get(), access.get()), "create the file"));
-  Dataset dataset(require(H5Dcreate2(h5.get(), name.c_str(), native(H5Type::f32), space.get(), H5P_DEFAULT, layout.get(), H5P_DEFAULT), "create the dataset"));
+  Dataset dataset(require(H5Dcreate2(h5.get(), name.c_str(), native(H5Type::f32), space.get(), H5P_DEFAULT, layout.get(), H5P_DEFAULT),
+                          "create the dataset"));
   const haddr_t offset = H5Dget_offset(dataset.get());
   LODE_CHECK(offset != HADDR_UNDEF, "an early allocation without address");
   require(H5Dclose(dataset.release()), "close the dataset");

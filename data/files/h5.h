@@ -53,8 +53,8 @@ class H5Writer {
 struct H5Column {
   H5Type type = H5Type::u8;
   int64_t count = 0;
-  int64_t chunk = 0;                    // elements per chunk
-  std::vector<uint64_t> addresses;      // byte offset of every chunk in the file
+  int64_t chunk = 0;                // elements per chunk
+  std::vector<uint64_t> addresses;  // byte offset of every chunk in the file
 };
 
 /// A file opened read-only and without locks. Nothing is read from a column before its place, layout, filters, type and

@@ -12,18 +12,18 @@ namespace lodestone {
 
 /// A mapping as the handler sees it. Entries are never freed, only used again: a handler may be looking at any of them.
 struct MappedFile::Entry {
-  std::atomic<std::byte*> begin{nullptr};   // null: free
+  std::atomic<std::byte*> begin{nullptr};  // null: free
   std::atomic<size_t> size{0};
   std::atomic<bool> cut{false};
-  Entry* next = nullptr;                    // never changes once the entry is in the list
+  Entry* next = nullptr;  // never changes once the entry is in the list
 };
 
 /// All mappings of the process: a signal's handler can reach nothing but what is process-wide.
 struct MappedFileRegistry {
   using Entry = MappedFile::Entry;
   static std::atomic<Entry*> entries;
-  static std::mutex making;                 // of entries; the handler does without
-  static struct sigaction before;           // what SIGBUS did before there was a mapping
+  static std::mutex making;        // of entries; the handler does without
+  static struct sigaction before;  // what SIGBUS did before there was a mapping
 
   static Entry* add(std::byte* begin, size_t size);
   static void remove(Entry* entry);
@@ -74,7 +74,7 @@ void MappedFileRegistry::on_bus_error(int, siginfo_t* info, void*) {
     if (mmap(begin + lost, size - lost, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) return;
     break;
   }
-  sigaction(SIGBUS, &before, nullptr);   // not ours: the instruction runs again and meets what was there before
+  sigaction(SIGBUS, &before, nullptr);  // not ours: the instruction runs again and meets what was there before
 }
 
 MappedFile::MappedFile(int descriptor, size_t size_bytes) {
@@ -84,7 +84,8 @@ MappedFile::MappedFile(int descriptor, size_t size_bytes) {
   entry_ = MappedFileRegistry::add(static_cast<std::byte*>(base), size_bytes);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})), entry_(std::exchange(other.entry_, nullptr)) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), entry_(std::exchange(other.entry_, nullptr)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
@@ -101,7 +102,7 @@ MappedFile::~MappedFile() {
 bool MappedFile::cut() const { return entry_ != nullptr && entry_->cut.load(std::memory_order_relaxed); }
 
 SignalStack::SignalStack() {
-  const auto size = static_cast<size_t>(sysconf(_SC_SIGSTKSZ));   // of this processor: frames with AMX state take 11 KB
+  const auto size = static_cast<size_t>(sysconf(_SC_SIGSTKSZ));  // of this processor: frames with AMX state take 11 KB
   memory_ = std::make_unique<std::byte[]>(size);
   stack_t stack{};
   stack.ss_sp = memory_.get();

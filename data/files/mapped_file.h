@@ -27,7 +27,7 @@ class MappedFile {
   struct Entry;
   friend struct MappedFileRegistry;
   std::span<const std::byte> bytes_;
-  Entry* entry_ = nullptr;   // what the signal's handler knows of this mapping
+  Entry* entry_ = nullptr;  // what the signal's handler knows of this mapping
 };
 
 /// A stack for the handler of SIGBUS, for the thread that makes it and as long as it lives: threads that read mapped files have one,

@@ -78,8 +78,8 @@ StoredTensor parse_tensor(const std::string& name, const Json& info) {
   tensor.begin = unsigned_number((*offsets)[0], name, "data_offsets");
   tensor.end = unsigned_number((*offsets)[1], name, "data_offsets");
   if (tensor.end < tensor.begin || tensor.end - tensor.begin != bytes)
-    throw refused(name, cat("dtype and shape need ", bytes, " bytes, the data_offsets ", tensor.begin, " to ", tensor.end,
-                            " give another number"));
+    throw refused(
+        name, cat("dtype and shape need ", bytes, " bytes, the data_offsets ", tensor.begin, " to ", tensor.end, " give another number"));
   return tensor;
 }
 
@@ -157,8 +157,7 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) : file_(
     file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
     if (length > max_header_bytes)
       throw refused(cat("the header claims ", length, " bytes, at most ", max_header_bytes, " are allowed")).at("offset", 0);
-    if (length > file_.size() - 8)
-      throw refused(cat("the header claims ", length, " bytes, the file has ", file_.size())).at("offset", 0);
+    if (length > file_.size() - 8) throw refused(cat("the header claims ", length, " bytes, the file has ", file_.size())).at("offset", 0);
     std::string bytes(8 + static_cast<size_t>(length), '\0');
     file_.read(0, std::as_writable_bytes(std::span(bytes)));
     header_checksum_ = checksum(bytes);
@@ -192,8 +191,8 @@ void SafetensorsReader::parse_header(std::string_view header, uint64_t data_byte
   uint64_t expected = 0;
   for (const StoredTensor& t : tensors_) {
     if (t.begin != expected)
-      throw refused(t.name, cat(t.begin < expected ? "overlaps the tensor before it" : "leaves a hole before it", ": begins at ",
-                                t.begin, ", not ", expected));
+      throw refused(t.name, cat(t.begin < expected ? "overlaps the tensor before it" : "leaves a hole before it", ": begins at ", t.begin,
+                                ", not ", expected));
     expected = t.end;
     by_name_.emplace(t.name, static_cast<size_t>(&t - tensors_.data()));
   }
@@ -212,8 +211,7 @@ void SafetensorsReader::read(const StoredTensor& tensor, std::span<float> values
 void SafetensorsReader::read(const StoredTensor& tensor, std::span<double> values) const { read_values(*this, tensor, values); }
 
 void SafetensorsReader::read_bytes(const StoredTensor& tensor, uint64_t begin, std::span<std::byte> bytes) const {
-  LODE_CHECK(begin + bytes.size() <= tensor.end - tensor.begin, "bytes ", begin, " to ", begin + bytes.size(), " of ",
-             tensor.name);
+  LODE_CHECK(begin + bytes.size() <= tensor.end - tensor.begin, "bytes ", begin, " to ", begin + bytes.size(), " of ", tensor.name);
   file_.read(tensor.begin + begin, bytes);
 }
 

@@ -18,8 +18,7 @@ const Json* present(const Json& object, const char* key) {
 }
 
 [[noreturn]] void wrong_type(const char* key, const char* expected, const Json& value, const std::filesystem::path& file) {
-  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name()))
-      .at("file", file.string());
+  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name())).at("file", file.string());
 }
 
 }  // namespace

@@ -22,9 +22,7 @@ int64_t first_place(const HardNegativesConfig& c, int64_t available) {
 }  // namespace
 
 void require_valid(const HardNegativesConfig& c) {
-  const auto refuse = [](const std::string& what, const std::string& remedy) {
-    throw Error(ExitCode::usage, "config", what, remedy);
-  };
+  const auto refuse = [](const std::string& what, const std::string& remedy) { throw Error(ExitCode::usage, "config", what, remedy); };
   if (c.negatives < 1) refuse("mining needs at least one negative per row", "raise the number of negatives per query");
   if (c.every < 1) refuse(cat("mining checks every ", c.every, " steps"), "give 1 or more");
   if (c.probe < 0) refuse(cat("mining probes ", c.probe, " rows"), "give 0 or more");
@@ -47,9 +45,7 @@ Slice negative_window(const HardNegativesConfig& c, int64_t replacements) {
   return {begin, begin + c.negatives};
 }
 
-int mining_owner(int64_t row, int world) {
-  return static_cast<int>(mix64(static_cast<uint64_t>(row)) % static_cast<uint64_t>(world));
-}
+int mining_owner(int64_t row, int world) { return static_cast<int>(mix64(static_cast<uint64_t>(row)) % static_cast<uint64_t>(world)); }
 
 HardNegatives::HardNegatives(const HardNegativesConfig& config)
     : config_(config), per_row_(config.rule == MiningRule::each ? config.negatives : 1) {
@@ -115,8 +111,9 @@ MiningCheck HardNegatives::check() {
                            : negative_became_easy(config_, s.initial, s.current) || (is_new && s.initial < config_.each_floor);
     if (easy && !exhausted(row)) event(NegativeEvent::became_easy, s.current);
     const std::span<const int32_t> now = chosen(row);
-    const bool successor = mean ? replacements(row) > 0
-                                : !now.empty() && now[static_cast<size_t>(negative)] >= first_place(config_, s.available) + config_.negatives;
+    const bool successor =
+        mean ? replacements(row) > 0
+             : !now.empty() && now[static_cast<size_t>(negative)] >= first_place(config_, s.available) + config_.negatives;
     if (is_new && successor) event(NegativeEvent::first_scored, s.initial);
     s.flags = 0;
     ++found.checked;

@@ -10,7 +10,7 @@
 
 namespace lodestone {
 
-enum class MiningRule : uint8_t { mean, each };     // judged by the mean score of a row's negatives, or one by one
+enum class MiningRule : uint8_t { mean, each };       // judged by the mean score of a row's negatives, or one by one
 enum class MiningRefill : uint8_t { slide, remine };  // the next ones of the list, or the first ones of a list made anew
 
 /// Dynamic hard-negative mining of Conan-embedding (arXiv 2408.15710, section 3.3); rule `each` is that of its second version.
@@ -21,8 +21,8 @@ struct HardNegativesConfig {
   int64_t probe = 0;      // rows that are scored besides at each check, over all ranks
   MiningRule rule = MiningRule::mean;
   MiningRefill refill = MiningRefill::slide;
-  int64_t first_end = 10;  // the first window ends here: what lies before it is too close to the positive
-  double mean_ratio = 1.15, mean_limit = 0.8;                   // mean: replaced when ratio S_cur < S_init and |S_cur| < limit
+  int64_t first_end = 10;                      // the first window ends here: what lies before it is too close to the positive
+  double mean_ratio = 1.15, mean_limit = 0.8;  // mean: replaced when ratio S_cur < S_init and |S_cur| < limit
   double each_ratio = 1.2, each_limit = 0.7, each_floor = 0.4;  // each: when ratio S_cur < S_init and S_cur < limit, or at
                                                                 // first sight when S_init < floor
 };
@@ -120,10 +120,10 @@ class HardNegatives final : public NegativeWindows {
   bool refill(Row& row, const NegativeEvent& easy, const NegativeRankings& rankings);
 
   HardNegativesConfig config_;
-  int64_t per_row_;                             // scores per row
-  std::unordered_map<int64_t, Score> scores_;   // by key(); of rows owned here
-  std::vector<int64_t> refreshed_;              // keys scored since the last check
-  std::unordered_map<int64_t, Row> rows_;       // the same on all ranks
+  int64_t per_row_;                            // scores per row
+  std::unordered_map<int64_t, Score> scores_;  // by key(); of rows owned here
+  std::vector<int64_t> refreshed_;             // keys scored since the last check
+  std::unordered_map<int64_t, Row> rows_;      // the same on all ranks
   std::unordered_map<int64_t, std::vector<int32_t>> chosen_;
 };
 

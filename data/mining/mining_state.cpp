@@ -13,7 +13,7 @@ using Row = MiningState::Row;
 
 /// Every member of a list's records as a column of its own.
 template <class T, class Record>
-std::vector<T> column(const std::vector<Record>& records, T Record::* member) {
+std::vector<T> column(const std::vector<Record>& records, T Record::*member) {
   std::vector<T> values;
   values.reserve(records.size());
   for (const Record& r : records) values.push_back(r.*member);
@@ -33,7 +33,7 @@ std::vector<T> read_column(const SafetensorsReader& file, const char* name, cons
 }
 
 template <class T, class Record>
-void fill(std::vector<Record>& records, T Record::* member, const std::vector<T>& values, const std::filesystem::path& file) {
+void fill(std::vector<Record>& records, T Record::*member, const std::vector<T>& values, const std::filesystem::path& file) {
   if (records.empty()) records.resize(values.size());
   if (records.size() != values.size())
     throw Error(ExitCode::checkpoint, "F22", "the mining state is not as written: its arrays differ in length").at("file", file.string());
@@ -50,21 +50,14 @@ std::string mining_state_document(const MiningState& state) {
   const auto negative = column(state.scores, &Score::negative), flags = column(state.scores, &Score::flags),
              replacements = column(state.rows, &Row::replacements), next = column(state.rows, &Row::next),
              exhausted = column(state.rows, &Row::exhausted), chosen = column(state.rows, &Row::chosen);
-  const std::vector<NamedTensor> tensors{{"score/row", view(std::span(score_row))},
-                                         {"score/available", view(std::span(available))},
-                                         {"score/initial", view(std::span(initial))},
-                                         {"score/current", view(std::span(current))},
-                                         {"row/row", view(std::span(row))},
-                                         {"score/negative", view(std::span(negative))},
-                                         {"score/flags", view(std::span(flags))},
-                                         {"row/replacements", view(std::span(replacements))},
-                                         {"row/next", view(std::span(next))},
-                                         {"row/exhausted", view(std::span(exhausted))},
-                                         {"row/chosen", view(std::span(chosen))},
-                                         {"chosen", view(std::span(state.chosen))}};
+  const std::vector<NamedTensor> tensors{{"score/row", view(std::span(score_row))},   {"score/available", view(std::span(available))},
+                                         {"score/initial", view(std::span(initial))}, {"score/current", view(std::span(current))},
+                                         {"row/row", view(std::span(row))},           {"score/negative", view(std::span(negative))},
+                                         {"score/flags", view(std::span(flags))},     {"row/replacements", view(std::span(replacements))},
+                                         {"row/next", view(std::span(next))},         {"row/exhausted", view(std::span(exhausted))},
+                                         {"row/chosen", view(std::span(chosen))},     {"chosen", view(std::span(state.chosen))}};
   std::string document = safetensors_header(tensors, {{"format", "lodestone-mining-1"}});
-  for (const NamedTensor& t : tensors)
-    document.append(reinterpret_cast<const char*>(t.values.bytes()), t.values.size_bytes());
+  for (const NamedTensor& t : tensors) document.append(reinterpret_cast<const char*>(t.values.bytes()), t.values.size_bytes());
   return document;
 }
 

@@ -37,17 +37,17 @@ const char* name_of(Pooling pooling) {
 
 /// The kind of model as hubs name it.
 struct Kind {
-  const char* pipeline;   // what it is used for
-  const char* tags;       // one a line
-  const char* task;       // of the results
+  const char* pipeline;  // what it is used for
+  const char* tags;      // one a line
+  const char* task;      // of the results
 };
 constexpr Kind embedder{"sentence-similarity", "- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- dense\n",
                         "information-retrieval"};
 constexpr Kind reranker{"text-ranking", "- sentence-transformers\n- cross-encoder\n- reranker\n", "text-ranking"};
 
 void front_matter(std::ostream& out, const ModelCard& card, const Kind& kind) {
-  out << "---\nlibrary_name: sentence-transformers\npipeline_tag: " << kind.pipeline << "\ntags:\n" << kind.tags
-      << "- generated_from_trainer\n";
+  out << "---\nlibrary_name: sentence-transformers\npipeline_tag: " << kind.pipeline << "\ntags:\n"
+      << kind.tags << "- generated_from_trainer\n";
   if (card.training_pairs > 0) out << "- dataset_size:" << card.training_pairs << "\n";
   if (!card.loss.empty()) out << "- " << quoted("loss:" + card.loss) << "\n";
   if (!card.base_model.empty()) out << "base_model: " << quoted(card.base_model) << "\n";
@@ -65,8 +65,7 @@ void results_and_training(std::ostream& out, const ModelCard& card) {
   if (!card.results.empty()) {
     out << "\n## Evaluation\n\n| Data | Metric | Before | After |\n|---|---|---|---|\n";
     for (const ModelCard::Result& r : card.results)
-      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after)
-          << " |\n";
+      out << "| " << r.dataset << " | " << r.metric << " | " << (r.before < 0 ? "-" : fixed(r.before)) << " | " << fixed(r.after) << " |\n";
   }
   if (card.steps > 0 || !card.hyper_parameters.empty()) {
     out << "\n## Training\n\n";

@@ -8,8 +8,8 @@ namespace lodestone {
 OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, const char* architecture) {
   OrderedJson json = OrderedJson::parse(config_json);
   for (const char* key :
-       {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "num_labels", "id2label",
-        "label2id", "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
+       {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "num_labels", "id2label", "label2id",
+        "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
     json.erase(key);
   json["architectures"] = OrderedJson::array({architecture});
   json["model_type"] = "bert";

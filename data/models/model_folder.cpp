@@ -12,8 +12,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t max_config_bytes = size_t{16} << 20;
-constexpr const char* what_works =
-    "models of type bert work: BERT, MiniLM, BGE, GTE, E5, Conan (encoders with a WordPiece vocabulary)";
+constexpr const char* what_works = "models of type bert work: BERT, MiniLM, BGE, GTE, E5, Conan (encoders with a WordPiece vocabulary)";
 
 Error refused(const fs::path& file, const std::string& what, std::string remedy = what_works) {
   return Error(ExitCode::checkpoint, "model", what, std::move(remedy)).at("file", file.string());
@@ -29,16 +28,14 @@ int64_t size_key(const Json& json, const char* key, int64_t fallback, int64_t li
 
 double probability_key(const Json& json, const char* key, const fs::path& file) {
   const double p = json_number(json, key, 0.1, file);
-  if (!(p >= 0 && p < 1))
-    throw refused(file, cat("\"", key, "\" is ", p, ", probabilities from 0 to below 1 work"), "correct the value");
+  if (!(p >= 0 && p < 1)) throw refused(file, cat("\"", key, "\" is ", p, ", probabilities from 0 to below 1 work"), "correct the value");
   return p;
 }
 
 EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
   const std::string type = json_string(json, "model_type", "", file);
   if (type != "bert")
-    throw refused(file,
-                  type.empty() ? std::string("\"model_type\" is missing") : cat("model_type \"", type, "\" is not supported"));
+    throw refused(file, type.empty() ? std::string("\"model_type\" is missing") : cat("model_type \"", type, "\" is not supported"));
   if (json.contains("auto_map")) throw refused(file, "the model needs program code of its own (\"auto_map\")");
   if (json.contains("quantization_config"))
     throw refused(file, "the weights are quantised (\"quantization_config\")", "use the unquantised model");
@@ -92,8 +89,7 @@ Pooling parse_pooling(const fs::path& file, int64_t hidden) {
                   "models that pool the prompt too work");
   if (const auto mode = json.find("pooling_mode"); mode != json.end()) {
     const Json& one = mode->is_array() && mode->size() == 1 ? mode->front() : *mode;
-    if (!one.is_string())
-      throw refused(file, "several poolings side by side are not supported", "pooling by cls, mean or lasttoken works");
+    if (!one.is_string()) throw refused(file, "several poolings side by side are not supported", "pooling by cls, mean or lasttoken works");
     return pooling_named(one.get<std::string>(), file);
   }
   std::vector<std::string> active;
@@ -115,8 +111,7 @@ HeadConfig parse_dense(const fs::path& file, int64_t in_features) {
   const Json json = read_json_object(file);
   HeadConfig head;
   const int64_t in = size_key(json, "in_features", 0, 1 << 20, file);
-  if (in != in_features)
-    throw refused(file, cat("in_features is ", in, ", the pooled vector has ", in_features), "correct the folder");
+  if (in != in_features) throw refused(file, cat("in_features is ", in, ", the pooled vector has ", in_features), "correct the folder");
   head.out_features = size_key(json, "out_features", 0, 1 << 20, file);
   head.bias = json_flag(json, "bias", true, file);
   const std::string activation = json_string(json, "activation_function", "torch.nn.modules.activation.Tanh", file);
@@ -134,8 +129,7 @@ HeadConfig parse_dense(const fs::path& file, int64_t in_features) {
 
 /// "sentence_transformers.models.Pooling" and "sentence_transformers.sentence_transformer.modules.pooling.Pooling" -> "Pooling".
 std::string module_class(const std::string& type, const fs::path& file) {
-  if (!type.starts_with("sentence_transformers."))
-    throw refused(file, cat("the module type \"", type, "\" needs program code of its own"));
+  if (!type.starts_with("sentence_transformers.")) throw refused(file, cat("the module type \"", type, "\" needs program code of its own"));
   return type.substr(type.rfind('.') + 1);
 }
 
@@ -180,8 +174,7 @@ void parse_modules(const fs::path& folder, ModelFolder& model) {
     }
   }
   if (next < 2)
-    throw refused(file, "a Pooling module is missing",
-                  "the order Transformer, Pooling, optionally Dense, optionally Normalize works");
+    throw refused(file, "a Pooling module is missing", "the order Transformer, Pooling, optionally Dense, optionally Normalize works");
   model.has_modules = true;
 }
 
@@ -214,7 +207,8 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
 }  // namespace
 
 int64_t read_max_length(const fs::path& folder, int64_t positions) {
-  for (const auto& [name, key] : {std::pair("sentence_bert_config.json", "max_seq_length"), std::pair("tokenizer_config.json", "model_max_length")}) {
+  for (const auto& [name, key] :
+       {std::pair("sentence_bert_config.json", "max_seq_length"), std::pair("tokenizer_config.json", "model_max_length")}) {
     const fs::path file = folder / name;
     if (!path_exists(file)) continue;
     const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
@@ -235,11 +229,12 @@ ModelFolder read_model_config(const fs::path& config_json) {
 void require_model_folder(const fs::path& folder) {
   if (path_exists(folder / "config.json")) return;
   if (path_exists(folder / "0_Transformer"))
-    throw refused(folder, "the transformer lies in 0_Transformer, an old layout",
-                  "save it again with sentence-transformers 2 or newer");
+    throw refused(folder, "the transformer lies in 0_Transformer, an old layout", "save it again with sentence-transformers 2 or newer");
   const bool run = path_exists(folder / "model" / "config.json"), exists = path_exists(folder);
   throw Error(ExitCode::checkpoint, "missing",
-              run ? "this is a run folder, its model lies below it" : exists ? "a model folder without config.json" : "the model folder does not exist",
+              run      ? "this is a run folder, its model lies below it"
+              : exists ? "a model folder without config.json"
+                       : "the model folder does not exist",
               run ? cat("give ", (folder / "model").string()) : "give a folder with config.json and model.safetensors")
       .at("file", folder.string());
 }

@@ -45,7 +45,8 @@ ModelFolder read_model_config(const std::filesystem::path& config_json);
 /// beta) and from the dense module. The pooler is ignored, and so are pretraining heads unless `params` has the masked-language-model
 /// head "cls.predictions.*". Call params.refresh() afterwards.
 /// Returns the parameters that the folder does not have and that were left as they are: "head.*" when the folder has no dense
-/// module (without config.head, or with new_head), "cls.predictions.*" when it has none of them, and RetroMAE's "decoder.*" always. Throws Error (checkpoint, "F42") naming tensor, both shapes and file on anything missing or left over.
+/// module (without config.head, or with new_head), "cls.predictions.*" when it has none of them, and RetroMAE's "decoder.*" always. Throws
+/// Error (checkpoint, "F42") naming tensor, both shapes and file on anything missing or left over.
 std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& params);
 
 /// The pooler (dense layer behind [CLS]) of a folder's weights: not used here, kept so that an export has it again.

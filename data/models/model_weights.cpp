@@ -3,9 +3,9 @@
 #include <set>
 
 #include "data/files/durable.h"
-#include "data/models/reranker_folder.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
+#include "data/models/reranker_folder.h"
 
 namespace lodestone {
 
@@ -44,8 +44,7 @@ std::string name_prefix(const SafetensorsReader& reader) {
 /// The stored tensor of parameter `name`; LayerNorm weights are called gamma and beta in old files.
 const StoredTensor* find_parameter(const SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
   if (const StoredTensor* t = reader.find(prefix + name)) return t;
-  for (const auto& [now, once] :
-       {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")})
+  for (const auto& [now, once] : {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")})
     if (name.ends_with(now)) return reader.find(prefix + name.substr(0, name.size() - std::string_view(now).size()) + once);
   return nullptr;
 }
@@ -60,8 +59,7 @@ void fill(const SafetensorsReader& reader, const StoredTensor& stored, Tensor ma
   std::vector<int64_t> shape;
   for (size_t i = 0; i < master.shape().rank(); ++i) shape.push_back(master.dim(i));
   if (stored.shape != shape)
-    throw refused(reader.path(), stored.name,
-                  cat("its shape is ", to_text(stored.shape), ", the configuration needs ", to_text(shape)));
+    throw refused(reader.path(), stored.name, cat("its shape is ", to_text(stored.shape), ", the configuration needs ", to_text(shape)));
   if (master.dtype() == DType::f64)
     reader.read(stored, master.host<double>());
   else
@@ -79,16 +77,14 @@ bool is_ignored(std::string_view name) {
 void refuse_leftovers(const SafetensorsReader& reader, const std::string& prefix, const std::set<std::string_view>& used) {
   for (const StoredTensor& t : reader.tensors()) {
     const bool inside = t.name.starts_with(prefix);
-    if (used.contains(t.name) || (!inside && !prefix.empty()) || is_ignored(std::string_view(t.name).substr(prefix.size())))
-      continue;
+    if (used.contains(t.name) || (!inside && !prefix.empty()) || is_ignored(std::string_view(t.name).substr(prefix.size()))) continue;
     throw refused(reader.path(), t.name, "this tensor has no place in the model that config.json describes");
   }
 }
 
 fs::path dense_folder(const fs::path& folder) {
   const fs::path file = folder / "modules.json";
-  const Json modules =
-      parse_strict_json(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint), ExitCode::checkpoint, "F42");
+  const Json modules = parse_strict_json(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint), ExitCode::checkpoint, "F42");
   for (const Json& module : modules)
     if (json_string(module, "type", "", file).ends_with(".Dense")) return folder / json_string(module, "path", "", file);
   throw Error(ExitCode::checkpoint, "model", "the dense module has disappeared").at("file", file.string());
@@ -109,7 +105,7 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
       if (!has_dense) left.push_back(p.name);
       continue;
     }
-    const bool mlm_head = p.name.starts_with("cls.");   // stands beside the encoder, so without its prefix
+    const bool mlm_head = p.name.starts_with("cls.");  // stands beside the encoder, so without its prefix
     if ((mlm_head && !has_mlm_head) || p.name.starts_with("decoder.")) {
       left.push_back(p.name);
       continue;
@@ -141,7 +137,7 @@ std::vector<std::string> load_weights(const RerankerFolder& folder, ParamStore& 
   std::set<std::string_view> used;
   std::vector<std::string> left;
   for (const Param& p : params.layout().params()) {
-    const bool classifier = p.name.starts_with("classifier.");   // stands beside the encoder, so without its prefix
+    const bool classifier = p.name.starts_with("classifier.");  // stands beside the encoder, so without its prefix
     const StoredTensor* stored = classifier ? reader.find(p.name) : find_parameter(reader, prefix, p.name);
     if (!folder.has_classifier && (classifier || (stored == nullptr && p.name.starts_with("pooler.")))) {
       left.push_back(p.name);

@@ -20,8 +20,7 @@ bool names_architecture(const Json& config) {
 
 /// How many scores the classifier gives: the labels of id2label, else num_labels, else two.
 int64_t labels(const Json& config, const fs::path& file) {
-  if (const auto names = config.find("id2label"); names != config.end() && names->is_object())
-    return static_cast<int64_t>(names->size());
+  if (const auto names = config.find("id2label"); names != config.end() && names->is_object()) return static_cast<int64_t>(names->size());
   return json_integer(config, "num_labels", 2, file);
 }
 

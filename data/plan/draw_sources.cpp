@@ -31,7 +31,7 @@ class Group {
   void start() {
     const double largest = *std::max_element(rows_.begin(), rows_.end());
     weight_.clear();
-    for (size_t i = 0; i < sources_.size(); ++i) {   // relative to the largest: n^alpha itself could overflow
+    for (size_t i = 0; i < sources_.size(); ++i) {  // relative to the largest: n^alpha itself could overflow
       weight_.push_back(by_batches() ? static_cast<double>(batches_[i]) : repeat_[i] * std::pow(rows_[i] / largest, alpha_));
     }
     const double sum = std::accumulate(weight_.begin(), weight_.end(), 0.0);
@@ -53,11 +53,14 @@ class Group {
     const int64_t j = taken_++;
     switch (batching_) {
       case Batching::epoch:
-      case Batching::epoch_static: return sources_[shuffled(j)];
-      case Batching::epoch_random: return sources_[remaining(static_cast<uint64_t>(j))];
+      case Batching::epoch_static:
+        return sources_[shuffled(j)];
+      case Batching::epoch_random:
+        return sources_[remaining(static_cast<uint64_t>(j))];
       case Batching::multinomial:
       case Batching::random:
-      case Batching::mixed: break;
+      case Batching::mixed:
+        break;
     }
     const auto above = std::upper_bound(cumulative_.begin(), cumulative_.end(), key_.uniform(static_cast<uint64_t>(j)));
     return sources_[static_cast<size_t>(above - cumulative_.begin())];
@@ -92,8 +95,8 @@ class Group {
   double alpha_, share_;
   std::vector<int32_t> sources_;
   std::vector<double> repeat_, rows_, weight_, cumulative_;
-  std::vector<int64_t> batches_, batches_up_to_;   // of an epoch: of each source, and of it and those before it
-  std::vector<int64_t> left_;                      // of batches_, in this epoch
+  std::vector<int64_t> batches_, batches_up_to_;  // of an epoch: of each source, and of it and those before it
+  std::vector<int64_t> left_;                     // of batches_, in this epoch
   int64_t left_in_all_ = 0, taken_ = 0;
 };
 

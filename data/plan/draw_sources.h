@@ -11,8 +11,8 @@
 namespace lodestone {
 
 struct SourceDraws {
-  std::vector<int32_t> drawn;        // [config.batches] source of each batch
-  std::vector<double> probability;   // [sources] fraction of all batches expected from each
+  std::vector<int32_t> drawn;       // [config.batches] source of each batch
+  std::vector<double> probability;  // [sources] fraction of all batches expected from each
 };
 
 /// Sources of one share (and those without any) form a group. Batch d goes to the group that lags its share most,

@@ -35,7 +35,7 @@ class Permutation {
   static constexpr uint64_t rounds = 8;
 
   uint64_t encrypt(uint64_t x) const {
-    uint64_t left = x / b_, right = x % b_;     // left in [0, a), right in [0, b): each round adds a function of the other
+    uint64_t left = x / b_, right = x % b_;  // left in [0, a), right in [0, b): each round adds a function of the other
     for (uint64_t round = 0; round < rounds; round += 2) {
       left = add(left, word(round, right), a_);
       right = add(right, word(round + 1, left), b_);

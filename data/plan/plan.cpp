@@ -18,9 +18,7 @@ namespace {
 constexpr const char* merged_name = "other";
 constexpr const char* mixed_name = "all";
 
-Error bad_plan(const std::string& what, std::string remedy) {
-  return Error(ExitCode::usage, "plan", what, std::move(remedy));
-}
+Error bad_plan(const std::string& what, std::string remedy) { return Error(ExitCode::usage, "plan", what, std::move(remedy)); }
 
 void require_valid(const PlanConfig& config) {
   if (config.global_batch < 1) {
@@ -89,7 +87,8 @@ bool alike(const PlanSource& a, const PlanSource& b) {
 
 std::string merged_title(const char* name, const PlanConfig& config, const PlanSource& like) {
   return cat(name, like.share < 0 ? "" : cat(", share of ", config.rules[static_cast<size_t>(like.share)].match),
-             like.batch < config.global_batch ? ", half batch" : "", like.group == 0 ? "" : cat(", groups of ", like.group), like.in_batch_negatives ? "" : ", no_in_batch_neg");
+             like.batch < config.global_batch ? ", half batch" : "", like.group == 0 ? "" : cat(", groups of ", like.group),
+             like.in_batch_negatives ? "" : ", no_in_batch_neg");
 }
 
 /// Merges `source` into the source of `merged` that it may share batches with.
@@ -126,8 +125,9 @@ std::vector<PlanSource> mixed_sources(const PlanConfig& config, std::vector<Plan
     source.batch = config.global_batch;
     const auto other = std::find_if(sources.begin(), sources.end(), [&](const PlanSource& s) { return s.share == source.share; });
     if (other->in_batch_negatives != source.in_batch_negatives) {
-      throw bad_plan(cat("mixed batches cannot leave out the in-batch negatives of ", source.in_batch_negatives ? other->name : source.name, " alone"),
-                     "choose another batching, or give all sources the same use_inbatch_neg (data.rules)");
+      throw bad_plan(
+          cat("mixed batches cannot leave out the in-batch negatives of ", source.in_batch_negatives ? other->name : source.name, " alone"),
+          "choose another batching, or give all sources the same use_inbatch_neg (data.rules)");
     }
     if (other->group != source.group)
       throw bad_plan(cat("mixed batches cannot have groups of one size for ", other->name, " and of another for ", source.name),
@@ -137,7 +137,8 @@ std::vector<PlanSource> mixed_sources(const PlanConfig& config, std::vector<Plan
   for (PlanSource& source : mixed) {
     simplify_repeats(source);
     if (SourceBatches(Key(), source).per_epoch() == 0) {
-      throw bad_plan(cat(mixed.size() == 1 ? "the corpus" : source.name, " has ", source.rows, " rows, fewer than the global batch of ", config.global_batch),
+      throw bad_plan(cat(mixed.size() == 1 ? "the corpus" : source.name, " has ", source.rows, " rows, fewer than the global batch of ",
+                         config.global_batch),
                      "lower the global batch");
     }
   }
@@ -158,9 +159,10 @@ std::vector<PlanSource> resolve_sources(const PlanConfig& config, const std::vec
   if (config.small_sources == SmallSources::refuse) refuse_small(config, small);
   std::vector<PlanSource> merged;
   for (const PlanSource& source : small) {
-    const auto named = std::find_if(sources.begin(), sources.end(),
-                                    [&](const PlanSource& s) { return s.name == merged_title(merged_name, config, source) && alike(s, source); });
-    if (named != sources.end()) {   // a source that is called as the merged one joins it
+    const auto named = std::find_if(sources.begin(), sources.end(), [&](const PlanSource& s) {
+      return s.name == merged_title(merged_name, config, source) && alike(s, source);
+    });
+    if (named != sources.end()) {  // a source that is called as the merged one joins it
       merge(config, merged_name, *named, merged);
       sources.erase(named);
     }
@@ -210,7 +212,7 @@ void Plan::batch(int64_t draw, Part& out) const {
   out.epoch = position_[d] / batches.per_epoch();
   int64_t b = position_[d] % batches.per_epoch();
   auto order = static_cast<uint64_t>(out.epoch);
-  if (config_.batching == Batching::epoch_static) {   // each data set that a source counts as has batches of its own
+  if (config_.batching == Batching::epoch_static) {  // each data set that a source counts as has batches of its own
     b = Permutation(key_.with(sources_[source].name).with("batches").with(order), batches.per_epoch())(b);
     order %= static_cast<uint64_t>(sources_[source].repeat);
   }
@@ -229,7 +231,7 @@ SourceRow Plan::locate(int32_t source, int64_t k) const {
   LODE_CHECK(k >= 0 && k < from.rows, "row ", k, " of source ", from.name, " of ", from.rows, " rows");
   const auto after = std::upper_bound(from.members.begin(), from.members.end(), k,
                                       [](int64_t position, const PlanMember& member) { return position < member.first; });
-  const PlanMember& member = *(after - 1);   // of several that start at k (empty ones), the last: the one that has rows
+  const PlanMember& member = *(after - 1);  // of several that start at k (empty ones), the last: the one that has rows
   if (member.rows == member.all_rows) return {member.source, k - member.first};
   const Permutation drawn(key_.with("used").with(static_cast<uint64_t>(member.source)), member.all_rows);
   return {member.source, drawn(k - member.first)};

@@ -13,45 +13,45 @@ namespace lodestone {
 
 /// A global batch.
 struct Part {
-  int32_t source = 0;           // index into Plan::sources()
-  std::vector<int64_t> rows;    // [N] positions k inside the source's rows, ordered by global index; no row twice
-  int64_t epoch = 0;            // of the source
+  int32_t source = 0;         // index into Plan::sources()
+  std::vector<int64_t> rows;  // [N] positions k inside the source's rows, ordered by global index; no row twice
+  int64_t epoch = 0;          // of the source
 };
 
 /// What a global batch is made of. All but mixed are homogeneous: a batch is of one source, whose rows come once in an epoch of
 /// the source, in an order drawn for that epoch; what fills no batch is left out. n_i, b_i: a source's rows and whole batches.
 enum class Batching : uint8_t {
-  multinomial,    // the source is drawn with p_i ~ repeat_i n_i^alpha
-  random,         // the same with alpha = 1
-  epoch,          // an epoch is all b_i batches of all sources, shuffled
-  epoch_static,   // the same, but rows stay together: batches are made once, and only their order is drawn for each epoch
-  epoch_random,   // the source is drawn with p_i ~ batches it has left; all start again when none has any
-  mixed,          // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
+  multinomial,   // the source is drawn with p_i ~ repeat_i n_i^alpha
+  random,        // the same with alpha = 1
+  epoch,         // an epoch is all b_i batches of all sources, shuffled
+  epoch_static,  // the same, but rows stay together: batches are made once, and only their order is drawn for each epoch
+  epoch_random,  // the source is drawn with p_i ~ batches it has left; all start again when none has any
+  mixed,         // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
 };
 
 /// What happens to sources with fewer rows than a global batch.
 enum class SmallSources : uint8_t {
-  refuse,   // Error (usage) naming them
-  merge,    // they become one source "other" (joined by a source of that name); refused if that is still too small
+  refuse,  // Error (usage) naming them
+  merge,   // they become one source "other" (joined by a source of that name); refused if that is still too small
 };
 
 /// In which order the rows of a global batch stand, and so which rank holds which.
 enum class RowOrder : uint8_t {
-  shuffled,   // as the plan draws them
-  balanced,   // so that contiguous shares hold nearly equal numbers of tokens (data/batches/global_rows.h)
+  shuffled,  // as the plan draws them
+  balanced,  // so that contiguous shares hold nearly equal numbers of tokens (data/batches/global_rows.h)
 };
 
 struct PlanConfig {
   int64_t global_batch = 128;
-  int64_t batches = 0;          // how many the run draws
+  int64_t batches = 0;  // how many the run draws
   uint64_t seed = 0;
   Batching batching = Batching::multinomial;
-  double alpha = 1.0;           // of multinomial
+  double alpha = 1.0;  // of multinomial
   SmallSources small_sources = SmallSources::refuse;
   RowOrder order = RowOrder::shuffled;  // read by GlobalRows; the plan itself knows no lengths
   std::string task = "retrieval";
-  std::vector<std::string> only{};      // the sources to draw from, as SourceRule::match names them; empty: all
-  std::vector<SourceRule> rules{};      // repetition, shares of the batches, half batches, ...
+  std::vector<std::string> only{};  // the sources to draw from, as SourceRule::match names them; empty: all
+  std::vector<SourceRule> rules{};  // repetition, shares of the batches, half batches, ...
 };
 
 /// The sources a plan draws from, with their traits: those given, the small ones refused or merged into "other"; mixed: one,
@@ -96,12 +96,14 @@ class Plan {
   std::vector<PlanSource> sources_;
   std::vector<SourceBatches> batches_;  // of each source
   std::vector<double> probability_;
-  std::vector<int32_t> drawn_;          // [batches] source of each
-  std::vector<int32_t> position_;       // [batches] earlier draws of the same source
+  std::vector<int32_t> drawn_;     // [batches] source of each
+  std::vector<int32_t> position_;  // [batches] earlier draws of the same source
 };
 
 /// Rows [begin, end) of a global batch of N that rank r of W holds: contiguous parts that differ by at most one row.
-struct RankRows { int64_t begin = 0, end = 0; };
+struct RankRows {
+  int64_t begin = 0, end = 0;
+};
 constexpr RankRows rank_rows(int64_t n, int rank, int world) {
   const int64_t base = n / world, extra = n % world;
   const int64_t begin = base * rank + (rank < extra ? rank : extra);

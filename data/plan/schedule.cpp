@@ -23,7 +23,8 @@ void require_valid(const ScheduleConfig& c) {
   if (c.accumulate < 1) throw bad_schedule(cat("a step accumulates ", c.accumulate, " batches"), "accumulate at least 1");
   if (c.groups < 1) throw bad_schedule(cat("a step has ", c.groups, " groups"), "give at least 1");
   for (const ScheduleTask& t : c.tasks) {
-    if (!(t.weight > 0)) throw bad_schedule(cat("task ", t.name, " has weight ", t.weight), "give a positive weight, or leave the task out");
+    if (!(t.weight > 0))
+      throw bad_schedule(cat("task ", t.name, " has weight ", t.weight), "give a positive weight, or leave the task out");
     if (t.share < 1) throw bad_schedule(cat("task ", t.name, " has share ", t.share), "give a share of at least 1, or leave the task out");
     if (t.ranks < 1) throw bad_schedule(cat("task ", t.name, " has ", t.ranks, " ranks a group"), "give at least 1");
   }
@@ -37,7 +38,8 @@ Schedule::Schedule(ScheduleConfig config) : config_(std::move(config)) {
   require_valid(config_);
   for (const ScheduleTask& t : config_.tasks) cards_ += t.share;
   if (config_.mix == TaskMix::deck && cards_ > most_cards)
-    throw bad_schedule(cat("the shares of the tasks add up to ", cards_, ", a deck has at most ", most_cards, " cards"), "use smaller shares in the same proportion, or mix: random");
+    throw bad_schedule(cat("the shares of the tasks add up to ", cards_, ", a deck has at most ", most_cards, " cards"),
+                       "use smaller shares in the same proportion, or mix: random");
   if (config_.mix == TaskMix::joint) return;
   std::vector<int64_t> count(config_.tasks.size(), 0);
   std::vector<int32_t> cards;
@@ -55,7 +57,8 @@ Schedule::Schedule(ScheduleConfig config) : config_(std::move(config)) {
 /// The deck of a round, shuffled.
 void Schedule::deal(int64_t round, std::vector<int32_t>& cards) const {
   cards.clear();
-  for (size_t t = 0; t < config_.tasks.size(); ++t) cards.insert(cards.end(), static_cast<size_t>(config_.tasks[t].share), static_cast<int32_t>(t));
+  for (size_t t = 0; t < config_.tasks.size(); ++t)
+    cards.insert(cards.end(), static_cast<size_t>(config_.tasks[t].share), static_cast<int32_t>(t));
   const Key key = Key(config_.seed).with("deck").with(static_cast<uint64_t>(round));
   for (size_t i = cards.size(); i > 1; --i) std::swap(cards[i - 1], cards[below(key.bits(i), i)]);
 }
@@ -75,7 +78,7 @@ int64_t Schedule::parts_per_step() const {
 
 void Schedule::parts(int64_t step, std::vector<StepPart>& out) const {
   LODE_CHECK(step >= 0 && step < config_.steps, "step ", step, " of a schedule of ", config_.steps);
-  const int64_t batches = config_.accumulate * config_.groups;   // of each task that the step trains
+  const int64_t batches = config_.accumulate * config_.groups;  // of each task that the step trains
   const bool joint = config_.mix == TaskMix::joint;
   const int32_t only = joint ? 0 : drawn_[static_cast<size_t>(step)];
   const int32_t first = only, last = joint ? static_cast<int32_t>(config_.tasks.size()) : only + 1;
@@ -110,17 +113,20 @@ std::vector<Team> form_teams(const ScheduleConfig& config, int world) {
                 "start more ranks, lower tasks.NAME.ranks, or use schedule.layout: colocated, the same objective on any number of ranks");
   const int64_t sets = std::min(config.groups, world / needed);
   std::vector<Team> teams;
-  std::vector<int64_t> cost;   // of what a team takes
+  std::vector<int64_t> cost;  // of what a team takes
   for (int64_t s = 0; s < sets; ++s) {
-    const int64_t groups = (config.groups - s + sets - 1) / sets;   // that the set takes
+    const int64_t groups = (config.groups - s + sets - 1) / sets;  // that the set takes
     for (size_t t = 0; t < config.tasks.size(); ++t) {
-      teams.push_back({.task = static_cast<int32_t>(t), .group = static_cast<int32_t>(s), .stride = static_cast<int32_t>(sets), .ranks = config.tasks[t].ranks});
+      teams.push_back({.task = static_cast<int32_t>(t),
+                       .group = static_cast<int32_t>(s),
+                       .stride = static_cast<int32_t>(sets),
+                       .ranks = config.tasks[t].ranks});
       cost.push_back(groups * config.tasks[t].cost);
     }
   }
   for (int64_t left = world - sets * needed; left > 0; --left) {
     size_t slowest = 0;
-    for (size_t i = 1; i < teams.size(); ++i)   // cost a rank, compared without division
+    for (size_t i = 1; i < teams.size(); ++i)  // cost a rank, compared without division
       if (cost[i] * teams[slowest].ranks > cost[slowest] * teams[i].ranks) slowest = i;
     ++teams[slowest].ranks;
   }

@@ -22,17 +22,17 @@ enum class Layout : uint8_t {
 
 struct ScheduleTask {
   std::string name;
-  double weight = 1;    // of its loss in the step's
-  int64_t share = 1;    // deck: cards; random: relative probability
-  int64_t ranks = 1;    // grouped: ranks of one group that it gets
-  int64_t cost = 1;     // tokens of one of its batches, roughly: the costliest task gets the ranks that are left over
+  double weight = 1;  // of its loss in the step's
+  int64_t share = 1;  // deck: cards; random: relative probability
+  int64_t ranks = 1;  // grouped: ranks of one group that it gets
+  int64_t cost = 1;   // tokens of one of its batches, roughly: the costliest task gets the ranks that are left over
 };
 
 struct ScheduleConfig {
   std::vector<ScheduleTask> tasks;
   int64_t steps = 0;
-  int64_t accumulate = 1;      // rounds of batches a step
-  int64_t groups = 1;          // batches of each task in a round, each with its own negatives (Conan: groups of 4+1 devices)
+  int64_t accumulate = 1;  // rounds of batches a step
+  int64_t groups = 1;      // batches of each task in a round, each with its own negatives (Conan: groups of 4+1 devices)
   uint64_t seed = 0;
   TaskMix mix = TaskMix::joint;
   Layout layout = Layout::colocated;
@@ -42,8 +42,8 @@ struct ScheduleConfig {
 struct StepPart {
   int32_t task = 0;
   int32_t group = 0;
-  int64_t draw = 0;        // which batch of the task's plan
-  double weight = 1;       // of its loss
+  int64_t draw = 0;   // which batch of the task's plan
+  double weight = 1;  // of its loss
 };
 
 /// A pure function of (seed, step), the same on all ranks. The number of ranks does not enter: it only decides who computes what.
@@ -68,17 +68,17 @@ class Schedule {
   int32_t draw(int64_t step) const;
 
   ScheduleConfig config_;
-  int64_t cards_ = 0;                     // of a deck: the sum of the shares
-  std::vector<int32_t> drawn_;            // [steps] deck, random: the task of each step
-  std::vector<int64_t> position_;         // [steps] deck, random: how many earlier steps trained it
+  int64_t cards_ = 0;              // of a deck: the sum of the shares
+  std::vector<int32_t> drawn_;     // [steps] deck, random: the task of each step
+  std::vector<int64_t> position_;  // [steps] deck, random: how many earlier steps trained it
 };
 
 /// Ranks that work together on the same parts, one after another in the order of the step. In a colocated run there is one
 /// team of all ranks.
 struct Team {
-  int32_t task = -1;                // -1: all
-  int32_t group = 0, stride = 1;    // of the groups it takes `group` and every stride-th one after it
-  int64_t ranks = 0;                // contiguous, teams in the order of their ranks
+  int32_t task = -1;              // -1: all
+  int32_t group = 0, stride = 1;  // of the groups it takes `group` and every stride-th one after it
+  int64_t ranks = 0;              // contiguous, teams in the order of their ranks
 };
 
 /// How `world` ranks form teams. One group needs `ranks` of each task; the ranks form as many sets of teams as that allows, at

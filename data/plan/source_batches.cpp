@@ -8,7 +8,8 @@
 
 namespace lodestone {
 
-SourceBatches::SourceBatches(Key key, const PlanSource& source) : key_(key), rows_(source.rows), batch_(source.batch), members_(source.members) {
+SourceBatches::SourceBatches(Key key, const PlanSource& source)
+    : key_(key), rows_(source.rows), batch_(source.batch), members_(source.members) {
   LODE_CHECK(batch_ >= 1, "a batch of ", batch_, " rows");
   int64_t rounds = 1;
   for (const PlanMember& member : members_) rounds = std::max(rounds, member.repeat);
@@ -51,7 +52,7 @@ void SourceBatches::rows(uint64_t order, int64_t b, std::vector<int64_t>& out) c
     const int64_t place = places((b - batches_before_[s]) * batch_ + i);
     const auto after = std::upper_bound(round.windows.begin(), round.windows.end(), place,
                                         [](int64_t p, const Window& window) { return p < window.first; });
-    const auto m = static_cast<size_t>(after - round.windows.begin() - 1);   // of several that start there (empty ones), the last
+    const auto m = static_cast<size_t>(after - round.windows.begin() - 1);  // of several that start there (empty ones), the last
     const PlanMember& member = members_[m];
     const Permutation shuffled(epoch.with("member").with(m), member.rows);
     out[static_cast<size_t>(i)] = member.first + shuffled((round.windows[m].begin + place - round.windows[m].first) % member.rows);

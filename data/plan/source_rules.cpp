@@ -18,9 +18,11 @@ void require_values(const SourceRule& rule) {
   if (rule.match.empty()) throw bad_rule(rule, "names no source", "give match a source's name, or a pattern with *");
   if (rule.repeat && *rule.repeat < 1) throw bad_rule(rule, cat("repeats them ", *rule.repeat, " times"), "give repeat at least 1");
   if (rule.repeat && *rule.repeat > 1000) throw bad_rule(rule, cat("repeats them ", *rule.repeat, " times"), "give repeat at most 1000");
-  if (rule.share && !(*rule.share > 0 && *rule.share <= 1)) throw bad_rule(rule, cat("gives a share of ", *rule.share), "give share a number above 0, at most 1");
+  if (rule.share && !(*rule.share > 0 && *rule.share <= 1))
+    throw bad_rule(rule, cat("gives a share of ", *rule.share), "give share a number above 0, at most 1");
   if (rule.max_rows && *rule.max_rows < 1) throw bad_rule(rule, cat("keeps ", *rule.max_rows, " rows"), "give max_rows at least 1");
-  if (rule.group && *rule.group < 1) throw bad_rule(rule, cat("gives queries ", *rule.group, " passages"), "give group_size at least 1: the positive");
+  if (rule.group && *rule.group < 1)
+    throw bad_rule(rule, cat("gives queries ", *rule.group, " passages"), "give group_size at least 1: the positive");
 }
 
 }  // namespace
@@ -38,7 +40,8 @@ bool matches(std::string_view pattern, std::string_view name) {
 }
 
 bool selects(std::span<const std::string> patterns, std::string_view name) {
-  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) { return matches(pattern, name); });
+  return patterns.empty() ||
+         std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
 SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules) {
@@ -76,7 +79,8 @@ void require_valid(std::span<const SourceRule> rules, std::span<const std::strin
     if (!rule.share) continue;
     shares += *rule.share;
     const auto is_theirs = [&](std::string_view name) { return traits_of(name, rules).share == static_cast<int32_t>(r); };
-    if (std::none_of(names.begin(), names.end(), is_theirs)) throw bad_rule(rule, "gives a share, but later rules give all of them another", "leave one out");
+    if (std::none_of(names.begin(), names.end(), is_theirs))
+      throw bad_rule(rule, "gives a share, but later rules give all of them another", "leave one out");
   }
   if (shares == 0) return;
   const bool rest = std::any_of(names.begin(), names.end(), [&](std::string_view name) { return traits_of(name, rules).share < 0; });

@@ -25,9 +25,9 @@ struct SourceRule {
 
 struct SourceTraits {
   int64_t repeat = 1;
-  int32_t share = -1;                        // the rule that gives its share; -1: none
-  int64_t max_rows = -1;                     // -1: all
-  int64_t group = 0;                         // 0: as many as the task has
+  int32_t share = -1;     // the rule that gives its share; -1: none
+  int64_t max_rows = -1;  // -1: all
+  int64_t group = 0;      // 0: as many as the task has
   bool half_batch = false, prompt_on_passages = false, in_batch_negatives = true;
 };
 
@@ -37,8 +37,9 @@ bool matches(std::string_view pattern, std::string_view name);
 bool selects(std::span<const std::string> patterns, std::string_view name);
 
 /// The traits of a source. Its name, FILE or FILE/TYPE, gives the first word (by the conventions of FlagEmbedding): a FILE that contains
-/// no_in_batch_neg has no in-batch negatives, nor has a TYPE cls_contrast (piccolo2's); of a TYPE that contains "symmetric" batches have half the rows; symmetric_sts and
-/// symmetric_clustering have prompts on passages; queries of an only_1neg have one negative. Then the rules apply, in order: later ones win.
+/// no_in_batch_neg has no in-batch negatives, nor has a TYPE cls_contrast (piccolo2's); of a TYPE that contains "symmetric" batches have
+/// half the rows; symmetric_sts and symmetric_clustering have prompts on passages; queries of an only_1neg have one negative. Then the
+/// rules apply, in order: later ones win.
 SourceTraits traits_of(std::string_view name, std::span<const SourceRule> rules);
 
 /// Throws Error (usage): impossible values; a rule that matches none of the names; a share whose sources all follow other rules;

@@ -39,7 +39,8 @@ fs::path find_qrels(const fs::path& folder, const std::string& split) {
       if (entry.path().extension() == ".tsv") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) names += (names.empty() ? "" : ", ") + file.stem().string();
-  throw Error(ExitCode::data, "F32", cat("no judgements qrels/", split, ".tsv", names.empty() ? "" : "; there are: ", names), names.empty() ? "add the file" : "choose one with --split")
+  throw Error(ExitCode::data, "F32", cat("no judgements qrels/", split, ".tsv", names.empty() ? "" : "; there are: ", names),
+              names.empty() ? "add the file" : "choose one with --split")
       .at("file", folder.string());
 }
 
@@ -55,19 +56,22 @@ std::vector<Judgement> read_qrels(const fs::path& file) {
       at = end + 1;
     }
     if (line->number == 1 && cells.size() == 3 && cells[2] == "score") continue;
-    if (cells.size() == 4) cells.erase(cells.begin() + 1);           // TREC: query 0 document grade
+    if (cells.size() == 4) cells.erase(cells.begin() + 1);  // TREC: query 0 document grade
     Judgement j;
     const char* end = cells.size() == 3 ? cells[2].data() + cells[2].size() : nullptr;
     if (end == nullptr || std::from_chars(cells[2].data(), end, j.grade).ptr != end || cells[2].empty())
       throw Error(ExitCode::data, "F30", "not query-id, corpus-id and a numeric score between tabs", "correct the line")
-          .at("file", file.string()).at("line", line->number).at("offset", line->offset);
+          .at("file", file.string())
+          .at("line", line->number)
+          .at("offset", line->offset);
     j.query = cells[0];
     j.document = cells[1];
     j.line = line->number;
     j.offset = line->offset;
     judgements.push_back(std::move(j));
   }
-  if (judgements.empty()) throw Error(ExitCode::data, "F32", "the file holds no judgements", "choose another with --split").at("file", file.string());
+  if (judgements.empty())
+    throw Error(ExitCode::data, "F32", "the file holds no judgements", "choose another with --split").at("file", file.string());
   return judgements;
 }
 
@@ -101,9 +105,10 @@ Error duplicate(const fs::path& file, const std::string& id) {
 }  // namespace
 
 BeirSet read_beir(const fs::path& folder, const std::string& split, BeirDocuments documents) {
-  const fs::path query_file = find_file(folder, "queries.jsonl"), corpus_file = find_file(folder, "corpus.jsonl"), qrels_file = find_qrels(folder, split);
+  const fs::path query_file = find_file(folder, "queries.jsonl"), corpus_file = find_file(folder, "corpus.jsonl"),
+                 qrels_file = find_qrels(folder, split);
   const std::vector<Judgement> judgements = read_qrels(qrels_file);
-  Index wanted_queries, wanted_documents;                            // -1 until the text is seen
+  Index wanted_queries, wanted_documents;  // -1 until the text is seen
   for (const Judgement& j : judgements) {
     wanted_queries.emplace(j.query, -1);
     wanted_documents.emplace(j.document, -1);
@@ -131,8 +136,11 @@ BeirSet read_beir(const fs::path& folder, const std::string& split, BeirDocument
   for (const Judgement& j : judgements) {
     const int64_t query = wanted_queries.at(j.query), document = wanted_documents.at(j.document);
     if (query < 0 || document < 0)
-      throw Error(ExitCode::data, "F30", query < 0 ? "a judgement of an unknown query" : "a judgement of an unknown document", "remove the line or add the text")
-          .at("file", qrels_file.string()).at("line", j.line).at("offset", j.offset);
+      throw Error(ExitCode::data, "F30", query < 0 ? "a judgement of an unknown query" : "a judgement of an unknown document",
+                  "remove the line or add the text")
+          .at("file", qrels_file.string())
+          .at("line", j.line)
+          .at("offset", j.offset);
     set.judgements[static_cast<size_t>(query)].emplace_back(document, j.grade);
   }
   for (auto& of_query : set.judgements) std::sort(of_query.begin(), of_query.end());
@@ -176,6 +184,8 @@ class BeirReader : public RecordReader {
 
 }  // namespace
 
-std::unique_ptr<RecordReader> open_beir(const fs::path& folder, const std::string& split) { return std::make_unique<BeirReader>(folder, split); }
+std::unique_ptr<RecordReader> open_beir(const fs::path& folder, const std::string& split) {
+  return std::make_unique<BeirReader>(folder, split);
+}
 
 }  // namespace lodestone

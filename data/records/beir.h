@@ -14,8 +14,8 @@ namespace lodestone {
 /// queries.jsonl, corpus.jsonl and qrels/SPLIT.tsv. Only queries with judgements are kept, in the order of queries.jsonl.
 struct BeirSet {
   std::vector<std::string> query_ids, queries;
-  std::vector<std::string> document_ids, documents;               // title and text joined by a blank
-  std::vector<std::vector<std::pair<int64_t, double>>> judgements; // per query: (index of document, grade), by document
+  std::vector<std::string> document_ids, documents;                 // title and text joined by a blank
+  std::vector<std::vector<std::pair<int64_t, double>>> judgements;  // per query: (index of document, grade), by document
 };
 
 enum class BeirDocuments : uint8_t { all, judged };

@@ -47,7 +47,8 @@ class GzipStream : public ByteStream {
     while (inflate_.avail_out == asked && !ended_) step();
     const size_t got = asked - inflate_.avail_out;
     produced_ += static_cast<int64_t>(got);
-    if (produced_ > bomb_bytes && produced_ / bomb_ratio > in_.consumed()) throw bad(cat("expands more than ", bomb_ratio, "-fold"), "decompress it yourself if you trust it");
+    if (produced_ > bomb_bytes && produced_ / bomb_ratio > in_.consumed())
+      throw bad(cat("expands more than ", bomb_ratio, "-fold"), "decompress it yourself if you trust it");
     return got;
   }
   int64_t consumed() const override { return in_.consumed(); }
@@ -66,17 +67,23 @@ class GzipStream : public ByteStream {
     }
     if (between_members_) {
       // A further member must start with the magic byte 0x1f; inflate checks the rest of its header.
-      if (*inflate_.next_in != 0x1f) throw bad("bytes that are not gzip follow the end of the compressed data", "fetch it again or cut them off");
+      if (*inflate_.next_in != 0x1f)
+        throw bad("bytes that are not gzip follow the end of the compressed data", "fetch it again or cut them off");
       if (inflateReset(&inflate_) != Z_OK) throw bad("zlib cannot restart", {});
       between_members_ = false;
     }
     const int result = inflate(&inflate_, Z_NO_FLUSH);
-    if (result == Z_STREAM_END) between_members_ = true;                  // length and CRC have been compared
-    else if (result == Z_MEM_ERROR) throw Error(ExitCode::resource, "F14", "no memory for zlib").at("file", path_.string());
-    else if (result != Z_OK && result != Z_BUF_ERROR) throw bad(cat("damaged gzip data: ", inflate_.msg != nullptr ? inflate_.msg : "unknown"), "fetch it again");
+    if (result == Z_STREAM_END)
+      between_members_ = true;  // length and CRC have been compared
+    else if (result == Z_MEM_ERROR)
+      throw Error(ExitCode::resource, "F14", "no memory for zlib").at("file", path_.string());
+    else if (result != Z_OK && result != Z_BUF_ERROR)
+      throw bad(cat("damaged gzip data: ", inflate_.msg != nullptr ? inflate_.msg : "unknown"), "fetch it again");
   }
   Error bad(const std::string& what, const std::string& remedy) const {
-    return Error(ExitCode::data, "F33", what, remedy).at("file", path_.string()).at("offset", in_.consumed() - static_cast<int64_t>(inflate_.avail_in));
+    return Error(ExitCode::data, "F33", what, remedy)
+        .at("file", path_.string())
+        .at("offset", in_.consumed() - static_cast<int64_t>(inflate_.avail_in));
   }
 
   std::filesystem::path path_;
@@ -94,11 +101,15 @@ bool is_gzip(const std::filesystem::path& file) {
   const size_t got = PlainStream(file, 0).read(magic);
   const bool compressed = got == 2 && magic[0] == '\x1f' && magic[1] == '\x8b';
   if (!compressed && file.extension() == ".gz" && got > 0)
-    throw Error(ExitCode::data, "F33", "named .gz but not gzip data", "rename it or fetch it again").at("file", file.string()).at("offset", 0);
+    throw Error(ExitCode::data, "F33", "named .gz but not gzip data", "rename it or fetch it again")
+        .at("file", file.string())
+        .at("offset", 0);
   return compressed;
 }
 
-std::unique_ptr<ByteStream> open_plain(const std::filesystem::path& file, int64_t begin) { return std::make_unique<PlainStream>(file, begin); }
+std::unique_ptr<ByteStream> open_plain(const std::filesystem::path& file, int64_t begin) {
+  return std::make_unique<PlainStream>(file, begin);
+}
 std::unique_ptr<ByteStream> open_gzip(const std::filesystem::path& file) { return std::make_unique<GzipStream>(file); }
 
 }  // namespace lodestone

@@ -23,14 +23,17 @@ class TableReader : public RecordReader {
     std::vector<std::string> sorted = columns_;
     std::sort(sorted.begin(), sorted.end());
     if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-      throw Error(ExitCode::usage, "columns", "two columns have one name", "rename one").at("file", lines_.file().string()).at("field", *twice);
+      throw Error(ExitCode::usage, "columns", "two columns have one name", "rename one")
+          .at("file", lines_.file().string())
+          .at("field", *twice);
     fields_.resize(columns_.size());
   }
 
   bool next(Record& out) override {
     try {
       if (!read_row()) return false;
-      if (cells_.size() != columns_.size()) throw Error(ExitCode::data, "F30", cat(cells_.size(), " fields where the header has ", columns_.size()), correct_or_skip);
+      if (cells_.size() != columns_.size())
+        throw Error(ExitCode::data, "F30", cat(cells_.size(), " fields where the header has ", columns_.size()), correct_or_skip);
       for (size_t c = 0; c < columns_.size(); ++c) {
         Field& field = fields_[c];
         field.name = columns_[c];
@@ -51,10 +54,13 @@ class TableReader : public RecordReader {
   const std::set<std::string>& ignored_fields() const override { return map_.ignored_fields(); }
 
  private:
-  Error& located(Error& error) const { return error.at("file", lines_.file().string()).at("line", first_line_).at("offset", first_offset_); }
+  Error& located(Error& error) const {
+    return error.at("file", lines_.file().string()).at("line", first_line_).at("offset", first_offset_);
+  }
 
   void read_header() {
-    if (!read_row()) throw Error(ExitCode::data, "F32", "the table has no header line", "add one or remove the file").at("file", lines_.file().string());
+    if (!read_row())
+      throw Error(ExitCode::data, "F32", "the table has no header line", "add one or remove the file").at("file", lines_.file().string());
     for (const std::string_view cell : cells_) columns_.emplace_back(cell);
   }
 
@@ -71,7 +77,9 @@ class TableReader : public RecordReader {
     while (!split()) {
       line = lines_.next();
       if (!line || static_cast<int64_t>(row_.size() + line->text.size()) > max_line_bytes) {
-        Error error(ExitCode::data, "F32", line ? "a quoted field of more than 16 MiB" : "a quoted field is not closed before the end of the file", "close the quotes");
+        Error error(ExitCode::data, "F32",
+                    line ? "a quoted field of more than 16 MiB" : "a quoted field is not closed before the end of the file",
+                    "close the quotes");
         throw located(error);
       }
       row_ += '\n';
@@ -88,7 +96,7 @@ class TableReader : public RecordReader {
   bool split() {
     cells_.clear();
     unquoted_.clear();
-    unquoted_.reserve(row_.size());                              // views into it must stay valid
+    unquoted_.reserve(row_.size());  // views into it must stay valid
     const std::string_view row = row_;
     const char separator = static_cast<char>(separator_);
     for (size_t at = 0;;) {
@@ -114,15 +122,18 @@ class TableReader : public RecordReader {
 
   struct Quoted {
     std::string_view text;
-    size_t end = 0;                                              // behind the closing quote
+    size_t end = 0;  // behind the closing quote
     bool closed = false;
   };
   Quoted read_quoted(std::string_view row, size_t at) {
     const size_t begin = unquoted_.size();
     for (size_t i = at + 1; i < row.size(); ++i) {
-      if (row[i] != '"') unquoted_ += row[i];
-      else if (i + 1 < row.size() && row[i + 1] == '"') unquoted_ += row[i++];
-      else return {std::string_view(unquoted_).substr(begin), i + 1, true};
+      if (row[i] != '"')
+        unquoted_ += row[i];
+      else if (i + 1 < row.size() && row[i + 1] == '"')
+        unquoted_ += row[i++];
+      else
+        return {std::string_view(unquoted_).substr(begin), i + 1, true};
     }
     return {};
   }

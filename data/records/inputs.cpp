@@ -54,7 +54,8 @@ class UnitList {
     if (bytes == 0) throw Error(ExitCode::data, "F32", "the file is empty", "remove it from the inputs").at("file", file.string());
     const InputFormat format = options_.format == InputFormat::automatic ? format_by_name(file) : options_.format;
     if (format == InputFormat::automatic)
-      throw Error(ExitCode::usage, "format", "cannot tell the format by the file's name", "name it with --format jsonl, csv, tsv or beir").at("file", file.string());
+      throw Error(ExitCode::usage, "format", "cannot tell the format by the file's name", "name it with --format jsonl, csv, tsv or beir")
+          .at("file", file.string());
     const std::string source = source_name(file, input);
     if (format != InputFormat::jsonl || is_gzip(file)) return push({0, file, format, {}, source, bytes});
     for (int64_t begin = 0; begin < bytes; begin += options_.unit_bytes) {
@@ -69,7 +70,9 @@ class UnitList {
     std::vector<fs::path> files;
     for (const auto& entry : fs::recursive_directory_iterator(folder))
       if (entry.is_regular_file() && format_by_name(entry.path()) != InputFormat::automatic) files.push_back(entry.path());
-    if (files.empty()) throw Error(ExitCode::data, "F32", "the folder holds no .jsonl, .csv or .tsv file", "name another folder").at("file", folder.string());
+    if (files.empty())
+      throw Error(ExitCode::data, "F32", "the folder holds no .jsonl, .csv or .tsv file", "name another folder")
+          .at("file", folder.string());
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) add_file(file, folder);
   }
@@ -99,9 +102,12 @@ InputFormat input_format(const std::string& name) {
 std::vector<WorkUnit> work_units(std::span<const fs::path> inputs, const InputOptions& options) {
   UnitList units(options);
   for (const fs::path& input : inputs) {
-    if (fs::is_directory(input)) units.add_folder(input);
-    else if (fs::is_regular_file(input)) units.add_file(input, input);
-    else throw Error(ExitCode::usage, "missing", "no such file or folder", "check the path").at("file", input.string());
+    if (fs::is_directory(input))
+      units.add_folder(input);
+    else if (fs::is_regular_file(input))
+      units.add_file(input, input);
+    else
+      throw Error(ExitCode::usage, "missing", "no such file or folder", "check the path").at("file", input.string());
   }
   return units.take();
 }
@@ -109,11 +115,16 @@ std::vector<WorkUnit> work_units(std::span<const fs::path> inputs, const InputOp
 std::unique_ptr<RecordReader> open_unit(const WorkUnit& unit, const InputOptions& options) {
   FieldMap map(options.source_field, unit.source);
   switch (unit.format) {
-    case InputFormat::jsonl: return open_jsonl(unit.range.end > 0 ? LineReader(unit.file, unit.range) : LineReader::whole(unit.file), std::move(map));
-    case InputFormat::csv: return open_table(LineReader::whole(unit.file), Separator::comma, options.columns, std::move(map));
-    case InputFormat::tsv: return open_table(LineReader::whole(unit.file), Separator::tab, options.columns, std::move(map));
-    case InputFormat::beir: return open_beir(unit.file, options.split);
-    case InputFormat::automatic: break;
+    case InputFormat::jsonl:
+      return open_jsonl(unit.range.end > 0 ? LineReader(unit.file, unit.range) : LineReader::whole(unit.file), std::move(map));
+    case InputFormat::csv:
+      return open_table(LineReader::whole(unit.file), Separator::comma, options.columns, std::move(map));
+    case InputFormat::tsv:
+      return open_table(LineReader::whole(unit.file), Separator::tab, options.columns, std::move(map));
+    case InputFormat::beir:
+      return open_beir(unit.file, options.split);
+    case InputFormat::automatic:
+      break;
   }
   throw_internal(__FILE__, __LINE__, "unit.format", "a unit without format");
 }

@@ -29,9 +29,9 @@ struct WorkUnit {
   int64_t index = 0;
   std::filesystem::path file;
   InputFormat format = InputFormat::jsonl;
-  ByteRange range;                         // jsonl only; {0, 0}: the whole file (gzip)
-  std::string source;                      // what its rows are called unless they say otherwise
-  int64_t bytes = 0;                       // on disk
+  ByteRange range;     // jsonl only; {0, 0}: the whole file (gzip)
+  std::string source;  // what its rows are called unless they say otherwise
+  int64_t bytes = 0;   // on disk
 };
 
 /// Units in the order of the inputs; folders are walked in the order of their file names. Throws Error (usage) for a

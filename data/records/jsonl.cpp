@@ -63,15 +63,21 @@ struct JsonLines::Impl {
 
   [[noreturn]] void refuse_line(simdjson::error_code error) {
     switch (error) {
-      case simdjson::UTF8_ERROR: refuse("F31", "not valid UTF-8", validate_utf8(line.text).value_or(0));
-      case simdjson::DEPTH_ERROR: refuse("F30", cat("nested deeper than ", max_depth, " levels"), 0);
-      case simdjson::NUMBER_ERROR: refuse("F30", "not a number that JSON or a 64-bit float can hold", malformed_at(line.text));
-      case simdjson::STRING_ERROR: refuse("F31", "a bad escape or half of a surrogate pair", malformed_at(line.text));
-      case simdjson::MEMALLOC: throw Error(ExitCode::resource, "F14", "no memory for a row", "give the job more memory");
+      case simdjson::UTF8_ERROR:
+        refuse("F31", "not valid UTF-8", validate_utf8(line.text).value_or(0));
+      case simdjson::DEPTH_ERROR:
+        refuse("F30", cat("nested deeper than ", max_depth, " levels"), 0);
+      case simdjson::NUMBER_ERROR:
+        refuse("F30", "not a number that JSON or a 64-bit float can hold", malformed_at(line.text));
+      case simdjson::STRING_ERROR:
+        refuse("F31", "a bad escape or half of a surrogate pair", malformed_at(line.text));
+      case simdjson::MEMALLOC:
+        throw Error(ExitCode::resource, "F14", "no memory for a row", "give the job more memory");
       default:
         if (!line.ended) refuse("F32", "the last line is cut: it has no end and is not a whole JSON object", malformed_at(line.text));
         if (line.number == 1 && (line.text == "{" || line.text == "["))
-          throw Error(ExitCode::data, "F30", "a JSON document over several lines where JSON lines belong", "write one object a line, for example with jq -c '.[]' FILE");
+          throw Error(ExitCode::data, "F30", "a JSON document over several lines where JSON lines belong",
+                      "write one object a line, for example with jq -c '.[]' FILE");
         refuse("F30", "not valid JSON", malformed_at(line.text));
     }
   }
@@ -82,7 +88,9 @@ struct JsonLines::Impl {
     field.numbers.clear();
     field.integers.clear();
     switch (value.type()) {
-      case element_type::NULL_VALUE: field.kind = Field::Kind::null; return;
+      case element_type::NULL_VALUE:
+        field.kind = Field::Kind::null;
+        return;
       case element_type::STRING: {
         field.kind = Field::Kind::text;
         field.texts.push_back(value.get_string().value_unsafe());
@@ -95,9 +103,12 @@ struct JsonLines::Impl {
         add_number(field, value);
         return;
       }
-      case element_type::ARRAY: return fill_list(field, value);
+      case element_type::ARRAY:
+        return fill_list(field, value);
       case element_type::OBJECT:
-      case element_type::BOOL: field.kind = Field::Kind::other; return;
+      case element_type::BOOL:
+        field.kind = Field::Kind::other;
+        return;
     }
   }
 
@@ -119,15 +130,18 @@ struct JsonLines::Impl {
       if (item.is_number()) add_number(field, item);
     }
     field.kind = Field::Kind::other;
-    if (count == 0) field.kind = Field::Kind::empty_list;
-    else if (field.texts.size() == count) field.kind = Field::Kind::texts;
-    else if (field.numbers.size() == count) field.kind = Field::Kind::numbers;
+    if (count == 0)
+      field.kind = Field::Kind::empty_list;
+    else if (field.texts.size() == count)
+      field.kind = Field::Kind::texts;
+    else if (field.numbers.size() == count)
+      field.kind = Field::Kind::numbers;
   }
 
   LineReader lines;
   simdjson::dom::parser parser;
   Line line;
-  std::vector<Field> fields;               // kept between rows for their memory; the first `count` are this row's
+  std::vector<Field> fields;  // kept between rows for their memory; the first `count` are this row's
   std::vector<std::string_view> names;
   size_t count = 0, error_offset = 0;
 };
@@ -152,7 +166,9 @@ bool JsonLines::next() {
 
 std::span<const Field> JsonLines::fields() const { return {impl_->fields.data(), impl_->count}; }
 int64_t JsonLines::consumed() const { return impl_->lines.consumed(); }
-RecordPlace JsonLines::place() const { return {impl_->lines.file().string(), impl_->lines.number_in_file(impl_->line.number), impl_->line.offset}; }
+RecordPlace JsonLines::place() const {
+  return {impl_->lines.file().string(), impl_->lines.number_in_file(impl_->line.number), impl_->line.offset};
+}
 BadRow JsonLines::located(Error error) const {
   const RecordPlace at = place();
   return BadRow(error.at("file", at.file).at("line", at.line).at("offset", at.offset + static_cast<int64_t>(impl_->error_offset)));
@@ -183,6 +199,8 @@ class JsonlReader : public RecordReader {
 
 }  // namespace
 
-std::unique_ptr<RecordReader> open_jsonl(LineReader lines, FieldMap map) { return std::make_unique<JsonlReader>(std::move(lines), std::move(map)); }
+std::unique_ptr<RecordReader> open_jsonl(LineReader lines, FieldMap map) {
+  return std::make_unique<JsonlReader>(std::move(lines), std::move(map));
+}
 
 }  // namespace lodestone

@@ -62,7 +62,8 @@ std::optional<Line> LineReader::next() {
   ++number_;
   const size_t length = found == nullptr ? searched : static_cast<size_t>(found - buffer_.data()) - begin_;
   if (static_cast<int64_t>(length) > max_line_bytes)
-    throw Error(ExitCode::data, "F32", cat("a line of more than ", max_line_bytes >> 20, " MiB"), "split the record or check that the file is text with line ends")
+    throw Error(ExitCode::data, "F32", cat("a line of more than ", max_line_bytes >> 20, " MiB"),
+                "split the record or check that the file is text with line ends")
         .at("file", file_.string())
         .at("line", number_in_file(number_))
         .at("offset", offset_);

@@ -16,10 +16,10 @@ constexpr int64_t max_line_bytes = int64_t{16} << 20;
 constexpr size_t line_padding = 64;
 
 struct Line {
-  std::string_view text;      // without line end; valid until the next call, line_padding bytes behind it are readable
-  int64_t number = 0;         // from 1, counted from where the reader began
-  int64_t offset = 0;         // of its first byte in the (decompressed) file
-  bool ended = true;          // false: the last line, without line end
+  std::string_view text;  // without line end; valid until the next call, line_padding bytes behind it are readable
+  int64_t number = 0;     // from 1, counted from where the reader began
+  int64_t offset = 0;     // of its first byte in the (decompressed) file
+  bool ended = true;      // false: the last line, without line end
 };
 
 /// Where a reader begins and ends: lines that start in [begin, end). A line belongs to the range its first byte is in.
@@ -51,9 +51,9 @@ class LineReader {
   ByteRange range_;
   std::unique_ptr<ByteStream> stream_;
   std::vector<char> buffer_;
-  size_t begin_ = 0, end_ = 0;        // bytes not yet given out
-  int64_t offset_ = 0, number_ = 0;   // of the byte at begin_, of the last line
-  int64_t first_ = 0;                 // offset of line 1
+  size_t begin_ = 0, end_ = 0;       // bytes not yet given out
+  int64_t offset_ = 0, number_ = 0;  // of the byte at begin_, of the last line
+  int64_t first_ = 0;                // offset of line 1
 };
 
 }  // namespace lodestone

@@ -19,8 +19,9 @@ constexpr std::array<std::string_view, 7> positive_names{"pos", "positive", "pos
 constexpr std::array<std::string_view, 4> negative_names{"neg", "negative", "negatives", "text_neg"};
 constexpr std::array<std::string_view, 2> query_id_names{"query_id", "qid"};
 constexpr std::array<std::string_view, 2> score_names{"score", "similarity"};
-constexpr std::array<std::string_view, 15> other_names{"label",     "history", "pos_scores", "neg_scores", "neg_score", "teacher_scores", "answers",
-                                                       "prompt",    "query_id", "qid",        "pos_index",  "neg_index", "source",         "task",    "type"};
+constexpr std::array<std::string_view, 15> other_names{"label",          "history",   "pos_scores", "neg_scores", "neg_score",
+                                                       "teacher_scores", "answers",   "prompt",     "query_id",   "qid",
+                                                       "pos_index",      "neg_index", "source",     "task",       "type"};
 
 bool is_numbered_negative(std::string_view name) { return name.starts_with("negative_") && name.size() > 9; }
 
@@ -59,7 +60,8 @@ std::string_view checked(std::string_view text, std::string_view field) {
   const size_t visible = text.find_first_not_of(" \t\r\n\f\v");
   if (visible == std::string_view::npos) throw bad("empty text", field);
   if (text.find('\0') != std::string_view::npos)
-    throw Error(ExitCode::data, "F31", "a NUL character in a text", "remove it, or allow some bad rows with --on-bad-row skip:N").at("field", field);
+    throw Error(ExitCode::data, "F31", "a NUL character in a text", "remove it, or allow some bad rows with --on-bad-row skip:N")
+        .at("field", field);
   return text;
 }
 
@@ -72,7 +74,8 @@ std::string_view one_text(const Field& f) {
 
 void add_texts(const Field& f, std::vector<std::string_view>& out) {
   if (f.kind == Field::Kind::empty_list) return;
-  if (f.kind != Field::Kind::text && f.kind != Field::Kind::cell && f.kind != Field::Kind::texts) throw bad("neither a text nor a list of texts", f.name);
+  if (f.kind != Field::Kind::text && f.kind != Field::Kind::cell && f.kind != Field::Kind::texts)
+    throw bad("neither a text nor a list of texts", f.name);
   for (const std::string_view text : f.texts) out.push_back(checked(text, f.name));
 }
 
@@ -126,7 +129,8 @@ void map_teacher(const Fields& fields, Record& out) {
 void map_score_and_label(const Fields& fields, std::string_view positive_name, Record& out) {
   const Field* score = fields.first_of(score_names);
   out.score = number_of(score).value_or(std::nan(""));
-  if (score != nullptr && out.positives.size() != 1) throw bad(cat("a score of a pair, but ", out.positives.size(), " positives"), score->name);
+  if (score != nullptr && out.positives.size() != 1)
+    throw bad(cat("a score of a pair, but ", out.positives.size(), " positives"), score->name);
   out.label = -1;
   const Field* label = fields.find("label");
   if (label == nullptr) return;
@@ -142,7 +146,9 @@ void map_score_and_label(const Fields& fields, std::string_view positive_name, R
 }  // namespace
 
 bool names_query(std::string_view name) { return contains(query_names, name); }
-bool may_be_empty(std::string_view name) { return !contains(query_names, name) && !contains(positive_names, name) && !contains(score_names, name); }
+bool may_be_empty(std::string_view name) {
+  return !contains(query_names, name) && !contains(positive_names, name) && !contains(score_names, name);
+}
 
 uint64_t text_hash(std::string_view text) { return XXH64(text.data(), text.size(), 0); }
 uint64_t document_hash(std::string_view source, uint64_t id) {
@@ -150,7 +156,8 @@ uint64_t document_hash(std::string_view source, uint64_t id) {
   return XXH64(both, sizeof both, 0);
 }
 
-FieldMap::FieldMap(std::string source_field, std::string file_source) : source_field_(std::move(source_field)), file_source_(std::move(file_source)) {}
+FieldMap::FieldMap(std::string source_field, std::string file_source)
+    : source_field_(std::move(source_field)), file_source_(std::move(file_source)) {}
 
 void FieldMap::map(std::span<const Field> all, Record& out) {
   const Fields fields(all);
@@ -170,7 +177,7 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
 
   map_teacher(fields, out);
   const bool alone = positive == nullptr && out.negatives.empty() && query->name == "text" && fields.find("label") == nullptr &&
-                     fields.first_of(score_names) == nullptr && out.teacher_scores.empty();   // a text to pre-train on
+                     fields.first_of(score_names) == nullptr && out.teacher_scores.empty();  // a text to pre-train on
   if (!alone && positive == nullptr && out.negatives.empty())
     throw bad("the row names no positive", {}, "give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer");
   if (!alone && out.positives.empty() && out.teacher_scores.empty())
@@ -201,8 +208,9 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
     out.source = source_;
   }
   for (const Field& f : all) {
-    if (contains(query_names, f.name) || contains(positive_names, f.name) || contains(negative_names, f.name) || contains(score_names, f.name) ||
-        contains(other_names, f.name) || is_numbered_negative(f.name) || f.name == source_field_ || ignored_.size() == max_ignored)
+    if (contains(query_names, f.name) || contains(positive_names, f.name) || contains(negative_names, f.name) ||
+        contains(score_names, f.name) || contains(other_names, f.name) || is_numbered_negative(f.name) || f.name == source_field_ ||
+        ignored_.size() == max_ignored)
       continue;
     if (!ignored_.contains(std::string(f.name))) ignored_.emplace(f.name);
   }

@@ -21,11 +21,11 @@ struct Record {
   std::string_view query;
   std::vector<std::string_view> positives, negatives, answers;
   std::optional<std::string_view> source, prompt;
-  std::vector<double> teacher_scores;                             // positives then negatives, or empty
-  std::optional<uint64_t> query_document;                         // text_hash of document ids, where given
-  std::vector<uint64_t> positive_documents, negative_documents;   // one per text, or empty
-  int64_t label = -1;                                             // class label, -1: none
-  double score = std::nan("");                                    // NaN: none
+  std::vector<double> teacher_scores;                            // positives then negatives, or empty
+  std::optional<uint64_t> query_document;                        // text_hash of document ids, where given
+  std::vector<uint64_t> positive_documents, negative_documents;  // one per text, or empty
+  int64_t label = -1;                                            // class label, -1: none
+  double score = std::nan("");                                   // NaN: none
 };
 
 /// A row that the policy --on-bad-row may skip; reading goes on behind it. All other errors end the reading.
@@ -55,12 +55,12 @@ class RecordReader {
 
 /// A named value as a format delivers it.
 struct Field {
-  enum class Kind : uint8_t { null, text, number, texts, numbers, empty_list, cell, other };   // cell: text of a table, perhaps a number
+  enum class Kind : uint8_t { null, text, number, texts, numbers, empty_list, cell, other };  // cell: text of a table, perhaps a number
   std::string_view name;
   Kind kind = Kind::null;
   std::vector<std::string_view> texts;
   std::vector<double> numbers;
-  std::vector<int64_t> integers;        // the same numbers when all are integers, else empty
+  std::vector<int64_t> integers;  // the same numbers when all are integers, else empty
 };
 
 /// Turns fields into a record. The names understood are listed in data/records/README.md.

@@ -8,8 +8,7 @@
 namespace lodestone {
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
-  std::sort(tokens_.begin(), tokens_.end(),
-            [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
+  std::sort(tokens_.begin(), tokens_.end(), [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
   for (const AddedToken& token : tokens_) may_begin_[static_cast<unsigned char>(token.content[0])] = true;
   if (std::count(may_begin_.begin(), may_begin_.end(), true) == 1) only_first_ = tokens_[0].content[0];
 }

@@ -11,14 +11,14 @@
 namespace lodestone {
 
 struct AddedToken {
-  std::string content;   // not empty
+  std::string content;  // not empty
   int32_t id;
 };
 
 class AddedTokens {
  public:
   struct Hit {
-    std::size_t begin, end;   // in bytes of the text
+    std::size_t begin, end;  // in bytes of the text
     int32_t id;
   };
   explicit AddedTokens(std::vector<AddedToken> tokens);
@@ -27,9 +27,9 @@ class AddedTokens {
   std::optional<Hit> next(std::string_view text, std::size_t from) const;
 
  private:
-  std::vector<AddedToken> tokens_;       // longest first
-  std::array<bool, 256> may_begin_{};    // first bytes
-  char only_first_ = '\0';               // the first byte, if all tokens share it: then memchr finds candidates
+  std::vector<AddedToken> tokens_;     // longest first
+  std::array<bool, 256> may_begin_{};  // first bytes
+  char only_first_ = '\0';             // the first byte, if all tokens share it: then memchr finds candidates
 };
 
 }  // namespace lodestone

@@ -15,14 +15,14 @@ namespace lodestone {
 class CharacterTable {
  public:
   enum class Kind : uint8_t {
-    copy,       // part of a word, as it is
-    map,        // part of a word, as another code point: value
-    skip,       // nothing
-    stop,       // nothing, but marks are not reordered across it
-    space,      // ends a word
-    isolated,   // is a word of its own, between two others: value is its token id
-    sequence,   // becomes several elements: value is for elements()
-    marks,      // the same, and some have a combining class: they are put into canonical order with their neighbours
+    copy,      // part of a word, as it is
+    map,       // part of a word, as another code point: value
+    skip,      // nothing
+    stop,      // nothing, but marks are not reordered across it
+    space,     // ends a word
+    isolated,  // is a word of its own, between two others: value is its token id
+    sequence,  // becomes several elements: value is for elements()
+    marks,     // the same, and some have a combining class: they are put into canonical order with their neighbours
   };
   /// kind in the upper 3 bits, value in the lower 29.
   struct Entry {
@@ -42,17 +42,15 @@ class CharacterTable {
 
   /// c <= 0x10FFFF.
   Entry at(char32_t c) const { return blocks_[blocks_of_[c >> 8]][c & 255]; }
-  std::span<const Element> elements(Entry entry) const {
-    return {elements_.data() + entry.value() + 1, elements_[entry.value()].value};
-  }
+  std::span<const Element> elements(Entry entry) const { return {elements_.data() + entry.value() + 1, elements_[entry.value()].value}; }
 
  private:
   Entry make(char32_t c, const TokenizerOptions& options, const std::function<int32_t(std::string_view)>& token_of);
 
   using Block = std::array<Entry, 256>;
-  std::vector<uint16_t> blocks_of_;   // of the upper bits of a code point
-  std::vector<Block> blocks_;         // distinct
-  std::vector<Element> elements_;     // each sequence after an element that holds its length
+  std::vector<uint16_t> blocks_of_;  // of the upper bits of a code point
+  std::vector<Block> blocks_;        // distinct
+  std::vector<Element> elements_;    // each sequence after an element that holds its length
 };
 
 }  // namespace lodestone

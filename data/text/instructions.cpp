@@ -17,9 +17,12 @@ constexpr std::array<Instruction, 9> table{{
     {"llm_embedder_qa", "Represent this query for retrieving relevant documents: ", "Represent this document for retrieval: "},
     {"llm_embedder_convsearch", "Encode this query and context for searching relevant passages: ", "Encode this passage for retrieval: "},
     {"llm_embedder_chat", "Embed this dialogue to find useful historical dialogues: ", "Embed this historical dialogue for retrieval: "},
-    {"llm_embedder_lrlm", "Embed this text chunk for finding useful historical chunks: ", "Embed this historical text chunk for retrieval: "},
-    {"llm_embedder_icl", "Convert this example into vector to look for useful examples: ", "Convert this example into vector for retrieval: "},
-    {"llm_embedder_tool", "Transform this user request for fetching helpful tool descriptions: ", "Transform this tool description for retrieval: "},
+    {"llm_embedder_lrlm",
+     "Embed this text chunk for finding useful historical chunks: ", "Embed this historical text chunk for retrieval: "},
+    {"llm_embedder_icl",
+     "Convert this example into vector to look for useful examples: ", "Convert this example into vector for retrieval: "},
+    {"llm_embedder_tool",
+     "Transform this user request for fetching helpful tool descriptions: ", "Transform this tool description for retrieval: "},
 }};
 
 }  // namespace
@@ -31,7 +34,8 @@ const Instruction& instruction(std::string_view name) {
   if (found != table.end()) return *found;
   std::string names;
   for (const Instruction& i : table) names += cat(names.empty() ? "" : ", ", i.name);
-  throw Error(ExitCode::usage, "instruction", cat("there is no instruction \"", name, "\""), cat("use one of ", names, ", or give the prompts themselves"));
+  throw Error(ExitCode::usage, "instruction", cat("there is no instruction \"", name, "\""),
+              cat("use one of ", names, ", or give the prompts themselves"));
 }
 
 }  // namespace lodestone

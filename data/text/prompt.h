@@ -25,7 +25,8 @@ inline std::vector<int32_t> prompt_ids(std::string_view prompt, const Tokenizer&
   for (const int32_t id : {tokenizer.cls_id(), tokenizer.sep_id(), tokenizer.pad_id(), tokenizer.unk_id(), tokenizer.mask_id()}) {
     special_tokens.push_back(tokenizer.token(id));
   }
-  return prompt_ids(prompt, [&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); }, special_tokens);
+  return prompt_ids(
+      prompt, [&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); }, special_tokens);
 }
 
 }  // namespace lodestone

@@ -24,7 +24,7 @@ using Element = CharacterTable::Element;
 
 struct Decoded {
   char32_t c;
-  std::size_t length;   // bytes, at least 1
+  std::size_t length;  // bytes, at least 1
 };
 
 /// The code point at p < end; U+FFFD of one byte where the bytes do not have the form of UTF-8.
@@ -35,8 +35,7 @@ Decoded decode(const char* p, const char* end) {
   const char32_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
   if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && tail(1)) return {(lead & 31) << 6 | (byte(1) & 63), 2};
-  if (lead >= 0xE0 && lead < 0xF0 && left >= 3 && tail(1) && tail(2))
-    return {(lead & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63), 3};
+  if (lead >= 0xE0 && lead < 0xF0 && left >= 3 && tail(1) && tail(2)) return {(lead & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63), 3};
   if (lead >= 0xF0 && lead < 0xF5 && left >= 4 && tail(1) && tail(2) && tail(3)) {
     const char32_t c = (lead & 7) << 18 | (byte(1) & 63) << 12 | (byte(2) & 63) << 6 | (byte(3) & 63);
     if (c <= 0x10FFFF) return {c, 4};
@@ -53,7 +52,7 @@ uint64_t fold_eight(uint64_t bytes, uint64_t small) {
 
 /// The word being gathered. Once it has more characters than allowed, its bytes no longer matter.
 struct Word {
-  static constexpr std::size_t kSlack = 16;   // bytes beyond the word that may be read
+  static constexpr std::size_t kSlack = 16;  // bytes beyond the word that may be read
   std::vector<char> bytes = std::vector<char>(512);
   std::size_t size = 0;
   int64_t characters = 0;
@@ -69,8 +68,8 @@ struct Word {
 struct Tokenizer::Scratch::State {
   Word word;
   std::vector<Element> marks, ordered;
-  std::optional<WordCache> cache;   // none: every word is looked up
-  uint64_t cached_for = 0;          // fingerprint of the tokenizer whose words are cached
+  std::optional<WordCache> cache;  // none: every word is looked up
+  uint64_t cached_for = 0;         // fingerprint of the tokenizer whose words are cached
   int64_t steps = 0;
 };
 
@@ -94,7 +93,7 @@ struct Tokenizer::Impl {
   WordPiece word_piece;
   CharacterTable characters;
   std::array<bool, 256> ascii_letter{};          // bytes that are part of a word, in lower case if that is asked for
-  std::array<CharacterTable::Entry, 128> ascii;   // the beginning of `characters`
+  std::array<CharacterTable::Entry, 128> ascii;  // the beginning of `characters`
   uint64_t fingerprint;
 };
 
@@ -183,13 +182,18 @@ class Tokenizer::Impl::Run {
 
   void add_element(Element element) {
     switch (element.kind) {
-      case Kind::map: add_code_point(element.value); break;
+      case Kind::map:
+        add_code_point(element.value);
+        break;
       case Kind::isolated:
         end_word();
         ids_.push_back(static_cast<int32_t>(element.value));
         break;
-      case Kind::space: end_word(); break;
-      default: break;
+      case Kind::space:
+        end_word();
+        break;
+      default:
+        break;
     }
   }
 
@@ -198,11 +202,18 @@ class Tokenizer::Impl::Run {
     const Decoded next = decode(p, end);
     const CharacterTable::Entry entry = t_.characters.at(next.c);
     switch (entry.kind()) {
-      case Kind::copy: add_bytes(p, next.length); break;
-      case Kind::map: add_code_point(entry.value()); break;
+      case Kind::copy:
+        add_bytes(p, next.length);
+        break;
+      case Kind::map:
+        add_code_point(entry.value());
+        break;
       case Kind::skip:
-      case Kind::stop: break;
-      case Kind::space: end_word(); break;
+      case Kind::stop:
+        break;
+      case Kind::space:
+        end_word();
+        break;
       case Kind::isolated:
         end_word();
         ids_.push_back(static_cast<int32_t>(entry.value()));
@@ -210,7 +221,8 @@ class Tokenizer::Impl::Run {
       case Kind::sequence:
         for (const Element& element : t_.characters.elements(entry)) add_element(element);
         break;
-      case Kind::marks: return add_marks(p, end);
+      case Kind::marks:
+        return add_marks(p, end);
     }
     return p + next.length;
   }

@@ -10,11 +10,11 @@
 
 namespace lodestone {
 
-struct TokenizerSpec;   // data/text/tokenizer_spec.h
+struct TokenizerSpec;  // data/text/tokenizer_spec.h
 
 /// Of BertNormalizer and WordPiece.
 struct TokenizerOptions {
-  bool clean_text = true;                 // drop control characters, make all white space a blank
+  bool clean_text = true;  // drop control characters, make all white space a blank
   bool lower_case = true;
   bool strip_accents = true;              // Hugging Face: follows lower_case unless given
   bool split_chinese_characters = true;   // each is a word
@@ -65,8 +65,8 @@ class Tokenizer {
   int32_t pad_id() const;
   int32_t unk_id() const;
   int32_t mask_id() const;
-  int64_t vocab_size() const;                   // with added tokens: ids are 0 .. vocab_size() - 1
-  const std::string& token(int32_t id) const;   // as in the vocabulary, with prefix
+  int64_t vocab_size() const;                  // with added tokens: ids are 0 .. vocab_size() - 1
+  const std::string& token(int32_t id) const;  // as in the vocabulary, with prefix
   const TokenizerOptions& options() const;
   /// XXH64 over everything that ids depend on, whichever files it came from: stored in corpora and checkpoints.
   uint64_t fingerprint() const;

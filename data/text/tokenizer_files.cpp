@@ -91,8 +91,7 @@ OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::ma
 }
 
 OrderedJson special_tokens_map() {
-  return {
-      {"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+  return {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
 }
 
 OrderedJson tokenizer_config(const TokenizerOptions& options, int64_t max_seq_length) {
@@ -131,19 +130,16 @@ void complete(const fs::path& folder, const TokenizerOptions& options, int64_t m
 }  // namespace
 
 void write_tokenizer_files(const fs::path& source, const fs::path& to) {
-  for (const char* name :
-       {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
+  for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
     if (path_exists(source / name)) copy_file_durably(source / name, to / name);
   if (path_exists(to / "vocab.txt"))
     complete(to, read_options(to / "tokenizer_config.json"), 512);
   else if (!path_exists(to / "tokenizer.json"))
-    throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json",
-                "add the model's vocabulary")
+    throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json", "add the model's vocabulary")
         .at("file", source.string());
 }
 
-void write_tokenizer_files(const fs::path& vocab_txt, const TokenizerOptions& options, int64_t max_seq_length,
-                           const fs::path& to) {
+void write_tokenizer_files(const fs::path& vocab_txt, const TokenizerOptions& options, int64_t max_seq_length, const fs::path& to) {
   copy_file_durably(vocab_txt, to / "vocab.txt");
   complete(to, options, max_seq_length);
 }

@@ -26,13 +26,12 @@ std::string read_text(const fs::path& file) {
   std::string text(none ? 0 : size, '\0');
   std::ifstream in(file, std::ios::binary);
   if (none || !in.read(text.data(), static_cast<std::streamsize>(text.size())))
-    throw Error(ExitCode::usage, "tokenizer", "cannot read the tokenizer's file", "check its name and permissions").at("file", file.string());
+    throw Error(ExitCode::usage, "tokenizer", "cannot read the tokenizer's file", "check its name and permissions")
+        .at("file", file.string());
   return text;
 }
 
-Error vocabulary_error(const std::string& what, std::string remedy) {
-  return Error(ExitCode::usage, "F41", what, std::move(remedy));
-}
+Error vocabulary_error(const std::string& what, std::string remedy) { return Error(ExitCode::usage, "F41", what, std::move(remedy)); }
 
 /// A token as it may be printed: control characters and bytes beyond ASCII stay out of messages.
 std::string quoted(std::string_view token) {
@@ -51,7 +50,9 @@ class JsonFile {
     } catch (const Json::parse_error& e) {
       const auto until = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
       throw Error(ExitCode::usage, "tokenizer", "not valid JSON", "fetch the file again")
-          .at("file", file_.string()).at("line", 1 + std::count(text.begin(), until, '\n')).at("offset", e.byte);
+          .at("file", file_.string())
+          .at("line", 1 + std::count(text.begin(), until, '\n'))
+          .at("offset", e.byte);
     }
     if (!root_.is_object()) throw error("", "is not a JSON object", "fetch the file again");
   }
@@ -131,7 +132,8 @@ void check_special_tokens(const fs::path& file, const TokenizerSpec& spec) {
     if (!ids.contains(*token))
       throw vocabulary_error(cat("the vocabulary has no special token ", quoted(*token)),
                              "add it, or name the tokens used instead in tokenizer_config.json")
-          .at("file", file.string()).at("line", spec.word_piece_tokens);
+          .at("file", file.string())
+          .at("line", spec.word_piece_tokens);
 }
 
 /// Adds a token that is recognised as written. Its id must be the one that Hugging Face would give it.
@@ -215,8 +217,10 @@ void read_json_vocabulary(const JsonFile& file, const Json& model, TokenizerSpec
   std::vector<bool> given(vocabulary->size());
   for (const auto& [token, id] : vocabulary->items()) {
     if (!id.is_number_integer() || id < 0 || id >= spec.tokens.size() || given[id.get<std::size_t>()])
-      throw Error(file.error("model.vocab", cat("gives ", quoted(token), " the id ", id.dump(), ": ids must be 0 to ", spec.tokens.size() - 1,
-                                    ", each once (does a token occur twice?)"), "correct it"));
+      throw Error(file.error("model.vocab",
+                             cat("gives ", quoted(token), " the id ", id.dump(), ": ids must be 0 to ", spec.tokens.size() - 1,
+                                 ", each once (does a token occur twice?)"),
+                             "correct it"));
     given[id.get<std::size_t>()] = true;
     spec.tokens[id.get<std::size_t>()] = token;
   }
@@ -227,7 +231,8 @@ void read_json_vocabulary(const JsonFile& file, const Json& model, TokenizerSpec
 void compare(const JsonFile& config, const char* key, bool fallback, bool in_json, const char* name_in_json) {
   const bool here = config.get(config.root(), "", key, fallback);
   if (here != in_json)
-    throw config.error(key, cat("is ", here ? "true" : "false", ", but tokenizer.json says ", name_in_json, "=", in_json ? "true" : "false"),
+    throw config.error(key,
+                       cat("is ", here ? "true" : "false", ", but tokenizer.json says ", name_in_json, "=", in_json ? "true" : "false"),
                        "make the two files agree");
 }
 
@@ -261,7 +266,8 @@ TokenizerSpec read_json_folder(const fs::path& folder) {
   }
   const auto unknown = file.get<std::string>(model, "model.", "unk_token", "[UNK]");
   if (unknown != spec.unk)
-    throw file.error("model.unk_token", cat("is ", quoted(unknown), ", but tokenizer_config.json says ", quoted(spec.unk)), "make the two files agree");
+    throw file.error("model.unk_token", cat("is ", quoted(unknown), ", but tokenizer_config.json says ", quoted(spec.unk)),
+                     "make the two files agree");
   check_special_tokens(folder / "tokenizer.json", spec);
   return spec;
 }

@@ -14,10 +14,10 @@ namespace lodestone {
 
 struct TokenizerSpec {
   TokenizerOptions options;
-  std::vector<std::string> tokens;          // by id; distinct
-  int64_t word_piece_tokens = 0;            // ids below this one are WordPiece's vocabulary, the others only added tokens
+  std::vector<std::string> tokens;  // by id; distinct
+  int64_t word_piece_tokens = 0;    // ids below this one are WordPiece's vocabulary, the others only added tokens
   std::vector<AddedToken> added;
-  std::string cls = "[CLS]", sep = "[SEP]", pad = "[PAD]", unk = "[UNK]", mask = "[MASK]";   // all of them in tokens
+  std::string cls = "[CLS]", sep = "[SEP]", pad = "[PAD]", unk = "[UNK]", mask = "[MASK]";  // all of them in tokens
 };
 
 /// See Tokenizer::from_folder and Tokenizer::from_vocab for what is accepted and thrown.

@@ -25,7 +25,7 @@ class Places {
       const uint32_t base = slot - labels.front();
       if (base < kLabels || base_taken_[base]) continue;
       if (std::any_of(labels.begin(), labels.end(), [&](uint32_t label) { return slot_taken_[base + label]; })) continue;
-      if (full > (slot - start_) / 20 * 19) start_ = slot;   // nearly all of what was passed is full: do not pass it again
+      if (full > (slot - start_) / 20 * 19) start_ = slot;  // nearly all of what was passed is full: do not pass it again
       base_taken_[base] = true;
       for (const uint32_t label : labels) slot_taken_[base + label] = true;
       return base;
@@ -43,9 +43,9 @@ class Places {
 };
 
 struct Work {
-  uint32_t slot;             // of the node
-  std::size_t first, last;   // the keys below it, sorted
-  std::size_t depth;         // bytes of those keys that lead to it
+  uint32_t slot;            // of the node
+  std::size_t first, last;  // the keys below it, sorted
+  std::size_t depth;        // bytes of those keys that lead to it
 };
 
 }  // namespace

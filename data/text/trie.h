@@ -11,9 +11,9 @@ namespace lodestone {
 class Trie {
  public:
   struct Match {
-    int64_t length = 0;    // bytes of the longest key that `text` begins with; 0 if there is none
-    int32_t value = -1;    // its value
-    int64_t steps = 0;     // bytes looked at: at most the length of the longest key + 1
+    int64_t length = 0;  // bytes of the longest key that `text` begins with; 0 if there is none
+    int32_t value = -1;  // its value
+    int64_t steps = 0;   // bytes looked at: at most the length of the longest key + 1
   };
 
   /// From distinct, non-empty keys (any order) and their values, which are not negative. The keys are not kept.

@@ -59,8 +59,7 @@ std::u32string decompose(char32_t c) {
   int boundary = 0;
   const utf8proc_ssize_t n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), buffer.data(), buffer.size(),
                                                      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE), &boundary);
-  LODE_CHECK(n > 0 && n <= static_cast<utf8proc_ssize_t>(buffer.size()), "utf8proc cannot decompose code point ",
-             static_cast<uint32_t>(c));
+  LODE_CHECK(n > 0 && n <= static_cast<utf8proc_ssize_t>(buffer.size()), "utf8proc cannot decompose code point ", static_cast<uint32_t>(c));
   return {buffer.begin(), buffer.begin() + n};
 }
 

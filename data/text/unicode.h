@@ -9,12 +9,12 @@ namespace lodestone {
 
 /// Properties of a code point from utf8proc, corrected by the generated table of exceptions (unicode_exceptions.h).
 struct CodePoint {
-  bool removed = false;          // clean_text drops it: controls, formats, private use, U+FFFD
-  bool whitespace = false;       // separates words; clean_text makes it a blank
-  bool chinese = false;          // handle_chinese_chars puts blanks around it
-  bool punctuation = false;      // is a word of its own
-  bool accent = false;           // strip_accents drops it after decomposition (said of code points that decompose to themselves)
-  uint8_t combining_class = 0;   // canonical order of marks (likewise)
+  bool removed = false;         // clean_text drops it: controls, formats, private use, U+FFFD
+  bool whitespace = false;      // separates words; clean_text makes it a blank
+  bool chinese = false;         // handle_chinese_chars puts blanks around it
+  bool punctuation = false;     // is a word of its own
+  bool accent = false;          // strip_accents drops it after decomposition (said of code points that decompose to themselves)
+  uint8_t combining_class = 0;  // canonical order of marks (likewise)
 };
 CodePoint describe(char32_t c);
 

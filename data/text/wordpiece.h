@@ -32,9 +32,9 @@ class WordCache {
  public:
   static constexpr std::size_t kLongest = 15, kMostIds = 3;
   struct Entry {
-    uint64_t low = 0, high = 0;   // the word, and its length in the last byte; an empty place has length 0
+    uint64_t low = 0, high = 0;  // the word, and its length in the last byte; an empty place has length 0
     std::array<int32_t, kMostIds> ids{};
-    uint32_t count = 0;           // 0: the word is not known, or has more tokens than fit
+    uint32_t count = 0;  // 0: the word is not known, or has more tokens than fit
   };
 
   WordCache();
@@ -44,7 +44,7 @@ class WordCache {
   Entry& place(const char* word, std::size_t length);
 
  private:
-  static constexpr int kBits = 14;   // 2^14 entries, 512 KiB: a second-level cache
+  static constexpr int kBits = 14;  // 2^14 entries, 512 KiB: a second-level cache
   std::vector<Entry> entries_;
 };
 

@@ -47,8 +47,8 @@ enum class BenchMode : uint8_t { speed, memory, losses };
 struct BenchCommand {
   BenchOptions options;
   BenchMode mode = BenchMode::speed;
-  int64_t many = 0;                                        // pairs of the larger batch, or queries of the losses
-  std::span<const BenchLoss> losses = bench_losses();      // to be timed
+  int64_t many = 0;                                    // pairs of the larger batch, or queries of the losses
+  std::span<const BenchLoss> losses = bench_losses();  // to be timed
 };
 
 /// Random texts have 512 tokens at most.
@@ -96,8 +96,16 @@ BenchCommand parse(std::span<const std::string> arguments) {
 }
 
 nlohmann::ordered_json setting(const BenchOptions& o, const BenchStep& bench, const World& world) {
-  return {{"backend", bench.backend_description()}, {"model", o.model}, {"lengths", o.lengths}, {"precision", o.precision},
-          {"loss", o.loss}, {"passages_per_query", o.group}, {"ranks", world.size()}, {"threads", bench.cores().threads}, {"chunk_tokens", o.chunk_tokens}, {"keep_mb", o.keep_mb}};
+  return {{"backend", bench.backend_description()},
+          {"model", o.model},
+          {"lengths", o.lengths},
+          {"precision", o.precision},
+          {"loss", o.loss},
+          {"passages_per_query", o.group},
+          {"ranks", world.size()},
+          {"threads", bench.cores().threads},
+          {"chunk_tokens", o.chunk_tokens},
+          {"keep_mb", o.keep_mb}};
 }
 
 nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
@@ -109,7 +117,7 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
 
   std::vector<double> seconds, ceilings;
   double faults = 0, allocations = 0;
-  for (int64_t step = -2; step < o.steps; ++step) {   // two steps of warm-up
+  for (int64_t step = -2; step < o.steps; ++step) {  // two steps of warm-up
     ceilings.push_back(bench.ceiling_flops_per_s());
     const StepCounts counts = bench.run(batch);
     if (step < 0) continue;
@@ -121,13 +129,23 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
   const auto steps = static_cast<double>(o.steps);
   const StepMemory memory = bench.memory(batch);
   nlohmann::ordered_json result = setting(o, bench, world);
-  result.update({{"pairs", o.pairs}, {"tokens", static_cast<int64_t>(tokens)}, {"step_s", median_s}, {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
-                 {"step_s_max", *std::max_element(seconds.begin(), seconds.end())},
-                 {"tokens_per_s", tokens / median_s}, {"gflops", flops / median_s / 1e9}, {"ceiling_gflops", ceiling / 1e9},
-                 {"share_of_ceiling", flops / median_s / ceiling}, {"page_faults_per_step", faults / steps}, {"allocations_per_step", allocations / steps},
-                 {"allocations_counted", "calls of operator new by all threads of a rank; the rank with most. Memory that libraries take with malloc is not counted"},
-                 {"arena_peak_bytes", memory.peak_bytes}, {"counted_vector_bytes", memory.vectors_bytes},
-                 {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
+  result.update(
+      {{"pairs", o.pairs},
+       {"tokens", static_cast<int64_t>(tokens)},
+       {"step_s", median_s},
+       {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
+       {"step_s_max", *std::max_element(seconds.begin(), seconds.end())},
+       {"tokens_per_s", tokens / median_s},
+       {"gflops", flops / median_s / 1e9},
+       {"ceiling_gflops", ceiling / 1e9},
+       {"share_of_ceiling", flops / median_s / ceiling},
+       {"page_faults_per_step", faults / steps},
+       {"allocations_per_step", allocations / steps},
+       {"allocations_counted",
+        "calls of operator new by all threads of a rank; the rank with most. Memory that libraries take with malloc is not counted"},
+       {"arena_peak_bytes", memory.peak_bytes},
+       {"counted_vector_bytes", memory.vectors_bytes},
+       {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
   return result;
 }
 
@@ -150,7 +168,10 @@ struct PairTimes {
     update.push_back(counts.update * share);
   }
   nlohmann::ordered_json medians(double Seconds::*clock) const {
-    return {{"whole", median(whole, clock)}, {"encoder", median(encoder, clock)}, {"loss", median(loss, clock)}, {"update", median(update, clock)}};
+    return {{"whole", median(whole, clock)},
+            {"encoder", median(encoder, clock)},
+            {"loss", median(loss, clock)},
+            {"update", median(update, clock)}};
   }
 };
 
@@ -186,15 +207,21 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
 
   nlohmann::ordered_json sized = nlohmann::ordered_json::array();
   for (size_t i = 0; i < sizes.size(); ++i) {
-    sized.push_back({{"pairs", sizes[i]}, {"tokens_of_rank_0", batches[i].ids.size()}, {"arena_peak_bytes", peaks[i].peak_bytes},
-                     {"counted_vector_bytes", peaks[i].vectors_bytes}, {"arena_peak_less_counted_bytes", peaks[i].beyond_bytes},
-                     {"process_peak_bytes", resident[i]}, {"steps", times[i].whole.size()}, {"s_per_pair", times[i].medians(&Seconds::wall)},
+    sized.push_back({{"pairs", sizes[i]},
+                     {"tokens_of_rank_0", batches[i].ids.size()},
+                     {"arena_peak_bytes", peaks[i].peak_bytes},
+                     {"counted_vector_bytes", peaks[i].vectors_bytes},
+                     {"arena_peak_less_counted_bytes", peaks[i].beyond_bytes},
+                     {"process_peak_bytes", resident[i]},
+                     {"steps", times[i].whole.size()},
+                     {"s_per_pair", times[i].medians(&Seconds::wall)},
                      {"processor_s_per_pair", times[i].medians(&Seconds::processor)}});
   }
   nlohmann::ordered_json result = setting(o, bench, world);
   result.update({{"batches", sized},
-                 {"counted", "sentence vectors, their gradients, copies in other orders, and what the loss gathers; of each phase of a "
-                             "step what it holds. Step memory is the largest, over phases, of its peak less those bytes"},
+                 {"counted",
+                  "sentence vectors, their gradients, copies in other orders, and what the loss gathers; of each phase of a "
+                  "step what it holds. Step memory is the largest, over phases, of its peak less those bytes"},
                  {"ratio", static_cast<double>(peaks[1].beyond_bytes) / static_cast<double>(peaks[0].beyond_bytes)},
                  {"time_per_pair_ratio", ratios(times, &Seconds::wall)},
                  {"processor_time_per_pair_ratio", ratios(times, &Seconds::processor)}});
@@ -206,7 +233,8 @@ nlohmann::ordered_json bench_each_loss(const BenchCommand& c, World& world) {
   nlohmann::ordered_json result = setting(c.options, bench, world);
   result.erase("loss");
   result.erase("passages_per_query");
-  result.update({{"queries", c.many}, {"losses", bench_shares(bench, c.options, c.losses, c.many, world)},
+  result.update({{"queries", c.many},
+                 {"losses", bench_shares(bench, c.options, c.losses, c.many, world)},
                  {"encoder", "forward twice and backward, measured on queries_encoded queries with their passages and scaled to all"},
                  {"share", "loss / (loss + encoder)"}});
   return result;
@@ -214,12 +242,17 @@ nlohmann::ordered_json bench_each_loss(const BenchCommand& c, World& world) {
 
 /// 64 MiB of f32 gradient: one MPI_Allreduce against ours, in pieces of several sizes.
 nlohmann::ordered_json bench_all_reduce(World& world) {
-  if (world.size() < 2) throw Error(ExitCode::usage, "usage", "bench --all-reduce needs at least two ranks", "mpirun -np 2 lodestone bench --all-reduce");
+  if (world.size() < 2)
+    throw Error(ExitCode::usage, "usage", "bench --all-reduce needs at least two ranks", "mpirun -np 2 lodestone bench --all-reduce");
   constexpr int64_t pieces[] = {int64_t{1} << 18, int64_t{1} << 19, int64_t{1} << 20};
   const ReduceBench bench = measure_reduce(world.comm(), int64_t{64} << 20, 15, pieces);
   nlohmann::ordered_json ways = nlohmann::ordered_json::array();
   for (const ReduceTiming& w : bench.ways)
-    ways.push_back({{"way", w.name}, {"median_s", w.median_s}, {"fastest_s", w.fastest_s}, {"slowest_s", w.slowest_s}, {"bus_gb_s", w.bus_gb_s},
+    ways.push_back({{"way", w.name},
+                    {"median_s", w.median_s},
+                    {"fastest_s", w.fastest_s},
+                    {"slowest_s", w.slowest_s},
+                    {"bus_gb_s", w.bus_gb_s},
                     {"times_one_all_reduce", bench.ways.front().median_s / w.median_s}});
   return {{"ranks", bench.ranks}, {"bytes", bench.bytes}, {"ways", ways}};
 }
@@ -229,9 +262,12 @@ nlohmann::ordered_json measure(std::span<const std::string> arguments, World& wo
   const BenchCommand c = parse(arguments);
   require_ranks_for_batch(c.mode == BenchMode::speed ? c.options.pairs : std::min(c.options.pairs, c.many), world.size());
   switch (c.mode) {
-    case BenchMode::memory: return bench_memory(c, world);
-    case BenchMode::losses: return bench_each_loss(c, world);
-    default: return bench_speed(c.options, world);
+    case BenchMode::memory:
+      return bench_memory(c, world);
+    case BenchMode::losses:
+      return bench_each_loss(c, world);
+    default:
+      return bench_speed(c.options, world);
   }
 }
 

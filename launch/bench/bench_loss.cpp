@@ -12,7 +12,9 @@ LossConfig plain(int64_t) {
   return {.terms = {{Options{}}}};
 }
 LossConfig symmetric(int64_t) { return {.terms = {{InfoNceOptions{.direction = Direction::both}}}}; }
-LossConfig prefixes(int64_t embedding) { return {.terms = {{InfoNceOptions{}}}, .matryoshka_dims = {embedding / 4, embedding / 2, embedding}}; }
+LossConfig prefixes(int64_t embedding) {
+  return {.terms = {{InfoNceOptions{}}}, .matryoshka_dims = {embedding / 4, embedding / 2, embedding}};
+}
 
 constexpr BenchLoss losses[] = {
     {"info_nce", 1, plain<InfoNceOptions>},

@@ -16,7 +16,7 @@ namespace lodestone {
 namespace {
 
 EmbedderConfig shape_of(const std::string& model) {
-  if (model == "minilm") return {};   // EncoderConfig's defaults: 6 layers of 384
+  if (model == "minilm") return {};  // EncoderConfig's defaults: 6 layers of 384
   EmbedderConfig c;
   c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
   return c;
@@ -99,7 +99,7 @@ Batch BenchStep::batch(int64_t queries, int64_t group) const {
   b.queries = mine.end - mine.begin;
   b.global_queries = queries;
   b.group = group;
-  const auto append = [&](int64_t row, Role role, int64_t place) {   // place among the row's texts: the query, then its passages
+  const auto append = [&](int64_t row, Role role, int64_t place) {  // place among the row's texts: the query, then its passages
     const auto text = static_cast<uint64_t>((1 + group) * row + place);
     const int64_t length = length_of(options_.lengths, role, lengths.uniform(text));
     for (int64_t i = 0; i < length; ++i)
@@ -137,8 +137,11 @@ StepCounts BenchStep::run(const Batch& batch) {
   const Seconds end = Seconds::now();
   std::array<double, 2> counts{static_cast<double>(page_faults() - faults), static_cast<double>(heap_allocations() - allocations)};
   all_reduce(world_.comm(), counts, Reduce::max);
-  return {.whole = slowest(world_, end - start), .loss = slowest(world_, loss_.seconds()), .update = slowest(world_, end - update),
-          .page_faults = static_cast<int64_t>(counts[0]), .allocations = static_cast<int64_t>(counts[1])};
+  return {.whole = slowest(world_, end - start),
+          .loss = slowest(world_, loss_.seconds()),
+          .update = slowest(world_, end - update),
+          .page_faults = static_cast<int64_t>(counts[0]),
+          .allocations = static_cast<int64_t>(counts[1])};
 }
 
 Seconds BenchStep::loss_seconds(Loss& loss, const Batch& batch) {

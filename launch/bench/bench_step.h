@@ -14,13 +14,13 @@
 namespace lodestone {
 
 struct BenchOptions {
-  std::string model = "minilm";    // or bert-base
-  std::string lengths = "dense";   // 128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; or a number
+  std::string model = "minilm";   // or bert-base
+  std::string lengths = "dense";  // 128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; or a number
   std::string precision = "bf16";
-  std::string loss = "info_nce";   // of bench_losses()
-  int64_t group = 1;               // G: passages per query
-  int64_t threads = 0;             // of each rank; 0: the cores that it may use
-  int64_t pairs = 32;              // N: of the global batch
+  std::string loss = "info_nce";  // of bench_losses()
+  int64_t group = 1;              // G: passages per query
+  int64_t threads = 0;            // of each rank; 0: the cores that it may use
+  int64_t pairs = 32;             // N: of the global batch
   int64_t steps = 5, chunk_tokens = 1024, keep_mb = 4096;
 };
 
@@ -35,18 +35,18 @@ struct Seconds {
 
 /// Of one step; of each figure the largest of all ranks.
 struct StepCounts {
-  Seconds whole, loss, update;     // update: the gradients' sum over ranks, their norm, AdamW
+  Seconds whole, loss, update;  // update: the gradients' sum over ranks, their norm, AdamW
   Seconds encoder() const { return whole - loss - update; }
   int64_t page_faults = 0;
-  int64_t allocations = 0;         // calls of operator new, by all threads
+  int64_t allocations = 0;  // calls of operator new, by all threads
 };
 
 /// Step memory of this rank in one step. The vectors of texts and their gradients grow with the batch and are counted from shapes;
 /// the rest should not grow.
 struct StepMemory {
   size_t peak_bytes = 0;
-  size_t vectors_bytes = 0;        // the most that are held at once: while the loss runs, gathered copies included
-  size_t beyond_bytes = 0;         // the largest, over first pass, loss and second pass, of its peak less the vectors held in it
+  size_t vectors_bytes = 0;  // the most that are held at once: while the loss runs, gathered copies included
+  size_t beyond_bytes = 0;   // the largest, over first pass, loss and second pass, of its peak less the vectors held in it
 };
 
 /// A loss that notes how long it took, and how much step memory was in use before and while it ran.
@@ -56,7 +56,7 @@ class WatchedLoss final : public Loss {
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override { return loss_->memory(batch); }
   size_t peak_before() const { return before_; }
-  size_t used_before() const { return used_; }   // when it began
+  size_t used_before() const { return used_; }  // when it began
   size_t peak() const { return peak_; }
   Seconds seconds() const { return seconds_; }
 
@@ -87,7 +87,7 @@ class BenchStep {
   /// Forward and backward of this rank's tokens: 6 flops per product weight and token, 12 L T H for attention (no recomputation).
   double flops(const Batch& batch) const;
 
-  const Loss& loss() const { return loss_; }   // of its steps
+  const Loss& loss() const { return loss_; }  // of its steps
   int64_t embedding() const { return config_.embedding(); }
   const Cores& cores() const { return cores_; }
   std::string backend_description() const { return backend_->description(); }

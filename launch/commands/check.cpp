@@ -10,12 +10,12 @@
 #include <iostream>
 
 #include "data/batches/plan_print.h"
-#include "launch/config/arguments.h"
-#include "launch/training/batch_kinds.h"
 #include "launch/command.h"
+#include "launch/config/arguments.h"
 #include "launch/console/cores.h"
 #include "launch/networks/estimate.h"
 #include "launch/networks/fitting_model.h"
+#include "launch/training/batch_kinds.h"
 #include "launch/training/run_place.h"
 #include "launch/training/task.h"
 
@@ -40,7 +40,8 @@ int64_t read_count(const ConfigArguments& given, const std::string& option, int6
   const std::string& text = found->second;
   if (text.empty() || text.size() > 12 || text.find_first_not_of("0123456789") != std::string::npos || std::stoll(text) < least ||
       std::stoll(text) > most)
-    throw Error(ExitCode::usage, "usage", cat("check: ", option, " '", text, "' is not a number from ", least, " to ", most), cat("for example ", option, " 3"));
+    throw Error(ExitCode::usage, "usage", cat("check: ", option, " '", text, "' is not a number from ", least, " to ", most),
+                cat("for example ", option, " 3"));
   return std::stoll(text);
 }
 
@@ -49,9 +50,11 @@ void require_writable(const std::filesystem::path& run) {
   std::filesystem::path nearest = std::filesystem::absolute(run);
   while (!std::filesystem::exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
   if (!std::filesystem::is_directory(nearest))
-    throw Error(ExitCode::storage, "F21", "a part of the run folder's path is not a folder", "choose another train.output_dir").at("file", nearest.string());
+    throw Error(ExitCode::storage, "F21", "a part of the run folder's path is not a folder", "choose another train.output_dir")
+        .at("file", nearest.string());
   if (access(nearest.c_str(), W_OK | X_OK) != 0)
-    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", std::strerror(errno)), "choose another train.output_dir")
+    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", std::strerror(errno)),
+                "choose another train.output_dir")
         .at("file", nearest.string());
 }
 
@@ -63,8 +66,8 @@ std::string mebibytes(size_t bytes) {
 
 std::string lengths_text(const TextLengths& lengths, int64_t limit) {
   std::ostringstream out;
-  out << std::fixed << std::setprecision(1) << lengths.mean() << " tokens on average, " << lengths.longest << " at most; " << 100 * lengths.full_share()
-      << " % reach the limit of " << limit;
+  out << std::fixed << std::setprecision(1) << lengths.mean() << " tokens on average, " << lengths.longest << " at most; "
+      << 100 * lengths.full_share() << " % reach the limit of " << limit;
   return out.str();
 }
 
@@ -74,9 +77,9 @@ struct TaskReport {
   LengthSample lengths;
   MemoryEstimate memory;
   int64_t corpus_rows = 0;
-  std::vector<int64_t> teams;      // ranks that share a batch
-  std::vector<PlanSource> sources = {};                 // empty without data
-  std::vector<double> probability = {};                 // the share of the batches of each
+  std::vector<int64_t> teams;            // ranks that share a batch
+  std::vector<PlanSource> sources = {};  // empty without data
+  std::vector<double> probability = {};  // the share of the batches of each
 };
 
 struct Report {
@@ -93,7 +96,8 @@ void print_sources(const Row& row, const TaskReport& t) {
   row("corpus", cat(t.corpus_rows, " rows"));
   for (size_t i = 0; i < t.sources.size(); ++i) {
     const PlanSource& s = t.sources[i];
-    row(i == 0 ? "sources" : "", cat(s.name, ": ", s.rows, " rows, drawn with probability ", t.probability[i], s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : ""));
+    row(i == 0 ? "sources" : "", cat(s.name, ": ", s.rows, " rows, drawn with probability ", t.probability[i],
+                                     s.members.size() > 1 ? cat(" (", s.members.size(), " sources merged)") : ""));
   }
 }
 
@@ -116,14 +120,16 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   row("  gradients", mebibytes(t.memory.gradients));
   row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
   if (kind == ObjectiveKind::embedding) {
-    row("  activations", cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
+    row("  activations",
+        cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
     row("  embeddings", mebibytes(t.memory.embeddings));
     row("  work", cat(mebibytes(t.memory.work), " (one encoder call, or the loss)"));
   } else {
     row("  work", cat(mebibytes(t.memory.work), " (one chunk, forward and backward)"));
   }
   row("  batches", mebibytes(t.memory.batches));
-  if (!t.sources.empty()) row("  reading", cat(mebibytes(t.memory.reading), " (tables of the corpus and the plan, a chunk while it is checked, held-out rows)"));
+  if (!t.sources.empty())
+    row("  reading", cat(mebibytes(t.memory.reading), " (tables of the corpus and the plan, a chunk while it is checked, held-out rows)"));
 }
 
 void print_report(std::ostream& out, const Report& r) {
@@ -131,10 +137,13 @@ void print_report(std::ostream& out, const Report& r) {
   const RunConfig& c = r.config;
   const EncoderConfig& e = r.network.encoder_config();
   out << "configuration\n" << c.resolved << (c.resolved.ends_with('\n') ? "" : "\n") << "run\n";
-  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", r.network.params().layout().count(), " parameters, ", r.network.head()));
-  row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound, r.cores.bound == 1 ? " core" : " cores"));
+  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", r.network.params().layout().count(), " parameters, ",
+                   r.network.head()));
+  row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound,
+                   r.cores.bound == 1 ? " core" : " cores"));
   if (!r.cores.warning.empty()) row("warning", r.cores.warning);
-  row("steps", cat(r.steps > 0 ? cat(r.steps) : "as many as the epochs have,", " of ", r.batches_per_step, r.batches_per_step == 1 ? " batch" : " batches"));
+  row("steps", cat(r.steps > 0 ? cat(r.steps) : "as many as the epochs have,", " of ", r.batches_per_step,
+                   r.batches_per_step == 1 ? " batch" : " batches"));
   if (const std::string groups = describe_groups(schedule_config(c), static_cast<int>(r.ranks)); !groups.empty()) row("groups", groups);
   size_t most = 0;
   for (const TaskReport& t : r.tasks) {
@@ -143,11 +152,13 @@ void print_report(std::ostream& out, const Report& r) {
   }
   const auto physical = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
   if (r.tasks.front().sources.empty() || most * static_cast<size_t>(r.local_ranks) <= physical) return;
-  row("warning", cat(r.local_ranks, r.local_ranks == 1 ? " rank needs " : " ranks on one host need ", mebibytes(most * static_cast<size_t>(r.local_ranks)), ", it has ", mebibytes(physical)));
+  row("warning", cat(r.local_ranks, r.local_ranks == 1 ? " rank needs " : " ranks on one host need ",
+                     mebibytes(most * static_cast<size_t>(r.local_ranks)), ", it has ", mebibytes(physical)));
 }
 
 /// What a task takes on one of `ranks` ranks.
-MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, Backend& backend, const Batch& largest, int64_t ranks) {
+MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, Backend& backend, const Batch& largest,
+                           int64_t ranks) {
   Arena arena;
   const Exec ex{backend, arena, Key(), c.train.precision};
   MemoryEstimate memory = network.memory(ex, task, largest);
@@ -159,13 +170,17 @@ MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Net
 int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std::min_element(teams.begin(), teams.end())); }
 
 /// What a task is with its corpus open: its sources, and the lengths of a sample of its batches. `teams`: ranks that share a batch of it.
-TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks, const std::vector<int64_t>& teams) {
+TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks,
+                       const std::vector<int64_t>& teams) {
   require_rows_for_ranks(c, task, teams);
   require_comparisons(c, task.cfg, task.plan.sources(), teams);
-  const auto collator = network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
+  const auto collator =
+      network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
   const int64_t batches_per_step = c.train.gradient_accumulation_steps * c.schedule.groups;
-  TaskReport report{task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)), {}, task.data->rows().rows(), teams,
-                    task.plan.sources()};
+  TaskReport report{
+      task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)),
+      {},       task.data->rows().rows(),
+      teams,    task.plan.sources()};
   for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
   report.memory = task_memory(c, task.cfg, network, backend, report.lengths.largest, ranks);
   report.memory.reading = task.data->memory_bytes() + task.plan.memory_bytes() + (task.heldout ? task.heldout->memory_bytes() : 0);
@@ -182,7 +197,8 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
   const auto self = make_self_comm();
   std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks) rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, *self); }));
+  for (const TaskConfig& task : c.tasks)
+    rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, *self); }));
   const Schedule schedule = make_schedule(c, rows);
   Checked checked{{}, schedule.config().steps, schedule.parts_per_step()};
   Arena arena;
@@ -190,7 +206,8 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const std::vector<int64_t> teams = team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
     naming_task(c, c.tasks[t], [&] {
-      tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]), schedule.draws(static_cast<int32_t>(t)), network, tokenizer,
+      tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]),
+                                             schedule.draws(static_cast<int32_t>(t)), network, tokenizer,
                                              HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
       checked.tasks.push_back(report_task(c, *tasks.back(), network, backend, tokenizer, ranks, teams));
     });
@@ -199,7 +216,9 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
     std::vector<PlannedTask> planned;
     planned.reserve(tasks.size());
     for (const auto& task : tasks)
-      planned.push_back({task->plan, task->data->rows(), network.collator(task->cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task->data->corpus, task->windows())});
+      planned.push_back({task->plan, task->data->rows(),
+                         network.collator(task->cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task->data->corpus,
+                                          task->windows())});
     print_plan(std::cout, schedule, planned, 0, print_steps);
   }
   return checked;
@@ -214,15 +233,24 @@ int64_t published_steps(const RunConfig& c) {
 
 /// The same from the configuration alone: every text as long as it may be.
 Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
-  Checked checked{{}, published_steps(c), c.train.gradient_accumulation_steps * c.schedule.groups * (c.schedule.mix == TaskMix::joint ? static_cast<int64_t>(c.tasks.size()) : 1)};
+  Checked checked{{},
+                  published_steps(c),
+                  c.train.gradient_accumulation_steps * c.schedule.groups *
+                      (c.schedule.mix == TaskMix::joint ? static_cast<int64_t>(c.tasks.size()) : 1)};
   const ScheduleConfig schedule = schedule_config(c);
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
     const std::vector<int64_t> teams = team_sizes(schedule, static_cast<int32_t>(t), static_cast<int>(ranks));
     if (c.objective.kind == ObjectiveKind::embedding) (void)make_loss(task.loss, network.embedding());
     const int64_t g = task.data.train_group_size;
-    const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0, passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
-    TaskReport report{task, longest_lengths(task.global_batch, text_limits(c, task), queries, passages, c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)), {}, 0, teams};
+    const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0,
+                  passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
+    TaskReport report{task,
+                      longest_lengths(task.global_batch, text_limits(c, task), queries, passages,
+                                      c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)),
+                      {},
+                      0,
+                      teams};
     report.memory = task_memory(c, task, network, backend, report.lengths.largest, ranks);
     checked.tasks.push_back(std::move(report));
   }
@@ -235,13 +263,14 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const std::string options[] = {"--steps", "--ranks", "--without-data!"};
   const ConfigArguments given = split_config_arguments(arguments, "check", options);
   const bool with_data = !given.options.contains("--without-data");
-  if (world.rank() != 0) return 0;   // nothing here differs between ranks
+  if (world.rank() != 0) return 0;  // nothing here differs between ranks
 
   // 1. Configuration, run folder, model; weights only where there is data to train on.
   const RunConfig config = read_run_config(given.files, given.overrides);
   const int64_t as_started = !with_data && config.published.devices > 0 ? config.published.devices : world.size();
   const int64_t steps = read_count(given, "--steps", 0, 1, 1'000'000'000), ranks = read_count(given, "--ranks", as_started, 1, 1'000'000);
-  if (steps > 0 && !with_data) throw Error(ExitCode::usage, "usage", "check: --steps prints global row ids, which only data has", "leave out --without-data");
+  if (steps > 0 && !with_data)
+    throw Error(ExitCode::usage, "usage", "check: --steps prints global row ids, which only data has", "leave out --without-data");
   if (with_data) {
     require_writable(config.train.output_dir);
     require_run_place(config.train.output_dir);
@@ -256,9 +285,10 @@ int run_check(World& world, std::span<const std::string> arguments) {
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.
-  Checked checked = with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);
-  print_report(steps > 0 ? std::cerr : std::cout,
-               {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step, std::move(checked.tasks)});
+  Checked checked =
+      with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);
+  print_report(steps > 0 ? std::cerr : std::cout, {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(),
+                                                   checked.steps, checked.batches_per_step, std::move(checked.tasks)});
   return 0;
 }
 

@@ -1,10 +1,10 @@
 // lodestone encode: the embeddings of a text file, one text a line, as a matrix for NumPy or HDF5.
 #include <cstdio>
 
-#include "data/records/lines.h"
-#include "data/plan/plan.h"
-#include "data/models/reranker_folder.h"
 #include "data/files/utf8.h"
+#include "data/models/reranker_folder.h"
+#include "data/plan/plan.h"
+#include "data/records/lines.h"
 #include "launch/command.h"
 #include "launch/console/log.h"
 #include "launch/inference/matrix_file.h"

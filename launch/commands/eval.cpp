@@ -2,10 +2,10 @@
 #include <cstdio>
 
 #include "data/files/durable.h"
-#include "launch/inference/reranking.h"
 #include "launch/command.h"
 #include "launch/console/cores.h"
 #include "launch/inference/model_options.h"
+#include "launch/inference/reranking.h"
 
 namespace lodestone {
 
@@ -41,8 +41,7 @@ std::string task_name(const std::filesystem::path& data) {
 
 /// The prompt given, else the first of these names that the folder has, else
 /// its default prompt.
-std::string choose_prompt(const Options& options, const char* option, const LoadedModel& model,
-                          std::span<const char* const> names) {
+std::string choose_prompt(const Options& options, const char* option, const LoadedModel& model, std::span<const char* const> names) {
   if (options.has(option)) return options.text(option, "");
   for (const char* name : names)
     if (model.folder().prompts.contains(name)) return model.prompt(name);
@@ -61,7 +60,7 @@ void print(const TaskResult& result) {
 /// Where a result goes besides the terminal.
 struct Target {
   World& world;
-  std::filesystem::path folder;   // empty: nowhere
+  std::filesystem::path folder;  // empty: nowhere
   std::string model, task, split;
 
   void finish(TaskResult& result) const {
@@ -89,7 +88,8 @@ int run_eval(World& world, std::span<const std::string> arguments) {
                {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt", "--top-k"});
   const Options options(arguments, "eval", names);
   if (options.positional().size() != 1) options.refuse("give one model folder");
-  if (options.has("--beir") + options.has("--pairs") + options.has("--rerank") != 1) options.refuse("give one of --beir, --pairs and --rerank");
+  if (options.has("--beir") + options.has("--pairs") + options.has("--rerank") != 1)
+    options.refuse("give one of --beir, --pairs and --rerank");
   const std::filesystem::path data = options.text("--beir", options.text("--pairs", options.text("--rerank", "")));
   const int64_t best = options.integer("--top-k", 100, 1);
   const Target target{world, options.text("--output", ""), options.positional()[0], options.text("--task", task_name(data)),

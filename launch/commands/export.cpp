@@ -8,11 +8,11 @@
 #include "core/nn/retromae.h"
 #include "data/checkpoints/checkpoint.h"
 #include "launch/command.h"
+#include "launch/config/options.h"
 #include "launch/console/cores.h"
 #include "launch/console/log.h"
-#include "launch/config/options.h"
-#include "launch/networks/verify_export.h"
 #include "launch/console/version.h"
+#include "launch/networks/verify_export.h"
 
 namespace lodestone {
 
@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 const char* const export_usage =
     "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--threads N]\n\n"
     "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts (a reranker: scores\n"
-    "sample pairs) with both and compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is taken) or a model\n"
+    "sample pairs) with both and compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is "
+    "taken) or a model\n"
     "folder (a plain BERT folder then gets pooling by mean and normalised vectors). Of RetroMAE the encoder is exported, without the\n"
     "decoder. FOLDER must not exist.\n\n"
     "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
@@ -59,8 +60,7 @@ Weights find_weights(const ExportRequest& request, std::vector<std::string>& mes
   }
   if (w.checkpoint) w.what = cat("checkpoint of step ", w.checkpoint->manifest.step);
   if (w.what.empty())
-    throw Error(ExitCode::checkpoint, "missing",
-                "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder",
+    throw Error(ExitCode::checkpoint, "missing", "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder",
                 "give RUN/checkpoint-N or RUN")
         .at("file", request.input.string());
   if (!path_exists(w.source / "config.json"))
@@ -140,8 +140,8 @@ int run_export(World& world, std::span<const std::string> arguments) {
     const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
     const ExportResult result = export_model(request, *backend);
     for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';
-    std::cout << "exported the " << result.what << " to " << printable(request.output.string())
-              << "; what it gives differs by at most " << result.largest_difference << '\n';
+    std::cout << "exported the " << result.what << " to " << printable(request.output.string()) << "; what it gives differs by at most "
+              << result.largest_difference << '\n';
   }
   world.comm().barrier();
   return 0;

@@ -9,13 +9,13 @@
 #include <optional>
 #include <sstream>
 
-#include "data/files/durable.h"
-#include "data/corpus/packer.h"
 #include "data/checkpoints/run_lock.h"
+#include "data/corpus/packer.h"
+#include "data/files/durable.h"
 #include "data/text/tokenizer.h"
 #include "launch/command.h"
-#include "launch/console/log.h"
 #include "launch/config/options.h"
+#include "launch/console/log.h"
 
 namespace lodestone {
 
@@ -66,7 +66,8 @@ int64_t allowed_bad_rows(const Options& given) {
 }
 
 PackArguments parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--tokenizer", "--output", "--format", "--source-field", "--columns", "--split", "--on-bad-row", "--max-tokens", "--unit-mib"};
+  const std::string names[] = {"--tokenizer", "--output",     "--format",     "--source-field", "--columns",
+                               "--split",     "--on-bad-row", "--max-tokens", "--unit-mib"};
   const Options given(arguments, "pack", names);
   if (given.positional().empty()) given.refuse("no input is given");
   for (const char* needed : {"--tokenizer", "--output"})
@@ -127,12 +128,14 @@ struct Workplace {
 std::unique_ptr<RunLock> open_workplace(const Workplace& place) {
   std::error_code ignored;
   if (fs::exists(place.output / "manifest.json", ignored))
-    throw Error(ExitCode::usage, "exists", "the output is a packed corpus already", "choose another name or remove it").at("file", place.output.string());
+    throw Error(ExitCode::usage, "exists", "the output is a packed corpus already", "choose another name or remove it")
+        .at("file", place.output.string());
   if (fs::exists(place.output, ignored) && !fs::is_empty(place.output, ignored))
-    throw Error(ExitCode::usage, "exists", "the output folder exists and is not empty", "choose another name or remove it").at("file", place.output.string());
+    throw Error(ExitCode::usage, "exists", "the output folder exists and is not empty", "choose another name or remove it")
+        .at("file", place.output.string());
   check_writable(place.partial);
   auto lock = std::make_unique<RunLock>(place.partial, "");
-  for (const auto& entry : fs::directory_iterator(place.partial))                       // left by a pack that was killed
+  for (const auto& entry : fs::directory_iterator(place.partial))  // left by a pack that was killed
     if (entry.path().filename() != "lock") fs::remove_all(entry.path(), ignored);
   return lock;
 }
@@ -143,10 +146,11 @@ void discard(const Workplace& place, std::unique_ptr<RunLock>& lock) {
   fs::remove_all(place.partial, ignored);
 }
 
-struct Stopped {};                                                                      // another rank failed
+struct Stopped {};  // another rank failed
 
 /// Packs this rank's units. Returns the failure of one of them, if any, and marks it for the other ranks.
-std::optional<Error> pack_units(World& world, const Workplace& place, std::span<const WorkUnit> units, Packer& packer, int64_t& failed_unit) {
+std::optional<Error> pack_units(World& world, const Workplace& place, std::span<const WorkUnit> units, Packer& packer,
+                                int64_t& failed_unit) {
   int64_t total = 0;
   for (const WorkUnit& unit : units)
     if (unit.index % world.size() == world.rank()) total += unit.bytes;
@@ -165,8 +169,8 @@ std::optional<Error> pack_units(World& world, const Workplace& place, std::span<
     if (plain) printed = now;
     char text[96];
     const PackCounts& counts = packer.counts();
-    std::snprintf(text, sizeof text, "%lld rows, %.0f rows/s, %.1f MB/s", static_cast<long long>(counts.rows), static_cast<double>(counts.rows) / (now - start),
-                  static_cast<double>(counts.bytes) / 1e6 / (now - start));
+    std::snprintf(text, sizeof text, "%lld rows, %.0f rows/s, %.1f MB/s", static_cast<long long>(counts.rows),
+                  static_cast<double>(counts.rows) / (now - start), static_cast<double>(counts.bytes) / 1e6 / (now - start));
     progress.show(counts.bytes, text, plain ? Progress::Plain::print : Progress::Plain::skip);
   };
   std::optional<Error> failure;
@@ -180,7 +184,8 @@ std::optional<Error> pack_units(World& world, const Workplace& place, std::span<
     } catch (const Error& error) {
       failure = error;
     } catch (const std::bad_alloc&) {
-      failure = Error(ExitCode::resource, "F14", "no memory while packing", "give the job more memory or use fewer ranks").at("file", unit.file.string());
+      failure = Error(ExitCode::resource, "F14", "no memory while packing", "give the job more memory or use fewer ranks")
+                    .at("file", unit.file.string());
     } catch (const fs::filesystem_error& error) {
       failure = Error(ExitCode::storage, "F37", error.code().message(), "check the storage").at("file", error.path1().string());
     }
@@ -205,25 +210,30 @@ int64_t percentile(const std::vector<int64_t>& lengths, double share) {
   return 0;
 }
 
-void print_summary(const Manifest& manifest, const PackCounts& counts, const DuplicateCounter& duplicates, const std::vector<std::string>& ignored, double seconds,
-                   const fs::path& output) {
+void print_summary(const Manifest& manifest, const PackCounts& counts, const DuplicateCounter& duplicates,
+                   const std::vector<std::string>& ignored, double seconds, const fs::path& output) {
   int64_t bytes = 0;
   std::vector<std::pair<std::string, int64_t>> sources;
   for (const ManifestShard& shard : manifest.shards) {
     bytes += shard.bytes;
     for (const auto& [name, rows] : shard.sources) {
       const auto found = std::find_if(sources.begin(), sources.end(), [&n = name](const auto& s) { return s.first == n; });
-      if (found == sources.end()) sources.emplace_back(name, rows);
-      else found->second += rows;
+      if (found == sources.end())
+        sources.emplace_back(name, rows);
+      else
+        found->second += rows;
     }
   }
   std::ostringstream out;
-  out << "packed " << counts.rows << " rows in " << duration_text(seconds) << ": " << static_cast<int64_t>(static_cast<double>(counts.rows) / seconds) << " rows/s, "
-      << std::floor(static_cast<double>(counts.bytes) / 1e4 / seconds) / 100 << " MB/s; " << counts.tokens << " tokens in " << manifest.shards.size()
-      << (manifest.shards.size() == 1 ? " shard, " : " shards, ") << std::floor(static_cast<double>(bytes) / 1e4) / 100 << " MB: " << printable(output.string()) << '\n';
+  out << "packed " << counts.rows << " rows in " << duration_text(seconds) << ": "
+      << static_cast<int64_t>(static_cast<double>(counts.rows) / seconds) << " rows/s, "
+      << std::floor(static_cast<double>(counts.bytes) / 1e4 / seconds) / 100 << " MB/s; " << counts.tokens << " tokens in "
+      << manifest.shards.size() << (manifest.shards.size() == 1 ? " shard, " : " shards, ")
+      << std::floor(static_cast<double>(bytes) / 1e4) / 100 << " MB: " << printable(output.string()) << '\n';
   std::stable_sort(sources.begin(), sources.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   out << "sources: " << sources.size();
-  for (size_t s = 0; s < std::min<size_t>(sources.size(), 8); ++s) out << (s == 0 ? " (" : ", ") << printable(sources[s].first) << ' ' << sources[s].second;
+  for (size_t s = 0; s < std::min<size_t>(sources.size(), 8); ++s)
+    out << (s == 0 ? " (" : ", ") << printable(sources[s].first) << ' ' << sources[s].second;
   out << (sources.size() > 8 ? ", ...)\n" : ")\n");
   out << "tokens per text      texts    50 %    90 %    99 %     max\n";
   const char* names[] = {"query", "positive", "negative"};
@@ -232,14 +242,17 @@ void print_summary(const Manifest& manifest, const PackCounts& counts, const Dup
     int64_t texts = 0;
     for (const int64_t count : lengths) texts += count;
     char line[256];
-    std::snprintf(line, sizeof line, "  %-9s %15lld %7lld %7lld %7lld %7lld\n", names[role], static_cast<long long>(texts), static_cast<long long>(percentile(lengths, 0.5)),
-                  static_cast<long long>(percentile(lengths, 0.9)), static_cast<long long>(percentile(lengths, 0.99)), static_cast<long long>(percentile(lengths, 1)));
+    std::snprintf(line, sizeof line, "  %-9s %15lld %7lld %7lld %7lld %7lld\n", names[role], static_cast<long long>(texts),
+                  static_cast<long long>(percentile(lengths, 0.5)), static_cast<long long>(percentile(lengths, 0.9)),
+                  static_cast<long long>(percentile(lengths, 0.99)), static_cast<long long>(percentile(lengths, 1)));
     if (texts > 0) out << line;
   }
-  out << "cut at " << manifest.max_tokens << " tokens: " << counts.truncated << " texts; duplicate rows: " << (duplicates.exact() ? "" : "about ") << duplicates.duplicates()
+  out << "cut at " << manifest.max_tokens << " tokens: " << counts.truncated
+      << " texts; duplicate rows: " << (duplicates.exact() ? "" : "about ") << duplicates.duplicates()
       << "; bad rows left out: " << manifest.skipped.size() << '\n';
   for (size_t i = 0; i < std::min<size_t>(manifest.skipped.size(), 5); ++i)
-    out << "  " << printable(manifest.skipped[i].file) << " line " << manifest.skipped[i].line << ": " << manifest.skipped[i].reason << '\n';
+    out << "  " << printable(manifest.skipped[i].file) << " line " << manifest.skipped[i].line << ": " << manifest.skipped[i].reason
+        << '\n';
   if (!ignored.empty()) out << "fields ignored:";
   for (const std::string& name : ignored) out << ' ' << printable(name);
   if (!ignored.empty()) out << '\n';
@@ -250,20 +263,24 @@ void print_summary(const Manifest& manifest, const PackCounts& counts, const Dup
 void check_bad_rows(const Manifest& manifest, int64_t allowed) {
   if (std::ssize(manifest.skipped) <= allowed) return;
   const SkippedRow& first = manifest.skipped[static_cast<size_t>(allowed)];
-  throw Error(ExitCode::data, first.reason.substr(0, first.reason.find(' ')), cat(first.reason.substr(first.reason.find(' ') + 1), " (", manifest.skipped.size(), " bad rows in all)"),
+  throw Error(ExitCode::data, first.reason.substr(0, first.reason.find(' ')),
+              cat(first.reason.substr(first.reason.find(' ') + 1), " (", manifest.skipped.size(), " bad rows in all)"),
               cat("correct the rows, or allow more than ", allowed, " with --on-bad-row skip:N"))
-      .at("file", first.file).at("line", first.line).at("offset", first.offset);
+      .at("file", first.file)
+      .at("line", first.line)
+      .at("offset", first.offset);
 }
 
 /// Ends the packing when a rank failed: the folder is gone before the message appears. The rank of the first failing unit throws.
-void settle_failures(World& world, const Workplace& place, std::unique_ptr<RunLock>& lock, const std::optional<Error>& failure, int64_t failed_unit) {
+void settle_failures(World& world, const Workplace& place, std::unique_ptr<RunLock>& lock, const std::optional<Error>& failure,
+                     int64_t failed_unit) {
   int64_t first = failed_unit;
   all_reduce(world.comm(), std::span(&first, 1), Reduce::min);
   if (first == no_unit) return;
   if (world.rank() == 0) discard(place, lock);
   world.comm().barrier();
   if (failure && failed_unit == first) throw *failure;
-  world.comm().barrier();                                       // until the rank that failed ends all
+  world.comm().barrier();  // until the rank that failed ends all
 }
 
 }  // namespace
@@ -272,7 +289,7 @@ int run_pack(World& world, std::span<const std::string> arguments) {
   const PackArguments arguments_given = parse(arguments);
   const PackOptions& options = arguments_given.options;
   const double start = now_s();
-  world.watchdog().set_limit(patience_s);                       // ranks may have very different amounts of work
+  world.watchdog().set_limit(patience_s);  // ranks may have very different amounts of work
   Communicator& comm = world.comm();
 
   // 1. What is to be done: the same on all ranks.
@@ -286,7 +303,8 @@ int run_pack(World& world, std::span<const std::string> arguments) {
 
   // 2. Every rank packs every W-th unit. A failure is agreed on, so that one rank reports it and nothing is left behind.
   Tokenizer::Scratch scratch;
-  Packer packer([&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, scratch, ids); }, schema, options, place.partial);
+  Packer packer([&](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, scratch, ids); }, schema, options,
+                place.partial);
   int64_t failed_unit = no_unit;
   const std::optional<Error> failure = pack_units(world, place, units, packer, failed_unit);
   settle_failures(world, place, lock, failure, failed_unit);
@@ -307,7 +325,8 @@ int run_pack(World& world, std::span<const std::string> arguments) {
   std::sort(ignored.begin(), ignored.end());
   ignored.erase(std::unique(ignored.begin(), ignored.end()), ignored.end());
   PackCounts counts = packer.counts();
-  for (int64_t* value : {&counts.rows, &counts.bytes, &counts.tokens, &counts.truncated}) all_reduce(comm, std::span(value, 1), Reduce::sum);
+  for (int64_t* value : {&counts.rows, &counts.bytes, &counts.tokens, &counts.truncated})
+    all_reduce(comm, std::span(value, 1), Reduce::sum);
   for (auto& lengths : counts.lengths) all_reduce(comm, std::span<int64_t>(lengths), Reduce::sum);
   DuplicateCounter duplicates;
   const std::vector<int64_t> states = all_values(comm, packer.duplicates().state(), DType::i64);
@@ -318,11 +337,12 @@ int run_pack(World& world, std::span<const std::string> arguments) {
     try {
       const Manifest manifest = make_manifest(schema, options, units, shards, skipped);
       check_bad_rows(manifest, options.allowed_bad_rows);
-      if (manifest.rows() == 0) throw Error(ExitCode::data, "F39", "the inputs hold no rows", "check the inputs").at("file", arguments_given.inputs[0].string());
+      if (manifest.rows() == 0)
+        throw Error(ExitCode::data, "F39", "the inputs hold no rows", "check the inputs").at("file", arguments_given.inputs[0].string());
       write_new_file(place.partial / "manifest.json", to_text(manifest));
       lock.reset();
       fs::remove(place.partial / "lock");
-      if (fs::exists(place.output)) fs::remove(place.output);   // an empty folder
+      if (fs::exists(place.output)) fs::remove(place.output);  // an empty folder
       publish_folder(place.partial, place.output, IfExists::refuse);
       print_summary(manifest, counts, duplicates, ignored, std::max(now_s() - start, 1e-3), place.output);
     } catch (...) {

@@ -7,7 +7,8 @@
 
 namespace lodestone {
 
-ConfigArguments split_config_arguments(std::span<const std::string> arguments, const std::string& command, std::span<const std::string> options) {
+ConfigArguments split_config_arguments(std::span<const std::string> arguments, const std::string& command,
+                                       std::span<const std::string> options) {
   const std::string help = cat("lodestone ", command, " --help tells more");
   ConfigArguments out;
   for (size_t i = 0; i < arguments.size(); ++i) {

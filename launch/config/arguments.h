@@ -12,7 +12,7 @@ namespace lodestone {
 struct ConfigArguments {
   std::vector<std::filesystem::path> files;
   std::vector<std::string> overrides;
-  std::map<std::string, std::string> options;   // "--steps" -> "3"; flags have an empty value
+  std::map<std::string, std::string> options;  // "--steps" -> "3"; flags have an empty value
 };
 
 /// Files come first or between, anything with '=' is an override. `options` names what may be given with a value

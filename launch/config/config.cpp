@@ -97,7 +97,8 @@ std::optional<LossScaleConfig> read_loss_scale(Section& s) {
   s.read("loss_scale_hysteresis", c.hysteresis);
   s.read("loss_scale_minimum", c.minimum);
   if (!(c.minimum > 0)) s.refuse("loss_scale_minimum", cat(c.minimum, " is not positive"), "for example 1");
-  if (!(c.initial >= c.minimum)) s.refuse("loss_scale_initial", cat(c.initial, " is less than loss_scale_minimum, ", c.minimum), "for example 65536");
+  if (!(c.initial >= c.minimum))
+    s.refuse("loss_scale_initial", cat(c.initial, " is less than loss_scale_minimum, ", c.minimum), "for example 65536");
   at_least(s, "loss_scale_window", c.window, 1);
   at_least(s, "loss_scale_hysteresis", c.hysteresis, 1);
   return c;
@@ -129,7 +130,9 @@ OptimConfig read_optim(Section s) {
   if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");
   if (!(c.adam_beta2 >= 0 && c.adam_beta2 < 1)) s.refuse("adam_beta2", cat(c.adam_beta2, " is not in [0, 1)"), "for example 0.999");
   if (!(c.adam_epsilon > 0)) s.refuse("adam_epsilon", cat(c.adam_epsilon, " is not positive"), "for example 1e-8");
-  if (c.warmup_steps < -1) s.refuse("warmup_steps", cat(c.warmup_steps, " is neither a number of steps nor -1, which stands for warmup_ratio"), "use 0 or more, or leave it out");
+  if (c.warmup_steps < -1)
+    s.refuse("warmup_steps", cat(c.warmup_steps, " is neither a number of steps nor -1, which stands for warmup_ratio"),
+             "use 0 or more, or leave it out");
   at_least(s, "warmup_steps", c.warmup_steps, -1);
   if (!(c.warmup_ratio >= 0 && c.warmup_ratio <= 1)) s.refuse("warmup_ratio", cat(c.warmup_ratio, " is not in [0, 1]"), "for example 0.1");
   return c;
@@ -150,10 +153,14 @@ void check_model(const Section& root, const ModelConfig& c, ObjectiveKind object
   if (objective == ObjectiveKind::embedding) return;
   const bool retromae = objective == ObjectiveKind::retromae;
   const auto refuse = [&](const char* key, const char* what) { root.refuse(key, what, "leave it out, or choose another objective"); };
-  if (c.head > 0) refuse("model.head", retromae ? "RetroMAE trains an encoder without a dense head" : "a reranker gives scores, not vectors");
-  if (c.pooling && !(retromae && *c.pooling == Pooling::cls)) refuse("model.pooling", retromae ? "RetroMAE's decoder sees a text through its first token" : "a reranker gives scores, not vectors");
+  if (c.head > 0)
+    refuse("model.head", retromae ? "RetroMAE trains an encoder without a dense head" : "a reranker gives scores, not vectors");
+  if (c.pooling && !(retromae && *c.pooling == Pooling::cls))
+    refuse("model.pooling", retromae ? "RetroMAE's decoder sees a text through its first token" : "a reranker gives scores, not vectors");
   if (c.normalize && !retromae) refuse("model.normalize", "a reranker gives scores, not vectors");
-  if (!retromae && c.folder.empty()) root.refuse("model.folder", "a reranker starts from a model folder, not from random weights", "give model.folder: any BERT encoder, or a reranker to train on");
+  if (!retromae && c.folder.empty())
+    root.refuse("model.folder", "a reranker starts from a model folder, not from random weights",
+                "give model.folder: any BERT encoder, or a reranker to train on");
 }
 
 /// The figures of held-out rows that an objective gives for a task.
@@ -176,11 +183,13 @@ void check_metric(const Section& root, const RunConfig& c) {
   for (const TaskConfig& t : c.tasks) {
     all = all && !t.data.heldout.empty();
     if (t.data.heldout.empty()) continue;
-    for (const std::string_view figure : figure_names(c.objective.kind, t)) found = add(cat("heldout_", figure, c.tasks.size() > 1 ? "/" + t.name : "")) || found;
+    for (const std::string_view figure : figure_names(c.objective.kind, t))
+      found = add(cat("heldout_", figure, c.tasks.size() > 1 ? "/" + t.name : "")) || found;
   }
   if (all && c.tasks.size() > 1) found = add("heldout_loss") || found;
   if (!found)
-    root.refuse("train.metric", cat(printable(c.train.metric), " is no figure that held-out rows give here"), known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
+    root.refuse("train.metric", cat(printable(c.train.metric), " is no figure that held-out rows give here"),
+                known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
 }
 
 /// A plan keeps a few bytes for each of its batches: more than these would fill the memory before the first step.
@@ -189,9 +198,15 @@ constexpr int64_t most_batches = 100'000'000;
 /// Refuses more batches than a plan may have.
 void check_batches(const Section& root, const RunConfig& c) {
   const int64_t accumulate = c.train.gradient_accumulation_steps;
-  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <= static_cast<double>(most_batches)) return;
-  root.refuse(c.train.steps > 1 ? "train.steps" : accumulate > 1 ? "train.gradient_accumulation_steps" : "schedule.groups",
-              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups, " batches has more than ", most_batches), "take fewer");
+  if (static_cast<double>(std::max<int64_t>(1, c.train.steps)) * static_cast<double>(accumulate) * static_cast<double>(c.schedule.groups) <=
+      static_cast<double>(most_batches))
+    return;
+  root.refuse(c.train.steps > 1 ? "train.steps"
+              : accumulate > 1  ? "train.gradient_accumulation_steps"
+                                : "schedule.groups",
+              cat("a run of ", std::max<int64_t>(1, c.train.steps), " steps of ", accumulate, " x ", c.schedule.groups,
+                  " batches has more than ", most_batches),
+              "take fewer");
 }
 
 }  // namespace

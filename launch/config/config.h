@@ -10,9 +10,9 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/nn/encoder.h"
-#include "core/optim/lr_schedule.h"
 #include "core/nn/retromae.h"
 #include "core/optim/loss_scale.h"
+#include "core/optim/lr_schedule.h"
 #include "data/batches/row_filter.h"
 #include "data/mining/hard_negatives.h"
 #include "data/plan/plan.h"
@@ -26,46 +26,46 @@ namespace lodestone {
 /// What is trained. Either `folder` (a Hugging Face or sentence-transformers folder), or `config` and `vocab` for random weights. Beside
 /// a folder `config` is the shape that it must have.
 struct ModelConfig {
-  std::filesystem::path folder;               // model.folder
-  std::filesystem::path config;               // model.config: a config.json; without a folder, for random weights
-  std::filesystem::path vocab;                // model.vocab: a folder with the tokenizer files, or a vocab.txt
-  std::optional<Pooling> pooling;             // model.pooling: auto (what the folder says, else mean), cls, mean, last_token
-  double dropout = -1;                        // model.dropout: hidden and attention; -1 keeps config.json's
-  std::optional<bool> normalize;              // model.normalize: what the folder says, true, false
-  int64_t head = 0;                           // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
-  Checkpointing checkpointing = Checkpointing::none;   // model.gradient_checkpointing
+  std::filesystem::path folder;    // model.folder
+  std::filesystem::path config;    // model.config: a config.json; without a folder, for random weights
+  std::filesystem::path vocab;     // model.vocab: a folder with the tokenizer files, or a vocab.txt
+  std::optional<Pooling> pooling;  // model.pooling: auto (what the folder says, else mean), cls, mean, last_token
+  double dropout = -1;             // model.dropout: hidden and attention; -1 keeps config.json's
+  std::optional<bool> normalize;   // model.normalize: what the folder says, true, false
+  int64_t head = 0;  // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
+  Checkpointing checkpointing = Checkpointing::none;  // model.gradient_checkpointing
 };
 
 /// What is learnt from a batch.
 enum class ObjectiveKind : uint8_t {
-  embedding,   // sentence vectors, by the losses of losses/make_loss.h
-  retromae,    // masked auto-encoding of single texts
-  reranker,    // scores of query and passage read together
+  embedding,  // sentence vectors, by the losses of losses/make_loss.h
+  retromae,   // masked auto-encoding of single texts
+  reranker,   // scores of query and passage read together
 };
 
 struct ObjectiveConfig {
-  ObjectiveKind kind = ObjectiveKind::embedding;   // objective.name
-  RetroMaeOptions retromae = {};                   // read for retromae only
-  GroupLossOptions reranker = {};                  // read for reranker only
+  ObjectiveKind kind = ObjectiveKind::embedding;  // objective.name
+  RetroMaeOptions retromae = {};                  // read for retromae only
+  GroupLossOptions reranker = {};                 // read for reranker only
 };
 
 struct DataConfig {
-  std::filesystem::path train;                // data.train: folder written by `lodestone pack`
-  std::filesystem::path heldout;              // data.heldout: another one; empty: no held-out evaluation
-  std::vector<std::string> sources = {};      // patterns of source names, * for any text; empty: all sources of the corpus
-  int64_t query_max_len = 128, passage_max_len = 128;   // tokens, special ones included
-  int64_t pair_max_len = 0;                   // reranker: tokens of a pair; 0: query_max_len + passage_max_len
-  int64_t train_group_size = 1;               // passages per query: the positive and train_group_size - 1 negatives
-  std::string instruction;                    // a preset of data/text/instructions.h; gives the prompts that are not given
-  std::string query_prompt, passage_prompt;   // put before every query and passage
-  Batching batching = Batching::multinomial;  // a batch is of one source, drawn with p_i, or mixed
-  double alpha = 1;                           // sources are drawn with n^alpha / sum n^alpha
+  std::filesystem::path train;                         // data.train: folder written by `lodestone pack`
+  std::filesystem::path heldout;                       // data.heldout: another one; empty: no held-out evaluation
+  std::vector<std::string> sources = {};               // patterns of source names, * for any text; empty: all sources of the corpus
+  int64_t query_max_len = 128, passage_max_len = 128;  // tokens, special ones included
+  int64_t pair_max_len = 0;                            // reranker: tokens of a pair; 0: query_max_len + passage_max_len
+  int64_t train_group_size = 1;                        // passages per query: the positive and train_group_size - 1 negatives
+  std::string instruction;                             // a preset of data/text/instructions.h; gives the prompts that are not given
+  std::string query_prompt, passage_prompt;            // put before every query and passage
+  Batching batching = Batching::multinomial;           // a batch is of one source, drawn with p_i, or mixed
+  double alpha = 1;                                    // sources are drawn with n^alpha / sum n^alpha
   SmallSources small_sources = SmallSources::refuse;
-  RowOrder order = RowOrder::balanced;        // data.balance_tokens
-  std::vector<SourceRule> rules = {};         // data.rules: what is special about some sources
+  RowOrder order = RowOrder::balanced;  // data.balance_tokens
+  std::vector<SourceRule> rules = {};   // data.rules: what is special about some sources
   SelectPositive select_positive = SelectPositive::random;
   SelectNegative select_negative = SelectNegative::random;
-  RowFilter filter = {};                      // data.teacher_scores_min, teacher_scores_margin, rows_without_negatives
+  RowFilter filter = {};  // data.teacher_scores_min, teacher_scores_margin, rows_without_negatives
 };
 
 /// One task of a run: data, loss and its part in a step. A run without `tasks` has one, made of the sections data and loss.
@@ -81,36 +81,36 @@ struct TaskConfig {
 };
 
 struct StepConfig {
-  TaskMix mix = TaskMix::joint;               // schedule.mix
-  Layout layout = Layout::colocated;          // schedule.layout
-  int64_t groups = 1;                         // schedule.groups: batches of every task in a step, each with its own negatives
+  TaskMix mix = TaskMix::joint;       // schedule.mix
+  Layout layout = Layout::colocated;  // schedule.layout
+  int64_t groups = 1;                 // schedule.groups: batches of every task in a step, each with its own negatives
 };
 
 struct TrainConfig {
-  std::filesystem::path output_dir;           // train.output_dir
-  int64_t global_batch = 128;                 // queries per batch over all ranks, of tasks that give none
-  int64_t gradient_accumulation_steps = 1;    // batches per optimizer step
-  int64_t steps = 0;                          // optimizer steps; 0: from num_train_epochs
+  std::filesystem::path output_dir;         // train.output_dir
+  int64_t global_batch = 128;               // queries per batch over all ranks, of tasks that give none
+  int64_t gradient_accumulation_steps = 1;  // batches per optimizer step
+  int64_t steps = 0;                        // optimizer steps; 0: from num_train_epochs
   double num_train_epochs = 0;
   int64_t seed = 42;
-  DType precision = DType::bf16;              // bf16, f32 or f64
-  int64_t threads = 0;                        // per rank; 0 (auto): the cores this rank may use
-  int64_t chunk_tokens = 1024;                // tokens that pass the encoder at once
-  int64_t keep_activations_mb = 4096;         // activations kept from the first pass; the rest is recomputed (GradCache)
+  DType precision = DType::bf16;       // bf16, f32 or f64
+  int64_t threads = 0;                 // per rank; 0 (auto): the cores this rank may use
+  int64_t chunk_tokens = 1024;         // tokens that pass the encoder at once
+  int64_t keep_activations_mb = 4096;  // activations kept from the first pass; the rest is recomputed (GradCache)
   int64_t logging_steps = 10;
   int64_t save_steps = 500, save_total_limit = 2;
-  int64_t eval_steps = 0;                     // held-out evaluation; 0: at the start and the end only
-  int64_t eval_rows = 1000;                   // held-out rows that are used, evenly spread
-  std::string metric;                         // the held-out figure by which the run is judged, as metrics.jsonl names it; may be empty
-  int64_t timeout_s = 600;                    // a collective that takes longer ends the job with code 7
+  int64_t eval_steps = 0;    // held-out evaluation; 0: at the start and the end only
+  int64_t eval_rows = 1000;  // held-out rows that are used, evenly spread
+  std::string metric;        // the held-out figure by which the run is judged, as metrics.jsonl names it; may be empty
+  int64_t timeout_s = 600;   // a collective that takes longer ends the job with code 7
 };
 
 struct OptimConfig {
   double learning_rate = 5e-5;
   double weight_decay = 0.01, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
-  double max_grad_norm = 1.0;                 // 0: no clipping
+  double max_grad_norm = 1.0;  // 0: no clipping
   Decline lr_scheduler_type = Decline::linear;
-  double warmup_ratio = 0.1;                  // of all steps; warmup_steps wins when given
+  double warmup_ratio = 0.1;  // of all steps; warmup_steps wins when given
   int64_t warmup_steps = -1;
   WarmupShape warmup_shape = WarmupShape::linear;
   bool zero = false;                          // ZeRO stage 1: each rank keeps the moments of its share of the parameters
@@ -121,19 +121,19 @@ struct OptimConfig {
 
 /// For the ten recipes: what `check --without-data` counts with.
 struct PublishedRun {
-  int64_t devices = 0, rows = 0;              // 0: not said
+  int64_t devices = 0, rows = 0;  // 0: not said
 };
 
 struct RunConfig {
   ModelConfig model;
   ObjectiveConfig objective;
-  std::vector<TaskConfig> tasks;              // at least one
+  std::vector<TaskConfig> tasks;  // at least one
   StepConfig schedule;
   TrainConfig train;
   OptimConfig optim;
-  PublishedRun published;                     // published: what is known of the run that a recipe repeats; trains nothing
-  std::string resolved;                       // everything above as YAML
-  std::map<std::string, std::string> origins;   // where the keys that are given stand: "bge.yaml line 7"
+  PublishedRun published;                      // published: what is known of the run that a recipe repeats; trains nothing
+  std::string resolved;                        // everything above as YAML
+  std::map<std::string, std::string> origins;  // where the keys that are given stand: "bge.yaml line 7"
 };
 
 /// Error (usage, "config") about a setting that only the model or the corpus shows to be wrong, naming the place that gives it.

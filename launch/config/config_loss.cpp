@@ -5,7 +5,8 @@ namespace lodestone {
 
 namespace {
 
-constexpr std::string_view loss_names[] = {"info_nce", "gte", "cbb", "cosent", "kl_divergence", "stabilised_distillation", "margin_mse", "sum"};
+constexpr std::string_view loss_names[] = {"info_nce",   "gte", "cbb", "cosent", "kl_divergence", "stabilised_distillation",
+                                           "margin_mse", "sum"};
 constexpr size_t sum_of_losses = 7;
 
 double read_temperature(Section& s, const std::string& key, double value) {
@@ -36,7 +37,9 @@ InfoNceOptions read_info_nce(Section& s) {
   o.candidates = read_candidates(s);
   read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
   if (o.direction == Direction::both && o.candidates == Candidates::own_group)
-    s.refuse("symmetric", "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out", "leave one of the two out");
+    s.refuse("symmetric",
+             "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out",
+             "leave one of the two out");
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   return o;
 }
@@ -77,7 +80,8 @@ StabilisedOptions read_stabilised(Section& s) {
   o.candidates = read_candidates(s);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
-    s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out", "leave one of the two out");
+    s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out",
+             "leave one of the two out");
   return o;
 }
 
@@ -90,13 +94,20 @@ MarginMseOptions read_margin(Section& s) {
 
 LossOptions read_options(Section& s, size_t name) {
   switch (name) {
-    case 1: return read_gte(s);
-    case 2: return read_cbb(s);
-    case 3: return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
-    case 4: return read_kl(s);
-    case 5: return read_stabilised(s);
-    case 6: return read_margin(s);
-    default: return read_info_nce(s);
+    case 1:
+      return read_gte(s);
+    case 2:
+      return read_cbb(s);
+    case 3:
+      return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
+    case 4:
+      return read_kl(s);
+    case 5:
+      return read_stabilised(s);
+    case 6:
+      return read_margin(s);
+    default:
+      return read_info_nce(s);
   }
 }
 

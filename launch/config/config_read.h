@@ -41,8 +41,12 @@ void within(const Section& s, const std::string& key, T value, std::type_identit
 /// Larger counts than this are slips, and their products would not fit 64 bits.
 constexpr int64_t most_count = 2'147'483'647;
 constexpr double most_factor = 1e6;
-inline void at_least(const Section& s, const std::string& key, double value, double smallest) { within(s, key, value, smallest, most_factor); }
-inline void at_least(const Section& s, const std::string& key, int64_t value, int64_t smallest) { within(s, key, value, smallest, most_count); }
+inline void at_least(const Section& s, const std::string& key, double value, double smallest) {
+  within(s, key, value, smallest, most_factor);
+}
+inline void at_least(const Section& s, const std::string& key, int64_t value, int64_t smallest) {
+  within(s, key, value, smallest, most_count);
+}
 /// Refuses a weight of a loss that is not positive.
 inline void require_weight(const Section& s, const std::string& key, double value) {
   if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "give a positive weight, or leave its loss out");

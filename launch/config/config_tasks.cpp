@@ -8,7 +8,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr int64_t most_share = 1'000'000;   // as many cards as a deck may have
+constexpr int64_t most_share = 1'000'000;  // as many cards as a deck may have
 
 /// data.rules: a map of freely named rules, applied in their order.
 std::vector<SourceRule> read_rules(Section s) {
@@ -28,7 +28,8 @@ std::vector<SourceRule> read_rules(Section s) {
     r.finish();
     if (rule.match.empty()) r.refuse("match", "names no source", "give a source's name, or a pattern with *");
     within(r, "repeat", rule.repeat.value_or(1), 1, 1000);
-    if (rule.share && !(*rule.share > 0 && *rule.share <= 1)) r.refuse("share", cat(*rule.share, " is not in (0, 1]"), "give a part of all batches, for example 0.1");
+    if (rule.share && !(*rule.share > 0 && *rule.share <= 1))
+      r.refuse("share", cat(*rule.share, " is not in (0, 1]"), "give a part of all batches, for example 0.1");
     at_least(r, "max_rows", rule.max_rows.value_or(1), 1);
     at_least(r, "group_size", rule.group.value_or(1), 1);
     rules.push_back(rule);
@@ -63,7 +64,8 @@ DataConfig read_data(Section s, DataConfig c) {
     if (preset == presets.end()) {
       std::string names;
       for (const Instruction& i : presets) names += cat(names.empty() ? "" : ", ", i.name);
-      s.refuse("instruction", cat("there is no instruction \"", c.instruction, "\""), cat("use one of ", names, ", or give the prompts themselves"));
+      s.refuse("instruction", cat("there is no instruction \"", c.instruction, "\""),
+               cat("use one of ", names, ", or give the prompts themselves"));
     }
     c.query_prompt = preset->query;
     c.passage_prompt = preset->passage;
@@ -122,7 +124,7 @@ HardNegativesConfig read_mining(Section s) {
 /// Refuses settings of a task where they stand: in its own section, or in the root's sections that it starts from.
 struct TaskKeys {
   const Section& root;
-  const Section* own;   // null: a run without tasks
+  const Section* own;  // null: a run without tasks
 
   [[noreturn]] void refuse(const std::string& key, const std::string& what, const std::string& remedy) const {
     if (own != nullptr && own->given(key)) own->refuse(key, what, remedy);
@@ -138,41 +140,55 @@ struct TaskKeys {
 void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
   if (!t.mining) {
     if (t.data.select_negative == SelectNegative::window)
-      keys.refuse("data.select_negative", "negatives are chosen by the window of mining, but nothing is mined", "give mining.negatives, or choose negatives otherwise");
+      keys.refuse("data.select_negative", "negatives are chosen by the window of mining, but nothing is mined",
+                  "give mining.negatives, or choose negatives otherwise");
     return;
   }
   if (objective != ObjectiveKind::embedding)
     keys.refuse("mining", "there are no sentence vectors to judge negatives by", "leave mining out, or use objective.name: embedding");
   if (t.mining->negatives != t.data.train_group_size - 1)
-    keys.refuse("mining.negatives", "mining", cat("mining keeps ", t.mining->negatives, " negatives a query, data.train_group_size of task ", t.name, " takes ", t.data.train_group_size - 1),
+    keys.refuse("mining.negatives", "mining",
+                cat("mining keeps ", t.mining->negatives, " negatives a query, data.train_group_size of task ", t.name, " takes ",
+                    t.data.train_group_size - 1),
                 "make mining.negatives = data.train_group_size - 1, and give mining to the task that needs it");
   if (t.data.select_negative != SelectNegative::window)
     keys.refuse("mining", "mined negatives are taken by a window over each row's list", "set data.select_negative to window");
   if (t.data.select_positive == SelectPositive::teacher)
-    keys.refuse("data.select_positive", "mined negatives are named by their places in a row's list, from which select_positive: teacher takes one away where it scores highest",
+    keys.refuse("data.select_positive",
+                "mined negatives are named by their places in a row's list, from which select_positive: teacher takes one away where it "
+                "scores highest",
                 "choose random, first or teacher-pos");
 }
 
 /// Throws what can be said of a task from its configuration alone.
 void check_task(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
-  if (t.data.train.empty()) keys.refuse("data.train", "data", cat("task ", t.name, " has no training corpus"), "give data.train: a folder written by `lodestone pack`");
+  if (t.data.train.empty())
+    keys.refuse("data.train", "data", cat("task ", t.name, " has no training corpus"),
+                "give data.train: a folder written by `lodestone pack`");
   check_mining(keys, t, objective);
   if (objective == ObjectiveKind::reranker && t.data.train_group_size < 2)
-    keys.refuse("data.train_group_size", "data", "a reranker compares a query's positive with its negatives, but train_group_size is 1", "set data.train_group_size to 2 or more");
+    keys.refuse("data.train_group_size", "data", "a reranker compares a query's positive with its negatives, but train_group_size is 1",
+                "set data.train_group_size to 2 or more");
   if (objective != ObjectiveKind::embedding) return;
-  if (t.global_batch < 2 && !needs_scores(t.loss)) keys.refuse("global_batch", cat(t.global_batch, " is too small: a query needs another one beside it"), "use 2 or more");
+  if (t.global_batch < 2 && !needs_scores(t.loss))
+    keys.refuse("global_batch", cat(t.global_batch, " is too small: a query needs another one beside it"), "use 2 or more");
   if (needs_scores(t.loss) && t.data.train_group_size != 1)
-    keys.refuse("data.train_group_size", "loss", cat("CoSENT compares scored pairs, but data.train_group_size of task ", t.name, " is ", t.data.train_group_size), "set it to 1");
+    keys.refuse("data.train_group_size", "loss",
+                cat("CoSENT compares scored pairs, but data.train_group_size of task ", t.name, " is ", t.data.train_group_size),
+                "set it to 1");
   if (const LossTerm* idle = idle_term(t.loss, t.global_batch, t.data.train_group_size); idle != nullptr)
-    keys.refuse("loss", cat("a query's own passages are compared with each other (", describe(LossConfig{.terms = {*idle}}), "), but data.train_group_size of task ", t.name, " is ",
-                            t.data.train_group_size),
+    keys.refuse("loss",
+                cat("a query's own passages are compared with each other (", describe(LossConfig{.terms = {*idle}}),
+                    "), but data.train_group_size of task ", t.name, " is ", t.data.train_group_size),
                 "set it to 2 or more");
 }
 
 /// Refuses keys that another objective than sentence vectors would not read.
 void refuse_idle_keys(const Section& root, const TaskConfig& t, ObjectiveKind objective) {
   const DataConfig& d = t.data;
-  const char* const name = objective == ObjectiveKind::embedding ? "embedding" : objective == ObjectiveKind::retromae ? "retromae" : "reranker";
+  const char* const name = objective == ObjectiveKind::embedding  ? "embedding"
+                           : objective == ObjectiveKind::retromae ? "retromae"
+                                                                  : "reranker";
   const auto refuse_if = [&](bool set, const char* key) {
     if (set) root.refuse(key, cat("has no effect with objective.name: ", name), "leave it out, or choose another objective");
   };
@@ -198,7 +214,8 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
     check_task({root, nullptr}, base, objective.kind);
     return {base};
   }
-  if (objective.kind != ObjectiveKind::embedding) root.refuse("tasks", "only sentence vectors are trained on several tasks", "leave tasks out, or use objective.name: embedding");
+  if (objective.kind != ObjectiveKind::embedding)
+    root.refuse("tasks", "only sentence vectors are trained on several tasks", "leave tasks out, or use objective.name: embedding");
   std::vector<TaskConfig> tasks;
   Section all = root.section("tasks");
   for (const std::string& name : all.keys()) {
@@ -241,7 +258,8 @@ StepConfig read_schedule(Section s, const std::vector<TaskConfig>& tasks) {
     s.refuse("layout", "ranks are grouped by task, but a step trains one task only", "use layout: colocated, or mix: joint");
   const auto shared = std::find_if(tasks.begin(), tasks.end(), [](const TaskConfig& t) { return t.share != 1; });
   if (c.mix == TaskMix::joint && shared != tasks.end())
-    s.refuse("mix", cat("a joint step trains every task, and task ", shared->name, " has share ", shared->share), "leave tasks.NAME.share out, or use mix: deck or random");
+    s.refuse("mix", cat("a joint step trains every task, and task ", shared->name, " has share ", shared->share),
+             "leave tasks.NAME.share out, or use mix: deck or random");
   return c;
 }
 

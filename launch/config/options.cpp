@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "core/error.h"
-#include "launch/console/log.h"
 #include "launch/config/yaml.h"
+#include "launch/console/log.h"
 
 namespace lodestone {
 
@@ -44,7 +44,8 @@ int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t lea
   const std::optional<int64_t> value = whole_number(found->second, least, most);
   if (value) return *value;
   const bool bounded = most < std::numeric_limits<int64_t>::max();
-  refuse(cat(name, " is ", printable(found->second), ", not a whole number ", bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
+  refuse(cat(name, " is ", printable(found->second), ", not a whole number ",
+             bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
 }
 
 void Options::refuse(const std::string& what) const {

@@ -41,16 +41,23 @@ class NoAnchors final : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
-  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, const std::string&) override { require_none(mark, anchor); }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { require_none(mark, anchor); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, const std::string&) override {
+    require_none(mark, anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    require_none(mark, anchor);
+  }
   void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override { require_none(mark, anchor); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    require_none(mark, anchor);
+  }
   void OnMapEnd() override {}
 
  private:
   void require_none(const YAML::Mark& mark, YAML::anchor_t anchor) const {
     if (anchor != 0)
-      throw document_error("anchors, aliases and merge keys (&, *, <<) are not supported", cat(file_, " line ", mark.line + 1), "write the keys out, or use a second file");
+      throw document_error("anchors, aliases and merge keys (&, *, <<) are not supported", cat(file_, " line ", mark.line + 1),
+                           "write the keys out, or use a second file");
   }
   const std::string& file_;
 };
@@ -86,7 +93,8 @@ ConfigNode parse(const std::string& text, const std::string& file, const fs::pat
     std::istringstream events(text);
     YAML::Parser parser(events);
     NoAnchors handler(file);
-    while (parser.HandleNextDocument(handler)) {}
+    while (parser.HandleNextDocument(handler)) {
+    }
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1) throw document_error("holds several documents", file, "keep one, or pass several files");
     if (documents.empty() || documents[0].IsNull()) return ConfigNode{.origin = file, .base = base};
@@ -161,7 +169,9 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
     std::error_code failure;
     const uintmax_t size = fs::file_size(file, failure);
     if (failure) throw config_error(cat("cannot be read: ", failure.message()), file.string(), "check the path");
-    if (size > max_file_bytes) throw document_error(cat("has ", size, " bytes; a configuration has at most 1 MiB"), file.string(), "pass the configuration file, not the data");
+    if (size > max_file_bytes)
+      throw document_error(cat("has ", size, " bytes; a configuration has at most 1 MiB"), file.string(),
+                           "pass the configuration file, not the data");
     std::ifstream in(file, std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     merge(root, parse(text, file.string(), fs::absolute(file).parent_path()));
@@ -171,7 +181,9 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
 }
 
 struct Section::State {
-  struct Line { std::string path, value, origin; };
+  struct Line {
+    std::string path, value, origin;
+  };
   std::vector<Line> lines;
 };
 
@@ -234,7 +246,8 @@ void Section::read(const std::string& key, int64_t& value) {
     const size_t digits = s.starts_with('-') ? 1 : 0;
     int64_t parsed = 0;
     const auto [end, failure] = std::from_chars(s.data(), s.data() + s.size(), parsed);
-    if (failure != std::errc() || end != s.data() + s.size()) refuse(key, cat("'", s, "' is not an integer"), "write decimal digits, for example 128");
+    if (failure != std::errc() || end != s.data() + s.size())
+      refuse(key, cat("'", s, "' is not an integer"), "write decimal digits, for example 128");
     if (s.size() > digits + 1 && s[digits] == '0') refuse(key, cat("'", s, "' looks octal"), "write it without leading zeros");
     value = parsed;
   }
@@ -332,7 +345,7 @@ void Section::finish() const {
 
 std::string Section::resolved() const {
   std::ostringstream out;
-  std::string open;   // the section that is being printed; sections are two deep at most
+  std::string open;  // the section that is being printed; sections are two deep at most
   for (const State::Line& line : state_->lines) {
     const size_t dot = line.path.rfind('.');
     const std::string section = dot == std::string::npos ? "" : line.path.substr(0, dot);

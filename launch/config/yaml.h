@@ -17,15 +17,16 @@ struct ConfigNode {
   Kind kind = Kind::map;
   std::string scalar{};
   std::vector<ConfigNode> list{};
-  std::vector<std::pair<std::string, ConfigNode>> map{};   // in order of first appearance
-  std::string origin{};               // "bge.yaml line 7", or "command line"
-  std::filesystem::path base{};       // relative paths in this scalar start here
+  std::vector<std::pair<std::string, ConfigNode>> map{};  // in order of first appearance
+  std::string origin{};                                   // "bge.yaml line 7", or "command line"
+  std::filesystem::path base{};                           // relative paths in this scalar start here
 
   const ConfigNode* find(const std::string& key) const;
 };
 
 /// Loads `files` (later ones win, maps merge key by key), then applies overrides "key.path=value".
-/// Refuses, with file and line: repeated keys, merge keys, anchors, aliases, several documents, tabs, files over 1 MiB (Error usage, "F43").
+/// Refuses, with file and line: repeated keys, merge keys, anchors, aliases, several documents, tabs, files over 1 MiB (Error usage,
+/// "F43").
 ConfigNode load_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides);
 
 /// A map being read. Every read() marks its key as known; finish() refuses whatever was not read and names the nearest known key.
@@ -71,10 +72,10 @@ class Section {
   const ConfigNode* locate(const std::string& key) const;
   void record(const std::string& key, std::string value);
 
-  const ConfigNode* node_;             // null: the section is absent
-  std::string path_;                   // "optim", "" for the root
+  const ConfigNode* node_;  // null: the section is absent
+  std::string path_;        // "optim", "" for the root
   std::vector<std::string> known_;
-  std::shared_ptr<State> state_;       // the resolved tree, shared by all sections of a configuration
+  std::shared_ptr<State> state_;  // the resolved tree, shared by all sections of a configuration
 };
 
 /// The candidate nearest to `word` by edit distance, or an empty string when none is close.

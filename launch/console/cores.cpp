@@ -14,7 +14,7 @@ Cores choose_threads(const World& world, int64_t requested) {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) c.bound = std::max(1, CPU_COUNT(&mask));
-  const bool shared = c.bound >= sysconf(_SC_NPROCESSORS_ONLN);   // not bound: every rank of the host sees all cores
+  const bool shared = c.bound >= sysconf(_SC_NPROCESSORS_ONLN);  // not bound: every rank of the host sees all cores
   const int own = shared ? std::max(1, c.bound / world.local_size()) : c.bound;
   c.threads = requested > 0 ? static_cast<int>(requested) : own;
   if (c.threads > own)

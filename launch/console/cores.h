@@ -8,9 +8,9 @@
 namespace lodestone {
 
 struct Cores {
-  int bound = 1;          // cores in this rank's affinity mask
-  int threads = 1;        // threads to use
-  std::string warning;    // empty, or what is odd about them
+  int bound = 1;        // cores in this rank's affinity mask
+  int threads = 1;      // threads to use
+  std::string warning;  // empty, or what is odd about them
 };
 
 /// requested 0 (auto): the cores of the mask, divided among the ranks of this host when they share them.

@@ -88,7 +88,8 @@ MetricsFile& MetricsFile::operator=(MetricsFile&& other) noexcept {
   return *this;
 }
 
-void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values, const std::vector<std::pair<std::string, std::span<const double>>>& lists) {
+void MetricsFile::write(int64_t step, std::span<const std::pair<std::string, double>> values,
+                        const std::vector<std::pair<std::string, std::span<const double>>>& lists) {
   if (file_ == nullptr) return;
   const auto number = [](double value) {
     char text[32] = "null";
@@ -154,7 +155,8 @@ void Progress::show(int64_t done, const std::string& text, Plain plain) {
     start_s_ = now_s() - 1e-9;
   }
   const int64_t did = done - first_ - 1;
-  const std::string left = did > 0 ? duration_text((now_s() - start_s_) / static_cast<double>(did) * static_cast<double>(total_ - done)) : "?";
+  const std::string left =
+      did > 0 ? duration_text((now_s() - start_s_) / static_cast<double>(did) * static_cast<double>(total_ - done)) : "?";
   std::string line = cat(what_, ' ', done, '/', total_);
   if (terminal_) {
     constexpr int64_t width = 24;

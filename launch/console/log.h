@@ -34,7 +34,8 @@ class MetricsFile {
   MetricsFile(MetricsFile&& other) noexcept;
   MetricsFile& operator=(MetricsFile&& other) noexcept;
   /// One record: {"step":S,"key":value,...,"name":[value,...]}. Values that are not finite are written as null.
-  void write(int64_t step, std::span<const std::pair<std::string, double>> values, const std::vector<std::pair<std::string, std::span<const double>>>& lists = {});
+  void write(int64_t step, std::span<const std::pair<std::string, double>> values,
+             const std::vector<std::pair<std::string, std::span<const double>>>& lists = {});
   int64_t lost_records() const { return lost_; }
 
  private:

@@ -34,7 +34,7 @@ StopSignals::StopSignals() : second_code_(static_cast<int>(ExitCode::ended_unsav
 
 StopSignals::~StopSignals() {
   leaving_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);   // blocked there as everywhere: it only ends the waiting
+  pthread_kill(thread_.native_handle(), SIGTERM);  // blocked there as everywhere: it only ends the waiting
   thread_.join();
 }
 
@@ -69,7 +69,7 @@ void StopSignals::end(int signal) {
   sigemptyset(&only);
   sigaddset(&only, signal);
   pthread_kill(pthread_self(), signal);
-  pthread_sigmask(SIG_UNBLOCK, &only, nullptr);   // here it strikes
+  pthread_sigmask(SIG_UNBLOCK, &only, nullptr);  // here it strikes
   _exit(static_cast<int>(ExitCode::ended_unsaved));
 }
 
@@ -79,7 +79,7 @@ void StopSignals::end_unsaved(int second) {
     std::condition_variable changed;
     bool done = false;
   };
-  const auto said = std::make_shared<Said>();   // the thread may outlive this function, not the process
+  const auto said = std::make_shared<Said>();  // the thread may outlive this function, not the process
   try {
     std::thread([this, second, said] {
       {
@@ -92,7 +92,7 @@ void StopSignals::end_unsaved(int second) {
     }).detach();
     std::unique_lock lock(said->mutex);
     said->changed.wait_for(lock, farewell_time, [&] { return said->done; });
-  } catch (const std::exception&) {   // no thread to be had: end without a word
+  } catch (const std::exception&) {  // no thread to be had: end without a word
   }
   _exit(second_code_);
 }

@@ -10,9 +10,9 @@
 
 namespace lodestone {
 
-/// SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP (unless it is ignored, as under nohup) and SIGXCPU. Made first thing in main(), before any other
-/// thread: threads inherit which signals are blocked. No handler is installed: libraries may run with their stack pointer inside a workspace,
-/// where the system would write the handler's frame. SIGPIPE and SIGXFSZ are ignored: the write that meets them fails.
+/// SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP (unless it is ignored, as under nohup) and SIGXCPU. Made first thing in main(), before any
+/// other thread: threads inherit which signals are blocked. No handler is installed: libraries may run with their stack pointer inside a
+/// workspace, where the system would write the handler's frame. SIGPIPE and SIGXFSZ are ignored: the write that meets them fails.
 class StopSignals {
  public:
   StopSignals();
@@ -39,9 +39,9 @@ class StopSignals {
   sigset_t taken_{};
   std::atomic<bool> keeping_ = false, leaving_ = false;
   std::atomic<int> first_ = 0, second_code_;
-  std::mutex mutex_;                          // guards farewell_
+  std::mutex mutex_;  // guards farewell_
   std::function<void(int)> farewell_;
-  std::thread thread_;                        // last: it uses everything above
+  std::thread thread_;  // last: it uses everything above
 };
 
 }  // namespace lodestone

@@ -26,7 +26,8 @@ int64_t length_limit(const ModelFolder& folder, int64_t wanted) {
 int64_t kept_dimensions(const ModelFolder& folder, int64_t wanted) {
   const int64_t all = folder.config.embedding();
   if (wanted > all)
-    throw Error(ExitCode::usage, "usage", cat("vectors of ", wanted, " dimensions from a model with ", all), cat("give --dimensions ", all, " or less"));
+    throw Error(ExitCode::usage, "usage", cat("vectors of ", wanted, " dimensions from a model with ", all),
+                cat("give --dimensions ", all, " or less"));
   return wanted;
 }
 
@@ -42,9 +43,10 @@ void TextEmbedder::require_room(std::string_view prompt) const {
   tokenizer_.encode(prompt, ids);
   const int64_t taken = std::ssize(ids) + 2;
   if (prompt.empty() || taken < options_.max_length) return;
-  throw Error(ExitCode::usage, "length",
-              cat("texts of at most ", options_.max_length, " tokens: [CLS], [SEP] and the prompt take ", taken, " and leave no room for a text"),
-              cat("give --max-len ", taken + 1, " or more, or a shorter prompt"));
+  throw Error(
+      ExitCode::usage, "length",
+      cat("texts of at most ", options_.max_length, " tokens: [CLS], [SEP] and the prompt take ", taken, " and leave no room for a text"),
+      cat("give --max-len ", taken + 1, " or more, or a shorter prompt"));
 }
 
 void TextEmbedder::tokenize(int threads, std::span<const std::string_view> texts, std::string_view prompt) {
@@ -85,7 +87,7 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
     const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), unit = ex.arena.tensor(ex.wide(), {places.count(), width});
     encoder_.forward(ex, chunks_.tokens(c), emb);
     if (encoder_.config().normalize) ex.backend.l2_normalize_forward(emb, unit, ex.arena.tensor(ex.wide(), {places.count()}));
-    const Tensor done = encoder_.config().normalize ? unit : emb;   // the leading components come first in either
+    const Tensor done = encoder_.config().normalize ? unit : emb;  // the leading components come first in either
     for (int64_t k = 0; k < places.count(); ++k) {
       const int64_t text = chunks_.order()[static_cast<size_t>(places.begin + k)];
       ex.backend.cast(done.rows(k, k + 1).reshape({done.dim(1)}).slice({0, width}), rows.rows(text, text + 1).reshape({width}));

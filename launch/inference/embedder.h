@@ -40,7 +40,7 @@ class TextEmbedder {
   EmbedOptions options_;
   struct PerThread {
     Tokenizer::Scratch scratch;
-    std::string text;   // behind the prompt
+    std::string text;  // behind the prompt
   };
   std::vector<PerThread> per_thread_;
   std::vector<std::vector<int32_t>> text_ids_;

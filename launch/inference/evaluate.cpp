@@ -6,8 +6,8 @@
 
 #include "comm/rows.h"
 #include "data/files/durable.h"
-#include "data/records/inputs.h"
 #include "data/plan/plan.h"
+#include "data/records/inputs.h"
 #include "launch/console/log.h"
 #include "launch/console/version.h"
 #include "losses/metrics.h"
@@ -40,8 +40,7 @@ struct NamedMetric {
   const char* name;
   Metric metric;
 };
-constexpr NamedMetric metrics[] = {
-    {"ndcg", ndcg_at}, {"map", average_precision_at}, {"recall", recall_at}, {"mrr", reciprocal_rank_at}};
+constexpr NamedMetric metrics[] = {{"ndcg", ndcg_at}, {"map", average_precision_at}, {"recall", recall_at}, {"mrr", reciprocal_rank_at}};
 
 std::vector<std::pair<std::string, double>> retrieval_scores(std::span<const QueryGains> queries, int64_t best) {
   std::vector<std::pair<std::string, double>> scores;
@@ -86,8 +85,8 @@ double TaskResult::score(const std::string& name) const {
   return found == scores.end() ? std::nan("") : found->second;
 }
 
-std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts,
-                               const std::string& prompt, const std::string& what) {
+std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts, const std::string& prompt,
+                               const std::string& what) {
   const RankRows mine = rank_rows(static_cast<int64_t>(texts.size()), comm.rank(), comm.size());
   const auto width = static_cast<size_t>(model.embedder().embedding());
   std::vector<float> out(static_cast<size_t>(mine.end - mine.begin) * width);
@@ -150,7 +149,8 @@ ScoredPairs read_scored_pairs(const std::filesystem::path& file) {
     throw Error(ExitCode::data, "F32", cat(pairs.scores.size(), " scored pairs"), "a correlation needs at least two")
         .at("file", file.string());
   if (is_constant(pairs.scores))
-    throw Error(ExitCode::data, "F32", cat("the score of all ", pairs.scores.size(), " pairs is ", pairs.scores[0]), "a correlation needs scores that differ")
+    throw Error(ExitCode::data, "F32", cat("the score of all ", pairs.scores.size(), " pairs is ", pairs.scores[0]),
+                "a correlation needs scores that differ")
         .at("file", file.string());
   return pairs;
 }
@@ -211,8 +211,8 @@ void write_run(const std::filesystem::path& folder, const Retrieval& retrieval, 
   for (size_t q = 0; q < retrieval.hits.size(); ++q)
     for (size_t r = 0; r < retrieval.hits[q].size(); ++r) {
       const Found& hit = retrieval.hits[q][r];
-      text += set.query_ids[q] + " Q0 " + set.document_ids[static_cast<size_t>(hit.document)] + ' ' + std::to_string(r + 1) +
-              ' ' + number_text(hit.score) + " lodestone\n";
+      text += set.query_ids[q] + " Q0 " + set.document_ids[static_cast<size_t>(hit.document)] + ' ' + std::to_string(r + 1) + ' ' +
+              number_text(hit.score) + " lodestone\n";
     }
   make_folder(folder);
   write_file_atomically(folder / (retrieval.result.task + ".trec"), text);

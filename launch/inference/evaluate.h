@@ -54,8 +54,8 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
 
 /// Vectors [n,E] of this rank's share of the texts (rank_rows of n), with
 /// progress on rank 0's terminal.
-std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts,
-                               const std::string& prompt, const std::string& what);
+std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts, const std::string& prompt,
+                               const std::string& what);
 
 /// FOLDER/TASK.json in the form MTEB writes.
 void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name);

@@ -28,7 +28,7 @@ bool is_matrix_file(const std::filesystem::path& path) {
 MatrixFile::MatrixFile(const std::filesystem::path& path, int64_t rows, int64_t columns, Communicator& comm)
     : path_(path), temporary_(path.string() + ".tmp"), columns_(columns), comm_(comm) {
   if (comm_.rank() == 0) make_file(rows);
-  all_reduce(comm_, std::span<int64_t>(&first_byte_, 1), Reduce::max);   // rank 0 knows it
+  all_reduce(comm_, std::span<int64_t>(&first_byte_, 1), Reduce::max);  // rank 0 knows it
   if (comm_.rank() != 0) descriptor_ = Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CLOEXEC));
   if (!descriptor_) fail("F21", "cannot open the file that rank 0 made");
   comm_.barrier();  // rank 0 may remove it from here on
@@ -90,8 +90,7 @@ void MatrixFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
 void MatrixFile::fail(const char* code, const char* what) const {
   const std::string reason = std::strerror(errno);
   if (comm_.rank() == 0) ::unlink(temporary_.c_str());
-  throw Error(ExitCode::storage, code, cat(what, ": ", reason), "free space or choose another --output")
-      .at("file", temporary_.string());
+  throw Error(ExitCode::storage, code, cat(what, ": ", reason), "free space or choose another --output").at("file", temporary_.string());
 }
 
 }  // namespace lodestone

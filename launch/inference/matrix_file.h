@@ -38,7 +38,7 @@ class MatrixFile {
   [[noreturn]] void fail(const char* code, const char* what) const;
 
   std::filesystem::path path_, temporary_;
-  int64_t columns_, first_byte_ = 0;   // where row 0 begins
+  int64_t columns_, first_byte_ = 0;  // where row 0 begins
   Communicator& comm_;
   Descriptor descriptor_;
   bool published_ = false;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "comm/world.h"
-#include "launch/inference/embedder.h"
 #include "launch/config/options.h"
+#include "launch/inference/embedder.h"
 
 namespace lodestone {
 

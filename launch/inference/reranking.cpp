@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "data/records/inputs.h"
 #include "data/plan/plan.h"
+#include "data/records/inputs.h"
 #include "launch/console/log.h"
 #include "losses/metrics.h"
 
@@ -13,7 +13,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr int64_t block_lists = 64;   // scored between two lines of progress, and sorted by length together
+constexpr int64_t block_lists = 64;  // scored between two lines of progress, and sorted by length together
 
 /// Gains of a list's candidates, the best scored first; `positives` of them, at the front of `scores`, are relevant.
 std::vector<double> ranked_gains(std::span<const float> scores, int64_t positives) {
@@ -65,7 +65,8 @@ CandidateSet read_candidates(const std::filesystem::path& file) {
     }
   }
   if (set.lists.empty())
-    throw Error(ExitCode::data, "F32", "no row has both positives and negatives", "give rows with query, pos and neg").at("file", file.string());
+    throw Error(ExitCode::data, "F32", "no row has both positives and negatives", "give rows with query, pos and neg")
+        .at("file", file.string());
   return set;
 }
 
@@ -88,7 +89,7 @@ ScoreLists score_with(PairScorer& scorer, Exec ex, const Prompts& prompts) {
 ScoreLists score_with(TextEmbedder& embedder, Exec ex, const Prompts& prompts) {
   return [&embedder, ex, prompts](std::span<const CandidateSet::List> lists) {
     const auto width = static_cast<size_t>(embedder.embedding());
-    std::vector<std::string> texts;   // each list's candidates, then its query
+    std::vector<std::string> texts;  // each list's candidates, then its query
     for (const CandidateSet::List& list : lists) {
       for (const std::string& passage : list.passages) texts.push_back(prompts.passage + passage);
       texts.push_back(prompts.query + list.query);
@@ -119,7 +120,7 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
   const Measure measures[] = {
       {"map", average_precision_at, whole_list}, {"mrr_at_10", reciprocal_rank_at, 10}, {"ndcg_at_10", ndcg_at, 10}};
   const size_t kinds = std::size(measures);
-  std::vector<double> values(static_cast<size_t>(n) * kinds, 0.0);   // this rank's; summed over ranks below
+  std::vector<double> values(static_cast<size_t>(n) * kinds, 0.0);  // this rank's; summed over ranks below
   int64_t candidates = 0;
   for (const CandidateSet::List& list : set.lists) candidates += static_cast<int64_t>(list.passages.size());
 

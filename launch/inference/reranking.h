@@ -12,11 +12,11 @@ namespace lodestone {
 struct CandidateSet {
   struct List {
     std::string query;
-    std::vector<std::string> passages;   // the positives, then the negatives
+    std::vector<std::string> passages;  // the positives, then the negatives
     int64_t positives = 0;
   };
   std::vector<List> lists;
-  int64_t left_out = 0;   // rows without a negative: every order of theirs is right
+  int64_t left_out = 0;  // rows without a negative: every order of theirs is right
 };
 
 /// Reads rows with query, pos and neg from a JSONL, CSV or TSV file. Throws Error (data) with file and line.

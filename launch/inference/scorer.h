@@ -14,12 +14,12 @@
 namespace lodestone {
 
 struct TextPair {
-  std::string_view query, passage;   // with their prompts
+  std::string_view query, passage;  // with their prompts
 };
 
-/// How inference cuts pairs of at most `longest` tokens, the one number that a folder keeps: a query to three quarters of it, then the passage
-/// alone until the pair fits. So a pair that fits stays whole, and a longer one is cut as training with any lengths of that sum cuts it,
-/// where neither text meets its own limit there.
+/// How inference cuts pairs of at most `longest` tokens, the one number that a folder keeps: a query to three quarters of it, then the
+/// passage alone until the pair fits. So a pair that fits stays whole, and a longer one is cut as training with any lengths of that sum
+/// cuts it, where neither text meets its own limit there.
 PairLengths inference_lengths(int64_t longest);
 
 /// Scores pairs with a live model. A view: reranker and tokenizer must outlive it.

@@ -30,8 +30,7 @@ void offer(std::vector<Found>& heap, size_t best, const Found& found, const Bett
 }
 
 /// The best of this rank's documents for each query of a tile, unordered.
-void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, const Better& better,
-                  std::vector<std::vector<Found>>& heaps) {
+void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, const Better& better, std::vector<std::vector<Found>>& heaps) {
   const auto share = static_cast<int64_t>(in.documents.size()) / in.embedding;
   const ConstTensor documents = view(in.documents).reshape({share, in.embedding});
   for (int64_t begin = 0; begin < share; begin += document_tile) {
@@ -106,8 +105,7 @@ std::vector<int64_t> precedence_of(std::span<const std::string> document_ids) {
   std::iota(order.begin(), order.end(), int64_t{0});
   std::sort(order.begin(), order.end(),
             [&](int64_t a, int64_t b) { return document_ids[static_cast<size_t>(a)] > document_ids[static_cast<size_t>(b)]; });
-  for (size_t place = 0; place < order.size(); ++place)
-    precedence[static_cast<size_t>(order[place])] = static_cast<int64_t>(place);
+  for (size_t place = 0; place < order.size(); ++place) precedence[static_cast<size_t>(order[place])] = static_cast<int64_t>(place);
   return precedence;
 }
 

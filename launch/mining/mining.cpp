@@ -65,7 +65,7 @@ void Mining::probe_rows(int64_t finished) {
   const std::vector<int64_t> rows = probe_->rows(check * count, count);
   const std::span<const int64_t> mine = share_of(rows, comm_);
   const ProbedScores probed = probe_->score(finished, mine, config().negatives, negatives_);
-  observe(finished, 0, mine, probed.available, probed.scores);   // the step behind those of training so far
+  observe(finished, 0, mine, probed.available, probed.scores);  // the step behind those of training so far
 }
 
 void Mining::hand_over() {
@@ -104,7 +104,8 @@ std::optional<MiningReport> Mining::end_of_step(int64_t finished, const std::fun
   std::sort(events.begin(), events.end(), [&](const NegativeEvent& a, const NegativeEvent& b) { return place(a) < place(b); });
   all_reduce(comm_, std::span(&found.checked, 1), Reduce::sum);
 
-  const bool change = std::any_of(events.begin(), events.end(), [](const NegativeEvent& e) { return e.kind == NegativeEvent::became_easy; });
+  const bool change =
+      std::any_of(events.begin(), events.end(), [](const NegativeEvent& e) { return e.kind == NegativeEvent::became_easy; });
   NegativeRankings rankings;
   if (change) {
     before_change();

@@ -23,8 +23,8 @@ class NegativeRanker {
 
 /// What probing needs of it: at a check, rows are scored that training has not drawn lately.
 struct ProbedScores {
-  std::vector<int32_t> available;   // [rows] lengths of their lists
-  std::vector<double> scores;       // [rows, n] as the loss would see them
+  std::vector<int32_t> available;  // [rows] lengths of their lists
+  std::vector<double> scores;      // [rows, n] as the loss would see them
 };
 class NegativeProbe {
  public:

@@ -34,11 +34,12 @@ ProbedScores WeightProbe::score(int64_t step, std::span<const int64_t> rows, int
   ProbedScores probed{{}, std::vector<double>(rows.size() * static_cast<size_t>(negatives))};
   Batch batch;
   LengthChunks chunks;
-  for (size_t i = 0; i < rows.size(); ++i) {   // one by one: rows of all sources stand here side by side
+  for (size_t i = 0; i < rows.size(); ++i) {  // one by one: rows of all sources stand here side by side
     const auto scope = ex.arena.scope();
     collator.collate(rows_, {.step = step, .rows = rows.subspan(i, 1)}, batch);
     const Tensor emb = embed_texts(ex, encoder_, batch.tokens(), chunk_tokens_, chunks);
-    negative_cosines(emb, batch.pairs(), std::span(probed.scores).subspan(i * static_cast<size_t>(negatives), static_cast<size_t>(negatives)));
+    negative_cosines(emb, batch.pairs(),
+                     std::span(probed.scores).subspan(i * static_cast<size_t>(negatives), static_cast<size_t>(negatives)));
     probed.available.push_back(batch.row_negatives[0]);
   }
   return probed;

@@ -21,7 +21,7 @@ class ProbeSequence {
   const Plan& plan_;
   const RowSource& rows_;
   Key key_;
-  std::vector<int64_t> before_;   // [sources + 1] rows of the plan's sources before each, and in all
+  std::vector<int64_t> before_;  // [sources + 1] rows of the plan's sources before each, and in all
 };
 
 /// Collates a row as training does and embeds it, dropout included, so that its scores are like those of training. Rows are read
@@ -29,8 +29,15 @@ class ProbeSequence {
 class WeightProbe final : public NegativeProbe {
  public:
   /// All must outlive it. `ex` is the run's; `texts` are the task's lengths, seed and choice of positives.
-  WeightProbe(Exec ex, const Encoder& encoder, int64_t chunk_tokens, const CollateConfig& texts, Framing framing, const Plan& plan, const RowSource& rows)
-      : ex_(ex), encoder_(encoder), chunk_tokens_(chunk_tokens), texts_(texts), framing_(std::move(framing)), rows_(rows), sequence_(plan, rows) {}
+  WeightProbe(Exec ex, const Encoder& encoder, int64_t chunk_tokens, const CollateConfig& texts, Framing framing, const Plan& plan,
+              const RowSource& rows)
+      : ex_(ex),
+        encoder_(encoder),
+        chunk_tokens_(chunk_tokens),
+        texts_(texts),
+        framing_(std::move(framing)),
+        rows_(rows),
+        sequence_(plan, rows) {}
   std::vector<int64_t> rows(int64_t first, int64_t count) override { return sequence_.rows(first, count); }
   ProbedScores score(int64_t step, std::span<const int64_t> rows, int64_t negatives, const NegativeWindows& windows) override;
 

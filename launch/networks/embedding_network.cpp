@@ -1,8 +1,8 @@
 // How sentence vectors are trained: an encoder under the losses of losses/make_loss.h.
-#include "launch/networks/heldout_metrics.h"
-#include "launch/networks/network.h"
 #include "launch/mining/probe.h"
 #include "launch/mining/remine.h"
+#include "launch/networks/heldout_metrics.h"
+#include "launch/networks/network.h"
 #include "launch/networks/verify_export.h"
 
 namespace lodestone {
@@ -12,32 +12,40 @@ namespace {
 class EmbeddingNetwork final : public Network {
  public:
   EmbeddingNetwork(const RunConfig& config, ModelFolder folder, ParamStore params)
-      : Network(std::move(params)), config_(config), folder_(std::move(folder)), encoder_(folder_.config, this->params(), config.model.checkpointing) {}
+      : Network(std::move(params)),
+        config_(config),
+        folder_(std::move(folder)),
+        encoder_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override {
     static constexpr const char* poolings[] = {"cls", "mean", "last_token"};
-    return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, ", folder_.config.head ? "dense " : "embedding ", embedding(), folder_.new_head ? ", new" : "");
+    return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, ", folder_.config.head ? "dense " : "embedding ",
+               embedding(), folder_.new_head ? ", new" : "");
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
   MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const override {
-    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train), *make_loss(task.loss, embedding()));
+    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train),
+                           *make_loss(task.loss, embedding()));
   }
 
-  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
-                                        const NegativeWindows* windows) const override {
+  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
+                                        const Corpus& corpus, const NegativeWindows* windows) const override {
     return std::make_unique<Collator>(collate_config(task, seed, purpose, corpus), make_framing(task, tokenizer, corpus), windows);
   }
-  std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows) override {
+  std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
+                                         const RowSource& rows) override {
     const CollateConfig lengths{.query_max_len = task.data.query_max_len, .passage_max_len = task.data.passage_max_len};
     return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, rows, lengths, make_framing(task, tokenizer, corpus));
   }
-  std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan, const RowSource& rows) override {
+  std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan,
+                                       const RowSource& rows) override {
     const CollateConfig texts{.query_max_len = task.data.query_max_len,
                               .passage_max_len = task.data.passage_max_len,
                               .seed = static_cast<uint64_t>(config_.train.seed),
                               .select_positive = task.data.select_positive};
-    return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, texts, make_framing(task, tokenizer, corpus), plan, rows);
+    return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, texts, make_framing(task, tokenizer, corpus), plan,
+                                         rows);
   }
   std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) override {
     return std::make_unique<EmbeddingObjective>(encoder_, *loss, group, objective_options(config_.train));

@@ -10,7 +10,7 @@ namespace lodestone {
 namespace {
 
 constexpr int64_t rows_to_read = 4096, most_batches = 16;
-constexpr size_t batches_held = 4;   // three of the loader's, one in chunks
+constexpr size_t batches_held = 4;  // three of the loader's, one in chunks
 
 void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, TextLengths& to) {
   const TokenBatch tokens = batch.tokens();
@@ -36,9 +36,10 @@ MemoryEstimate common_memory(const Exec& ex, int64_t parameters, const Batch& ba
 
 }  // namespace
 
-LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator& collator, const TextLimits& limits, int64_t batches_per_step, int world) {
+LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator& collator, const TextLimits& limits,
+                            int64_t batches_per_step, int world) {
   const int64_t n = plan.config().global_batch, parts = plan.config().batches / batches_per_step * batches_per_step;
-  const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));   // of a larger batch only one part of this many
+  const int cut = static_cast<int>(std::max<int64_t>(1, n / rows_to_read));  // of a larger batch only one part of this many
   LengthSample sample;
   sample.batches = std::min(parts, std::clamp<int64_t>(rows_to_read / n, 1, most_batches));
   GlobalRows global_rows(plan, rows, collator);
@@ -67,7 +68,8 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator
   return sample;
 }
 
-LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row, int64_t batches_per_step, int world) {
+LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row,
+                             int64_t batches_per_step, int world) {
   LengthSample sample;
   Batch& b = sample.largest;
   for (int r = 0; r < world; ++r) b.rank_queries.push_back(rank_rows(global_batch, r, world).end - rank_rows(global_batch, r, world).begin);
@@ -82,7 +84,8 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
   };
   add(b.queries * queries_per_row, limits.query);
   add(b.queries * passages_per_row, limits.passage);
-  sample.tokens_per_step = static_cast<double>(batches_per_step * global_batch * (queries_per_row * limits.query + passages_per_row * limits.passage));
+  sample.tokens_per_step =
+      static_cast<double>(batches_per_step * global_batch * (queries_per_row * limits.query + passages_per_row * limits.passage));
   return sample;
 }
 
@@ -93,13 +96,15 @@ MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t p
   chunks.assign(batch.tokens(), options.chunk_tokens);
   size_t kept = 0, largest_saved = 0, largest_work = 0;
   bool keeping = true;
-  for (int64_t c = chunks.count(); c-- > 0;) {   // the last chunks are kept as far as they fit, the very last always
+  for (int64_t c = chunks.count(); c-- > 0;) {  // the last chunks are kept as far as they fit, the very last always
     const TokenBatch tokens = chunks.tokens(c);
     const size_t saved = encoder.saved_bytes(ex, tokens.tokens(), tokens.texts());
     largest_work = std::max(largest_work, encoder.work_bytes(ex, tokens.tokens(), tokens.texts()));
     keeping = keeping && (c + 1 == chunks.count() || kept + saved <= options.keep_activations_bytes);
-    if (keeping) kept += saved;
-    else largest_saved = std::max(largest_saved, saved);
+    if (keeping)
+      kept += saved;
+    else
+      largest_saved = std::max(largest_saved, saved);
   }
   m.activations = kept;
 
@@ -110,13 +115,15 @@ MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t p
   return m;
 }
 
-MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch, int64_t chunk_tokens) {
-  constexpr size_t masks = 25;   // bytes a token, at most: labels, the decoder's input, masks
+MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch,
+                               int64_t chunk_tokens) {
+  constexpr size_t masks = 25;  // bytes a token, at most: labels, the decoder's input, masks
   MemoryEstimate m = common_memory(ex, parameters, batch);
   m.batches += batches_held * masks * batch.ids.size();
   LengthChunks chunks;
   chunks.assign(batch.tokens(), chunk_tokens);
-  for (int64_t c = 0; c < chunks.count(); ++c) m.work = std::max(m.work, objective.chunk_bytes(ex, chunks.tokens(c).tokens(), chunks.tokens(c).texts()));
+  for (int64_t c = 0; c < chunks.count(); ++c)
+    m.work = std::max(m.work, objective.chunk_bytes(ex, chunks.tokens(c).tokens(), chunks.tokens(c).texts()));
   return m;
 }
 

@@ -18,7 +18,8 @@ void require_fitting_dims(const RunConfig& config, const Network& network) {
     const std::vector<int64_t>& dims = task.loss.matryoshka_dims;
     if (dims.empty() || dims.back() <= network.embedding()) continue;
     const std::string own = cat("tasks.", task.name, ".loss.mrl_dims");
-    throw refusal(config, config.origins.contains(own) ? own : "loss.mrl_dims", cat(dims.back(), " is more than the model's ", network.embedding(), " dimensions"),
+    throw refusal(config, config.origins.contains(own) ? own : "loss.mrl_dims",
+                  cat(dims.back(), " is more than the model's ", network.embedding(), " dimensions"),
                   cat("give at most ", network.embedding()));
   }
 }

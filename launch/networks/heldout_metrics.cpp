@@ -13,7 +13,7 @@ namespace {
 /// Sums over this rank's queries, and their counts.
 struct Sums {
   double loss = 0, rows = 0;
-  double reciprocal = 0, first = 0, searched = 0;   // of rows without gold scores
+  double reciprocal = 0, first = 0, searched = 0;  // of rows without gold scores
 };
 
 /// Rank of each query's own passage among all of them: 1 + how many others score higher. Passages of equal text are one.
@@ -40,7 +40,8 @@ void add_ranks(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, std::s
 void add_scored(Exec& ex, const Batch& batch, ConstTensor emb, std::vector<double>& scored) {
   const auto scope = ex.arena.scope();
   const int64_t width = emb.dim(1);
-  const Tensor unit = ex.arena.tensor(ex.wide(), {1, width}), norm = ex.arena.tensor(ex.wide(), {1}), q = ex.arena.tensor(DType::f64, {width}), p = ex.arena.tensor(DType::f64, {width});
+  const Tensor unit = ex.arena.tensor(ex.wide(), {1, width}), norm = ex.arena.tensor(ex.wide(), {1}),
+               q = ex.arena.tensor(DType::f64, {width}), p = ex.arena.tensor(DType::f64, {width});
   const auto unit_row = [&](int64_t row, const Tensor& to) {
     ex.backend.l2_normalize_forward(emb.rows(row, row + 1), unit, norm);
     ex.backend.cast(unit.reshape({width}), to);
@@ -82,16 +83,18 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
   const int64_t width = objective.embedding();
   const int64_t mine = std::accumulate(heldout.batches().begin(), heldout.batches().end(), int64_t{0},
                                        [](int64_t n, const Batch& b) { return n + (b.scores.empty() ? b.queries : 0); });
-  const Tensor queries = ex.arena.tensor(ex.wide(), {mine, width}), passages = ex.arena.tensor(ex.wide(), {mine, width});   // of rows without gold scores
-  const Tensor hashes = ex.arena.tensor(DType::f64, {mine, 1});   // 53 of 64 bits: equal texts stay equal
+  const Tensor queries = ex.arena.tensor(ex.wide(), {mine, width}),
+               passages = ex.arena.tensor(ex.wide(), {mine, width});  // of rows without gold scores
+  const Tensor hashes = ex.arena.tensor(DType::f64, {mine, 1});       // 53 of 64 bits: equal texts stay equal
   Sums sums;
-  std::vector<double> scored;   // cosine and gold score of each row that has one
+  std::vector<double> scored;  // cosine and gold score of each row that has one
   int64_t done = 0;
   for (const Batch& batch : heldout.batches()) {
     const auto batch_scope = ex.arena.scope();
     const int64_t b = batch.queries, g = batch.group;
     const Tensor emb = objective.embed(ex, batch.tokens());
-    const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape()), norm = ex.arena.tensor(ex.wide(), {1}), norms = ex.arena.tensor(ex.wide(), {b});
+    const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape()), norm = ex.arena.tensor(ex.wide(), {1}),
+                 norms = ex.arena.tensor(ex.wide(), {b});
     sums.loss += loss.evaluate(ex, comm, emb, batch.pairs(), 1, unused) * static_cast<double>(batch.global_queries);
     sums.rows += static_cast<double>(b);
     if (!batch.scores.empty()) {
@@ -99,7 +102,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
       continue;
     }
     ex.backend.l2_normalize_forward(emb.rows(0, b), queries.rows(done, done + b), norms);
-    for (int64_t i = 0; i < b; ++i) {   // the positives: the first of each group
+    for (int64_t i = 0; i < b; ++i) {  // the positives: the first of each group
       ex.backend.l2_normalize_forward(emb.rows(b + i * g, b + i * g + 1), passages.rows(done + i, done + i + 1), norm);
       hashes.host<double>()[static_cast<size_t>(done + i)] = static_cast<double>(batch.passage_hash[static_cast<size_t>(i * g)] >> 11);
     }

@@ -8,7 +8,7 @@ namespace {
 
 struct TextLimit {
   int64_t tokens = 0;
-  std::string key{};   // that asks for them
+  std::string key{};  // that asks for them
 };
 
 /// The longest text, or pair of texts, that any task asks for.
@@ -37,12 +37,15 @@ std::vector<std::string_view> names_of(const Corpus& corpus) {
 
 /// Refuses a folder of another shape than model.config says.
 void require_shape(const ModelConfig& model, const EncoderConfig& is, const EncoderConfig& wanted) {
-  const std::pair<const char*, std::pair<int64_t, int64_t>> sizes[] = {
-      {"vocabulary", {is.vocab, wanted.vocab}}, {"hidden size", {is.hidden, wanted.hidden}}, {"number of layers", {is.layers, wanted.layers}},
-      {"number of heads", {is.heads, wanted.heads}}, {"feed-forward size", {is.feed_forward, wanted.feed_forward}}};
+  const std::pair<const char*, std::pair<int64_t, int64_t>> sizes[] = {{"vocabulary", {is.vocab, wanted.vocab}},
+                                                                       {"hidden size", {is.hidden, wanted.hidden}},
+                                                                       {"number of layers", {is.layers, wanted.layers}},
+                                                                       {"number of heads", {is.heads, wanted.heads}},
+                                                                       {"feed-forward size", {is.feed_forward, wanted.feed_forward}}};
   for (const auto& [what, both] : sizes)
     if (both.first != both.second)
-      throw Error(ExitCode::usage, "config", cat("model.folder has ", what, " ", both.first, ", model.config says ", both.second), "choose a folder of that shape, or leave model.config out")
+      throw Error(ExitCode::usage, "config", cat("model.folder has ", what, " ", both.first, ", model.config says ", both.second),
+                  "choose a folder of that shape, or leave model.config out")
           .at("file", model.folder.string());
 }
 
@@ -51,8 +54,9 @@ void set_head(const ModelConfig& model, ModelFolder& folder) {
   if (model.head == 0) return;
   const int64_t own = folder.config.head ? folder.config.head->out_features : 0;
   if (own != 0 && own != model.head)
-    throw Error(ExitCode::usage, "config", cat("model.head is ", model.head, ", the dense layer of model.folder has ", own, " outputs"),
-                cat("set model.head to ", own, " (or 0) to train it on, or give a folder without a Dense module for a new one of ", model.head))
+    throw Error(
+        ExitCode::usage, "config", cat("model.head is ", model.head, ", the dense layer of model.folder has ", own, " outputs"),
+        cat("set model.head to ", own, " (or 0) to train it on, or give a folder without a Dense module for a new one of ", model.head))
         .at("file", folder.path.string());
   if (own != 0) return;
   folder.config.head = HeadConfig{.out_features = model.head};
@@ -72,14 +76,16 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   if (c.model.pooling) f.config.pooling = *c.model.pooling;
   if (c.model.dropout >= 0) f.config.encoder.hidden_dropout = f.config.encoder.attention_dropout = c.model.dropout;
   set_head(c.model, f);
-  if (from_config && !c.model.folder.empty()) f.new_head = false;   // the folder was not looked at
+  if (from_config && !c.model.folder.empty()) f.new_head = false;  // the folder was not looked at
   if (c.model.normalize) f.config.normalize = *c.model.normalize;
-  const DataConfig& data = c.tasks.front().data;   // the folder's prompts are those of the first task
+  const DataConfig& data = c.tasks.front().data;  // the folder's prompts are those of the first task
   if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;
   if (!data.passage_prompt.empty()) f.prompts["passage"] = data.passage_prompt;
   const TextLimit longest = longest_text(c);
   if (longest.tokens > f.config.encoder.positions)
-    throw refusal(c, longest.key, cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of ", longest.tokens, " tokens, the model has ", f.config.encoder.positions, " positions"),
+    throw refusal(c, longest.key,
+                  cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of ", longest.tokens, " tokens, the model has ",
+                      f.config.encoder.positions, " positions"),
                   cat("use ", f.config.encoder.positions, " or less"));
   f.max_seq_length = longest.tokens;
   return f;
@@ -105,7 +111,8 @@ Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   const std::filesystem::path from = c.model.folder.empty() ? c.model.vocab : c.model.folder;
   Tokenizer tokenizer = std::filesystem::is_directory(from) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
   if (tokenizer.vocab_size() > encoder.vocab)
-    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab), "use the model's own vocabulary")
+    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab),
+                "use the model's own vocabulary")
         .at("file", from.string());
   return tokenizer;
 }
@@ -129,23 +136,33 @@ CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purp
 
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus) {
   const std::vector<std::string_view> names = names_of(corpus);
-  return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(), prompted_sources(names, task.data.rules));
+  return make_framing(tokenizer, task.data.query_prompt, task.data.passage_prompt, corpus.prompts(),
+                      prompted_sources(names, task.data.rules));
 }
 
 namespace {
 
-Error no_vectors() { return Error(ExitCode::usage, "config", "mining: there are no sentence vectors to rank negatives by", "leave mining out"); }
+Error no_vectors() {
+  return Error(ExitCode::usage, "config", "mining: there are no sentence vectors to rank negatives by", "leave mining out");
+}
 
 }  // namespace
 
-std::unique_ptr<NegativeRanker> Network::ranker(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const RowSource&) { throw no_vectors(); }
-std::unique_ptr<NegativeProbe> Network::probe(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const Plan&, const RowSource&) { throw no_vectors(); }
+std::unique_ptr<NegativeRanker> Network::ranker(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const RowSource&) {
+  throw no_vectors();
+}
+std::unique_ptr<NegativeProbe> Network::probe(Exec, const TaskConfig&, const Tokenizer&, const Corpus&, const Plan&, const RowSource&) {
+  throw no_vectors();
+}
 
 std::unique_ptr<Network> open_network(const RunConfig& config, Weights weights, Backend& backend) {
   switch (config.objective.kind) {
-    case ObjectiveKind::retromae: return open_retromae_network(config, weights, backend);
-    case ObjectiveKind::reranker: return open_reranker_network(config, weights, backend);
-    case ObjectiveKind::embedding: break;
+    case ObjectiveKind::retromae:
+      return open_retromae_network(config, weights, backend);
+    case ObjectiveKind::reranker:
+      return open_reranker_network(config, weights, backend);
+    case ObjectiveKind::embedding:
+      break;
   }
   return open_embedding_network(config, weights, backend);
 }

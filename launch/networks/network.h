@@ -9,16 +9,16 @@
 #include "comm/communicator.h"
 #include "core/params.h"
 #include "data/batches/collate.h"
-#include "data/corpus/corpus.h"
 #include "data/batches/heldout.h"
-#include "data/models/model_export.h"
 #include "data/batches/pair_collate.h"
 #include "data/batches/row_collator.h"
+#include "data/corpus/corpus.h"
+#include "data/models/model_export.h"
 #include "data/text/tokenizer.h"
 #include "launch/config/config.h"
+#include "launch/mining/mining.h"
 #include "launch/networks/estimate.h"
 #include "launch/networks/heldout_metrics.h"
-#include "launch/mining/mining.h"
 #include "losses/embedding_objective.h"
 
 namespace lodestone {
@@ -43,22 +43,24 @@ class Network {
 
   /// What makes batches of a task's corpus, or of its held-out rows. Throws Error (usage): prompts whose end is no token boundary,
   /// lengths without room for a text. `windows`: mined negatives, where data.select_negative asks for them.
-  virtual std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
-                                                const NegativeWindows* windows) const = 0;
+  virtual std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
+                                                const Corpus& corpus, const NegativeWindows* windows) const = 0;
   /// What trains a task; the ranks of `group` share its batches. `loss` (null where there is none), group and network must outlive it.
   virtual std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) = 0;
   /// What ranks a row's negatives anew by the weights as they are. Throws Error (usage) where there are no sentence vectors.
-  virtual std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const RowSource& rows);
+  virtual std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
+                                                 const RowSource& rows);
   /// What scores rows besides for mining. The plan is the task's, `rows` what it draws from. Throws as ranker() does.
-  virtual std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan, const RowSource& rows);
+  virtual std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
+                                               const Plan& plan, const RowSource& rows);
   /// What held-out rows say of the network in its present state. Collective. The first figure is the loss.
   virtual std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, Communicator& comm) = 0;
 
   /// Keeps in `to` what an export needs beside the weights.
   virtual void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const = 0;
   /// Writes the folder that users load, and proves it: what is loaded again gives what the live network gives. Rank 0 calls it.
-  virtual void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
-                     Backend& backend) const = 0;
+  virtual void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card,
+                     const Tokenizer& tokenizer, Backend& backend) const = 0;
 
  protected:
   explicit Network(ParamStore params) : params_(std::move(params)) {}

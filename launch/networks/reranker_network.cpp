@@ -29,14 +29,12 @@ class RerankerNetwork final : public Network {
     return estimate_memory(objective, ex, params().layout().count(), batch);
   }
 
-  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus& corpus,
-                                        const NegativeWindows* windows) const override {
+  std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
+                                        const Corpus& corpus, const NegativeWindows* windows) const override {
     const RerankCollateConfig config{.texts = collate_config(task, seed, purpose, corpus), .pair_max_len = task.data.pair_max_len};
     return std::make_unique<RerankCollator>(config, make_framing(task, tokenizer, corpus), windows);
   }
-  std::unique_ptr<Objective> objective(Loss*, Communicator&) override {
-    return std::make_unique<RerankerObjective>(make_objective());
-  }
+  std::unique_ptr<Objective> objective(Loss*, Communicator&) override { return std::make_unique<RerankerObjective>(make_objective()); }
   std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
     RerankerObjective objective = make_objective();
     GroupSums sums;
@@ -65,7 +63,8 @@ class RerankerNetwork final : public Network {
     const int64_t begin = all.offsets[first], end = all.offsets[first + g];
     const std::span<int64_t> offsets = ex.arena.array<int64_t>(batch.group + 1);
     for (size_t k = 0; k <= g; ++k) offsets[k] = all.offsets[first + k] - begin;
-    const TokenBatch group{all.ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), offsets, {}, all.second.subspan(first, g)};
+    const TokenBatch group{
+        all.ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), offsets, {}, all.second.subspan(first, g)};
     const Tensor scores = ex.arena.tensor(ex.wide(), {batch.group}), wide = ex.arena.tensor(DType::f64, {batch.group});
     reranker_.forward(ex, group, scores);
     ex.backend.cast(scores, wide);
@@ -89,7 +88,8 @@ std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights 
   RerankerFolder folder;
   if (weights == Weights::values) {
     if (config.model.folder.empty())
-      throw Error(ExitCode::usage, "config", "a reranker starts from a model folder, not from random weights", "give model.folder: any BERT encoder, or a reranker to train on");
+      throw Error(ExitCode::usage, "config", "a reranker starts from a model folder, not from random weights",
+                  "give model.folder: any BERT encoder, or a reranker to train on");
     folder = read_reranker_folder(config.model.folder);
   }
   folder.config.encoder = encoder.config.encoder;

@@ -11,10 +11,16 @@ namespace {
 class RetroMaeNetwork final : public Network {
  public:
   RetroMaeNetwork(const RunConfig& config, ModelFolder folder, ParamStore params)
-      : Network(std::move(params)), config_(config), folder_(std::move(folder)), encoder_(folder_.config, this->params(), config.model.checkpointing) {}
+      : Network(std::move(params)),
+        config_(config),
+        folder_(std::move(folder)),
+        encoder_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
-  std::string head() const override { return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ", config_.objective.retromae.decoder_mlm_probability); }
+  std::string head() const override {
+    return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ",
+               config_.objective.retromae.decoder_mlm_probability);
+  }
   MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
     const auto alone = make_self_comm();
     return estimate_memory(*make_objective(*alone), ex, params().layout().count(), batch, config_.train.chunk_tokens);
@@ -22,13 +28,14 @@ class RetroMaeNetwork final : public Network {
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus&,
                                         const NegativeWindows*) const override {
-    const RetroMaeCollateConfig config{.max_len = task.data.query_max_len, .options = config_.objective.retromae, .seed = seed, .purpose = purpose};
+    const RetroMaeCollateConfig config{
+        .max_len = task.data.query_max_len, .options = config_.objective.retromae, .seed = seed, .purpose = purpose};
     return std::make_unique<RetroMaeCollator>(config, WordTable(tokenizer));
   }
   std::unique_ptr<Objective> objective(Loss*, Communicator& group) override { return make_objective(group); }
   std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
     const std::unique_ptr<RetroMaeObjective> objective = make_objective(comm);
-    double sums[3] = {0, 0, 0};   // losses of encoder and decoder by rows, and rows
+    double sums[3] = {0, 0, 0};  // losses of encoder and decoder by rows, and rows
     for (const Batch& batch : heldout.batches()) {
       const auto rows = static_cast<double>(batch.global_queries);
       objective->evaluate(ex, batch);
@@ -62,7 +69,7 @@ class RetroMaeNetwork final : public Network {
 
 std::unique_ptr<Network> open_retromae_network(const RunConfig& config, Weights weights, Backend& backend) {
   ModelFolder folder = open_model_folder(config, weights);
-  folder.config.pooling = Pooling::cls;   // what the decoder sees the text through
+  folder.config.pooling = Pooling::cls;  // what the decoder sees the text through
   ParamStore params = open_params(config, folder, retromae_layout(folder.config), weights, backend);
   return std::make_unique<RetroMaeNetwork>(config, std::move(folder), std::move(params));
 }

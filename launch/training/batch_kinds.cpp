@@ -12,10 +12,11 @@ std::string range(int64_t least, int64_t most) { return least == most ? cat(leas
 BatchKind kind_of(const TaskConfig& task, int64_t queries, int64_t group, bool in_batch_negatives, std::span<const int64_t> team_sizes) {
   BatchKind kind{.queries = queries, .passages = group};
   for (size_t i = 0; i < team_sizes.size(); ++i) {
-    const auto ranks = static_cast<int>(std::min(team_sizes[i], queries));   // those that have rows
+    const auto ranks = static_cast<int>(std::min(team_sizes[i], queries));  // those that have rows
     for (const int rank : {0, ranks - 1}) {
       const RankRows share = rank_rows(queries, rank, ranks);
-      const NegativeCounts negatives = in_batch_negatives ? negatives_per_query(task.loss, queries, share.end - share.begin, group) : negatives_per_query(task.loss, 1, 1, group);
+      const NegativeCounts negatives = in_batch_negatives ? negatives_per_query(task.loss, queries, share.end - share.begin, group)
+                                                          : negatives_per_query(task.loss, 1, 1, group);
       if (i == 0 && rank == 0) kind.fewest = kind.most = negatives;
       kind.fewest = {std::min(kind.fewest.of_query, negatives.of_query), std::min(kind.fewest.of_positive, negatives.of_positive)};
       kind.most = {std::max(kind.most.of_query, negatives.of_query), std::max(kind.most.of_positive, negatives.of_positive)};
@@ -46,19 +47,24 @@ std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanS
   std::vector<BatchKind> kinds;
   for (const PlanSource& source : sources) {
     BatchKind kind = kind_of(task, source.batch, group_of(task, source), source.in_batch_negatives, team_sizes);
-    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const BatchKind& k) { return k.queries == kind.queries && k.passages == kind.passages && k.most == kind.most; });
+    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const BatchKind& k) {
+      return k.queries == kind.queries && k.passages == kind.passages && k.most == kind.most;
+    });
     if (same == kinds.end()) same = kinds.insert(same, std::move(kind));
     same->sources.push_back(source.name);
   }
   return kinds;
 }
 
-void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources, std::span<const int64_t> team_sizes) {
+void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources,
+                         std::span<const int64_t> team_sizes) {
   const ObjectiveKind objective = config.objective.kind;
   if (objective == ObjectiveKind::retromae || (objective == ObjectiveKind::embedding && needs_scores(task.loss))) return;
   for (const PlanSource& source : sources) {
     const int64_t group = group_of(task, source);
-    if (objective == ObjectiveKind::reranker ? group > 1 : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most.of_query > 0) continue;
+    if (objective == ObjectiveKind::reranker ? group > 1
+                                             : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most.of_query > 0)
+      continue;
     throw Error(ExitCode::usage, "config",
                 cat("data: queries of the source ", source.name, " are compared with nothing: its groups are of ", group, " passage",
                     source.in_batch_negatives ? ", and no other query's passages are candidates" : ", and it has no in-batch negatives"),
@@ -67,17 +73,23 @@ void require_comparisons(const RunConfig& config, const TaskConfig& task, std::s
   }
 }
 
-std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKind objective, Layout layout, std::span<const int64_t> team_sizes) {
+std::vector<std::string> describe(std::span<const BatchKind> kinds, ObjectiveKind objective, Layout layout,
+                                  std::span<const int64_t> team_sizes) {
   const auto [fewest, most] = std::minmax_element(team_sizes.begin(), team_sizes.end());
   const std::string ranks = layout == Layout::colocated ? "all ranks" : cat(range(*fewest, *most), *most == 1 ? " rank" : " ranks");
   std::vector<std::string> lines;
   for (const BatchKind& k : kinds) {
     std::string line;
     switch (objective) {
-      case ObjectiveKind::retromae: line = cat(k.queries, " texts over ", ranks); break;
-      case ObjectiveKind::reranker: line = cat(k.queries, " queries x ", k.passages, " pairs over ", ranks, ", ", k.passages - 1, " negatives per query"); break;
+      case ObjectiveKind::retromae:
+        line = cat(k.queries, " texts over ", ranks);
+        break;
+      case ObjectiveKind::reranker:
+        line = cat(k.queries, " queries x ", k.passages, " pairs over ", ranks, ", ", k.passages - 1, " negatives per query");
+        break;
       case ObjectiveKind::embedding:
-        line = cat(k.queries, " queries x ", k.passages, k.passages == 1 ? " passage" : " passages", " over ", ranks, ", ", range(k.fewest.of_query, k.most.of_query), " negatives per query",
+        line = cat(k.queries, " queries x ", k.passages, k.passages == 1 ? " passage" : " passages", " over ", ranks, ", ",
+                   range(k.fewest.of_query, k.most.of_query), " negatives per query",
                    k.most.of_positive == 0 ? "" : cat(", ", range(k.fewest.of_positive, k.most.of_positive), " per positive"));
     }
     for (size_t i = 0; kinds.size() > 1 && i < k.sources.size(); ++i) line += cat(i == 0 ? ": " : ", ", k.sources[i]);

@@ -7,7 +7,7 @@ namespace lodestone {
 
 struct Rates {
   double pairs_per_s = 0, tokens_per_s = 0, step_s = 0;
-  double stall_share = 0;   // of the time: the trainer waited for the loader
+  double stall_share = 0;  // of the time: the trainer waited for the loader
 };
 
 /// Adds up steps between two readings.
@@ -22,7 +22,8 @@ class Meter {
   /// Rates since the last call, or since construction.
   Rates take() {
     const double now = now_s(), elapsed = now - since_s_;
-    const Rates r{pairs_ / elapsed, tokens_ / elapsed, elapsed / static_cast<double>(steps_ > 0 ? steps_ : 1), (stall_s_ - stall_before_s_) / elapsed};
+    const Rates r{pairs_ / elapsed, tokens_ / elapsed, elapsed / static_cast<double>(steps_ > 0 ? steps_ : 1),
+                  (stall_s_ - stall_before_s_) / elapsed};
     pairs_ = tokens_ = 0;
     steps_ = 0;
     since_s_ = now;

@@ -16,20 +16,25 @@ struct First {
 void require_mixable(const First& a, const First& b, bool RowKind::*has, const char* what) {
   if (a.kind.*has == b.kind.*has) return;
   const First &with = a.kind.*has ? a : b, &without = a.kind.*has ? b : a;
-  throw Error(ExitCode::data, "rows", cat("a batch would mix rows of different tasks: source ", with.source, " has ", what, ", source ", without.source, " has none"),
-              "give each kind a task of its own (tasks.NAME.data.sources), or a data.batching whose batches are of one source");
+  throw Error(
+      ExitCode::data, "rows",
+      cat("a batch would mix rows of different tasks: source ", with.source, " has ", what, ", source ", without.source, " has none"),
+      "give each kind a task of its own (tasks.NAME.data.sources), or a data.batching whose batches are of one source");
 }
 
 void require_alike(const RowKind& row, const RowKind& first, bool RowKind::*has, const char* what) {
   if (row.*has == first.*has) return;
-  throw Error(ExitCode::data, "row", row.*has ? cat("the row has ", what, ", other rows of its source have none") : cat("the row has no ", what, ", other rows of its source have"),
+  throw Error(ExitCode::data, "row",
+              row.*has ? cat("the row has ", what, ", other rows of its source have none")
+                       : cat("the row has no ", what, ", other rows of its source have"),
               "give all rows of the source theirs, or none");
 }
 
 /// Judges the rows that the plan draws, against the first of their source.
 class Judge {
  public:
-  Judge(const Plan& plan, const RowSource& rows, const RowNeeds& needs) : plan_(plan), rows_(rows), needs_(needs), firsts_(rows.sources().size()) {}
+  Judge(const Plan& plan, const RowSource& rows, const RowNeeds& needs)
+      : plan_(plan), rows_(rows), needs_(needs), firsts_(rows.sources().size()) {}
 
   /// Reads the first row of each source. Throws Error (data).
   void read_firsts() {
@@ -71,7 +76,7 @@ class Judge {
       try {
         judge(id);
       } catch (const Error& error) {
-        if (error.code() != "row") throw;   // a file that cannot be read, which others may not meet
+        if (error.code() != "row") throw;  // a file that cannot be read, which others may not meet
         return id;
       }
     }
@@ -82,7 +87,7 @@ class Judge {
   const Plan& plan_;
   const RowSource& rows_;
   const RowNeeds& needs_;
-  std::vector<First> firsts_;   // by the corpus' sources
+  std::vector<First> firsts_;  // by the corpus' sources
   PackedRow row_;
 };
 
@@ -91,7 +96,9 @@ class Judge {
 RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const CollateConfig& collate) {
   RowNeeds needs{.candidates = collate.candidates(), .source_groups = collate.source_groups};
   switch (config.objective.kind) {
-    case ObjectiveKind::retromae: needs.single_texts = true; break;
+    case ObjectiveKind::retromae:
+      needs.single_texts = true;
+      break;
     case ObjectiveKind::reranker:
       if (config.objective.reranker.distillation_weight > 0) needs.teacher_reader = "distillation of a reranker";
       break;
@@ -124,7 +131,7 @@ void require_rows(const TaskConfig& task, const std::vector<CorpusSource>& all, 
     }
     return rows;
   };
-  if (count(all) == 0 || count(kept) > 0) return;   // sources that do not exist are the plan's to name
+  if (count(all) == 0 || count(kept) > 0) return;  // sources that do not exist are the plan's to name
   throw Error(ExitCode::data, "rows", cat("no row is left to train on: the filters leave out all ", count(all)),
               "lower data.teacher_scores_min or teacher_scores_margin, or set data.rows_without_negatives to refuse");
 }

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "launch/training/batch_kinds.h"
 #include "launch/networks/fitting_model.h"
+#include "launch/training/batch_kinds.h"
 
 namespace lodestone {
 
@@ -15,7 +15,8 @@ namespace {
 
 std::vector<std::unique_ptr<TaskRows>> open_rows(const RunConfig& c, const Tokenizer& tokenizer, Communicator& comm) {
   std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks) rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, comm); }));
+  for (const TaskConfig& task : c.tasks)
+    rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, comm); }));
   return rows;
 }
 
@@ -34,9 +35,11 @@ std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
   for (size_t t = 0; t < run.cfg.tasks.size(); ++t) {
     const auto number = static_cast<int32_t>(t);
     naming_task(run.cfg, run.cfg.tasks[t], [&] {
-      tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(number), *run.network, run.tokenizer,
-                                             HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(), run.world.comm()));
-      require_comparisons(run.cfg, run.cfg.tasks[t], tasks.back()->plan.sources(), team_sizes(run.schedule.config(), number, run.world.size()));
+      tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(number),
+                                             *run.network, run.tokenizer, HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(),
+                                             run.world.comm()));
+      require_comparisons(run.cfg, run.cfg.tasks[t], tasks.back()->plan.sources(),
+                          team_sizes(run.schedule.config(), number, run.world.size()));
     });
   }
   for (size_t t = 0; t < tasks.size(); ++t)
@@ -49,7 +52,8 @@ std::vector<BatchStream> make_streams(Run& run) {
   const Communicator& team = run.team_comm();
   std::vector<BatchStream> streams;
   for (const auto& task : run.tasks)
-    streams.push_back(naming_task(run.cfg, task->cfg, [&] { return task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()); }));
+    streams.push_back(
+        naming_task(run.cfg, task->cfg, [&] { return task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()); }));
   return streams;
 }
 
@@ -70,9 +74,14 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       team(find_team(schedule, world)),
       tasks(make_tasks(*this)),
       sync(world.comm(), params().layout().count(), params().wide_dtype(),
-           {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere, .watchdog = &world.watchdog(), .host = &world.host_comm()}),
+           {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere,
+            .watchdog = &world.watchdog(),
+            .host = &world.host_comm()}),
       frozen(frozen_parameters(cfg, params().layout())),
-      optimizer({.beta1 = cfg.optim.adam_beta1, .beta2 = cfg.optim.adam_beta2, .eps = cfg.optim.adam_epsilon, .weight_decay = cfg.optim.weight_decay},
+      optimizer({.beta1 = cfg.optim.adam_beta1,
+                 .beta2 = cfg.optim.adam_beta2,
+                 .eps = cfg.optim.adam_epsilon,
+                 .weight_decay = cfg.optim.weight_decay},
                 params().layout(), params().wide_dtype(), {sync.own(), frozen}),
       lr({.lr = cfg.optim.learning_rate,
           .decline = cfg.optim.lr_scheduler_type,
@@ -124,14 +133,18 @@ void describe_task(const Row& row, const Run& run, size_t number) {
   const Task& task = *run.tasks[number];
   const bool named = run.tasks.size() > 1;
   const std::vector<PlanSource>& sources = task.plan.sources();
-  const int64_t rows = std::accumulate(sources.begin(), sources.end(), int64_t{0}, [](int64_t n, const PlanSource& s) { return n + s.rows; });
-  row(named ? "task" : "corpus", cat(named ? cat(task.cfg.name, ": ") : "", rows, " rows in ", sources.size(), sources.size() == 1 ? " source" : " sources"));
+  const int64_t rows =
+      std::accumulate(sources.begin(), sources.end(), int64_t{0}, [](int64_t n, const PlanSource& s) { return n + s.rows; });
+  row(named ? "task" : "corpus",
+      cat(named ? cat(task.cfg.name, ": ") : "", rows, " rows in ", sources.size(), sources.size() == 1 ? " source" : " sources"));
   const std::vector<int64_t> teams = team_sizes(run.schedule.config(), static_cast<int32_t>(number), run.world.size());
-  for (const std::string& line : describe(batch_kinds(task.cfg, sources, teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams)) row("batch", line);
+  for (const std::string& line : describe(batch_kinds(task.cfg, sources, teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams))
+    row("batch", line);
   if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
   row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
                      ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
-                     : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
+                     : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len,
+                           " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
 }
 
 }  // namespace
@@ -139,9 +152,12 @@ void describe_task(const Row& row, const Run& run, size_t number) {
 std::string start_up_table(const Run& run) {
   const EncoderConfig& e = run.network->encoder_config();
   std::ostringstream out;
-  const Row row = [&](const std::string& name, const std::string& text) { out << "  " << std::left << std::setw(14) << name << text << '\n'; };
+  const Row row = [&](const std::string& name, const std::string& text) {
+    out << "  " << std::left << std::setw(14) << name << text << '\n';
+  };
   out << "Lodestone\n";
-  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", static_cast<double>(run.network->params().layout().count()) / 1e6, " M parameters, ", run.network->head()));
+  row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ",
+                   static_cast<double>(run.network->params().layout().count()) / 1e6, " M parameters, ", run.network->head()));
   row("weights", run.cfg.model.folder.empty() ? "random" : run.cfg.model.folder.string());
   row("precision", cat(name_of(run.cfg.train.precision), "; ", run.backend->description()));
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
@@ -150,7 +166,8 @@ std::string start_up_table(const Run& run) {
   if (const std::string groups = describe_groups(run.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);
   for (size_t t = 0; t < run.tasks.size(); ++t) describe_task(row, run, t);
   const int64_t parts = run.schedule.parts_per_step();
-  row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(), "), learning rate ", run.cfg.optim.learning_rate));
+  row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(),
+                   "), learning rate ", run.cfg.optim.learning_rate));
   row("run folder", run.cfg.train.output_dir.string());
   return out.str();
 }

@@ -31,22 +31,23 @@ struct Run {
 
   std::unique_ptr<Backend> backend;
   Arena arena;
-  std::unique_ptr<Network> network;   // weights as loaded, or random
+  std::unique_ptr<Network> network;  // weights as loaded, or random
   Tokenizer tokenizer;
-  Exec ex;                            // key: seed
+  Exec ex;  // key: seed
   Buffer grads_memory;
-  Tensor grads;                       // flat, laid out as the parameters
+  Tensor grads;  // flat, laid out as the parameters
 
-  std::vector<std::unique_ptr<TaskRows>> rows;   // until the tasks take them
+  std::vector<std::unique_ptr<TaskRows>> rows;  // until the tasks take them
   Schedule schedule;
   TeamPlace team;
-  std::vector<std::unique_ptr<Task>> tasks;   // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
+  std::vector<std::unique_ptr<Task>>
+      tasks;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
   GradSync sync;
   std::vector<Slice> frozen;
   AdamW optimizer;
   LrSchedule lr;
   std::optional<LossScale> loss_scale;
-  Loader loader;                      // last: its thread uses rows and plans
+  Loader loader;  // last: its thread uses rows and plans
 };
 
 /// Ends a step for mining: `finished` counts steps. Lets the loader go on to the next check. Collective.
@@ -54,9 +55,9 @@ std::optional<MiningReport> mine(Run& run, int64_t finished);
 
 /// What held-out rows gave.
 struct HeldOutFigures {
-  std::string task;              // empty: the only task, or all together
+  std::string task;  // empty: the only task, or all together
   int64_t rows = 0;
-  std::vector<Figure> figures;   // the same on all ranks
+  std::vector<Figure> figures;  // the same on all ranks
 };
 /// One for each task with held-out rows; where each of several tasks has some, one more: `loss`, as a step's is on average. Collective.
 std::vector<HeldOutFigures> heldout_figures(Run& run);

@@ -14,11 +14,11 @@
 #include <thread>
 
 #include "data/checkpoints/checkpoint.h"
-#include "data/files/durable.h"
 #include "data/checkpoints/loss_scale_document.h"
-#include "launch/training/run_place.h"
-#include "launch/networks/verify_export.h"
+#include "data/files/durable.h"
 #include "launch/console/version.h"
+#include "launch/networks/verify_export.h"
+#include "launch/training/run_place.h"
 
 namespace lodestone {
 
@@ -38,12 +38,15 @@ std::string fixed(double value) {
 /// Moments are held for the optimizer's own range only.
 std::vector<CheckpointVector> state_of(Run& run) {
   const Slice own = run.optimizer.own();
-  return {{"params", run.params().masters()}, {"adam_m", run.optimizer.first_moments(), own.begin}, {"adam_v", run.optimizer.second_moments(), own.begin}};
+  return {{"params", run.params().masters()},
+          {"adam_m", run.optimizer.first_moments(), own.begin},
+          {"adam_v", run.optimizer.second_moments(), own.begin}};
 }
 
 std::map<std::string, std::string> fingerprints_of(const Run& run) {
   std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
-  for (const auto& task : run.tasks) prints[run.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
+  for (const auto& task : run.tasks)
+    prints[run.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
   return prints;
 }
 
@@ -71,7 +74,8 @@ void check_same_everywhere(Communicator& comm, const std::string& resolved) {
   int64_t extremes[] = {hash, -hash};
   all_reduce(comm, std::span<int64_t>(extremes), Reduce::max);
   if (extremes[0] != -extremes[1])
-    throw Error(ExitCode::usage, "F12", "the ranks were started with different configurations", "give every rank the same files and overrides");
+    throw Error(ExitCode::usage, "F12", "the ranks were started with different configurations",
+                "give every rank the same files and overrides");
 }
 
 }  // namespace
@@ -102,7 +106,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
       std::cout << "resuming from " << found->path.string() << std::endl;
     }
     write_file_atomically(dir_ / "config.yaml", resolved_);
-    metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);   // a run that begins at step 0 records it anew
+    metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);  // a run that begins at step 0 records it anew
     write_status(dir_, "running", 0, std::max<int64_t>(newest, 0), "");
   }
   all_reduce(world_.comm(), std::span(&newest, 1), Reduce::max);
@@ -135,13 +139,15 @@ void RunFolder::resume(Run& run) {
 
 void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progress) {
   if (world_.rank() != 0) return;
-  const std::vector<std::pair<std::string, double>> values{{"mining_checked", static_cast<double>(r.checked)}, {"mining_replaced", static_cast<double>(r.replaced)},
-                                                           {"mining_exhausted", static_cast<double>(r.exhausted)}, {"mining_old_score", r.old_score()},
-                                                           {"mining_first_scored", static_cast<double>(r.first_scored)}, {"mining_new_score", r.new_score()}};
+  const std::vector<std::pair<std::string, double>> values{
+      {"mining_checked", static_cast<double>(r.checked)},           {"mining_replaced", static_cast<double>(r.replaced)},
+      {"mining_exhausted", static_cast<double>(r.exhausted)},       {"mining_old_score", r.old_score()},
+      {"mining_first_scored", static_cast<double>(r.first_scored)}, {"mining_new_score", r.new_score()}};
   metrics_.write(step, values);
   progress.clear();
-  std::cout << "mining after step " << step << ": " << r.replaced << " of " << r.checked << " replaced, their mean score " << fixed(r.old_score()) << "; " << r.first_scored
-            << " new ones scored, mean " << fixed(r.new_score()) << "; " << r.exhausted << " lists ended" << std::endl;
+  std::cout << "mining after step " << step << ": " << r.replaced << " of " << r.checked << " replaced, their mean score "
+            << fixed(r.old_score()) << "; " << r.first_scored << " new ones scored, mean " << fixed(r.new_score()) << "; " << r.exhausted
+            << " lists ended" << std::endl;
 }
 
 double StepRecord::token_imbalance() const {
@@ -153,9 +159,14 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   const Rates rates = meter.take();
   last_step_ = step;
   if (world_.rank() != 0) return;
-  std::vector<std::pair<std::string, double>> values{{"loss", r.means.loss}, {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate},
-                                                     {"pairs_per_s", rates.pairs_per_s}, {"tokens_per_s", rates.tokens_per_s}, {"step_s", rates.step_s},
-                                                     {"stall_share", rates.stall_share}, {"token_imbalance", r.token_imbalance()}};
+  std::vector<std::pair<std::string, double>> values{{"loss", r.means.loss},
+                                                     {"grad_norm", r.grad_norm},
+                                                     {"learning_rate", r.learning_rate},
+                                                     {"pairs_per_s", rates.pairs_per_s},
+                                                     {"tokens_per_s", rates.tokens_per_s},
+                                                     {"step_s", rates.step_s},
+                                                     {"stall_share", rates.stall_share},
+                                                     {"token_imbalance", r.token_imbalance()}};
   std::string of_tasks;
   for (size_t t = 0; run.tasks.size() > 1 && t < run.tasks.size(); ++t) {
     values.emplace_back("loss/" + run.tasks[t]->cfg.name, r.means.of_task[t]);
@@ -166,8 +177,8 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   if (run.loss_scale) values.emplace_back("loss_scale", r.loss_scale);
   metrics_.write(step, values, {{"rank_tokens", r.rank_tokens}});
   char text[320];
-  std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(), r.grad_norm, r.learning_rate,
-                rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
+  std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(),
+                r.grad_norm, r.learning_rate, rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
   progress.show(step, text, Progress::Plain::print);
 }
 
@@ -194,43 +205,50 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
     std::cout << line << "  (" << h.rows << " rows)" << std::endl;
   }
   if (!judged)
-    throw Error(ExitCode::usage, "config", cat("train.metric is ", printable(run.cfg.train.metric), ", which held-out rows do not give here"),
+    throw Error(ExitCode::usage, "config",
+                cat("train.metric is ", printable(run.cfg.train.metric), ", which held-out rows do not give here"),
                 measured.empty() ? std::string("give data.heldout") : cat("one of ", measured));
 }
 
 void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
   if (step == last_saved_) return;
   meter.pause();
-  require_finite(run.params(), "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
+  require_finite(run.params(),
+                 "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
   Communicator& comm = world_.comm();
   std::string failure;
   // The save's name must be the same on all ranks and differ from that of an earlier save of the same step.
-  int64_t save_id = world_.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
+  int64_t save_id =
+      world_.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
   all_reduce(comm, std::span(&save_id, 1), Reduce::max);
   const auto vectors = state_of(run);
-  std::string mined;   // complete on every rank
+  std::string mined;  // complete on every rank
   for (const auto& task : run.tasks)
     if (task->mining) mined = mining_state_document(task->mining->state());
-  bool good = all_succeed(comm, failure, [&] { if (world_.rank() == 0) begin_checkpoint(dir_, step); });
-  good = good && all_succeed(comm, failure, [&] {
-    const Slice share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(run.params().layout().count(), world_.rank(), world_.size());
-    write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params().layout(), vectors, share);
+  bool good = all_succeed(comm, failure, [&] {
+    if (world_.rank() == 0) begin_checkpoint(dir_, step);
   });
   good = good && all_succeed(comm, failure, [&] {
-    if (world_.rank() != 0) return;
-    CheckpointManifest m;
-    m.step = step;
-    m.save_id = static_cast<uint64_t>(save_id);
-    m.world_size = world_.size();
-    m.documents["config.yaml"] = resolved_;
-    m.documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
-    if (run.loss_scale) m.documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
-    if (!mined.empty()) m.documents[mining_state_file] = mined;
-    m.fingerprints = fingerprints_of(run);
-    publish_checkpoint(dir_, std::move(m), run.params().layout(), vectors, world_.size());
-    verified_[step] = true;
-    for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_)) std::cerr << "warning: " << line << '\n';
-  });
+           const Slice share =
+               run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(run.params().layout().count(), world_.rank(), world_.size());
+           write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params().layout(), vectors, share);
+         });
+  good = good && all_succeed(comm, failure, [&] {
+           if (world_.rank() != 0) return;
+           CheckpointManifest m;
+           m.step = step;
+           m.save_id = static_cast<uint64_t>(save_id);
+           m.world_size = world_.size();
+           m.documents["config.yaml"] = resolved_;
+           m.documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
+           if (run.loss_scale) m.documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
+           if (!mined.empty()) m.documents[mining_state_file] = mined;
+           m.fingerprints = fingerprints_of(run);
+           publish_checkpoint(dir_, std::move(m), run.params().layout(), vectors, world_.size());
+           verified_[step] = true;
+           for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
+             std::cerr << "warning: " << line << '\n';
+         });
   meter.resume();
   if (good) {
     last_saved_ = step;
@@ -244,16 +262,19 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
     std::cerr << "warning: checkpoint of step " << step << " could not be saved: " << printable(failure) << "; training goes on\n";
   }
   if (failed_saves_ == max_failed_saves)
-    throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved"), "free space; the last good checkpoint is kept").at("step", step);
+    throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved"),
+                "free space; the last good checkpoint is kept")
+        .at("step", step);
 }
 
 void RunFolder::judge(const Run& run, ModelCard& card) const {
   const std::string& metric = run.cfg.train.metric;
   const auto history = metric_history(dir_, metric);
-  if (history.empty()) return;   // its records could not be written
+  if (history.empty()) return;  // its records could not be written
   const auto& [first_step, before] = history.front();
   const auto& [last_step, after] = history.back();
-  std::cout << metric << ": " << fixed(before) << " after step " << first_step << ", " << fixed(after) << " after step " << last_step << std::endl;
+  std::cout << metric << ": " << fixed(before) << " after step " << first_step << ", " << fixed(after) << " after step " << last_step
+            << std::endl;
   for (const auto& task : run.tasks)
     if (task->heldout && (run.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name) || metric.find('/') == std::string::npos))
       card.results.push_back({task->cfg.data.heldout.filename().string(), metric, before, after});
@@ -265,18 +286,21 @@ void RunFolder::finish(Run& run) {
     card.name = dir_.filename().string();
     card.base_model = run.cfg.model.folder.empty() ? "" : run.cfg.model.folder.filename().string();
     for (const auto& task : run.tasks) {
-      card.loss += cat(card.loss.empty() ? "" : "; ", run.tasks.size() > 1 ? task->cfg.name + ": " : "", task->loss != nullptr ? describe(task->cfg.loss) : run.network->head());
+      card.loss += cat(card.loss.empty() ? "" : "; ", run.tasks.size() > 1 ? task->cfg.name + ": " : "",
+                       task->loss != nullptr ? describe(task->cfg.loss) : run.network->head());
       card.training_pairs += task->data->rows().rows();
     }
     card.steps = run.schedule.config().steps;
-    card.hyper_parameters = {{"global batch", cat(run.tasks.front()->cfg.global_batch)}, {"learning rate", cat(run.cfg.optim.learning_rate)},
+    card.hyper_parameters = {{"global batch", cat(run.tasks.front()->cfg.global_batch)},
+                             {"learning rate", cat(run.cfg.optim.learning_rate)},
                              {"precision", name_of(run.cfg.train.precision)}};
     card.program = cat("Lodestone ", version);
     if (!run.cfg.train.metric.empty()) judge(run, card);
     run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
     std::cout << "model: " << (dir_ / "model").string() << std::endl;
-    if (metrics_.lost_records() > 0) std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";
+    if (metrics_.lost_records() > 0)
+      std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";
   }
   world_.comm().barrier();
 }
@@ -292,11 +316,12 @@ int RunFolder::stopped(int64_t step) {
 }
 
 void RunFolder::ended_unsaved(int first_signal, int second_signal) {
-  Error error(ExitCode::ended_unsaved, "F49", cat("SIG", sigabbrev_np(second_signal), " after SIG", sigabbrev_np(first_signal), ": ended without saving"),
+  Error error(ExitCode::ended_unsaved, "F49",
+              cat("SIG", sigabbrev_np(second_signal), " after SIG", sigabbrev_np(first_signal), ": ended without saving"),
               "start the same command again to go on from the last checkpoint");
   error.at("step", last_step_.load());
   failed(error);
-  if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));   // where every rank has a second signal, rank 0 speaks
+  if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // where every rank has a second signal, rank 0 speaks
   std::cerr << error_line(error, world_.rank(), world_.host()) << std::endl;
 }
 

@@ -18,7 +18,7 @@ namespace lodestone {
 struct StepRecord {
   RecentLoss::Means means;
   double grad_norm = 0, learning_rate = 0;
-  std::vector<double> rank_tokens;   // [W] of the last step
+  std::vector<double> rank_tokens;  // [W] of the last step
   double loss_scale = 1;
   bool skipped = false;
 
@@ -61,12 +61,12 @@ class RunFolder {
   World& world_;
   std::filesystem::path dir_;
   std::string resolved_;
-  std::optional<RunLock> lock_;          // rank 0
-  MetricsFile metrics_;                  // rank 0
+  std::optional<RunLock> lock_;  // rank 0
+  MetricsFile metrics_;          // rank 0
   bool resumed_ = false;
   int64_t first_step_ = 0, last_saved_ = -1, failed_saves_ = 0, save_total_limit_;
   std::atomic<int64_t> last_step_ = 0;
-  std::map<int64_t, bool> verified_;     // checkpoints known to be good
+  std::map<int64_t, bool> verified_;  // checkpoints known to be good
 };
 
 }  // namespace lodestone

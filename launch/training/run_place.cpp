@@ -17,8 +17,22 @@ namespace {
 
 /// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
 /// or only its rounding.
-constexpr std::string_view safe_keys[] = {"output_dir", "threads", "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps", "save_total_limit",
-                                          "eval_steps", "eval_rows", "metric", "timeout_s", "heldout", "gradient_checkpointing", "layout", "ranks", "zero"};
+constexpr std::string_view safe_keys[] = {"output_dir",
+                                          "threads",
+                                          "chunk_tokens",
+                                          "keep_activations_mb",
+                                          "logging_steps",
+                                          "save_steps",
+                                          "save_total_limit",
+                                          "eval_steps",
+                                          "eval_rows",
+                                          "metric",
+                                          "timeout_s",
+                                          "heldout",
+                                          "gradient_checkpointing",
+                                          "layout",
+                                          "ranks",
+                                          "zero"};
 
 bool is_safe(std::string_view key) {
   const std::string_view last = key.substr(key.rfind('.') + 1);
@@ -65,10 +79,11 @@ void require_run_place(const fs::path& dir) {
   if (!path_exists(dir)) return;
   if (holds_run(dir)) {
     if (!path_exists(dir / "model")) return;
-    throw Error(ExitCode::usage, "F26", "this run is finished: its folder holds a model", "choose another train.output_dir, or remove the folder")
+    throw Error(ExitCode::usage, "F26", "this run is finished: its folder holds a model",
+                "choose another train.output_dir, or remove the folder")
         .at("file", dir.string());
   }
-  std::error_code failure;   // what cannot be listed cannot be written either: said elsewhere
+  std::error_code failure;  // what cannot be listed cannot be written either: said elsewhere
   for (const auto& entry : fs::directory_iterator(dir, failure))
     if (!is_harmless(entry.path()))
       throw Error(ExitCode::usage, "exists", cat("the folder is not empty and no run folder: it holds ", entry.path().filename().string()),
@@ -85,7 +100,8 @@ void require_same_config(const std::string& saved, const std::string& now, const
   for (const auto& [key, value] : lines_of(now)) keys[key].now = value;
   for (const auto& [key, values] : keys)
     if (!is_safe(key) && values.before != values.now)
-      throw Error(ExitCode::checkpoint, "F26", cat(key, " is ", values.now, ", the checkpoint was trained with ", values.before == "not given" ? "none" : values.before),
+      throw Error(ExitCode::checkpoint, "F26",
+                  cat(key, " is ", values.now, ", the checkpoint was trained with ", values.before == "not given" ? "none" : values.before),
                   "restore the configuration, or choose another train.output_dir")
           .at("file", checkpoint.string());
 }
@@ -97,7 +113,7 @@ void require_same_config_as_newest(const fs::path& dir, const std::string& now) 
     try {
       manifest = read_manifest(checkpoint);
     } catch (const Error&) {
-      continue;   // training passes it over
+      continue;  // training passes it over
     }
     return require_same_config(manifest.documents.at("config.yaml"), now, checkpoint);
   }

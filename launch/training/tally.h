@@ -61,7 +61,7 @@ class RecentLoss {
   }
   struct Means {
     double loss = 0, masked = 0;
-    std::vector<double> of_task;   // unweighted; NaN where a task was not trained
+    std::vector<double> of_task;  // unweighted; NaN where a task was not trained
   };
   Means take() {
     Means means{loss_ / static_cast<double>(steps_), masked_ / static_cast<double>(steps_), {}};

@@ -25,24 +25,31 @@ auto naming_corpus(const char* key, const std::filesystem::path& folder, Work wo
 }
 
 /// This rank's share of the held-out rows; nothing when the configuration names none. The corpus is closed again. Collective.
-std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer, HeldOutShare share, Communicator& comm) {
+std::optional<HeldOut> read_heldout(const RunConfig& c, const TaskConfig& task, const Network& network, const Tokenizer& tokenizer,
+                                    HeldOutShare share, Communicator& comm) {
   if (task.data.heldout.empty()) return std::nullopt;
   return naming_corpus("data.heldout", task.data.heldout, [&] {
     const Corpus corpus = open_corpus(task.data.heldout, tokenizer);
     const CorpusRows all(corpus);
     const RowNeeds needs = row_needs(c, task, collate_config(task, heldout_seed, Purpose::evaluation, corpus));
-    std::optional<FilteredRows> kept;   // teacher scores filter what is learnt from, not what it is judged by
+    std::optional<FilteredRows> kept;  // teacher scores filter what is learnt from, not what it is judged by
     if (task.data.filter.without_negatives == RowsWithoutNegatives::leave_out)
-      kept.emplace(all, judge_over_ranks(comm, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates, needs.source_groups));
+      kept.emplace(
+          all, judge_over_ranks(comm, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates, needs.source_groups));
     const RowSource& rows = kept ? static_cast<const RowSource&>(*kept) : all;
     const auto collator = network.collator(task, heldout_seed, Purpose::evaluation, tokenizer, corpus, nullptr);
-    const HeldOutConfig config{.only = task.data.sources, .max_rows = c.train.eval_rows, .global_batch = task.global_batch, .rules = task.data.rules, .needs = needs};
+    const HeldOutConfig config{.only = task.data.sources,
+                               .max_rows = c.train.eval_rows,
+                               .global_batch = task.global_batch,
+                               .rules = task.data.rules,
+                               .needs = needs};
     return std::optional<HeldOut>(std::in_place, rows, *collator, config, share.rank, share.world);
   });
 }
 
 /// What mining anew needs: the network as it stands, and the rows.
-std::unique_ptr<NegativeRanker> make_ranker(const Exec& ex, const TaskConfig& task, Network& network, const Tokenizer& tokenizer, const TaskRows& data) {
+std::unique_ptr<NegativeRanker> make_ranker(const Exec& ex, const TaskConfig& task, Network& network, const Tokenizer& tokenizer,
+                                            const TaskRows& data) {
   if (!task.mining || task.mining->refill != MiningRefill::remine) return nullptr;
   return network.ranker(ex, task, tokenizer, data.corpus, data.all);
 }
@@ -59,15 +66,18 @@ int64_t total_rows(const std::vector<PlanSource>& sources) {
 Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokenizer) {
   Corpus corpus = Corpus::open(folder);
   if (corpus.tokenizer_fingerprint() != tokenizer.fingerprint())
-    throw Error(ExitCode::data, "F26", "the corpus was packed with another tokenizer than the model's", "pack it again with --tokenizer MODEL_FOLDER")
+    throw Error(ExitCode::data, "F26", "the corpus was packed with another tokenizer than the model's",
+                "pack it again with --tokenizer MODEL_FOLDER")
         .at("file", folder.string());
   return corpus;
 }
 
-TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm) : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
+TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm)
+    : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
   const DataConfig& d = task.data;
   if (d.filter.active())
-    kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative}, source_groups(task, corpus)));
+    kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative},
+                                       source_groups(task, corpus)));
   require_rows(task, all.sources(), rows().sources());
 }
 
@@ -87,9 +97,12 @@ PlanConfig plan_config(const RunConfig& c, const TaskConfig& task, int64_t batch
 TextLimits text_limits(const RunConfig& c, const TaskConfig& task) {
   const DataConfig& d = task.data;
   switch (c.objective.kind) {
-    case ObjectiveKind::retromae: return {0, d.query_max_len};
-    case ObjectiveKind::reranker: return {0, pair_lengths(d).longest_pair()};
-    case ObjectiveKind::embedding: break;
+    case ObjectiveKind::retromae:
+      return {0, d.query_max_len};
+    case ObjectiveKind::reranker:
+      return {0, pair_lengths(d).longest_pair()};
+    case ObjectiveKind::embedding:
+      break;
   }
   return {d.query_max_len, d.passage_max_len};
 }
@@ -104,7 +117,11 @@ ScheduleConfig schedule_config(const RunConfig& c) {
                    .layout = c.schedule.layout};
   for (const TaskConfig& task : c.tasks) {
     const int64_t tokens = task.data.query_max_len + task.data.train_group_size * task.data.passage_max_len;
-    s.tasks.push_back({.name = task.name, .weight = task.weight, .share = std::max<int64_t>(1, task.share), .ranks = task.ranks, .cost = task.global_batch * tokens});
+    s.tasks.push_back({.name = task.name,
+                       .weight = task.weight,
+                       .share = std::max<int64_t>(1, task.share),
+                       .ranks = task.ranks,
+                       .cost = task.global_batch * tokens});
   }
   return s;
 }
@@ -115,11 +132,15 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
     const std::vector<PlanSource> sources = plan_sources(rows[t]->rows().sources());
-    if (task.share == 0) s.tasks[t].share = std::max<int64_t>(1, total_rows(resolve_sources(plan_config(c, task, 0), sources)) / task.global_batch);
-    if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint)) batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
+    if (task.share == 0)
+      s.tasks[t].share = std::max<int64_t>(1, total_rows(resolve_sources(plan_config(c, task, 0), sources)) / task.global_batch);
+    if (s.steps == 0 && (t == 0 || s.mix != TaskMix::joint))
+      batches += batches_for_epochs(plan_config(c, task, 0), sources, c.train.num_train_epochs);
   }
   if (s.steps == 0) {
-    if (batches == 0) throw refusal(c, "train.num_train_epochs", cat(c.train.num_train_epochs, " epochs have no whole batch: the run would have no step"), "give more epochs, or train.steps");
+    if (batches == 0)
+      throw refusal(c, "train.num_train_epochs", cat(c.train.num_train_epochs, " epochs have no whole batch: the run would have no step"),
+                    "give more epochs, or train.steps");
     const int64_t a_step = s.accumulate * s.groups;
     s.steps = (batches + a_step - 1) / a_step;
   }
@@ -140,8 +161,8 @@ TeamPlace find_team(const Schedule& schedule, World& world) {
   return {teams[mine], world.comm().split(static_cast<int>(mine))};
 }
 
-Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer,
-           HeldOutShare share, Communicator& team, Communicator& world)
+Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network,
+           const Tokenizer& tokenizer, HeldOutShare share, Communicator& team, Communicator& world)
     : cfg(task),
       heldout(read_heldout(c, task, network, tokenizer, share, world)),
       data(std::move(opened)),
@@ -154,7 +175,9 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
   if (task.mining) {
     for (const PlanSource& s : plan.sources())
       if (s.group > 0 && s.group < task.data.train_group_size)
-        throw Error(ExitCode::usage, "config", cat("mining: source ", s.name, " has groups of ", s.group, " passages, and mining keeps ", task.mining->negatives, " negatives a query"),
+        throw Error(ExitCode::usage, "config",
+                    cat("mining: source ", s.name, " has groups of ", s.group, " passages, and mining keeps ", task.mining->negatives,
+                        " negatives a query"),
                     "leave the source out, or mine without it");
     auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
     scored = with_scores.get();
@@ -166,7 +189,9 @@ Task::Task(const RunConfig& c, const Exec& ex, const TaskConfig& task, std::uniq
 }
 
 BatchStream Task::stream(const RunConfig& c, const Network& network, const Tokenizer& tokenizer, int rank, int world) const {
-  return BatchStream(plan, data->rows(), network.collator(cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, data->corpus, windows()), rank, world);
+  return BatchStream(plan, data->rows(),
+                     network.collator(cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, data->corpus, windows()),
+                     rank, world);
 }
 
 }  // namespace lodestone

@@ -5,12 +5,12 @@
 #include <optional>
 
 #include "comm/world.h"
-#include "data/corpus/corpus_rows.h"
 #include "data/batches/heldout.h"
 #include "data/batches/loader.h"
+#include "data/corpus/corpus_rows.h"
 #include "data/plan/plan.h"
-#include "launch/networks/estimate.h"
 #include "launch/mining/mining.h"
+#include "launch/networks/estimate.h"
 #include "launch/networks/network.h"
 #include "losses/negative_scores.h"
 
@@ -29,7 +29,7 @@ struct TaskRows {
 
   const Corpus corpus;
   const CorpusRows all;
-  std::optional<FilteredRows> kept;    // where the task has a filter
+  std::optional<FilteredRows> kept;  // where the task has a filter
 };
 
 /// Runs `work`; where a run has several tasks, its errors say which one they are about.
@@ -58,7 +58,7 @@ Schedule make_schedule(const RunConfig& config, std::span<const std::unique_ptr<
 /// The team that this rank belongs to. Collective. Throws Error (usage, F13) when there are fewer ranks than one group needs.
 struct TeamPlace {
   Team team;
-  std::unique_ptr<Communicator> comm;   // of the team; null: all ranks are one
+  std::unique_ptr<Communicator> comm;  // of the team; null: all ranks are one
 };
 TeamPlace find_team(const Schedule& schedule, World& world);
 
@@ -68,9 +68,10 @@ struct HeldOutShare {
 };
 
 struct Task {
-  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. Collective over `world`.
-  Task(const RunConfig& config, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network, const Tokenizer& tokenizer, HeldOutShare share,
-       Communicator& team, Communicator& world);
+  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. Collective
+  /// over `world`.
+  Task(const RunConfig& config, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network,
+       const Tokenizer& tokenizer, HeldOutShare share, Communicator& team, Communicator& world);
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -83,10 +84,10 @@ struct Task {
   std::optional<HeldOut> heldout;
   const std::unique_ptr<TaskRows> data;
   const Plan plan;
-  std::unique_ptr<Loss> loss;          // null where the objective has its own
-  ScoredLoss* scored = nullptr;        // the same loss, where negatives are mined
-  std::unique_ptr<NegativeRanker> ranker;   // where they are mined anew
-  std::unique_ptr<NegativeProbe> probe;     // where rows are scored besides
+  std::unique_ptr<Loss> loss;              // null where the objective has its own
+  ScoredLoss* scored = nullptr;            // the same loss, where negatives are mined
+  std::unique_ptr<NegativeRanker> ranker;  // where they are mined anew
+  std::unique_ptr<NegativeProbe> probe;    // where rows are scored besides
   std::optional<Mining> mining;
   std::unique_ptr<Objective> objective;
 };

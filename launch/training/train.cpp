@@ -5,12 +5,12 @@
 
 #include "core/optim/clip.h"
 #include "core/optim/freeze.h"
-#include "launch/config/arguments.h"
 #include "launch/command.h"
+#include "launch/config/arguments.h"
 #include "launch/console/log.h"
+#include "launch/console/stop.h"
 #include "launch/training/run.h"
 #include "launch/training/run_folder.h"
-#include "launch/console/stop.h"
 #include "launch/training/tally.h"
 
 namespace lodestone {
@@ -28,7 +28,7 @@ const char* const train_usage =
 
 namespace {
 
-constexpr int64_t max_skipped_steps = 10;   // in a row, before a run that has diverged gives up
+constexpr int64_t max_skipped_steps = 10;  // in a row, before a run that has diverged gives up
 
 bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every == 0; }
 
@@ -83,10 +83,12 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
   StepTally tally(run.tasks.size());
   RecentLoss recent(run.schedule.config().tasks);
   std::vector<StepPart> parts;
-  bool stopping = asked_to_stop(run, stop);   // while all this was read and made
+  bool stopping = asked_to_stop(run, stop);  // while all this was read and made
   int64_t skipped = 0, step = folder.first_step();
-  if (stopping) folder.save(step, run, meter, progress);
-  else if (step == 0) folder.log_heldout(0, run, meter, progress);
+  if (stopping)
+    folder.save(step, run, meter, progress);
+  else if (step == 0)
+    folder.log_heldout(0, run, meter, progress);
   for (; step < steps && !stopping; ++step) {
     // 1. Gradients: every part adds into run.grads and returns this rank's share of its global loss.
     run.schedule.parts(step, parts);
@@ -100,7 +102,8 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     // 2. Sum over ranks, clip, update. The sums are equal on all ranks, so all take the same branch.
     run.sync.finish(run.grads);
     clear_frozen(*run.backend, run.frozen, run.grads);
-    const ScaledGradient gradient = scaled_gradient(run.sync.norm(*run.backend, run.grads), scale, run.ref_scale(), run.cfg.optim.max_grad_norm);
+    const ScaledGradient gradient =
+        scaled_gradient(run.sync.norm(*run.backend, run.grads), scale, run.ref_scale(), run.cfg.optim.max_grad_norm);
     tally.sum(run.world.comm());
     const double lr = run.lr.at(step);
     const bool finite = std::isfinite(gradient.norm) && std::isfinite(tally.loss());
@@ -116,7 +119,8 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     recent.add(tally, parts);
     const bool last = step + 1 == steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, of_all_ranks(run.world.comm(), own_tokens), scale, !finite}, run, meter, progress);
+      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, of_all_ranks(run.world.comm(), own_tokens), scale, !finite}, run, meter,
+                      progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
     if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, run, meter, progress);
@@ -129,7 +133,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
 int run_train(World& world, StopSignals& stop, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");
   RunConfig config = read_run_config(given.files, given.overrides);
-  RunFolder folder(world, config);                  // locked, written to, its newest verified checkpoint found
+  RunFolder folder(world, config);  // locked, written to, its newest verified checkpoint found
   stop.set_farewell([&](int second) { folder.ended_unsaved(stop.received(), second); });
   try {
     Run run(world, std::move(config), folder.first_step());

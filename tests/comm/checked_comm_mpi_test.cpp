@@ -47,10 +47,8 @@ TEST(CheckedComm, NamesTheRanksThatDiffer) {
   const Act sum = [&](Communicator& c) { c.all_reduce(t, t, Reduce::sum).wait(); };
   const Act root0 = [&](Communicator& c) { c.broadcast(t, 0).wait(); };
   const std::vector<Case> cases{
-      {sum, [&](Communicator& c) { c.all_reduce(t, t, Reduce::max).wait(); }, "all_reduce sum of 8 f32",
-       "all_reduce max of 8 f32"},
-      {sum, [&](Communicator& c) { c.all_reduce(u, u, Reduce::sum).wait(); }, "all_reduce sum of 8 f32",
-       "all_reduce sum of 8 f64"},
+      {sum, [&](Communicator& c) { c.all_reduce(t, t, Reduce::max).wait(); }, "all_reduce sum of 8 f32", "all_reduce max of 8 f32"},
+      {sum, [&](Communicator& c) { c.all_reduce(u, u, Reduce::sum).wait(); }, "all_reduce sum of 8 f32", "all_reduce sum of 8 f64"},
       {sum,
        [&](Communicator& c) {
          c.all_reduce(t.slice({0, 7}), t.slice({0, 7}), Reduce::sum).wait();

@@ -67,8 +67,7 @@ TYPED_TEST(GradSyncOf, EqualsAPlainAllReduceOverManySteps) {
           sync.begin(g);
           for (const Slice s : descending(n, 5)) sync.ready(s);
           EXPECT_EQ(sync.finish(g), (Slice{0, n}));
-          ASSERT_EQ(grads, expected) << sync.route_name() << ", " << n << " elements in pieces of " << piece_bytes << ", step "
-                                     << step;
+          ASSERT_EQ(grads, expected) << sync.route_name() << ", " << n << " elements in pieces of " << piece_bytes << ", step " << step;
         }
       }
 }
@@ -77,8 +76,7 @@ TYPED_TEST(GradSyncOf, RealNumbersAgreeWithAPlainAllReduceAndBetweenRanks) {
   using T = TypeParam;
   const int64_t n = 50'021;
   // W - 1 additions, each rounded once, on either side: 2 (W - 1) units in the last place of a sum of W standard normals.
-  const double tolerance =
-      8.0 * static_cast<double>(world_comm().size()) * static_cast<double>(std::numeric_limits<T>::epsilon());
+  const double tolerance = 8.0 * static_cast<double>(world_comm().size()) * static_cast<double>(std::numeric_limits<T>::epsilon());
   std::vector<T> first;
   for (const Route route : routes)
     for (const int64_t piece_bytes : {1 << 12, 1 << 16}) {

@@ -99,8 +99,7 @@ TYPED_TEST(ZeroOf, SharedMemoryGivesTheBitsOfTheUnshardedSum) {
     whole[static_cast<size_t>(i)] = static_cast<T>(std::sin(static_cast<double>(i * 7 + world_comm().rank() * 13)));
   std::vector<T> part = whole;
   GradSync everywhere(world_comm(), n, dtype_of<T>, {.piece_bytes = 8192, .route = Route::shared_memory});
-  GradSync sharded(world_comm(), n, dtype_of<T>,
-                   {.piece_bytes = 8192, .route = Route::shared_memory, .update = Update::own_slice});
+  GradSync sharded(world_comm(), n, dtype_of<T>, {.piece_bytes = 8192, .route = Route::shared_memory, .update = Update::own_slice});
   everywhere.finish(view(std::span(whole)));
   const Slice own = sharded.finish(view(std::span(part)));
   for (int64_t i = own.begin; i < own.end; ++i) ASSERT_EQ(part[static_cast<size_t>(i)], whole[static_cast<size_t>(i)]) << i;
@@ -138,8 +137,7 @@ TEST(Zero, SharingBringsEveryRanksPartToAll) {
     for (size_t i = 0; i < 1001; ++i) ASSERT_EQ(p[i], 1.0f / static_cast<float>(i + 1)) << i;
     std::vector<float> rounded(1001);
     backend->cast(params.compute({0, 1001}, {1001}), view(std::span(rounded)));
-    for (size_t i = 0; i < 1001; ++i)
-      ASSERT_EQ(rounded[i], compute == DType::bf16 ? static_cast<float>(bfloat16(p[i])) : p[i]) << i;
+    for (size_t i = 0; i < 1001; ++i) ASSERT_EQ(rounded[i], compute == DType::bf16 ? static_cast<float>(bfloat16(p[i])) : p[i]) << i;
   }
 }
 

@@ -30,9 +30,12 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
     };
     const auto activation = [&](int64_t columns) { return take(dtype, {S, columns}); };
     const auto wide = [&](Shape shape) { return take(DType::f32, shape); };
-    const Tensor x = activation(H), y = activation(H), sum = activation(H), qkv = activation(3 * H), d_qkv = activation(3 * H), u = activation(F);
-    const Tensor weight = take(dtype, {F, H}), d_weight = wide({F, H}), bias = wide({F}), lse = wide({S, A}), gamma = wide({H}), beta = wide({H});
-    const Tensor mean = wide({S}), rstd = wide({S}), word = wide({50, H}), position = wide({70, H}), type = wide({2, H}), emb = wide({B, H});
+    const Tensor x = activation(H), y = activation(H), sum = activation(H), qkv = activation(3 * H), d_qkv = activation(3 * H),
+                 u = activation(F);
+    const Tensor weight = take(dtype, {F, H}), d_weight = wide({F, H}), bias = wide({F}), lse = wide({S, A}), gamma = wide({H}),
+                 beta = wide({H});
+    const Tensor mean = wide({S}), rstd = wide({S}), word = wide({50, H}), position = wide({70, H}), type = wide({2, H}),
+                 emb = wide({B, H});
     const Tensor normal = wide({B, H}), norms = wide({B}), scores = wide({B, B});
     const auto step = [&] {
       be.embed_forward(tokens, word, position, type, x);

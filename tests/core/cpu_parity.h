@@ -26,7 +26,7 @@ inline std::vector<ParitySetting> parity_settings() {
   std::vector<ParitySetting> all;
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const char* isa : {"v2", "v3", "v4"}) {
-      if (std::string(isa) > best_vector_table().name) continue;   // this processor lacks it
+      if (std::string(isa) > best_vector_table().name) continue;  // this processor lacks it
       all.push_back({dtype, isa, 1});
       if (std::string(isa) == best_vector_table().name) all.push_back({dtype, isa, 3});
     }
@@ -51,7 +51,9 @@ class CpuParity : public testing::TestWithParam<ParitySetting> {
   Operand operand(Shape shape, DType dtype, uint64_t seed, double spread) {
     Operand o;
     o.exact = random_values(shape.count(), seed, spread);
-    for (double& v : o.exact) v = dtype == DType::bf16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(v)))) : static_cast<double>(static_cast<float>(v));
+    for (double& v : o.exact)
+      v = dtype == DType::bf16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(v))))
+                               : static_cast<double>(static_cast<float>(v));
     o.memory = Buffer(o.exact.size() * size_of(dtype) + 64);
     o.reference = view(std::span(o.exact)).reshape(shape);
     o.fast = o.memory.tensor(dtype, shape);
@@ -73,7 +75,8 @@ class CpuParity : public testing::TestWithParam<ParitySetting> {
     reference_.cast(o.fast, view(std::span(got)).reshape(o.fast.shape()));
     double largest = 1e-6;
     for (const double v : o.exact) largest = std::max(largest, std::abs(v));
-    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], o.exact[i], share * largest) << what << " element " << i << " of " << o.fast.shape();
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], o.exact[i], share * largest) << what << " element " << i << " of " << o.fast.shape();
   }
 
   ReferenceBackend reference_;

@@ -7,7 +7,8 @@ INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(parity_settings()), n
 
 TEST_P(CpuParity, Linear) {
   for (const auto& [s, k, n] : {std::tuple{1, 1, 1}, {33, 20, 37}, {130, 64, 96}, {7, 384, 5}, {0, 4, 4}}) {
-    const Operand x = activation({s, k}, 1), weight = activation({n, k}, 2), bias = wide({n}, 3), y = activation({s, n}, 4), z = wide({s, n}, 5);
+    const Operand x = activation({s, k}, 1), weight = activation({n, k}, 2), bias = wide({n}, 3), y = activation({s, n}, 4),
+                  z = wide({s, n}, 5);
     run([&](Backend& be, auto pick) { be.linear(pick(x), pick(weight), pick(bias), pick(y)); });
     expect_same("y", y);
     run([&](Backend& be, auto pick) { be.linear(pick(x), pick(weight), ConstTensor{}, pick(z)); });
@@ -20,7 +21,8 @@ TEST_P(CpuParity, GemmWithEveryTransposeAlphaAndBeta) {
     for (const Op op_b : {Op::none, Op::transpose})
       for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {1.0, 1.0}, {-0.5, 2.0}}) {
         const int64_t m = 45, n = 31, k = 70;
-        const Operand a = activation(op_a == Op::none ? Shape{m, k} : Shape{k, m}, 1), b = activation(op_b == Op::none ? Shape{k, n} : Shape{n, k}, 2);
+        const Operand a = activation(op_a == Op::none ? Shape{m, k} : Shape{k, m}, 1),
+                      b = activation(op_b == Op::none ? Shape{k, n} : Shape{n, k}, 2);
         const Operand c = activation({m, n}, 3), d = wide({m, n}, 4);
         run([&](Backend& be, auto pick) {
           be.gemm(op_a, pick(a), op_b, pick(b), alpha, beta, pick(c));
@@ -87,14 +89,15 @@ TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
       const Operand residual = activation({S, H}, 1), branch = activation({S, H}, 2), gamma = wide({H}, 3), beta = wide({H}, 4);
       const Operand sum = activation({S, H}, 5), y = activation({S, H}, 6), mean = wide({S}, 7), rstd = wide({S}, 8);
       run([&](Backend& be, auto pick) {
-        be.residual_layer_norm_forward(texts.batch(), pick(residual), pick(branch), dropout, pick(gamma), pick(beta), 1e-12, pick(sum), pick(y),
-                                       pick(mean), pick(rstd));
+        be.residual_layer_norm_forward(texts.batch(), pick(residual), pick(branch), dropout, pick(gamma), pick(beta), 1e-12, pick(sum),
+                                       pick(y), pick(mean), pick(rstd));
       });
       expect_same("sum", sum);
       expect_same("y", y);
-      expect_same("mean", mean, tolerance(dtype()));   // those of the rounded sum
+      expect_same("mean", mean, tolerance(dtype()));  // those of the rounded sum
       expect_same("rstd", rstd, tolerance(dtype()));
-      const Operand x = activation({S, H}, 9), m = wide({S}, 10), r = wide({S}, 11), dy = activation({S, H}, 12), d_branch = activation({S, H}, 13);
+      const Operand x = activation({S, H}, 9), m = wide({S}, 10), r = wide({S}, 11), dy = activation({S, H}, 12),
+                    d_branch = activation({S, H}, 13);
       const Operand dg = wide({H}, 14), db = wide({H}, 15);
       run([&](Backend& be, auto pick) {
         be.residual_layer_norm_backward(texts.batch(), pick(dy), pick(x), dropout, pick(gamma), pick(m), pick(r), pick(dy), pick(d_branch),
@@ -227,7 +230,8 @@ TEST(CpuBackendThreads, SumsDoNotDependOnTheNumberOfThreads) {
   std::vector<std::vector<float>> results;
   for (const int threads : {1, 2, 5}) {
     CpuBackend be(threads);
-    std::vector<float> x(static_cast<size_t>(S * H)), statistics(static_cast<size_t>(S), 0.5f), gamma(static_cast<size_t>(H), 1.0f), dx(x.size());
+    std::vector<float> x(static_cast<size_t>(S * H)), statistics(static_cast<size_t>(S), 0.5f), gamma(static_cast<size_t>(H), 1.0f),
+        dx(x.size());
     std::vector<float> sums(static_cast<size_t>(3 * H)), word(static_cast<size_t>(7 * H)), position(x.size()), type(static_cast<size_t>(H));
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(Key(1).uniform(i) - 0.5);
     const Tensor X = view(std::span(x)).reshape({S, H}), DX = view(std::span(dx)).reshape({S, H}), all = view(std::span(sums));

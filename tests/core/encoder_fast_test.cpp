@@ -82,8 +82,8 @@ TEST(EncoderFast, SplittingTextsOverCallsChangesNothingButRounding) {
   }
 }
 
-// Native bf16 products are primitives of oneDNN, whose executions allocate a table of their arguments (OneDnn.APrimitiveAllocates...): at most
-// five arguments, their buckets, and one more node for a sum. No processor's library allocates anything else, nor do we.
+// Native bf16 products are primitives of oneDNN, whose executions allocate a table of their arguments (OneDnn.APrimitiveAllocates...): at
+// most five arguments, their buckets, and one more node for a sum. No processor's library allocates anything else, nor do we.
 TEST(EncoderFast, ForwardAndBackwardDoNotAllocateOnceTheirShapesWereSeen) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {

@@ -27,9 +27,13 @@ const Case cases[] = {
 EmbedderConfig golden_config(const Golden& golden, Pooling pooling, std::optional<HeadConfig> head) {
   const auto json = nlohmann::json::parse(golden.metadata.at("config"));
   EmbedderConfig config;
-  config.encoder = {.vocab = json["vocab_size"], .hidden = json["hidden_size"], .layers = json["num_hidden_layers"],
-                    .heads = json["num_attention_heads"], .feed_forward = json["intermediate_size"],
-                    .positions = json["max_position_embeddings"], .types = json["type_vocab_size"]};
+  config.encoder = {.vocab = json["vocab_size"],
+                    .hidden = json["hidden_size"],
+                    .layers = json["num_hidden_layers"],
+                    .heads = json["num_attention_heads"],
+                    .feed_forward = json["intermediate_size"],
+                    .positions = json["max_position_embeddings"],
+                    .types = json["type_vocab_size"]};
   config.pooling = pooling;
   config.head = head;
   return config;
@@ -91,7 +95,10 @@ TEST(EncoderGolden, InfoNceAndItsGradientEqualPyTorch) {
     const int64_t E = golden_config(golden, c.pooling, c.head).embedding();
     std::vector<double> d_emb(emb.size());
     const std::span<const double> vectors(emb);
-    const double loss = info_nce({.queries = vectors.first(half), .passages = vectors.last(half), .embedding = E, .dimensions = E,
+    const double loss = info_nce({.queries = vectors.first(half),
+                                  .passages = vectors.last(half),
+                                  .embedding = E,
+                                  .dimensions = E,
                                   .temperature = std::stod(golden.metadata.at("temperature"))},
                                  std::span(d_emb).first(half), std::span(d_emb).last(half));
     EXPECT_NEAR(loss, losses[c.name].get<double>(), 1e-12 * loss) << c.name;

@@ -1,8 +1,9 @@
 // The encoder as a whole: its gradient, its invariances, its memory and its hook.
+#include "core/nn/encoder.h"
+
 #include <gtest/gtest.h>
 
 #include "core/cpu/reference/reference_backend.h"
-#include "core/nn/encoder.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tiny_model.h"
 
@@ -107,9 +108,9 @@ TEST(Encoder, PaddingRowsOfProductsAddNothingWhateverTheMemoryHeld) {
     {
       const auto scope = padded.arena.scope();
       const Tensor all = padded.arena.tensor(DType::u8, {1 << 20});
-      std::fill_n(all.bytes(), 1 << 20, std::byte{0xff});   // every float is a NaN
+      std::fill_n(all.bytes(), 1 << 20, std::byte{0xff});  // every float is a NaN
     }
-    const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);   // 9 tokens, 3 texts
+    const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);  // 9 tokens, 3 texts
     const std::vector<double> weights = random_vector(15, "weights");
     EXPECT_LT(relative_error(padded.embed(texts), plain.embed(texts)), 1e-14);
     EXPECT_LT(relative_error(padded.gradient(texts, weights), plain.gradient(texts, weights)), 1e-14);
@@ -190,8 +191,8 @@ TEST(EmbedderLayout, QueryKeyAndValueLieSideBySideAndOnlyMatricesDecay) {
 }
 
 TEST(EmbedderLayout, MiniLmL6HasItsPublishedSize) {
-  EmbedderConfig config;   // the defaults are MiniLM-L6's sizes
-  EXPECT_EQ(embedder_layout(config).count(), 22713216 - 384 * 384 - 384);   // all-MiniLM-L6-v2 without its unused pooler
+  EmbedderConfig config;                                                   // the defaults are MiniLM-L6's sizes
+  EXPECT_EQ(embedder_layout(config).count(), 22713216 - 384 * 384 - 384);  // all-MiniLM-L6-v2 without its unused pooler
 }
 
 TEST(InitializeParameters, AreAFunctionOfSeedNameAndElement) {

@@ -30,8 +30,7 @@ TEST(Freeze, NamesStandForParametersAndForAllBelowThem) {
   EXPECT_EQ(frozen({"encoder.layer.1"}), (std::vector<Slice>{{30, 42}}));  // and not layer 10
   EXPECT_EQ(frozen({"embeddings", "encoder.layer.10"}), (std::vector<Slice>{{0, 30}, {42, 48}}));
   EXPECT_EQ(frozen({"encoder.layer.1.bias", "encoder.layer.1.weight", "encoder.layer.1"}), (std::vector<Slice>{{30, 42}}));
-  for (const char* bad : {"embeddings.position", "encoder.layer.2", "", "weight"})
-    EXPECT_THROW(frozen({bad}), Error) << bad;
+  for (const char* bad : {"embeddings.position", "encoder.layer.2", "", "weight"}) EXPECT_THROW(frozen({bad}), Error) << bad;
 }
 
 template <class T>
@@ -42,7 +41,9 @@ TYPED_TEST_SUITE(Frozen, Floats);
 template <class T>
 struct Optimized {
   Optimized(const UpdateRange& range, const char* kind)
-      : backend(make_backend({.kind = kind})), params(layers(), dtype_of<T>), optimizer({.weight_decay = 0.1}, params.layout(), dtype_of<T>, range) {
+      : backend(make_backend({.kind = kind})),
+        params(layers(), dtype_of<T>),
+        optimizer({.weight_decay = 0.1}, params.layout(), dtype_of<T>, range) {
     const auto p = params.masters().host<T>();
     for (size_t i = 0; i < p.size(); ++i) p[i] = static_cast<T>(Key(3).uniform(i));
   }

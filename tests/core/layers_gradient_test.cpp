@@ -27,9 +27,7 @@ class LayerGradient : public ::testing::Test {
     fill_uniform(x.real().host<double>(), name, 1.0);
     return x;
   }
-  static double product(const Activation& a, const Activation& b) {
-    return dot(a.real().host<double>(), b.real().host<double>());
-  }
+  static double product(const Activation& a, const Activation& b) { return dot(a.real().host<double>(), b.real().host<double>()); }
   void expect_parameters(Slice slice, const std::function<double()>& loss) {
     expect_gradient("parameters", model.params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
   }
@@ -102,8 +100,7 @@ TEST_F(LayerGradient, BlockGivesTheSameOutputWhenNothingIsKept) {
   const Activation x = random_rows(H, "x"), kept = random_rows(H, "a"), passing = random_rows(H, "b");
   block.forward(ex(), model.params, tokens, x, block.take(ex(), S, Keep::all), kept);
   block.forward(ex(), model.params, tokens, x, block.take(ex(), S, Keep::nothing), passing);
-  for (size_t i = 0; i < static_cast<size_t>(S * H); ++i)
-    EXPECT_EQ(kept.real().host<double>()[i], passing.real().host<double>()[i]);
+  for (size_t i = 0; i < static_cast<size_t>(S * H); ++i) EXPECT_EQ(kept.real().host<double>()[i], passing.real().host<double>()[i]);
 }
 
 TEST_F(LayerGradient, EmbeddingReachesTablesAndNorm) {

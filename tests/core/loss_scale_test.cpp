@@ -26,20 +26,13 @@ TEST(LossScale, FollowsTheTableOfDelayedShift) {
     int64_t hysteresis_left;
   };
   constexpr Case table[] = {
-      {"", 16, 2},
-      {"o", 16, 1},           // the first overflow uses up hysteresis
-      {"oo", 8, 1},           // the second halves
-      {"ooo", 4, 1},          // and every one after it
-      {"ofo", 8, 1},          // finite steps in between restore nothing
-      {"fff", 16, 2},
-      {"ffff", 32, 2},        // the window doubles
-      {"fffffff", 32, 2},
-      {"ffffffff", 64, 2},
-      {"fffoffff", 32, 2},    // an overflow begins the window anew; growth restores hysteresis
-      {"oofff", 8, 1},
-      {"ooffff", 16, 2},
-      {"ooffffo", 16, 1},
-      {"oooooooo", 1, 1},     // never below the minimum
+      {"", 16, 2},        {"o", 16, 1},                              // the first overflow uses up hysteresis
+      {"oo", 8, 1},                                                  // the second halves
+      {"ooo", 4, 1},                                                 // and every one after it
+      {"ofo", 8, 1},                                                 // finite steps in between restore nothing
+      {"fff", 16, 2},     {"ffff", 32, 2},                           // the window doubles
+      {"fffffff", 32, 2}, {"ffffffff", 64, 2}, {"fffoffff", 32, 2},  // an overflow begins the window anew; growth restores hysteresis
+      {"oofff", 8, 1},    {"ooffff", 16, 2},   {"ooffffo", 16, 1},  {"oooooooo", 1, 1},  // never below the minimum
   };
   for (const Case& c : table) {
     LossScale scale({.initial = 16, .window = 4, .hysteresis = 2, .minimum = 1});
@@ -135,9 +128,9 @@ TEST(RefGradScale, DividesTheGradientBeforeItIsClipped) {
   EXPECT_DOUBLE_EQ(whole.factor, 1 / (8 + 1e-6));
   EXPECT_DOUBLE_EQ(quarter.norm, 2);
   EXPECT_DOUBLE_EQ(quarter.factor, 0.25 / (2 + 1e-6));
-  EXPECT_DOUBLE_EQ(scaled_gradient(8, 1, 0.25, 0).factor, 0.25);        // without a limit: the unscaled gradient / W
-  EXPECT_DOUBLE_EQ(scaled_gradient(2, 1, 0.25, 1).factor, 0.25);        // 0.5 is below the limit that 2 would exceed
-  EXPECT_DOUBLE_EQ(scaled_gradient(8 * 4096, 4096, 0.25, 1).norm, 2);   // with a loss scale: undone first
+  EXPECT_DOUBLE_EQ(scaled_gradient(8, 1, 0.25, 0).factor, 0.25);       // without a limit: the unscaled gradient / W
+  EXPECT_DOUBLE_EQ(scaled_gradient(2, 1, 0.25, 1).factor, 0.25);       // 0.5 is below the limit that 2 would exceed
+  EXPECT_DOUBLE_EQ(scaled_gradient(8 * 4096, 4096, 0.25, 1).norm, 2);  // with a loss scale: undone first
   EXPECT_DOUBLE_EQ(scaled_gradient(8 * 4096, 4096, 0.25, 1).factor, 0.25 / 4096 / (2 + 1e-6));
 }
 

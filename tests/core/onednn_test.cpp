@@ -49,7 +49,8 @@ class Product {
     add(*work, DNNL_ARG_SCRATCHPAD, work_.data());
   }
   int execute() {
-    const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
+    const dnnl_status_t status =
+        dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
     dnnl_stream_wait(stream_.get());
     return status;
   }
@@ -72,18 +73,19 @@ class Product {
   std::vector<dnnl_exec_arg_t> arguments_;
 };
 
-// The library copies the arguments of each execution into a hash table of its own: an array of buckets and a node an argument. So a primitive,
-// however it was made, allocates each time that it runs; plain sgemm has no arguments and does not.
+// The library copies the arguments of each execution into a hash table of its own: an array of buckets and a node an argument. So a
+// primitive, however it was made, allocates each time that it runs; plain sgemm has no arguments and does not.
 TEST(OneDnn, APrimitiveAllocatesATableOfItsArgumentsAtEveryExecution) {
   for (const int64_t n : {16, 96}) {
     Product product(n);
-    ASSERT_EQ(product.execute(), dnnl_success);   // kernels are made now
+    ASSERT_EQ(product.execute(), dnnl_success);  // kernels are made now
     for (int round = 0; round < 3; ++round) {
       const test::LibraryCalls before = test::library_calls();
       ASSERT_EQ(product.execute(), dnnl_success);
       const test::LibraryCalls after = test::library_calls();
       EXPECT_EQ(after.primitives - before.primitives, 1u);
-      EXPECT_GE(after.allocations - before.allocations, product.arguments() + 1) << "the library improved: ask for no allocation where products are native, too";
+      EXPECT_GE(after.allocations - before.allocations, product.arguments() + 1)
+          << "the library improved: ask for no allocation where products are native, too";
     }
   }
 }

@@ -28,7 +28,7 @@ struct Texts {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
-  std::vector<int64_t> second{};   // where token type 1 begins; empty: nowhere
+  std::vector<int64_t> second{};  // where token type 1 begins; empty: nowhere
   explicit Texts(const std::vector<int64_t>& lengths, int32_t vocab = 7) {
     for (const int64_t n : lengths) {
       for (int64_t t = 0; t < n; ++t) ids.push_back(static_cast<int32_t>(Key(5).bits(ids.size()) % static_cast<uint64_t>(vocab)));

@@ -37,7 +37,7 @@ TEST(AdamW, ThreeStepsEqualPyTorchsWithAndWithoutDecay) {
   p[0] = 0.5, p[1] = -1.25, p[2] = 2.0;
   AdamW optimizer({.weight_decay = 0.1}, params.layout(), DType::f64);
   for (const Update& u : trace) {
-    std::vector<double> doubled{2 * u.g[0], 2 * u.g[1], 2 * u.g[2]};   // gradient_scale 0.5 undoes it
+    std::vector<double> doubled{2 * u.g[0], 2 * u.g[1], 2 * u.g[2]};  // gradient_scale 0.5 undoes it
     optimizer.step(ex, u.lr, 0.5, view(std::span(doubled)), params);
     for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(p[i], u.expected[i], 1e-15 * 4) << "step " << optimizer.steps() << " element " << i;
   }
@@ -68,7 +68,7 @@ TEST(AdamW, RestoredStateContinuesWithTheSameBits) {
 }
 
 TEST(LrSchedule, LinearRisesToThePeakAndFallsToZero) {
-  const LrSchedule lr({.lr = 2.0, .decline = Decline::linear, .warmup_ratio = 0.1}, 95);   // T_w = ceil(9.5) = 10
+  const LrSchedule lr({.lr = 2.0, .decline = Decline::linear, .warmup_ratio = 0.1}, 95);  // T_w = ceil(9.5) = 10
   EXPECT_EQ(lr.warmup_steps(), 10);
   for (int64_t t = 0; t < 10; ++t) EXPECT_DOUBLE_EQ(lr.at(t), 2.0 * static_cast<double>(t) / 10);
   for (int64_t t = 10; t <= 95; ++t) EXPECT_DOUBLE_EQ(lr.at(t), 2.0 * static_cast<double>(95 - t) / 85);
@@ -93,7 +93,7 @@ TEST(LrSchedule, ConstantStaysAndStepsOverrideTheRatio) {
 TEST(LrSchedule, LogWarmupRisesAsTheLogarithmOfTheStep) {
   const LrSchedule lr({.lr = 1.0, .decline = Decline::constant, .warmup_steps = 100, .warmup_shape = WarmupShape::log}, 1000);
   EXPECT_EQ(lr.at(0), 0);
-  EXPECT_DOUBLE_EQ(lr.at(9), 0.5);      // log(10) / log(100)
+  EXPECT_DOUBLE_EQ(lr.at(9), 0.5);  // log(10) / log(100)
   EXPECT_DOUBLE_EQ(lr.at(99), 1.0);
   EXPECT_DOUBLE_EQ(lr.at(100), 1.0);
 }

@@ -61,7 +61,8 @@ TEST(ReferenceGradients, MaskedAttentionOfTwoStreams) {
   Values q = random_values(S * H, 1, 1.5), kv = random_values(S * 2 * H, 2, 1.5), r = random_values(S * H, 3), ctx(r.size());
   Values lse(static_cast<size_t>(S * A)), d_q(q.size(), NAN), d_kv(kv.size(), NAN);
   const auto loss = [&] {
-    be.masked_attention_forward(texts.batch(), masks.view(), matrix(q, S, H), matrix(kv, S, 2 * H), A, dropout, matrix(ctx, S, H), matrix(lse, S, A));
+    be.masked_attention_forward(texts.batch(), masks.view(), matrix(q, S, H), matrix(kv, S, 2 * H), A, dropout, matrix(ctx, S, H),
+                                matrix(lse, S, A));
     return dot(r, ctx);
   };
   loss();
@@ -147,7 +148,7 @@ TEST(ReferenceGradients, SoftmaxRowsIsTheGradientOfLogSumExp) {
 TEST(ReferenceGradients, EmbeddingBackwardIsTheTransposeOfForward) {
   ReferenceBackend be;
   Texts texts({3, 2}, 4);
-  texts.second = {1, 2};   // two tokens of type 1, then none
+  texts.second = {1, 2};  // two tokens of type 1, then none
   const int64_t S = texts.tokens(), H = 3;
   Values word = random_values(4 * H, 1), position = random_values(3 * H, 2), type = random_values(2 * H, 3), r = random_values(S * H, 4);
   Values y(r.size()), dw(word.size()), dp(position.size()), dt(type.size());

@@ -24,8 +24,8 @@ TEST(ReferenceValues, GemmHonoursBothTransposesAlphaAndBeta) {
   for (const Op op_a : {Op::none, Op::transpose})
     for (const Op op_b : {Op::none, Op::transpose}) {
       Values c{1, 1, 1, 1};
-      be.gemm(op_a, op_a == Op::none ? matrix(a, 2, 3) : matrix(at, 3, 2), op_b, op_b == Op::none ? matrix(b, 3, 2) : matrix(bt, 2, 3), 2, 3,
-              matrix(c, 2, 2));
+      be.gemm(op_a, op_a == Op::none ? matrix(a, 2, 3) : matrix(at, 3, 2), op_b, op_b == Op::none ? matrix(b, 3, 2) : matrix(bt, 2, 3), 2,
+              3, matrix(c, 2, 2));
       for (size_t i = 0; i < 4; ++i) EXPECT_EQ(c[i], 2 * product[i] + 3);
     }
 }
@@ -73,7 +73,7 @@ TEST(ReferenceValues, EmbeddingGivesTheSecondTypeFromItsBeginningOn) {
   Values word{1, 2, 3, 4}, position{10, 20, 30, 40}, type{100, 200, 300, 400}, y(6), dw(4), dp(4), dt(4);
   Texts texts({2, 1});
   texts.ids = {1, 0, 1};
-  texts.second = {1, 1};   // the second token of the first text; none of the second text
+  texts.second = {1, 1};  // the second token of the first text; none of the second text
   be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
   EXPECT_EQ(y, (Values{113, 224, 331, 442, 113, 224}));
   Values dy{1, 2, 4, 8, 16, 32};

@@ -16,14 +16,16 @@ RerankerConfig tiny_reranker() { return {.encoder = tiny_encoder(), .classifier_
 /// Three pairs of 9 tokens in all.
 Texts tiny_pairs(Masks masks) {
   Texts pairs = make_texts({4, 2, 3}, vocab, masks);
-  pairs.second = {2, 1, 3};   // the last has no second text
+  pairs.second = {2, 1, 3};  // the last has no second text
   return pairs;
 }
 
 struct PairModel {
   explicit PairModel(DType compute, const char* kind = "reference", Checkpointing checkpointing = Checkpointing::none)
-      : backend(make_backend({.kind = kind})), params(reranker_layout(tiny_reranker()), compute),
-        reranker(tiny_reranker(), params, checkpointing), ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
+      : backend(make_backend({.kind = kind})),
+        params(reranker_layout(tiny_reranker()), compute),
+        reranker(tiny_reranker(), params, checkpointing),
+        ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
     randomize(params);
     params.refresh(*backend);
   }
@@ -69,13 +71,13 @@ TEST(Reranker, GradientOfEveryParameterMatchesCentralDifferencesWithDropout) {
   const Param& types = model.params.layout().find("embeddings.token_type_embeddings.weight");
   double second_row = 0;
   for (int64_t i = types.slice.begin + types.shape[1]; i < types.slice.end; ++i) second_row += std::abs(gradient[static_cast<size_t>(i)]);
-  EXPECT_GT(second_row, 1e-3);   // the passage's type learns
+  EXPECT_GT(second_row, 1e-3);  // the passage's type learns
 }
 
 TEST(Reranker, ScoreIsLinearInTheTanhOfADenseLayerOnTheFirstToken) {
   PairModel model(DType::f64);
   const Texts pairs = tiny_pairs(Masks::off);
-  Model encoder(tiny_embedder(Pooling::cls), DType::f64, "reference");   // the same parameters by name
+  Model encoder(tiny_embedder(Pooling::cls), DType::f64, "reference");  // the same parameters by name
   const std::vector<double> first = encoder.embed(pairs), scores = model.score(pairs);
   const auto value = [&](const char* name) { return model.params.master(model.params.layout().find(name)).host<double>(); };
   const auto weight = value("pooler.dense.weight"), bias = value("pooler.dense.bias"), classifier = value("classifier.weight");
@@ -97,7 +99,7 @@ TEST(Reranker, DropsElementsOfTheVectorByTheNameOfThePair) {
   EXPECT_NE(on, off);
   EXPECT_EQ(on, model.score(tiny_pairs(Masks::on)));
   const Texts pairs = tiny_pairs(Masks::on);
-  for (size_t b = 0; b < 3; ++b) EXPECT_NEAR(model.score(pairs.part(b, b + 1))[0], on[b], 1e-14);   // whatever its neighbours
+  for (size_t b = 0; b < 3; ++b) EXPECT_NEAR(model.score(pairs.part(b, b + 1))[0], on[b], 1e-14);  // whatever its neighbours
 }
 
 TEST(Reranker, RecomputingBlocksAndFastBackendsGiveTheSameGradient) {

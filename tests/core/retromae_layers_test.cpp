@@ -44,7 +44,9 @@ class RetroMaeLayers : public ::testing::Test {
     }
   }
   DecoderTexts decoder_texts(const TokenBatch& tokens) const { return {tokens, text_of, {bits, first, of_row}}; }
-  MlmDecoder decoder(Decoding decoding, QueryStream h1_mode) const { return MlmDecoder(config.encoder, params.layout(), decoding, h1_mode); }
+  MlmDecoder decoder(Decoding decoding, QueryStream h1_mode) const {
+    return MlmDecoder(config.encoder, params.layout(), decoding, h1_mode);
+  }
   /// Rows of the decoder's output, in double.
   std::vector<double> decode(const MlmDecoder& d, const TokenBatch& tokens) {
     const auto inner = arena.scope();
@@ -59,7 +61,8 @@ struct Form {
   Decoding decoding;
   QueryStream h1_mode;
 };
-const Form forms[] = {{Decoding::enhanced, QueryStream::embed_block}, {Decoding::enhanced, QueryStream::add}, {Decoding::basic, QueryStream::embed_block}};
+const Form forms[] = {
+    {Decoding::enhanced, QueryStream::embed_block}, {Decoding::enhanced, QueryStream::add}, {Decoding::basic, QueryStream::embed_block}};
 
 TEST_F(RetroMaeLayers, B2_DecoderReachesTheSentenceAndAllParameters) {
   for (const Form& form : forms) {
@@ -123,7 +126,8 @@ TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
   const TokenBatch tokens{texts.ids, texts.offsets, {}};
   const auto table = [&](const char* name) { return params.master(params.layout().find(name)).host<double>(); };
   const auto position = table("embeddings.position_embeddings.weight"), type = table("embeddings.token_type_embeddings.weight");
-  const auto gamma = table("embeddings.LayerNorm.weight"), beta = table("embeddings.LayerNorm.bias"), word = table("embeddings.word_embeddings.weight");
+  const auto gamma = table("embeddings.LayerNorm.weight"), beta = table("embeddings.LayerNorm.bias"),
+             word = table("embeddings.word_embeddings.weight");
   const auto normed = [&](std::vector<double> x) {
     double mean = 0, variance = 0;
     for (const double v : x) mean += v / static_cast<double>(H);
@@ -145,7 +149,8 @@ TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
           const auto k = static_cast<size_t>(h);
           vector[k] = sentence.host<double>()[static_cast<size_t>(b * H + h)];
           query[k] = vector[k] + position[static_cast<size_t>(t * H + h)] + (mode == QueryStream::embed_block ? type[k] : 0);
-          token[k] = word[static_cast<size_t>(texts.ids[static_cast<size_t>(s)] * H + h)] + position[static_cast<size_t>(t * H + h)] + type[k];
+          token[k] =
+              word[static_cast<size_t>(texts.ids[static_cast<size_t>(s)] * H + h)] + position[static_cast<size_t>(t * H + h)] + type[k];
         }
         if (mode == QueryStream::embed_block) query = normed(query);
         std::copy_n(query.begin(), H, h1.real().host<double>().begin() + s * H);
@@ -168,9 +173,10 @@ TEST_F(RetroMaeLayers, B4_BasicDecodingSeesTheWholeInput) {
   const MlmDecoder d = decoder(Decoding::basic, QueryStream::embed_block);
   const std::vector<double> before = decode(d, texts.tokens());
   Texts changed = texts;
-  changed.ids[6] = (changed.ids[6] + 1) % 13;   // in the third text
+  changed.ids[6] = (changed.ids[6] + 1) % 13;  // in the third text
   const std::vector<double> after = decode(d, changed.tokens());
-  for (int64_t s = 5; s < 12; ++s) EXPECT_FALSE(std::equal(before.begin() + s * H, before.begin() + (s + 1) * H, after.begin() + s * H)) << s;
+  for (int64_t s = 5; s < 12; ++s)
+    EXPECT_FALSE(std::equal(before.begin() + s * H, before.begin() + (s + 1) * H, after.begin() + s * H)) << s;
   EXPECT_TRUE(std::equal(before.begin(), before.begin() + 5 * H, after.begin()));
 }
 
@@ -207,7 +213,8 @@ TEST_F(RetroMaeLayers, B3_TiedHeadEqualsTheFormulaAndItsGradientInAnyTiling) {
   const Activation x = take_rows(ex, DType::f64, 5, H, Padding::zero), dx = take_rows(ex, DType::f64, 5, H, Padding::zero);
   fill_uniform(x.real().host<double>(), "x", 1.0);
   const double expected = naive_mlm(params, x.real().host<double>(), labels, 8, 13);
-  for (const MlmTile tile : {MlmTile{}, MlmTile{.rows = 2, .elements = 8}, MlmTile{.rows = 3, .elements = 1}, MlmTile{.rows = 1, .elements = 13}}) {
+  for (const MlmTile tile :
+       {MlmTile{}, MlmTile{.rows = 2, .elements = 8}, MlmTile{.rows = 3, .elements = 1}, MlmTile{.rows = 1, .elements = 13}}) {
     const MlmHead head = make_mlm_head(config.encoder, params.layout(), tile);
     const auto loss = [&] { return 0.3 * head.value(ex, params, x, labels); };
     EXPECT_NEAR(head.value(ex, params, x, labels), expected, 1e-12 * expected);
@@ -225,8 +232,9 @@ TEST_F(RetroMaeLayers, B3_NoSecondWordTableIsStoredAndTheHeadsNamesAreHuggingFac
   const int64_t V = config.encoder.vocab, F = config.encoder.feed_forward;
   const int64_t layer = 4 * (H * H + H) + 2 * H * F + F + H + 4 * H;
   EXPECT_EQ(layout.count(), embedder_layout(config).count() + layer + (H * H + H + 2 * H + V));
-  for (const char* name : {"cls.predictions.transform.dense.weight", "cls.predictions.transform.dense.bias",
-                           "cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias", "cls.predictions.bias"})
+  for (const char* name :
+       {"cls.predictions.transform.dense.weight", "cls.predictions.transform.dense.bias", "cls.predictions.transform.LayerNorm.weight",
+        "cls.predictions.transform.LayerNorm.bias", "cls.predictions.bias"})
     EXPECT_TRUE(layout.contains(name)) << name;
   EXPECT_FALSE(layout.contains("cls.predictions.decoder.weight"));
   config.head = HeadConfig{5};
@@ -253,7 +261,7 @@ TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
   arena.reset_peak();
   const size_t before = arena.used_bytes();
   head.gradient(ex, params, x, labels, 1, dx, grads.tensor(DType::f32, {params.layout().count()}));
-  const int64_t rows_bytes = 6 * (R + 32) * H * 4 + 8 * R * 4;   // what is proportional to the rows alone
+  const int64_t rows_bytes = 6 * (R + 32) * H * 4 + 8 * R * 4;  // what is proportional to the rows alone
   EXPECT_LE(static_cast<int64_t>(arena.peak_bytes() - before), tile_bytes + rows_bytes);
 }
 

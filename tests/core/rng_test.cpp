@@ -53,7 +53,7 @@ TEST(Dropout, MasksOfTextsPositionsAndNeighbouringElementsAreIndependent) {
 }
 
 TEST(TextKey, DependsOnRowRoleNumberAndSlot) {
-  const std::set<uint64_t> keys{text_key(1, Role::query, 0, 0), text_key(2, Role::query, 0, 0), text_key(1, Role::positive, 0, 0),
+  const std::set<uint64_t> keys{text_key(1, Role::query, 0, 0),    text_key(2, Role::query, 0, 0),    text_key(1, Role::positive, 0, 0),
                                 text_key(1, Role::negative, 0, 0), text_key(1, Role::negative, 1, 0), text_key(1, Role::query, 0, 1)};
   EXPECT_EQ(keys.size(), 6u);
 }

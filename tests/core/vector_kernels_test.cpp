@@ -31,12 +31,13 @@ TEST_P(VectorKernels, DropoutMasksEqualDropoutBitsBitForBit) {
   const uint32_t threshold = dropout_threshold(0.37);
   const vec::RowMask mask{key.value(), threshold, 1.0f, texts.data(), offsets.data(), 2};
   std::vector<float> x(static_cast<size_t>(40 * columns), 1.0f), y(x.size());
-  table().f32.dropout(mask, x.data(), y.data(), columns, 0, 17);   // in two ranges, the second from the middle of a text
+  table().f32.dropout(mask, x.data(), y.data(), columns, 0, 17);  // in two ranges, the second from the middle of a text
   table().f32.dropout(mask, x.data(), y.data(), columns, 17, 40);
   for (int64_t s = 0; s < 40; ++s)
     for (int64_t e = 0; e < columns; ++e) {
       const int64_t text = s < 3 ? 0 : 1, t = s - offsets[static_cast<size_t>(text)];
-      const bool kept = dropout_bits(key, texts[static_cast<size_t>(text)], static_cast<uint32_t>(t), static_cast<uint32_t>(e)) >= threshold;
+      const bool kept =
+          dropout_bits(key, texts[static_cast<size_t>(text)], static_cast<uint32_t>(t), static_cast<uint32_t>(e)) >= threshold;
       ASSERT_EQ(y[static_cast<size_t>(s * columns + e)], kept ? 1.0f : 0.0f) << "row " << s << " element " << e;
     }
 }

@@ -54,8 +54,7 @@ TEST(ContrastiveInvariance, DetachedExchangeFailsTheSameComparison) {
   DetachedComm detached(world_comm());
   for (const ContrastiveCase& c : contrastive_cases()) {
     if (c.gradients == GradientsTravel::no) continue;
-    const Distance d =
-        distance(train(DType::f64, training(c), world_comm(), detached, chunkings[1]), reference(DType::f64, training(c)));
+    const Distance d = distance(train(DType::f64, training(c), world_comm(), detached, chunkings[1]), reference(DType::f64, training(c)));
     EXPECT_GT(d.loss, 1e-6) << c.name;
     EXPECT_GT(d.parameter, 1e-5) << c.name;
   }

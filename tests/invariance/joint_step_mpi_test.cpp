@@ -10,7 +10,7 @@
 namespace lodestone::test {
 namespace {
 
-constexpr int64_t queries = 7, pairs = 9;   // uneven for teams of 2 and 3 ranks
+constexpr int64_t queries = 7, pairs = 9;  // uneven for teams of 2 and 3 ranks
 constexpr double beta = 0.8;
 
 LossConfig with_prefixes(const LossOptions& loss) { return {.terms = {{loss}}, .matryoshka_dims = {4, 12}}; }
@@ -20,12 +20,14 @@ Batch batch_of(const StepPart& part, const Communicator& team) {
   const int64_t name = 20 * part.draw + part.task;
   if (part.task == 0) return toy_batch(name, queries, 3, team.rank(), team.size());
   Batch batch = toy_batch(name, pairs, 1, team.rank(), team.size());
-  for (int64_t i = batch.first_query; i < batch.first_query + batch.queries; ++i) batch.scores.push_back(0.25 * static_cast<double>((5 * i + part.draw) % 4));
+  for (int64_t i = batch.first_query; i < batch.first_query + batch.queries; ++i)
+    batch.scores.push_back(0.25 * static_cast<double>((5 * i + part.draw) % 4));
   return batch;
 }
 
 ScheduleConfig joint(double weight_of_pairs = beta, int64_t groups = 1) {
-  return {.tasks = {{.name = "retrieval", .cost = 40}, {.name = "sts", .weight = weight_of_pairs, .cost = 10}}, .steps = 4, .groups = groups};
+  return {
+      .tasks = {{.name = "retrieval", .cost = 40}, {.name = "sts", .weight = weight_of_pairs, .cost = 10}}, .steps = 4, .groups = groups};
 }
 
 /// The layouts that `world` ranks can have of a step with so many groups: colocated, and grouped with every division of a group.
@@ -46,8 +48,12 @@ enum class Mistake : uint8_t { none, counts_ranks, takes_one_group };
 class JointRun {
  public:
   JointRun(DType compute, Communicator& world, const ScheduleConfig& config)
-      : world_(world), schedule_(config), place_(find_place(config)), run_(compute, team(), make_loss(losses[0], 12), {.chunk_tokens = 40}),
-        cosent_(make_loss(losses[1], 12)), sts_(run_.encoder, *cosent_, team(), {.chunk_tokens = 40}) {}
+      : world_(world),
+        schedule_(config),
+        place_(find_place(config)),
+        run_(compute, team(), make_loss(losses[0], 12), {.chunk_tokens = 40}),
+        cosent_(make_loss(losses[1], 12)),
+        sts_(run_.encoder, *cosent_, team(), {.chunk_tokens = 40}) {}
 
   /// Leaves the sum over ranks in grads and returns the loss of each task, over all ranks.
   std::vector<double> gradient(int64_t step, Mistake mistake = Mistake::none) {
@@ -79,7 +85,7 @@ class JointRun {
  private:
   struct Place {
     Team team;
-    std::unique_ptr<Communicator> comm;   // null: all ranks
+    std::unique_ptr<Communicator> comm;  // null: all ranks
   };
   Place find_place(const ScheduleConfig& config) const {
     const std::vector<Team> teams = form_teams(config, world_.size());
@@ -102,7 +108,8 @@ TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
   for (const int64_t groups : {1, 2, 3}) {
     std::vector<StepPart> parts;
     Schedule(joint(beta, groups)).parts(0, parts);
-    for (const StepPart& part : parts) EXPECT_DOUBLE_EQ(part.weight, (part.task == 0 ? 1 : beta) / static_cast<double>(groups)) << "a mean over groups";
+    for (const StepPart& part : parts)
+      EXPECT_DOUBLE_EQ(part.weight, (part.task == 0 ? 1 : beta) / static_cast<double>(groups)) << "a mean over groups";
     for (const auto& [compute, tolerance] : {std::pair(DType::f64, 1e-13), {DType::f32, 2e-6}}) {
       JointRun alone(compute, *self, joint(beta, groups));
       const std::vector<double> expected = alone.gradient(0);
@@ -110,7 +117,8 @@ TEST(JointStep, GroupedAndColocatedGradientsEqualThoseOfOneProcess) {
         JointRun run(compute, world_comm(), config);
         const std::vector<double> got = run.gradient(0);
         for (size_t t = 0; t < 2; ++t) EXPECT_NEAR(got[t], expected[t], 10 * tolerance) << "task " << t;
-        EXPECT_LT(test::relative_difference(run.grads(), alone.grads()), tolerance) << groups << " groups, " << config.tasks[0].ranks << " ranks of a group for retrieval";
+        EXPECT_LT(test::relative_difference(run.grads(), alone.grads()), tolerance)
+            << groups << " groups, " << config.tasks[0].ranks << " ranks of a group for retrieval";
       }
     }
   }
@@ -134,7 +142,7 @@ TEST(JointStep, CountingTasksByTheirRanksFailsTheSameComparison) {
   JointRun alone(DType::f64, *self, joint());
   alone.gradient(0);
   for (const ScheduleConfig& config : layouts(world_comm().size(), 1)) {
-    if (config.layout == Layout::colocated) continue;   // where every rank has its rows of both
+    if (config.layout == Layout::colocated) continue;  // where every rank has its rows of both
     JointRun run(DType::f64, world_comm(), config);
     run.gradient(0, Mistake::counts_ranks);
     EXPECT_GT(test::relative_difference(run.grads(), alone.grads()), 1e-2);
@@ -145,7 +153,7 @@ TEST(JointStep, LeavingGroupsBeyondTheTeamsOutFailsTheSameComparison) {
   const auto self = make_self_comm();
   JointRun alone(DType::f64, *self, joint(beta, 3));
   alone.gradient(0);
-  for (const ScheduleConfig& config : layouts(world_comm().size(), 3)) {   // at most two sets of teams on four ranks
+  for (const ScheduleConfig& config : layouts(world_comm().size(), 3)) {  // at most two sets of teams on four ranks
     if (config.layout == Layout::colocated) continue;
     JointRun run(DType::f64, world_comm(), config);
     run.gradient(0, Mistake::takes_one_group);
@@ -181,7 +189,7 @@ TEST(JointStep, GradientAgreesWithCentralDifferences) {
   JointRun run(DType::f64, *self, joint());
   const auto value = [&] {
     const std::vector<double> shares = run.gradient(1);
-    return shares[0] + shares[1];   // weighted already
+    return shares[0] + shares[1];  // weighted already
   };
   value();
   const std::vector<double> gradient = run.grads();

@@ -10,8 +10,8 @@
 #include "data/checkpoints/checkpoint.h"
 #include "data/checkpoints/loss_scale_document.h"
 #include "launch/mining/mining.h"
-#include "losses/negative_scores.h"
 #include "losses/info_nce.h"
+#include "losses/negative_scores.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/toy_training.h"
@@ -47,7 +47,8 @@ Batch mined_batch(int64_t step, const NegativeWindows& windows, int rank, int wo
     b.keys.push_back(text_key(static_cast<uint64_t>(row), role, static_cast<uint64_t>(k), static_cast<uint64_t>(slot)));
   };
   for (int64_t slot = mine.begin; slot < mine.end; ++slot) b.rows.push_back((step * batch_rows + slot) * 5 % all_rows);
-  for (int64_t i = 0; i < b.queries; ++i) append(content(b.rows[static_cast<size_t>(i)]), b.rows[static_cast<size_t>(i)], Role::query, 0, mine.begin + i);
+  for (int64_t i = 0; i < b.queries; ++i)
+    append(content(b.rows[static_cast<size_t>(i)]), b.rows[static_cast<size_t>(i)], Role::query, 0, mine.begin + i);
   for (int64_t i = 0; i < b.queries; ++i) {
     const int64_t row = b.rows[static_cast<size_t>(i)];
     std::vector<int32_t> positive = content(row);
@@ -63,7 +64,9 @@ Batch mined_batch(int64_t step, const NegativeWindows& windows, int rank, int wo
   return b;
 }
 
-std::unique_ptr<ScoredLoss> scored_loss() { return std::make_unique<ScoredLoss>(std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1})); }
+std::unique_ptr<ScoredLoss> scored_loss() {
+  return std::make_unique<ScoredLoss>(std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}));
+}
 
 struct MinedTraining {
   MinedTraining(DType compute, Communicator& comm, std::unique_ptr<ScoredLoss> loss)

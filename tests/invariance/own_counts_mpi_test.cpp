@@ -10,7 +10,7 @@
 namespace lodestone::test {
 namespace {
 
-constexpr int64_t queries = 7, group = 3;   // uneven for 2, 3 and 4 ranks
+constexpr int64_t queries = 7, group = 3;  // uneven for 2, 3 and 4 ranks
 
 Batch taught_batch(int64_t step, int rank, int world) {
   Batch batch = toy_batch(step, queries, group, rank, world);

@@ -53,7 +53,7 @@ double relative_norm(const std::vector<double>& a, const std::vector<double>& b)
 
 TEST(RerankerInvariance, DoublePrecisionTrainingIsIndependentOfRanksAndChunks) {
   const GroupLossOptions losses[] = {{}, {.target = GroupTarget::binary}, {.distillation_weight = 0.5}};
-  for (const int64_t queries : {7, 2})   // uneven for 2, 3 and 4 ranks; fewer than 3 or 4 ranks, some of which have no row
+  for (const int64_t queries : {7, 2})  // uneven for 2, 3 and 4 ranks; fewer than 3 or 4 ranks, some of which have no row
     for (const GroupLossOptions& loss : losses) {
       const Trajectory expected = alone(DType::f64, queries, loss);
       for (const int64_t chunk_tokens : {1, 90, 1 << 20}) {

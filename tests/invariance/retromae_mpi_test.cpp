@@ -19,7 +19,7 @@ Trajectory train(DType compute, Communicator& comm, Communicator& counting, cons
   ToyRetroMae run(compute, counting, options, chunk_tokens);
   Trajectory result;
   for (int64_t step = 0; step < 5; ++step) {
-    const Batch batch = toy_masked_batch(step, 7, comm.rank(), comm.size(), options);   // 7 texts: uneven for 2, 3 and 4 ranks
+    const Batch batch = toy_masked_batch(step, 7, comm.rank(), comm.size(), options);  // 7 texts: uneven for 2, 3 and 4 ranks
     run.backend->fill_zero(run.grads);
     double value = run.objective.accumulate(run.at_step(step), batch, 1, run.grads, {});
     comm.all_reduce(run.grads, run.grads, Reduce::sum).wait();
@@ -38,7 +38,7 @@ Trajectory reference(DType compute, const RetroMaeOptions& options) {
 }
 
 struct Distance {
-  double loss = 0, parameter = 0, norm = 0;   // relative, absolute, relative
+  double loss = 0, parameter = 0, norm = 0;  // relative, absolute, relative
 };
 
 Distance distance(const Trajectory& a, const Trajectory& b) {
@@ -55,7 +55,8 @@ Distance distance(const Trajectory& a, const Trajectory& b) {
   return d;
 }
 
-const RetroMaeOptions forms[] = {{}, {.h1_mode = QueryStream::add, .decoder_weight = 0.5}, {.decoding = Decoding::basic}, {.decoder_weight = 0}};
+const RetroMaeOptions forms[] = {
+    {}, {.h1_mode = QueryStream::add, .decoder_weight = 0.5}, {.decoding = Decoding::basic}, {.decoder_weight = 0}};
 
 TEST(RetroMaeInvariance, DoublePrecisionTrainingIsIndependentOfRanksAndChunks) {
   for (const RetroMaeOptions& options : forms) {

@@ -56,8 +56,8 @@ TEST(CbbGolden, OtherPositivesAddOneTermToEachQuery) {
     for (const double s : scores[i]) sum += std::exp(s / tau);
     expected += (std::log(sum) - positives[i] / tau) / 2;
   }
-  EXPECT_NEAR(value({.scores = golden_scores, .group = 3, .temperature = tau, .other_positives = OtherPositives::included}),
-              expected, 1e-14);
+  EXPECT_NEAR(value({.scores = golden_scores, .group = 3, .temperature = tau, .other_positives = OtherPositives::included}), expected,
+              1e-14);
 }
 
 TEST(CbbGolden, GradientAgreesWithCentralDifferences) {
@@ -106,8 +106,7 @@ TEST(Cbb, TensorFormEqualsThePureFunctionForEverySettingAndTiling) {
 
 TEST(Cbb, WithOtherPositivesItIsInfoNceAndWithoutAnyItIsTheGroupAlone) {
   const LossProblem problem(7, 3, 5);
-  Cbb all({.temperature = 0.1, .other_positives = OtherPositives::included}),
-      own({.temperature = 0.1, .negatives = NegativeScope::own});
+  Cbb all({.temperature = 0.1, .other_positives = OtherPositives::included}), own({.temperature = 0.1, .negatives = NegativeScope::own});
   InfoNce in_batch({.temperature = 0.1}), group_only({.temperature = 0.1, .candidates = Candidates::own_group});
   const LossAnswer a = answer_alone(all, problem), b = answer_alone(in_batch, problem);
   EXPECT_NEAR(a.loss, b.loss, 1e-14);

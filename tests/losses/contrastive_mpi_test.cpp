@@ -43,8 +43,7 @@ TEST(ContrastiveOverRanks, FewerQueriesThanRanksWork) {
   for (const ContrastiveCase& c : contrastive_cases()) {
     const LossProblem problem(1, 2, 5);
     const auto loss = c.make();
-    const LossAnswer expected = answer_alone(*loss, problem),
-                     got = answer(*loss, problem, row_splits(1, world.size())[0], world, world);
+    const LossAnswer expected = answer_alone(*loss, problem), got = answer(*loss, problem, row_splits(1, world.size())[0], world, world);
     EXPECT_NEAR(got.loss, expected.loss, 1e-14) << c.name;
     EXPECT_LT(gradient_difference(got, expected), 1e-15) << c.name;
   }
@@ -160,7 +159,7 @@ TEST(CbbOverRanks, GoldenValuesHoweverTheNegativesLieOnRanks) {
     Cbb all({.temperature = g.temperature}), own({.temperature = g.temperature, .negatives = NegativeScope::own});
     Cosent cosent({.temperature = g.temperature});
     const LossProblem texts = golden_texts();
-    LossProblem dealt = texts;   // another deal of the four negatives to the two groups
+    LossProblem dealt = texts;  // another deal of the four negatives to the two groups
     std::swap_ranges(dealt.passages.begin() + 3, dealt.passages.begin() + 6, dealt.passages.begin() + 15);
     for (size_t split = 0; split < 3; ++split) {
       EXPECT_NEAR(over_ranks(all, texts, split), g.all, 5e-11);

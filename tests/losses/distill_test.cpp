@@ -46,8 +46,7 @@ void expect_exact_gradient(Loss& loss, LossProblem problem) {
 vector<double> own_cosines(const LossProblem& problem) {
   const Cosines all(problem.queries, problem.passages, problem.width, problem.width);
   vector<double> out;
-  for (size_t j = 0; j < problem.teacher_scores.size(); ++j)
-    out.push_back(all({j / static_cast<size_t>(problem.group), all.passage(j)}));
+  for (size_t j = 0; j < problem.teacher_scores.size(); ++j) out.push_back(all({j / static_cast<size_t>(problem.group), all.passage(j)}));
   return out;
 }
 vector<double> own_dot_products(const LossProblem& problem) {

@@ -32,17 +32,14 @@ double norm(const std::vector<double>& x) {
 
 TEST(EmbeddingObjective, ChunkSizesAndKeptActivationsGiveEqualGradientsWithDropout) {
   double whole_value = 0;
-  const std::vector<double> whole =
-      gradient(DType::f64, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
+  const std::vector<double> whole = gradient(DType::f64, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
   ASSERT_GT(norm(whole), 0.01);
   for (const int64_t chunk_tokens : {1, 20, 40, 100000}) {  // one text, about three, about six, all
     for (const size_t keep : {keep_nothing, size_t{100'000}, keep_all}) {
       double value = 0;
-      const std::vector<double> chunked =
-          gradient(DType::f64, {.chunk_tokens = chunk_tokens, .keep_activations_bytes = keep}, value);
+      const std::vector<double> chunked = gradient(DType::f64, {.chunk_tokens = chunk_tokens, .keep_activations_bytes = keep}, value);
       EXPECT_NEAR(value, whole_value, 1e-14 * whole_value);
-      for (size_t i = 0; i < whole.size(); ++i)
-        ASSERT_NEAR(chunked[i], whole[i], 1e-13) << chunk_tokens << " tokens, element " << i;
+      for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(chunked[i], whole[i], 1e-13) << chunk_tokens << " tokens, element " << i;
     }
   }
 }
@@ -57,8 +54,7 @@ TEST(EmbeddingObjective, RecomputedBlocksGiveEqualGradients) {
 
 TEST(EmbeddingObjective, SinglePrecisionChunksAgreeWithinRounding) {
   double whole_value = 0, value = 0;
-  const std::vector<double> whole =
-      gradient(DType::f32, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
+  const std::vector<double> whole = gradient(DType::f32, {.chunk_tokens = 100000, .keep_activations_bytes = keep_all}, whole_value);
   std::vector<double> chunked = gradient(DType::f32, {.chunk_tokens = 1, .keep_activations_bytes = keep_nothing}, value);
   EXPECT_NEAR(value, whole_value, 2e-6 * whole_value);
   for (size_t i = 0; i < whole.size(); ++i) chunked[i] -= whole[i];
@@ -93,8 +89,7 @@ TEST(EmbeddingObjective, EvaluateDropsNothingAndLeavesGradientsAlone) {
   const auto self = make_self_comm();
   ToyRun run(DType::f64, *self, toy_loss(), {.chunk_tokens = 40});
   const Batch batch = toy_batch(3, 6, 2, 0, 1);
-  const double once = run.objective.evaluate(run.ex.with(Key(1)), batch),
-               again = run.objective.evaluate(run.ex.with(Key(2)), batch);
+  const double once = run.objective.evaluate(run.ex.with(Key(1)), batch), again = run.objective.evaluate(run.ex.with(Key(2)), batch);
   EXPECT_EQ(once, again);
   EXPECT_NE(once, run.gradient(0, batch));  // dropout is on there
   Batch without_keys = batch;
@@ -115,7 +110,7 @@ TEST(EmbeddingObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
     }
     const HookReport seen = watch_hook(run, run.objective, batch);
     EXPECT_EQ(seen.times, std::vector<int>(seen.times.size(), 1));
-    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));   // final when reported
+    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));  // final when reported
   }
 }
 
@@ -165,7 +160,8 @@ TEST(EmbeddingObjective, LossesReadAndWriteVectorsInF32UnderBf16) {
   const auto self = make_self_comm();
   for (const auto& [compute, wide] : {std::pair(DType::bf16, DType::f32), {DType::f32, DType::f32}, {DType::f64, DType::f64}}) {
     std::vector<DType> seen;
-    ToyRun run(compute, *self, std::make_unique<TypeProbe>(seen), {.chunk_tokens = 40}, Checkpointing::none, compute == DType::f64 ? "reference" : "cpu");
+    ToyRun run(compute, *self, std::make_unique<TypeProbe>(seen), {.chunk_tokens = 40}, Checkpointing::none,
+               compute == DType::f64 ? "reference" : "cpu");
     run.gradient(0, toy_batch(0, 3, 2, 0, 1));
     EXPECT_EQ(seen, (std::vector<DType>{wide, wide})) << name_of(compute);
   }

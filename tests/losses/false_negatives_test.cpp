@@ -16,9 +16,7 @@ namespace {
 /// Two queries of group 2; every hash differs.
 struct Hashes {
   std::vector<uint64_t> query{1, 2}, passage{3, 4, 5, 6}, document{13, 14, 15, 16};
-  bool masked(int64_t of, int64_t passage_index) const {
-    return is_false_negative({query, passage, document}, 2, of, passage_index);
-  }
+  bool masked(int64_t of, int64_t passage_index) const { return is_false_negative({query, passage, document}, 2, of, passage_index); }
   /// Passages masked for query 0, then for query 1.
   std::vector<int64_t> all() const {
     std::vector<int64_t> found;
@@ -182,7 +180,7 @@ TEST(FalseNegatives, APositiveOfTwoQueriesIsNoNegativeInAnyOfGtesSums) {
 }
 
 TEST(FalseNegatives, ANegativeThatIsAnotherQuerysPositiveIsLeftOutOfItsSumInCbb) {
-  LossProblem problem(2, 2, 4);   // the second query's negative is the first one's positive
+  LossProblem problem(2, 2, 4);  // the second query's negative is the first one's positive
   problem.passage_hash[3] = problem.passage_hash[0];
   std::copy_n(problem.passages.begin(), 4, problem.passages.begin() + 12);
   const Cosines s(problem.queries, problem.passages, 4, 4);
@@ -190,9 +188,12 @@ TEST(FalseNegatives, ANegativeThatIsAnotherQuerysPositiveIsLeftOutOfItsSumInCbb)
   const auto z = [&](size_t query, size_t passage) { return s({query, s.passage(passage)}) / tau; };
   const double others_left_out = (log_sum({z(0, 0), z(0, 1)}) - z(0, 0) + log_sum({z(1, 2), z(1, 1), z(1, 3)}) - z(1, 2)) / 2;
   // The first one's positive is a candidate of the second query, whose own negative it is: that stays.
-  const double with_positives = (log_sum({z(0, 0), z(0, 1), z(0, 2)}) - z(0, 0) + log_sum({z(1, 2), z(1, 0), z(1, 1), z(1, 3)}) - z(1, 2)) / 2;
-  for (const auto& [others, expected] : {std::pair(OtherPositives::excluded, others_left_out), {OtherPositives::included, with_positives}}) {
-    Cbb masked({.temperature = tau, .other_positives = others, .duplicates = Duplicates::masked}), kept({.temperature = tau, .other_positives = others});
+  const double with_positives =
+      (log_sum({z(0, 0), z(0, 1), z(0, 2)}) - z(0, 0) + log_sum({z(1, 2), z(1, 0), z(1, 1), z(1, 3)}) - z(1, 2)) / 2;
+  for (const auto& [others, expected] :
+       {std::pair(OtherPositives::excluded, others_left_out), {OtherPositives::included, with_positives}}) {
+    Cbb masked({.temperature = tau, .other_positives = others, .duplicates = Duplicates::masked}),
+        kept({.temperature = tau, .other_positives = others});
     const LossAnswer got = answer_alone(masked, problem);
     EXPECT_NEAR(got.loss, expected, 1e-14);
     EXPECT_EQ(got.masked, 1);
@@ -211,7 +212,10 @@ TEST(FalseNegatives, BatchOfOneTextHasNoneOfItsTextsAsNegativesInGteAndCbb) {
     Loss& loss;
     double left;
     int64_t masked;
-  } cases[] = {{twice, std::log(2.0), 5 * 14 + 5 * 4 + 5 * 4 + 5 * 12}, {once, 0, 5 * 14 + 5 * 4 + 5 * 4 + 5 * 4}, {all, 0, 5 * 14}, {own, 0, 5 * 2}};
+  } cases[] = {{twice, std::log(2.0), 5 * 14 + 5 * 4 + 5 * 4 + 5 * 12},
+               {once, 0, 5 * 14 + 5 * 4 + 5 * 4 + 5 * 4},
+               {all, 0, 5 * 14},
+               {own, 0, 5 * 2}};
   for (const auto& [loss, left, masked] : cases) {
     const LossAnswer got = answer_alone(loss, problem);
     EXPECT_NEAR(got.loss, left, 1e-14);
@@ -268,11 +272,17 @@ TEST(FalseNegatives, GteAndCbbEqualTheirPureFunctionsForEverySettingAndTiling) {
         for (const OtherPositives others : {OtherPositives::excluded, OtherPositives::included}) {
           std::vector<double> d_scores(scores.size());
           LossAnswer expected{0, others == OtherPositives::included, problem.queries, problem.passages};
-          expected.loss = cbb({.scores = scores, .group = group, .temperature = 0.1, .negatives = scope, .other_positives = others, .hashes = hashes}, d_scores);
+          expected.loss =
+              cbb({.scores = scores, .group = group, .temperature = 0.1, .negatives = scope, .other_positives = others, .hashes = hashes},
+                  d_scores);
           Cosines way_back(problem.queries, problem.passages, 6, 6);
           for (size_t k = 0; k < pairs.size(); ++k) way_back.add_gradient(pairs[k], d_scores[k]);
           way_back.gradient(expected.d_queries, expected.d_passages);
-          Cbb loss({.temperature = 0.1, .negatives = scope, .other_positives = others, .duplicates = Duplicates::masked, .tile_elements = tile_elements});
+          Cbb loss({.temperature = 0.1,
+                    .negatives = scope,
+                    .other_positives = others,
+                    .duplicates = Duplicates::masked,
+                    .tile_elements = tile_elements});
           compare(loss, expected);
         }
       }

@@ -9,12 +9,7 @@ namespace lodestone::test {
 namespace {
 
 InfoNceInput golden_input(double temperature) {
-  return {.queries = golden_queries,
-          .passages = golden_passages,
-          .embedding = 3,
-          .dimensions = 3,
-          .group = 2,
-          .temperature = temperature};
+  return {.queries = golden_queries, .passages = golden_passages, .embedding = 3, .dimensions = 3, .group = 2, .temperature = temperature};
 }
 
 double value(const InfoNceInput& in) {

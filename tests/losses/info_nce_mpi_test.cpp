@@ -58,8 +58,7 @@ Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communic
   std::vector<double> emb = both(problem.queries, problem.passages), d_emb(emb.size(), 3.0);
   const Shape shape{batch.queries * (1 + problem.group), problem.width};
   InfoNce loss({.temperature = 0.2, .candidates = candidates});
-  double total =
-      loss.evaluate(ex, group, view(std::span(emb)).reshape(shape), batch.pairs(), 1, view(std::span(d_emb)).reshape(shape));
+  double total = loss.evaluate(ex, group, view(std::span(emb)).reshape(shape), batch.pairs(), 1, view(std::span(d_emb)).reshape(shape));
   all_reduce(world, std::span(&total, 1), Reduce::sum);
   Deviation worst{std::abs(total - problem.loss), 0};
   const std::vector<double> expected = both(problem.d_queries, problem.d_passages);
@@ -102,16 +101,22 @@ TEST(InfoNceOverRanks, RankOnlyCandidatesAreTheOneProcessLossOfEachRanksRows) {
   Communicator& world = world_comm();
   const int64_t n = int64_t{4} * world.size() + 1, group = 2, width = 5;
   const Problem whole(n, group, width, Candidates::all_ranks);
-  Problem parts = whole;   // each rank's rows as a batch of their own, its mean counted by its share of the rows
+  Problem parts = whole;  // each rank's rows as a batch of their own, its mean counted by its share of the rows
   parts.loss = 0;
   for (int rank = 0; rank < world.size(); ++rank) {
     const RankRows rows = rank_rows(n, rank, world.size());
     const auto of = [&](auto& all, int64_t per_query) {
-      return std::span(all).subspan(static_cast<size_t>(rows.begin * per_query * width), static_cast<size_t>((rows.end - rows.begin) * per_query * width));
+      return std::span(all).subspan(static_cast<size_t>(rows.begin * per_query * width),
+                                    static_cast<size_t>((rows.end - rows.begin) * per_query * width));
     };
     const auto d_queries = of(parts.d_queries, 1), d_passages = of(parts.d_passages, group);
     const double share = static_cast<double>(rows.end - rows.begin) / static_cast<double>(n);
-    parts.loss += share * info_nce({.queries = of(whole.queries, 1), .passages = of(whole.passages, group), .embedding = width, .dimensions = width, .group = group, .temperature = 0.2},
+    parts.loss += share * info_nce({.queries = of(whole.queries, 1),
+                                    .passages = of(whole.passages, group),
+                                    .embedding = width,
+                                    .dimensions = width,
+                                    .group = group,
+                                    .temperature = 0.2},
                                    d_queries, d_passages);
     for (const auto d : {d_queries, d_passages})
       for (double& v : d) v *= share;

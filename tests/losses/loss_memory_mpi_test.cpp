@@ -40,7 +40,8 @@ TEST(LossMemory, IsWhatEvaluateTakes) {
           const LossAnswer got = answer(*loss, problem, splits[i], world, world, i == 0 ? DType::f64 : DType::f32);
           EXPECT_LE(got.taken_bytes, got.counted_bytes) << c.name << ", group " << group;
           // Counts of ranks that stand there for a moment only.
-          EXPECT_GE(static_cast<double>(got.taken_bytes), 0.99 * static_cast<double>(got.counted_bytes) - 256) << c.name << ", group " << group;
+          EXPECT_GE(static_cast<double>(got.taken_bytes), 0.99 * static_cast<double>(got.counted_bytes) - 256)
+              << c.name << ", group " << group;
         }
       }
     }

@@ -91,8 +91,7 @@ TEST(MetricsGolden, RankingsAgreeWithTrecEval) {
     const auto& expected = query.at("expected");
     for (const int64_t k : {1, 3, 10}) EXPECT_NEAR(ndcg_at(gains, k), expected.at("ndcg_cut_" + std::to_string(k)), 1e-12) << k;
     for (const int64_t k : {1, 10, 100}) EXPECT_NEAR(recall_at(gains, k), expected.at("recall_" + std::to_string(k)), 1e-12) << k;
-    for (const int64_t k : {10, 100})
-      EXPECT_NEAR(average_precision_at(gains, k), expected.at("map_cut_" + std::to_string(k)), 1e-12) << k;
+    for (const int64_t k : {10, 100}) EXPECT_NEAR(average_precision_at(gains, k), expected.at("map_cut_" + std::to_string(k)), 1e-12) << k;
     EXPECT_NEAR(reciprocal_rank_at(gains, 10), expected.at("recip_rank_10"), 1e-12);
   }
 }

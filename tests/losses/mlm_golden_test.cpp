@@ -17,9 +17,13 @@ void expect_parity(const std::string& kind, DType compute, double tolerance) {
   const Golden golden = read_golden(LODE_TEST_DATA "/golden/mlm.safetensors");
   const auto json = nlohmann::json::parse(golden.metadata.at("config"));
   EmbedderConfig config;
-  config.encoder = {.vocab = json["vocab_size"], .hidden = json["hidden_size"], .layers = json["num_hidden_layers"],
-                    .heads = json["num_attention_heads"], .feed_forward = json["intermediate_size"],
-                    .positions = json["max_position_embeddings"], .types = json["type_vocab_size"]};
+  config.encoder = {.vocab = json["vocab_size"],
+                    .hidden = json["hidden_size"],
+                    .layers = json["num_hidden_layers"],
+                    .heads = json["num_attention_heads"],
+                    .feed_forward = json["intermediate_size"],
+                    .positions = json["max_position_embeddings"],
+                    .types = json["type_vocab_size"]};
   const auto backend = make_backend({.kind = kind});
   Arena arena{size_t{1} << 30};
   const Exec ex{*backend, arena, Key(1), compute};
@@ -57,7 +61,8 @@ void expect_parity(const std::string& kind, DType compute, double tolerance) {
     std::vector<double> difference(reference.size());
     backend->cast(grads.slice(p.slice), view(std::span(difference)));
     for (size_t i = 0; i < difference.size(); ++i) difference[i] -= reference[i];
-    EXPECT_LE(std::sqrt(dot(difference, difference)), tolerance * std::max(std::sqrt(dot(reference, reference)), 1e-4 * std::sqrt(whole))) << p.name;
+    EXPECT_LE(std::sqrt(dot(difference, difference)), tolerance * std::max(std::sqrt(dot(reference, reference)), 1e-4 * std::sqrt(whole)))
+        << p.name;
     ++compared;
   }
   EXPECT_EQ(compared, 42u);

@@ -21,9 +21,9 @@ Pairs pairs_of(int64_t queries, int64_t group) {
 template <class T>
 void expect_hand_computed() {
   // Two queries, groups of three: a positive, then two negatives.
-  const std::vector<T> emb{3, 4,  0, 2,                    // queries
-                           1, 0,  4, 3,  -3, -4,           // query 0: cosines 24/25 and -1
-                           5, 5,  1, 1,  0, -7};           // query 1: 1/sqrt(2) and -1
+  const std::vector<T> emb{3, 4, 0, 2,           // queries
+                           1, 0, 4, 3, -3, -4,   // query 0: cosines 24/25 and -1
+                           5, 5, 1, 1, 0,  -7};  // query 1: 1/sqrt(2) and -1
   std::vector<double> scores(4), means(2);
   negative_cosines(view(std::span(emb)).reshape({8, 2}), pairs_of(2, 3), scores);
   const double expected[] = {0.96, -1, std::sqrt(0.5), -1};
@@ -75,7 +75,7 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
 }
 
 TEST(RankByCosine, PutsTheHardestFirstAndLeavesPositivesAndRepetitionsOut) {
-  const std::vector<float> query{1, 1}, candidates{1, 0,  2, 2,  -1, 5,  0, 4,  4, 4,  7, 0,  9, 9};
+  const std::vector<float> query{1, 1}, candidates{1, 0, 2, 2, -1, 5, 0, 4, 4, 4, 7, 0, 9, 9};
   const std::vector<uint64_t> hashes{10, 11, 12, 13, 14, 10, 15}, positives{15, 99};
   EXPECT_EQ(rank_by_cosine(view(std::span(query)), view(std::span(candidates)).reshape({7, 2}), hashes, positives),
             (std::vector<int32_t>{1, 4, 0, 3, 2}));  // equal cosines by place: 1 and 4, 0 and 3; 5 repeats 0; 6 is a positive

@@ -12,9 +12,13 @@ namespace {
 RerankerConfig golden_config(const Golden& golden) {
   const auto json = nlohmann::json::parse(golden.metadata.at("config"));
   RerankerConfig config;
-  config.encoder = {.vocab = json["vocab_size"], .hidden = json["hidden_size"], .layers = json["num_hidden_layers"],
-                    .heads = json["num_attention_heads"], .feed_forward = json["intermediate_size"],
-                    .positions = json["max_position_embeddings"], .types = json["type_vocab_size"]};
+  config.encoder = {.vocab = json["vocab_size"],
+                    .hidden = json["hidden_size"],
+                    .layers = json["num_hidden_layers"],
+                    .heads = json["num_attention_heads"],
+                    .feed_forward = json["intermediate_size"],
+                    .positions = json["max_position_embeddings"],
+                    .types = json["type_vocab_size"]};
   return config;
 }
 

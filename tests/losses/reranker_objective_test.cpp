@@ -22,7 +22,7 @@ TEST(RerankerObjective, ChunksOfAnySizeGiveTheLossAndGradientOfOneWithDropout) {
     ToyReranker whole(DType::f64, *self, {.loss = loss, .chunk_tokens = all_tokens});
     const double expected = whole.gradient(3, batch);
     const std::vector<double> gradient = whole.as_doubles(whole.grads);
-    for (const int64_t chunk_tokens : {1, 50, 100}) {   // one group, about two, about four
+    for (const int64_t chunk_tokens : {1, 50, 100}) {  // one group, about two, about four
       ToyReranker run(DType::f64, *self, {.loss = loss, .chunk_tokens = chunk_tokens});
       EXPECT_NEAR(run.gradient(3, batch), expected, 1e-14 * expected);
       const std::vector<double> chunked = run.as_doubles(run.grads);
@@ -65,7 +65,7 @@ TEST(RerankerObjective, EvaluateDropsNothingAndWeightScalesLossAndGradient) {
   Batch batch = toy_pairs(3, 5, 2, 0, 1);
   const double once = run.objective.evaluate(run.ex.with(Key(1)), batch);
   EXPECT_EQ(once, run.objective.evaluate(run.ex.with(Key(2)), batch));
-  EXPECT_NE(once, run.gradient(0, batch));   // dropout is on there
+  EXPECT_NE(once, run.gradient(0, batch));  // dropout is on there
   batch.keys.clear();
   EXPECT_NEAR(once, run.gradient(0, batch), 1e-14);
   const std::vector<double> gradient = run.as_doubles(run.grads);
@@ -80,14 +80,14 @@ TEST(RerankerObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
   ToyReranker run(DType::f64, *self, {.chunk_tokens = 40});
   for (const int64_t queries : {6, 0}) {
     Batch batch = toy_pairs(3, 6, 2, 0, 1);
-    if (queries == 0) {   // a rank without rows of the batch
+    if (queries == 0) {  // a rank without rows of the batch
       batch = Batch{};
       batch.group = 2;
       batch.global_queries = 6;
     }
     const HookReport seen = watch_hook(run, run.objective, batch);
     EXPECT_EQ(seen.times, std::vector<int>(seen.times.size(), 1));
-    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));   // final when reported
+    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));  // final when reported
   }
 }
 

@@ -18,8 +18,8 @@ namespace {
 constexpr int64_t one_chunk = 100000;
 const RetroMaeOptions embed_block{}, add{.h1_mode = QueryStream::add}, basic{.decoding = Decoding::basic};
 
-std::vector<double> gradient(DType compute, const RetroMaeOptions& options, int64_t chunk_tokens, double& value, const char* kind = "reference",
-                             MlmTile tile = {.rows = 16, .elements = 128}) {
+std::vector<double> gradient(DType compute, const RetroMaeOptions& options, int64_t chunk_tokens, double& value,
+                             const char* kind = "reference", MlmTile tile = {.rows = 16, .elements = 128}) {
   const auto self = make_self_comm();
   ToyRetroMae run(compute, *self, options, chunk_tokens, kind, tile);
   value = run.gradient(3, toy_masked_batch(3, 9, 0, 1, options));
@@ -79,7 +79,7 @@ TEST(RetroMaeObjective, FastBackendsAgreeWithTheReference) {
     const std::vector<double> exact = gradient(DType::f64, options, 60, exact_value);
     EXPECT_LT(relative_error(gradient(DType::f32, options, 60, value, "cpu"), exact), 2e-5);
     EXPECT_NEAR(value, exact_value, 1e-5 * exact_value);
-    EXPECT_LT(relative_error(gradient(DType::bf16, options, 60, value, "cpu"), exact), 0.05);   // about a dozen roundings of 2^-9 in a row
+    EXPECT_LT(relative_error(gradient(DType::bf16, options, 60, value, "cpu"), exact), 0.05);  // about a dozen roundings of 2^-9 in a row
     EXPECT_NEAR(value, exact_value, 0.02 * exact_value);
   }
 }
@@ -123,7 +123,7 @@ TEST(RetroMaeObjective, B3_LossAndGradientAreTheSumOfBothSides) {
   std::vector<double> g[3];
   for (size_t w = 0; w < 3; ++w) g[w] = gradient(DType::f64, {.decoder_weight = static_cast<double>(w)}, 50, values[w]);
   EXPECT_NEAR(values[2] - values[1], values[1] - values[0], 1e-12);
-  EXPECT_GT(values[1] - values[0], 1);   // a decoder's cross-entropy over 50 words
+  EXPECT_GT(values[1] - values[0], 1);  // a decoder's cross-entropy over 50 words
   for (size_t i = 0; i < g[0].size(); ++i) ASSERT_NEAR(g[2][i] - g[1][i], g[1][i] - g[0][i], 1e-12) << i;
 }
 
@@ -133,7 +133,7 @@ TEST(RetroMaeObjective, B3_SharesAreTheTwoMeans) {
   const double value = run.objective.evaluate(run.ex, toy_masked_batch(3, 9, 0, 1, {}, Purpose::evaluation));
   const auto shares = run.objective.shares();
   EXPECT_NEAR(value, shares.encoder + 0.5 * shares.decoder, 1e-14 * value);
-  for (const double mean : {shares.encoder, shares.decoder}) EXPECT_NEAR(mean, std::log(50.0), 1.5);   // untrained: about uniform
+  for (const double mean : {shares.encoder, shares.decoder}) EXPECT_NEAR(mean, std::log(50.0), 1.5);  // untrained: about uniform
 }
 
 TEST(RetroMaeObjective, EvaluateDropsNothingAndEqualsAccumulateWithoutKeys) {
@@ -143,7 +143,7 @@ TEST(RetroMaeObjective, EvaluateDropsNothingAndEqualsAccumulateWithoutKeys) {
     Batch batch = toy_masked_batch(3, 6, 0, 1, options);
     const double once = run.objective.evaluate(run.ex.with(Key(1)), batch), again = run.objective.evaluate(run.ex.with(Key(2)), batch);
     EXPECT_EQ(once, again);
-    EXPECT_NE(once, run.gradient(0, batch));   // dropout is on there
+    EXPECT_NE(once, run.gradient(0, batch));  // dropout is on there
     batch.keys.clear();
     EXPECT_NEAR(once, run.gradient(0, batch), 1e-13);
   }
@@ -152,7 +152,7 @@ TEST(RetroMaeObjective, EvaluateDropsNothingAndEqualsAccumulateWithoutKeys) {
 TEST(RetroMaeObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
   const auto self = make_self_comm();
   ToyRetroMae run(DType::f64, *self, {}, 20);
-  Batch none = toy_masked_batch(3, 1, 0, 1);   // a rank without texts
+  Batch none = toy_masked_batch(3, 1, 0, 1);  // a rank without texts
   for (auto* v : {&none.ids, &none.mlm_labels, &none.decoder_ids, &none.decoder_labels}) v->clear();
   none.offsets.assign(1, 0);
   none.keys.clear();
@@ -161,7 +161,7 @@ TEST(RetroMaeObjective, HookReportsEveryParameterOnceInTheLastChunkOnly) {
   for (const Batch& batch : {toy_masked_batch(3, 6, 0, 1), none}) {
     const HookReport seen = watch_hook(run, run.objective, batch);
     EXPECT_EQ(seen.times, std::vector<int>(seen.times.size(), 1));
-    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));   // final when reported
+    EXPECT_EQ(seen.gradient, run.as_doubles(run.grads));  // final when reported
   }
 }
 
@@ -217,7 +217,7 @@ TEST(RetroMaeObjective, BothLossesFallOnAFewTexts) {
   run.objective.evaluate(run.ex, held);
   const auto before = run.objective.shares();
   for (int64_t step = 0; step < 150; ++step) {
-    const Batch batch = toy_masked_batch(step * 40, 10, 0, 1);   // the same ten texts under other masks
+    const Batch batch = toy_masked_batch(step * 40, 10, 0, 1);  // the same ten texts under other masks
     run.train_step(step, batch, 5e-3);
   }
   run.objective.evaluate(run.ex, held);

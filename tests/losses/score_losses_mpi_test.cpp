@@ -42,8 +42,7 @@ TEST(CosentOverRanks, PairsOfOneRankOnlyFailTheSameComparison) {
   PartialGatherComm partial(world);
   Cosent loss({.temperature = 0.2});
   const LossProblem problem(12, 1, 5);
-  const LossAnswer expected = answer_alone(loss, problem),
-                   got = answer(loss, problem, row_splits(12, world.size())[0], world, partial);
+  const LossAnswer expected = answer_alone(loss, problem), got = answer(loss, problem, row_splits(12, world.size())[0], world, partial);
   EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3);
   EXPECT_GT(gradient_difference(got, expected), 1e-3);
 }
@@ -76,8 +75,7 @@ TEST(GroupDistillationOverRanks, DividingByTheRanksOwnCountFailsTheSameCompariso
     };
     const auto right = make();
     DividedByOwnCount wrong(make());
-    const LossAnswer expected = answer_alone(*right, problem),
-                     got = answer(wrong, problem, row_splits(8, world.size())[0], world, world);
+    const LossAnswer expected = answer_alone(*right, problem), got = answer(wrong, problem, row_splits(8, world.size())[0], world, world);
     EXPECT_GT(std::abs(got.loss - expected.loss), 1e-3);
     EXPECT_GT(gradient_difference(got, expected), 1e-3);
   }

@@ -28,8 +28,8 @@ Answer pure(const vector<double>& logits, const vector<double>& rewards, int64_t
             RewardOrder order = RewardOrder::full_sort) {
   Answer answer{0, vector<double>(logits.size(), 4.0), vector<double>(static_cast<size_t>(group), 4.0)};
   answer.loss = stabilised_distillation(
-      {.logits = logits, .rewards = rewards, .group = group, .teacher_temperature = teacher_temperature, .order = order},
-      answer.d_logits, answer.terms);
+      {.logits = logits, .rewards = rewards, .group = group, .teacher_temperature = teacher_temperature, .order = order}, answer.d_logits,
+      answer.terms);
   return answer;
 }
 
@@ -63,8 +63,7 @@ TEST(StabilisedDistillation, GoldenValuesAndTheirParts) {
   const Answer mild = pure(golden_logits, golden_rewards, 3, 1), sharp = pure(golden_logits, golden_rewards, 3, 0.1);
   EXPECT_NEAR(mild.loss, 0.9658225724, 5e-11);
   EXPECT_NEAR(sharp.loss, 0.8297162865, 5e-11);
-  const vector<double> mild_terms{0.4586769245, 0.2823545285, 0.2247911193},
-      sharp_terms{0.8258794905, 0.0037218139, 0.0001149821};
+  const vector<double> mild_terms{0.4586769245, 0.2823545285, 0.2247911193}, sharp_terms{0.8258794905, 0.0037218139, 0.0001149821};
   for (size_t k = 0; k < 3; ++k) {
     EXPECT_NEAR(mild.terms[k], mild_terms[k], 5e-11);
     EXPECT_NEAR(sharp.terms[k], sharp_terms[k], 5e-11);

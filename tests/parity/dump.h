@@ -28,7 +28,10 @@ struct Dump {
       : folder(folder),
         output(output),
         input(nlohmann::json::parse(std::ifstream(input))),
-        ex{*backend, arena, Key(1), precision == "f64" ? DType::f64 : precision == "f32" ? DType::f32 : DType::bf16} {}
+        ex{*backend, arena, Key(1),
+           precision == "f64"   ? DType::f64
+           : precision == "f32" ? DType::f32
+                                : DType::bf16} {}
 };
 
 /// The weights of a folder, laid out for what is trained.

@@ -18,7 +18,7 @@ std::vector<float> inferred_scores(const Dump& dump, const std::vector<TextPair>
 
 /// Loss and gradient as training gives them, from token ids.
 double dump_step(Dump& dump) {
-  const auto texts = dump.input.at("pairs").get<std::vector<std::pair<std::string, std::string>>>();   // what the pairs view
+  const auto texts = dump.input.at("pairs").get<std::vector<std::pair<std::string, std::string>>>();  // what the pairs view
   std::vector<TextPair> pairs;
   for (const auto& [query, passage] : texts) pairs.push_back({query, passage});
   std::vector<float> scores = inferred_scores(dump, pairs);
@@ -31,7 +31,8 @@ double dump_step(Dump& dump) {
     std::vector<int32_t> query, passage;
     tokenizer.encode(pair.query, query);
     tokenizer.encode(pair.passage, passage);
-    batch.second.push_back(append_pair(tokenizer.cls_id(), tokenizer.sep_id(), query, passage, inference_lengths(folder.max_seq_length), batch.ids));
+    batch.second.push_back(
+        append_pair(tokenizer.cls_id(), tokenizer.sep_id(), query, passage, inference_lengths(folder.max_seq_length), batch.ids));
     batch.offsets.push_back(static_cast<int64_t>(batch.ids.size()));
   }
   batch.group = dump.input.at("group").get<int64_t>();
@@ -47,7 +48,7 @@ double dump_step(Dump& dump) {
     if (!p.name.starts_with("classifier.")) of_param.name = "bert." + p.name;
     tensors.push_back(std::move(of_param));
   }
-  tensors.push_back({"scores", view(std::span(scores))});   // the narrowest elements come last
+  tensors.push_back({"scores", view(std::span(scores))});  // the narrowest elements come last
   write_safetensors(dump.output, tensors);
   return gradient.loss;
 }

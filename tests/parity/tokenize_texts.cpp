@@ -79,8 +79,10 @@ int run(const std::vector<std::string>& arguments) {
   text << std::ifstream(arguments[3], std::ios::binary).rdbuf();
   const std::string all = std::move(text).str();
   const std::vector<std::string_view> texts = texts_of(all);
-  if (arguments[1] == "time") print_seconds(tokenizer, texts, std::stoi(arguments[4]));
-  else write_ids(tokenizer, texts, arguments[4]);
+  if (arguments[1] == "time")
+    print_seconds(tokenizer, texts, std::stoi(arguments[4]));
+  else
+    write_ids(tokenizer, texts, arguments[4]);
   return 0;
 }
 

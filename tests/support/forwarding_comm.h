@@ -13,7 +13,9 @@ class ForwardingComm : public Communicator {
   std::unique_ptr<Communicator> split(int colour) override { return inner_.split(colour); }
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override { return inner_.all_reduce(in, out, op); }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override { return inner_.all_gather(in, out, counts); }
-  Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override { return inner_.reduce_scatter(in, out, counts); }
+  Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
+    return inner_.reduce_scatter(in, out, counts);
+  }
   Pending broadcast(Tensor data, int root) override { return inner_.broadcast(data, root); }
   void barrier() override { inner_.barrier(); }
 

@@ -22,8 +22,7 @@ inline std::unique_ptr<Loss> make_case_loss(const nlohmann::json& c) {
   if (name == "symmetric_info_nce")
     return std::make_unique<InfoNce>(InfoNceOptions{.temperature = number("temperature"), .direction = Direction::both});
   if (name == "gte")
-    return std::make_unique<Gte>(
-        GteOptions{.temperature = number("temperature"), .positive_rivals = PositiveRivals::all_passages});
+    return std::make_unique<Gte>(GteOptions{.temperature = number("temperature"), .positive_rivals = PositiveRivals::all_passages});
   if (name == "cosent") return std::make_unique<Cosent>(CosentOptions{.temperature = number("temperature")});
   if (name == "kl_divergence")
     return std::make_unique<GroupDistillation>(

@@ -67,8 +67,7 @@ inline std::vector<std::vector<int64_t>> row_splits(int64_t n, int world) {
 
 /// `rank_queries` [W] rows lie on each rank of `world`; the loss exchanges over `exchange`. Vectors are of `dtype`.
 inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vector<int64_t>& rank_queries, Communicator& world,
-                         Communicator& exchange, DType dtype = DType::f64, const char* backend_kind = "reference",
-                         double weight = 1) {
+                         Communicator& exchange, DType dtype = DType::f64, const char* backend_kind = "reference", double weight = 1) {
   const auto backend = make_backend({.kind = backend_kind});
   Arena arena(size_t{1} << 30);
   Exec ex{*backend, arena, Key{}, dtype};
@@ -81,8 +80,7 @@ inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vect
   pairs.in_batch_negatives = problem.in_batch_negatives;
   const auto local = [&]<class T>(const std::vector<T>& all, int64_t per_query) -> std::span<const T> {
     if (all.empty()) return {};
-    return std::span(all).subspan(static_cast<size_t>(pairs.first_query * per_query),
-                                  static_cast<size_t>(pairs.queries * per_query));
+    return std::span(all).subspan(static_cast<size_t>(pairs.first_query * per_query), static_cast<size_t>(pairs.queries * per_query));
   };
   pairs.query_hash = local(problem.query_hash, 1);
   pairs.passage_hash = local(problem.passage_hash, problem.group);
@@ -118,8 +116,8 @@ inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vect
 }
 
 /// One process holds everything.
-inline LossAnswer answer_alone(Loss& loss, const LossProblem& problem, DType dtype = DType::f64,
-                               const char* backend_kind = "reference", double weight = 1) {
+inline LossAnswer answer_alone(Loss& loss, const LossProblem& problem, DType dtype = DType::f64, const char* backend_kind = "reference",
+                               double weight = 1) {
   const auto self = make_self_comm();
   return answer(loss, problem, {problem.n}, *self, *self, dtype, backend_kind, weight);
 }

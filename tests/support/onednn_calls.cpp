@@ -7,7 +7,7 @@
 
 namespace {
 
-lodestone::test::LibraryCalls calls;   // of the one thread that multiplies
+lodestone::test::LibraryCalls calls;  // of the one thread that multiplies
 
 /// The definition of `name` behind this one: the library's.
 template <class Function>
@@ -17,7 +17,8 @@ Function* next(const char* name) {
 
 }  // namespace
 
-extern "C" dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count, const dnnl_exec_arg_t* arguments) {
+extern "C" dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+                                                const dnnl_exec_arg_t* arguments) {
   static auto* const library = next<decltype(dnnl_primitive_execute)>("dnnl_primitive_execute");
   ++calls.primitives;
   const uint64_t before = lodestone::heap_allocations();
@@ -26,8 +27,8 @@ extern "C" dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive
   return status;
 }
 
-extern "C" dnnl_status_t dnnl_sgemm(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const float* a, dnnl_dim_t lda,
-                                    const float* b, dnnl_dim_t ldb, float beta, float* c, dnnl_dim_t ldc) {
+extern "C" dnnl_status_t dnnl_sgemm(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const float* a,
+                                    dnnl_dim_t lda, const float* b, dnnl_dim_t ldb, float beta, float* c, dnnl_dim_t ldc) {
   static auto* const library = next<decltype(dnnl_sgemm)>("dnnl_sgemm");
   ++calls.products;
   const uint64_t before = lodestone::heap_allocations();

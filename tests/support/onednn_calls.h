@@ -6,9 +6,9 @@
 namespace lodestone::test {
 
 struct LibraryCalls {
-  uint64_t products = 0;      // calls of dnnl_sgemm
-  uint64_t primitives = 0;    // calls of dnnl_primitive_execute
-  uint64_t allocations = 0;   // through operator new, by any thread, while one of these ran
+  uint64_t products = 0;     // calls of dnnl_sgemm
+  uint64_t primitives = 0;   // calls of dnnl_primitive_execute
+  uint64_t allocations = 0;  // through operator new, by any thread, while one of these ran
 };
 
 /// Since the start of the process; take a difference. The definitions beside this header stand before the library's and call them.

@@ -55,7 +55,7 @@ struct Texts {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
-  std::vector<int64_t> second{};   // where token type 1 begins; empty: nowhere
+  std::vector<int64_t> second{};  // where token type 1 begins; empty: nowhere
 
   TokenBatch tokens() const { return {ids, offsets, keys, second}; }
   /// Texts [first, last) as a batch of their own.
@@ -94,8 +94,11 @@ struct Model {
   Model(EmbedderConfig c, DType compute, const std::string& kind, Checkpointing checkpointing = Checkpointing::none)
       : Model(c, compute, make_backend({.kind = kind}), checkpointing) {}
   Model(EmbedderConfig c, DType compute, std::unique_ptr<Backend> on, Checkpointing checkpointing = Checkpointing::none)
-      : config(c), backend(std::move(on)), params(embedder_layout(c), compute),
-        encoder(c, params, checkpointing), ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
+      : config(c),
+        backend(std::move(on)),
+        params(embedder_layout(c), compute),
+        encoder(c, params, checkpointing),
+        ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
     randomize(params);
     params.refresh(*backend);
   }

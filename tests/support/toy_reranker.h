@@ -17,7 +17,8 @@ inline Batch toy_pairs(int64_t step, int64_t n, int64_t group, int rank, int wor
   batch.offsets.assign(1, 0);
   batch.keys.assign(apart.keys.begin() + apart.queries, apart.keys.end());
   const auto text = [&](int64_t b) {
-    return apart.tokens().ids.subspan(static_cast<size_t>(apart.offsets[static_cast<size_t>(b)]), static_cast<size_t>(apart.tokens().length(b)));
+    return apart.tokens().ids.subspan(static_cast<size_t>(apart.offsets[static_cast<size_t>(b)]),
+                                      static_cast<size_t>(apart.tokens().length(b)));
   };
   for (int64_t i = 0; i < apart.queries; ++i)
     for (int64_t g = 0; g < group; ++g) {
@@ -30,7 +31,8 @@ inline Batch toy_pairs(int64_t step, int64_t n, int64_t group, int rank, int wor
 }
 
 struct ToyReranker final : ToyStep {
-  ToyReranker(DType compute, Communicator& comm, const RerankerOptions& options, const char* backend_kind = "reference", const AdamWConfig& adam = {})
+  ToyReranker(DType compute, Communicator& comm, const RerankerOptions& options, const char* backend_kind = "reference",
+              const AdamWConfig& adam = {})
       : ToyStep(compute, comm, reranker_layout(toy_reranker()), toy_reranker().body(), backend_kind, adam),
         reranker(toy_reranker(), params),
         objective(reranker, options) {}

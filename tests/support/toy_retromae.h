@@ -14,7 +14,7 @@ namespace lodestone::test {
 inline EmbedderConfig toy_retromae_config() {
   EmbedderConfig config;
   config.encoder = {.vocab = 50, .hidden = 16, .layers = 2, .heads = 2, .feed_forward = 24, .positions = 32, .types = 2};
-  config.encoder.initializer_range = 0.3;   // large enough that texts differ
+  config.encoder.initializer_range = 0.3;  // large enough that texts differ
   config.pooling = Pooling::cls;
   return config;
 }

@@ -53,7 +53,8 @@ class ToyStep {
   Exec ex;
 
  protected:
-  ToyStep(DType compute, Communicator& comm, const ParamLayout& layout, const EmbedderConfig& body, const char* backend_kind, const AdamWConfig& adam = {})
+  ToyStep(DType compute, Communicator& comm, const ParamLayout& layout, const EmbedderConfig& body, const char* backend_kind,
+          const AdamWConfig& adam = {})
       : backend(make_backend({.kind = backend_kind})),
         params(layout, compute),
         comm(comm),

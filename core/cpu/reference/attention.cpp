@@ -110,7 +110,8 @@ auto sees_unmasked(const KeyMasks& masks, const TokenBatch& tokens, int64_t b) {
 
 }  // namespace
 
-void ReferenceBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
+void ReferenceBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx,
+                                         Tensor lse) {
   checks::attention("attention_forward", tokens, qkv, heads, dropout, ctx, lse);
   for_dtype("attention_forward", qkv.dtype(), [&]<class T>(T) {
     const int64_t hidden = qkv.dim(1) / 3, size = hidden / heads;
@@ -118,10 +119,11 @@ void ReferenceBackend::attention_forward(const TokenBatch& tokens, ConstTensor q
     const auto out = write<T>(ctx), statistic = write<T>(lse);
     const Mask<T> mask(dropout);
     for_heads(tokens, heads, [&](int64_t b, int64_t a, int64_t first) {
-      const Operands<T> operands{head_of(in, first, a * size), head_of(in, first, hidden + a * size), head_of(in, first, 2 * hidden + a * size),
-                                 tokens.length(b), size};
-      forward_head(operands, sees_all, [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); }, head_of(out, first, a * size),
-                   head_of(statistic, first, a));
+      const Operands<T> operands{head_of(in, first, a * size), head_of(in, first, hidden + a * size),
+                                 head_of(in, first, 2 * hidden + a * size), tokens.length(b), size};
+      forward_head(
+          operands, sees_all, [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); }, head_of(out, first, a * size),
+          head_of(statistic, first, a));
     });
   });
 }
@@ -138,17 +140,18 @@ void ReferenceBackend::attention_backward(const TokenBatch& tokens, ConstTensor 
     const Mask<T> mask(dropout);
     std::fill_n(d_in.data, d_qkv.count(), T{0});
     for_heads(tokens, heads, [&](int64_t b, int64_t a, int64_t first) {
-      const Operands<T> operands{head_of(in, first, a * size), head_of(in, first, hidden + a * size), head_of(in, first, 2 * hidden + a * size),
-                                 tokens.length(b), size};
-      backward_head(operands, sees_all, [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); }, head_of(context, first, a * size),
-                    head_of(statistic, first, a), head_of(d_out, first, a * size), head_of(d_in, first, a * size),
-                    head_of(d_in, first, hidden + a * size), head_of(d_in, first, 2 * hidden + a * size));
+      const Operands<T> operands{head_of(in, first, a * size), head_of(in, first, hidden + a * size),
+                                 head_of(in, first, 2 * hidden + a * size), tokens.length(b), size};
+      backward_head(
+          operands, sees_all, [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); }, head_of(context, first, a * size),
+          head_of(statistic, first, a), head_of(d_out, first, a * size), head_of(d_in, first, a * size),
+          head_of(d_in, first, hidden + a * size), head_of(d_in, first, 2 * hidden + a * size));
     });
   });
 }
 
-void ReferenceBackend::masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
-                                                Dropout dropout, Tensor ctx, Tensor lse) {
+void ReferenceBackend::masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv,
+                                                int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
   const char* op = "masked_attention_forward";
   checks::masked_attention(op, tokens, masks, q, kv, heads, dropout, ctx, lse);
   for_dtype(op, q.dtype(), [&]<class T>(T) {
@@ -157,10 +160,11 @@ void ReferenceBackend::masked_attention_forward(const TokenBatch& tokens, const 
     const auto out = write<T>(ctx), statistic = write<T>(lse);
     const Mask<T> mask(dropout);
     for_heads(tokens, heads, [&](int64_t b, int64_t a, int64_t first) {
-      const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size), head_of(others, first, hidden + a * size),
-                                 tokens.length(b), size};
-      forward_head(operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
-                   head_of(out, first, a * size), head_of(statistic, first, a));
+      const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size),
+                                 head_of(others, first, hidden + a * size), tokens.length(b), size};
+      forward_head(
+          operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
+          head_of(out, first, a * size), head_of(statistic, first, a));
     });
   });
 }
@@ -181,11 +185,12 @@ void ReferenceBackend::masked_attention_backward(const TokenBatch& tokens, const
     std::fill_n(d_queries.data, d_q.count(), T{0});
     std::fill_n(d_others.data, d_kv.count(), T{0});
     for_heads(tokens, heads, [&](int64_t b, int64_t a, int64_t first) {
-      const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size), head_of(others, first, hidden + a * size),
-                                 tokens.length(b), size};
-      backward_head(operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
-                    head_of(context, first, a * size), head_of(statistic, first, a), head_of(d_out, first, a * size),
-                    head_of(d_queries, first, a * size), head_of(d_others, first, a * size), head_of(d_others, first, hidden + a * size));
+      const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size),
+                                 head_of(others, first, hidden + a * size), tokens.length(b), size};
+      backward_head(
+          operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
+          head_of(context, first, a * size), head_of(statistic, first, a), head_of(d_out, first, a * size),
+          head_of(d_queries, first, a * size), head_of(d_others, first, a * size), head_of(d_others, first, hidden + a * size));
     });
   });
 }

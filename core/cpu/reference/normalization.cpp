@@ -34,8 +34,8 @@ void ReferenceBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, Cons
 }
 
 // With u = dy gamma:  dx = rstd (u - mean(u) - xhat mean(u xhat));  d_gamma += sum dy xhat;  d_beta += sum dy.
-void ReferenceBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd,
-                                           Tensor dx, Tensor d_gamma, Tensor d_beta) {
+void ReferenceBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx,
+                                           Tensor d_gamma, Tensor d_beta) {
   checks::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   for_dtype("layer_norm_backward", x.dtype(), [&]<class T>(T) {
     const auto d = read<T>(dy), in = read<T>(x), g = read<T>(gamma), mu = read<T>(mean), r = read<T>(rstd);
@@ -50,8 +50,7 @@ void ReferenceBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstT
         dg[h] += d(s, h) * normal;
         db[h] += d(s, h);
       }
-      for (int64_t h = 0; h < in.columns; ++h)
-        out(s, h) = r[s] * (d(s, h) * g[h] - mean_u - (in(s, h) - mu[s]) * r[s] * mean_ux);
+      for (int64_t h = 0; h < in.columns; ++h) out(s, h) = r[s] * (d(s, h) * g[h] - mean_u - (in(s, h) - mu[s]) * r[s] * mean_ux);
     }
   });
 }

@@ -19,9 +19,12 @@ constexpr double smallest_norm = 1e-12;
 /// What token t of a text of `length` tokens contributes to its vector. An empty text has the zero vector.
 double pooling_weight(Pooling pooling, int64_t t, int64_t length) {
   switch (pooling) {
-    case Pooling::cls: return t == 0 ? 1 : 0;
-    case Pooling::mean: return 1.0 / static_cast<double>(length);
-    case Pooling::last_token: return t == length - 1 ? 1 : 0;
+    case Pooling::cls:
+      return t == 0 ? 1 : 0;
+    case Pooling::mean:
+      return 1.0 / static_cast<double>(length);
+    case Pooling::last_token:
+      return t == length - 1 ? 1 : 0;
   }
   return 0;
 }

@@ -23,9 +23,12 @@ void for_any_dtype(const char* op, DType dtype, Body body) {
 
 template <class To, class From>
 To convert(From value) {
-  if constexpr (std::is_same_v<To, bfloat16>) return bfloat16(static_cast<float>(value));
-  else if constexpr (std::is_same_v<From, bfloat16>) return static_cast<To>(static_cast<float>(value));
-  else return static_cast<To>(value);
+  if constexpr (std::is_same_v<To, bfloat16>)
+    return bfloat16(static_cast<float>(value));
+  else if constexpr (std::is_same_v<From, bfloat16>)
+    return static_cast<To>(static_cast<float>(value));
+  else
+    return static_cast<To>(value);
 }
 
 }  // namespace
@@ -38,7 +41,8 @@ void ReferenceBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Ten
     const auto grad = g.host<T>();
     const auto param = p.host<T>(), first = m.host<T>(), second = v.host<T>();
     const double t = static_cast<double>(step.t);
-    const T correction1 = static_cast<T>(1 / (1 - std::pow(step.beta1, t))), correction2 = static_cast<T>(1 / (1 - std::pow(step.beta2, t)));
+    const T correction1 = static_cast<T>(1 / (1 - std::pow(step.beta1, t))),
+            correction2 = static_cast<T>(1 / (1 - std::pow(step.beta2, t)));
     const T beta1 = static_cast<T>(step.beta1), beta2 = static_cast<T>(step.beta2);
     for (size_t i = 0; i < grad.size(); ++i) {
       const T d = static_cast<T>(step.gradient_scale) * grad[i];
@@ -75,8 +79,7 @@ void ReferenceBackend::axpy(double alpha, ConstTensor x, Tensor y) {
     using Sum = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
     const auto in = x.host<T>();
     const auto out = y.host<T>();
-    for (size_t i = 0; i < in.size(); ++i)
-      out[i] = convert<T>(convert<Sum>(out[i]) + static_cast<Sum>(alpha) * convert<Sum>(in[i]));
+    for (size_t i = 0; i < in.size(); ++i) out[i] = convert<T>(convert<Sum>(out[i]) + static_cast<Sum>(alpha) * convert<Sum>(in[i]));
   });
 }
 

@@ -14,7 +14,8 @@ using reference::for_dtype;
 using reference::read;
 using reference::write;
 
-void ReferenceBackend::cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse, Tensor target) {
+void ReferenceBackend::cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse,
+                                             Tensor target) {
   checks::cross_entropy("cross_entropy_forward", logits, labels, lse);
   checks::row_statistic("cross_entropy_forward", logits, target);
   for_dtype("cross_entropy_forward", logits.dtype(), [&]<class T>(T) {

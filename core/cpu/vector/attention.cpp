@@ -9,9 +9,9 @@ namespace lodestone::LODE_VEC {
 namespace {
 
 inline constexpr int64_t tile_columns = 2 * lanes;
-inline constexpr int64_t tile_rows = lanes == 16 ? 12 : 6;   // 12 or 24 accumulators of the 16 or 32 registers
-inline constexpr int64_t most_rows = tile_rows * 2 / 3;       // a smaller tile that still keeps the multipliers busy
-inline constexpr int64_t block_rows = 64;                    // query rows that go through together
+inline constexpr int64_t tile_rows = lanes == 16 ? 12 : 6;  // 12 or 24 accumulators of the 16 or 32 registers
+inline constexpr int64_t most_rows = tile_rows * 2 / 3;     // a smaller tile that still keeps the multipliers busy
+inline constexpr int64_t block_rows = 64;                   // query rows that go through together
 
 LODE_INLINE int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -57,8 +57,10 @@ LODE_INLINE void tile(int64_t depth, Strided a, const float* b, int64_t b_row, f
 template <int64_t limit, Into into>
 LODE_INLINE void last_tile(int64_t rows, int64_t depth, Strided a, const float* b, int64_t b_row, float* c, int64_t c_row) {
   if constexpr (limit > 1) {
-    if (rows == limit - 1) tile<limit - 1, into>(depth, a, b, b_row, c, c_row);
-    else last_tile<limit - 1, into>(rows, depth, a, b, b_row, c, c_row);
+    if (rows == limit - 1)
+      tile<limit - 1, into>(depth, a, b, b_row, c, c_row);
+    else
+      last_tile<limit - 1, into>(rows, depth, a, b, b_row, c, c_row);
   }
 }
 
@@ -68,8 +70,9 @@ void product(int64_t m, int64_t n, int64_t depth, Strided a, Packed b, Packed c)
   for (int64_t j = 0; j < n; j += tile_columns) {
     const auto at = [&](int64_t i) { return Strided{a.data + i * a.row, a.row, a.step}; };
     int64_t i = 0;
-    for (; m - i >= tile_rows + most_rows; i += tile_rows) tile<tile_rows, into>(depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
-    if (m - i > tile_rows) {   // the rest in two parts of similar height, as a low tile leaves the multipliers idle
+    for (; m - i >= tile_rows + most_rows; i += tile_rows)
+      tile<tile_rows, into>(depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
+    if (m - i > tile_rows) {  // the rest in two parts of similar height, as a low tile leaves the multipliers idle
       tile<most_rows, into>(depth, at(i), b.data + j, b.row, c.data + i * c.row + j, c.row);
       i += most_rows;
     }
@@ -191,11 +194,15 @@ LODE_INLINE Softmax masked_softmax_row(const AttentionHead<T>& h, int64_t query,
 
 /// The parts of one head's scratch memory, in floats.
 struct Layout {
-  int64_t keys, width;                                    // T and D rounded up to whole tiles
-  int64_t by_token, by_feature, block, factors;           // sizes of one part of each kind
+  int64_t keys, width;                           // T and D rounded up to whole tiles
+  int64_t by_token, by_feature, block, factors;  // sizes of one part of each kind
   Layout(int64_t length, int64_t size)
-      : keys(round_up(length, tile_columns)), width(round_up(size, tile_columns)), by_token(round_up(length, tile_rows) * width),
-        by_feature(size * keys), block(block_rows * keys), factors(round_up(keys, mask_group)) {}
+      : keys(round_up(length, tile_columns)),
+        width(round_up(size, tile_columns)),
+        by_token(round_up(length, tile_rows) * width),
+        by_feature(size * keys),
+        block(block_rows * keys),
+        factors(round_up(keys, mask_group)) {}
 };
 
 }  // namespace
@@ -283,7 +290,7 @@ void backward_of(const AttentionHead<T>& h) {
       float *prob = p.data + i * p.row, *grad = g.data + i * g.row;
       sweep(0, h.length, [&](int64_t j, auto) {
         vf e = exponential_below_88(load(prob + j) - lse);
-        if constexpr (sight == Sight::masked) e = load(seen.data + j) > 0.0f ? e : vf{};   // the scores of hidden keys may be anything
+        if constexpr (sight == Sight::masked) e = load(seen.data + j) > 0.0f ? e : vf{};  // the scores of hidden keys may be anything
         const vf z = load(factors.data + j);
         store(grad + j, e * (z * load(grad + j) - delta) * scale);
         store(prob + j, e * z);
@@ -293,9 +300,7 @@ void backward_of(const AttentionHead<T>& h) {
     product<Into::add>(h.length, l.width, rows, {g.data, 1, g.row}, {q.data + first * q.row, q.row}, dk);
     product<Into::set>(rows, l.width, h.length, {g.data, g.row, 1}, k, dq);
     for (int64_t i = 0; i < rows; ++i)
-      sweep(0, h.size, [&](int64_t d, auto access) {
-        store(h.dq + (first + i) * h.q_stride + d, load(dq.data + i * dq.row + d), access);
-      });
+      sweep(0, h.size, [&](int64_t d, auto access) { store(h.dq + (first + i) * h.q_stride + d, load(dq.data + i * dq.row + d), access); });
   }
   for (int64_t t = 0; t < h.length; ++t)
     sweep(0, h.size, [&](int64_t d, auto access) {
@@ -308,14 +313,18 @@ void backward_of(const AttentionHead<T>& h) {
 
 template <class T>
 void attention_forward(const AttentionHead<T>& h) {
-  if (h.mask_bits == nullptr) forward_of<Sight::all>(h);
-  else forward_of<Sight::masked>(h);
+  if (h.mask_bits == nullptr)
+    forward_of<Sight::all>(h);
+  else
+    forward_of<Sight::masked>(h);
 }
 
 template <class T>
 void attention_backward(const AttentionHead<T>& h) {
-  if (h.mask_bits == nullptr) backward_of<Sight::all>(h);
-  else backward_of<Sight::masked>(h);
+  if (h.mask_bits == nullptr)
+    backward_of<Sight::all>(h);
+  else
+    backward_of<Sight::masked>(h);
 }
 
 template void attention_forward(const AttentionHead<float>&);

@@ -5,14 +5,14 @@
 
 namespace lodestone::LODE_VEC {
 
-inline constexpr int64_t mask_group = 128;   // elements drawn together: 16 counters of 4 words of 2 halves
+inline constexpr int64_t mask_group = 128;  // elements drawn together: 16 counters of 4 words of 2 halves
 
 /// Low and high halves of the 32 x 32 bit products of each lane with a constant.
 struct Wide {
   vu low, high;
 };
 LODE_INLINE Wide multiply(vu a, uint32_t constant) {
-  vi second_odd;   // even lanes of the first vector, odd ones of the second
+  vi second_odd;  // even lanes of the first vector, odd ones of the second
   for (int j = 0; j < lanes; ++j) second_odd[j] = j % 2 == 0 ? j : static_cast<int>(lanes) + j;
   const vq c = uint64_t{constant} - vq{};
   const vq even = multiply_even((vq)a, c), odd = multiply_even((vq)a >> 32, c);
@@ -75,7 +75,7 @@ class RowNames {
  public:
   RowNames(const vec::RowMask& mask, int64_t row) : mask_(mask), row_(row) {
     if (mask.threshold == 0) return;
-    int64_t last = mask.count;   // the last text that begins at or before the row
+    int64_t last = mask.count;  // the last text that begins at or before the row
     while (last - text_ > 1) {
       const int64_t middle = (text_ + last) / 2;
       (mask.offsets[middle] <= row ? text_ : last) = middle;
@@ -104,7 +104,8 @@ LODE_INLINE void sweep_masked(const vec::RowMask& mask, const RowNames& row, int
   alignas(64) float factors[mask_group];
   for (int64_t first = 0; first < columns; first += mask_group) {
     const int64_t rest = columns - first, count = rest < mask_group ? rest : mask_group;
-    draw_factors(mask.key, row.text(), row.position(), static_cast<uint32_t>(first / mask_group), mask.threshold, mask.keep, count, factors);
+    draw_factors(mask.key, row.text(), row.position(), static_cast<uint32_t>(first / mask_group), mask.threshold, mask.keep, count,
+                 factors);
     sweep(first, first + count, [&](int64_t i, auto access) { body(i, access, load(factors + (i - first))); });
   }
 }

@@ -39,9 +39,8 @@ void embed_forward(const int32_t* ids, int64_t length, const float* word, const 
   for (int64_t t = 0; t < length; ++t) {
     const float *w = word + ids[t] * columns, *p = position + t * columns;
     T* out = y + t * columns;
-    sweep(0, columns, [&](int64_t i, auto access) {
-      store(out + i, load(w + i, access) + load(p + i, access) + load(type + i, access), access);
-    });
+    sweep(0, columns,
+          [&](int64_t i, auto access) { store(out + i, load(w + i, access) + load(p + i, access) + load(type + i, access), access); });
   }
 }
 
@@ -75,7 +74,7 @@ float log_sum_exp(const float* x, int64_t n, float scale) {
   for (; i + lanes <= n; i += lanes) tops = larger(load(x + i) * scale, tops);
   float top = max_of(tops);
   for (; i < n; ++i) top = x[i] * scale > top ? x[i] * scale : top;
-  if (__builtin_isinf(top)) {   // no column, or all of them masked: the sum is exp(-inf)
+  if (__builtin_isinf(top)) {  // no column, or all of them masked: the sum is exp(-inf)
     for (i = 0; i < n; ++i)
       if (__builtin_isnan(x[i])) return x[i];
     return top;

@@ -11,16 +11,16 @@ namespace lodestone::vec {
 struct RowMask {
   uint64_t key = 0;
   uint32_t threshold = 0;
-  float keep = 1;                     // factor of kept elements
-  const uint64_t* texts = nullptr;    // [B]
-  const int64_t* offsets = nullptr;   // [B+1]
-  int64_t count = 0;                  // B
+  float keep = 1;                    // factor of kept elements
+  const uint64_t* texts = nullptr;   // [B]
+  const int64_t* offsets = nullptr;  // [B+1]
+  int64_t count = 0;                 // B
 };
 
 /// Operands of (residual) layer normalisation over rows of `columns` elements. T is float, or uint16_t for bf16.
 template <class T>
 struct NormForward {
-  const T* residual = nullptr;   // null: sum is branch itself and is not written
+  const T* residual = nullptr;  // null: sum is branch itself and is not written
   const T* branch = nullptr;
   const float *gamma = nullptr, *beta = nullptr;
   T *sum = nullptr, *y = nullptr;
@@ -35,7 +35,7 @@ struct NormBackward {
   const T *dy = nullptr, *sum = nullptr;
   const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
   T* d_sum = nullptr;
-  T* d_branch = nullptr;          // null: no dropped copy is wanted
+  T* d_branch = nullptr;  // null: no dropped copy is wanted
   int64_t columns = 0;
   RowMask mask;
 };
@@ -45,20 +45,20 @@ struct NormBackward {
 template <class T>
 struct AttentionHead {
   const T *q, *k, *v;
-  T* ctx;                             // forward writes these two
+  T* ctx;  // forward writes these two
   float* lse;
-  const T *saved_ctx, *d_ctx;         // backward reads these three
+  const T *saved_ctx, *d_ctx;  // backward reads these three
   const float* saved_lse;
-  T *dq, *dk, *dv;                    // and writes these
+  T *dq, *dk, *dv;  // and writes these
   int64_t length, size, q_stride, kv_stride, ctx_stride, lse_stride;
-  const uint64_t* mask_bits;          // null: every row sees all
-  const uint8_t* mask_of_row;         // [T] row i has the words from mask_bits + mask_words mask_of_row[i]
+  const uint64_t* mask_bits;   // null: every row sees all
+  const uint8_t* mask_of_row;  // [T] row i has the words from mask_bits + mask_words mask_of_row[i]
   int64_t mask_words;
-  float scale;                        // 1 / sqrt(D)
+  float scale;  // 1 / sqrt(D)
   uint64_t key, text;
   uint32_t head, threshold;
   float keep;
-  float* scratch;                     // attention_scratch(T, D) floats, 64-byte aligned
+  float* scratch;  // attention_scratch(T, D) floats, 64-byte aligned
 };
 
 /// Bodies that exist for float and bf16 storage; arithmetic is f32. Ranges of rows or elements are half-open.
@@ -79,14 +79,15 @@ struct Kernels {
   /// y[i, :] = x[i, :] + bias; x [rows, columns]; bias may be null; x may be y.
   void (*add_bias)(const float* x, const float* bias, T* y, int64_t columns, int64_t begin, int64_t end);
   /// y[row, :] = word[id] + position[t] + type.
-  void (*embed_forward)(const int32_t* ids, int64_t length, const float* word, const float* position, const float* type, T* y, int64_t columns);
+  void (*embed_forward)(const int32_t* ids, int64_t length, const float* word, const float* position, const float* type, T* y,
+                        int64_t columns);
   /// Adds columns [begin, end) of dy [length, columns] into the rows named by ids, into position and into type.
   void (*embed_backward)(const int32_t* ids, int64_t length, const T* dy, float* word, float* position, float* type, int64_t columns,
                          int64_t begin, int64_t end);
   /// y [columns] = weight * sum of the rows of x [rows, columns].
   void (*pool)(const T* x, int64_t rows, float weight, float* y, int64_t columns);
-  void (*scale)(const float* x, float weight, T* y, int64_t n);        // y = weight x
-  void (*axpy)(float alpha, const T* x, T* y, int64_t n);              // y += alpha x
+  void (*scale)(const float* x, float weight, T* y, int64_t n);  // y = weight x
+  void (*axpy)(float alpha, const T* x, T* y, int64_t n);        // y += alpha x
   void (*to_float)(const T* x, float* y, int64_t n);
   void (*from_float)(const float* x, T* y, int64_t n);
 };
@@ -102,14 +103,20 @@ struct Table {
   int64_t (*attention_scratch)(int64_t length, int64_t size);
   void (*adamw)(const AdamW& step, const float* g, float* p, float* m, float* v, int64_t n);
   double (*sum_squares)(const float* x, int64_t n);
-  float (*log_sum_exp)(const float* x, int64_t n, float scale);                       // of one row
-  void (*softmax)(float* x, int64_t n, float scale, float lse, float weight);         // of one row
+  float (*log_sum_exp)(const float* x, int64_t n, float scale);                // of one row
+  void (*softmax)(float* x, int64_t n, float scale, float lse, float weight);  // of one row
   float (*l2_norm)(const float* x, int64_t n);
   float (*dot)(const float* x, const float* y, int64_t n);
 };
 
 }  // namespace lodestone::vec
 
-namespace lodestone::vec_v2 { const vec::Table& table(); }
-namespace lodestone::vec_v3 { const vec::Table& table(); }
-namespace lodestone::vec_v4 { const vec::Table& table(); }
+namespace lodestone::vec_v2 {
+const vec::Table& table();
+}
+namespace lodestone::vec_v3 {
+const vec::Table& table();
+}
+namespace lodestone::vec_v4 {
+const vec::Table& table();
+}

@@ -50,7 +50,7 @@ struct Case {
   SelectNegative negative;
   int64_t group;
   PackedRow row;
-  std::vector<int64_t> expected;   // places in positives, then negatives
+  std::vector<int64_t> expected;  // places in positives, then negatives
   friend std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.name; }
 };
 
@@ -58,7 +58,8 @@ class Selection : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Selection, IsAsTheTableSays) {
   const Case& c = GetParam();
-  for (uint64_t key = 0; key < 5; ++key) EXPECT_EQ(choice({c.group, c.positive, c.negative}, c.row, key), c.expected) << "draws do not matter";
+  for (uint64_t key = 0; key < 5; ++key)
+    EXPECT_EQ(choice({c.group, c.positive, c.negative}, c.row, key), c.expected) << "draws do not matter";
 }
 
 using P = SelectPositive;
@@ -83,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Candidates, RandomNegativesNeverHaveTheTextThatBecameThePositive) {
-  const PackedRow row = row_of(1, 5, {1, 2, 9, 4, 5, 6});   // place 2 is the positive
+  const PackedRow row = row_of(1, 5, {1, 2, 9, 4, 5, 6});  // place 2 is the positive
   std::map<int64_t, int> count;
   for (uint64_t key = 0; key < 3000; ++key) {
     const auto chosen = choice({3, P::teacher, N::random}, row, key);
@@ -127,10 +128,14 @@ TEST(Candidates, RefuseRowsThatLackWhatDecides) {
   EXPECT_EQ(message_of({1, P::first, N::first}, row_of(0, 3)), "3 the row has no positive");
   EXPECT_EQ(message_of({1, P::random, N::first}, row_of(0, 3, {1, 2, 3})), "3 the row has no positive");
   EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(0, 3, {1, 2, 3})), "3 the row has no positive");
-  EXPECT_EQ(message_of({1, P::teacher, N::first}, row_of(1, 1)), "3 the row has no teacher scores, but select_positive: teacher chooses by them");
-  EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(1, 1)), "3 the row has no teacher scores, but select_positive: teacher-pos chooses by them");
-  EXPECT_EQ(message_of({2, P::first, N::teacher_plus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher+ chooses by them");
-  EXPECT_EQ(message_of({2, P::first, N::teacher_minus}, row_of(1, 1)), "3 the row has no teacher scores, but select_negative: teacher- chooses by them");
+  EXPECT_EQ(message_of({1, P::teacher, N::first}, row_of(1, 1)),
+            "3 the row has no teacher scores, but select_positive: teacher chooses by them");
+  EXPECT_EQ(message_of({1, P::teacher_pos, N::first}, row_of(1, 1)),
+            "3 the row has no teacher scores, but select_positive: teacher-pos chooses by them");
+  EXPECT_EQ(message_of({2, P::first, N::teacher_plus}, row_of(1, 1)),
+            "3 the row has no teacher scores, but select_negative: teacher+ chooses by them");
+  EXPECT_EQ(message_of({2, P::first, N::teacher_minus}, row_of(1, 1)),
+            "3 the row has no teacher scores, but select_negative: teacher- chooses by them");
   EXPECT_EQ(message_of({2, P::first, N::first}, row_of(1, 0)), "3 the row has no negative, but each query takes 1");
   EXPECT_EQ(message_of({2, P::teacher, N::first}, row_of(0, 1, {4})), "3 the row has no negative left, but each query takes 1");
   EXPECT_EQ(message_of({1, P::first, N::first}, row_of(2, 2, {1, 2, 3})), "3 the row has 3 teacher scores for 4 passages");
@@ -144,7 +149,8 @@ TEST(Candidates, TeacherScoresOfABatchFollowTheTextsChosen) {
   const FakeRows rows(made);
   const std::vector<int64_t> ids = {1, 0};
   Batch batch;
-  Collator({.group = 3, .select_positive = P::teacher, .select_negative = N::teacher_minus}, {101, 102, {}, {}, {}}).collate(rows, {.rows = ids}, batch);
+  Collator({.group = 3, .select_positive = P::teacher, .select_negative = N::teacher_minus}, {101, 102, {}, {}, {}})
+      .collate(rows, {.rows = ids}, batch);
   EXPECT_EQ(batch.teacher_scores, (std::vector<double>{7, 1, 5, 0.9, 0.1, 0.2}));
   const auto hash = [&](size_t row, size_t k) { return FakeRows::hash(made[row].negatives[k]); };
   EXPECT_EQ(batch.passage_hash, (std::vector<uint64_t>{hash(1, 2), hash(1, 1), hash(1, 0), hash(0, 1), hash(0, 0), hash(0, 3)}));
@@ -158,7 +164,8 @@ TEST(RowFilter, JudgesByTheBestScoreAndByTheMargin) {
   EXPECT_EQ(verdict(minimum, row_of(1, 2)), Verdict::kept) << "no scores, no judgement";
   EXPECT_EQ(verdict(margin, row_of(0, 3, {-2, -1.95, -1.901})), Verdict::margin_too_small);
   EXPECT_EQ(verdict(margin, row_of(0, 3, {-2, -1.95, -1.9})), Verdict::kept);
-  EXPECT_EQ(verdict({.teacher_scores_min = -1.0, .teacher_scores_margin = 9.0}, row_of(0, 2, {-2, -3})), Verdict::score_too_low) << "the first that applies";
+  EXPECT_EQ(verdict({.teacher_scores_min = -1.0, .teacher_scores_margin = 9.0}, row_of(0, 2, {-2, -3})), Verdict::score_too_low)
+      << "the first that applies";
   const RowFilter lacking{.without_negatives = RowsWithoutNegatives::leave_out};
   EXPECT_EQ(verdict({}, row_of(1, 0)), Verdict::kept);
   EXPECT_EQ(verdict(lacking, row_of(1, 0)), Verdict::no_negative);
@@ -182,7 +189,7 @@ TEST(FilteredRows, NumberTheRowsThatAreKeptAndCountTheOthers) {
   const std::vector<FakeRow> made = scored_rows(1000);
   const FakeRows all(made);
   std::vector<uint8_t> verdict;
-  for (const auto& [begin, end] : {std::pair{0, 300}, {300, 301}, {301, 1000}}) {   // as three ranks would share them
+  for (const auto& [begin, end] : {std::pair{0, 300}, {300, 301}, {301, 1000}}) {  // as three ranks would share them
     const auto part = judge_rows(all, {.teacher_scores_min = 0.25}, {2}, begin, end);
     verdict.insert(verdict.end(), part.begin(), part.end());
   }

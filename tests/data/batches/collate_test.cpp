@@ -48,16 +48,19 @@ std::string message_of(const CollateConfig& config, const Framing& framing, cons
 }
 
 TEST(Collate, PutsQueriesFirstThenPassagesQueryMajor) {
-  const FakeRows rows({{.query = {1, 2}, .positives = {{10}}, .negatives = {{20, 21}}}, {.query = {3}, .positives = {{11, 12}}, .negatives = {{22}}}});
+  const FakeRows rows(
+      {{.query = {1, 2}, .positives = {{10}}, .negatives = {{20, 21}}}, {.query = {3}, .positives = {{11, 12}}, .negatives = {{22}}}});
   const std::vector<int64_t> ids = {1, 0};
   const Batch batch = collate({.group = 2}, plain, rows, {.source = 4, .rows = ids});
   EXPECT_EQ(batch.ids, (std::vector<int32_t>{cls, 3, sep, cls, 1, 2, sep, cls, 11, 12, sep, cls, 22, sep, cls, 10, sep, cls, 20, 21, sep}));
   EXPECT_EQ(batch.offsets, (std::vector<int64_t>{0, 3, 7, 11, 14, 17, 21}));
   EXPECT_EQ(batch.query_hash, (std::vector<uint64_t>{FakeRows::hash({3}), FakeRows::hash({1, 2})}));
-  EXPECT_EQ(batch.passage_hash, (std::vector<uint64_t>{FakeRows::hash({11, 12}), FakeRows::hash({22}), FakeRows::hash({10}), FakeRows::hash({20, 21})}));
+  EXPECT_EQ(batch.passage_hash,
+            (std::vector<uint64_t>{FakeRows::hash({11, 12}), FakeRows::hash({22}), FakeRows::hash({10}), FakeRows::hash({20, 21})}));
   EXPECT_EQ(batch.rows, ids);
-  EXPECT_EQ(batch.keys, (std::vector<uint64_t>{text_key(1, Role::query, 0, 0), text_key(0, Role::query, 0, 1), text_key(1, Role::positive, 0, 0),
-                                               text_key(1, Role::negative, 0, 0), text_key(0, Role::positive, 0, 1), text_key(0, Role::negative, 0, 1)}));
+  EXPECT_EQ(batch.keys, (std::vector<uint64_t>{text_key(1, Role::query, 0, 0), text_key(0, Role::query, 0, 1),
+                                               text_key(1, Role::positive, 0, 0), text_key(1, Role::negative, 0, 0),
+                                               text_key(0, Role::positive, 0, 1), text_key(0, Role::negative, 0, 1)}));
   EXPECT_EQ(batch.source, 4);
   EXPECT_EQ(batch.global_queries, 2);
   EXPECT_TRUE(batch.scores.empty());
@@ -137,7 +140,7 @@ TEST(Collate, RanksPutTogetherGiveTheBatchOfAWorldOfOne) {
         append(joined.passage_document, part.passage_document);
         append(joined.scores, part.scores);
         append(joined.teacher_scores, part.teacher_scores);
-        for (int64_t b = 0; b < part.queries; ++b) {   // keys in the order of the whole batch
+        for (int64_t b = 0; b < part.queries; ++b) {  // keys in the order of the whole batch
           joined.keys.insert(joined.keys.begin() + part.first_query + b, part.keys[static_cast<size_t>(b)]);
         }
         joined.keys.insert(joined.keys.end(), part.keys.begin() + part.queries, part.keys.end());
@@ -179,7 +182,7 @@ TEST(GroupSampling, DrawsPositivesAndNegativesUniformly) {
   Collator collator({.group = 3, .seed = 4}, plain);
   for (int64_t step = 0; step < 3000; ++step) {
     collator.collate(rows, {.step = step, .rows = ids}, batch);
-    for (int64_t g = 0; g < 3; ++g) ++count[text(batch, 1 + g)[1] / 20];   // which text of the row
+    for (int64_t g = 0; g < 3; ++g) ++count[text(batch, 1 + g)[1] / 20];  // which text of the row
     EXPECT_NE(batch.passage_hash[1], batch.passage_hash[2]) << "without replacement";
   }
   ASSERT_EQ(count.size(), 8u);
@@ -191,7 +194,7 @@ TEST(GroupSampling, RepeatsNegativesWhenTheyAreTooFew) {
   const FakeRows rows(make_rows(1, 1, 3));
   const std::vector<int64_t> ids = {0};
   for (int64_t step = 0; step < 50; ++step) {
-    const Batch batch = collate({.group = 8}, plain, rows, {.step = step, .rows = ids});   // 7 of 3 x 3
+    const Batch batch = collate({.group = 8}, plain, rows, {.step = step, .rows = ids});  // 7 of 3 x 3
     std::map<uint64_t, int> count;
     for (size_t k = 1; k < 8; ++k) ++count[batch.passage_hash[k]];
     EXPECT_EQ(count.size(), 3u);
@@ -203,7 +206,7 @@ TEST(GroupSampling, RepeatsNegativesWhenTheyAreTooFew) {
 
 TEST(GroupSampling, TeacherScoresFollowTheDrawnPassages) {
   std::vector<FakeRow> made = make_rows(1, 2, 3);
-  made[0].teacher_scores = {1, 2, 3, 4, 5};   // of text 1 to 5
+  made[0].teacher_scores = {1, 2, 3, 4, 5};  // of text 1 to 5
   const FakeRows rows(made);
   const std::vector<int64_t> ids = {0};
   for (int64_t step = 0; step < 20; ++step) {
@@ -224,9 +227,11 @@ TEST(Collate, RefusesRowsItCannotUseByNumberAndSource) {
   EXPECT_EQ(message_of({.group = 1}, plain, rows, {.rows = positive}), "3 the row has no positive; row=2 source=s0");
   EXPECT_EQ(message_of({.group = 1}, plain, rows, {.rows = teacher}), "3 the row has 1 teacher scores for 2 passages; row=3 source=s0");
   made[3].teacher_scores = {0.5, 0.1};
-  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = mixed}), "3 only some rows of the batch have teacher scores; row=3 source=s0");
+  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = mixed}),
+            "3 only some rows of the batch have teacher scores; row=3 source=s0");
   made[1].score = 1;
-  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = none}), "3 only some rows of the batch have gold scores; row=1 source=s0");
+  EXPECT_EQ(message_of({.group = 1}, plain, FakeRows(made), {.rows = none}),
+            "3 only some rows of the batch have gold scores; row=1 source=s0");
 }
 
 TEST(Collate, SourcesOfSmallerGroupsHaveThemOnEveryRank) {
@@ -239,7 +244,7 @@ TEST(Collate, SourcesOfSmallerGroupsHaveThemOnEveryRank) {
     const std::vector<int64_t> ids{first, first + 1, first + 2};
     const int64_t group = first == 0 ? 4 : 2;
     int64_t texts = 0;
-    for (int rank = 0; rank < 4; ++rank) {   // the last one without rows
+    for (int rank = 0; rank < 4; ++rank) {  // the last one without rows
       collator.collate(rows, {.rows = ids, .rank = rank, .world = 4}, batch);
       EXPECT_EQ(batch.group, group);
       EXPECT_EQ(batch.tokens().texts(), batch.queries * (1 + group));

@@ -23,7 +23,8 @@ struct FakeRow {
 
 class FakeRows final : public RowSource {
  public:
-  explicit FakeRows(std::vector<FakeRow> rows, std::vector<std::string> prompts = {}) : rows_(std::move(rows)), prompts_(std::move(prompts)) {
+  explicit FakeRows(std::vector<FakeRow> rows, std::vector<std::string> prompts = {})
+      : rows_(std::move(rows)), prompts_(std::move(prompts)) {
     for (const FakeRow& row : rows_) {
       while (static_cast<int32_t>(sources_.size()) <= row.source) {
         sources_.push_back({"s" + std::to_string(sources_.size()), 0});
@@ -51,7 +52,7 @@ class FakeRows final : public RowSource {
     out.teacher_scores = from.teacher_scores;
   }
 
-  int64_t fail_at = -1;   // reading this row fails
+  int64_t fail_at = -1;  // reading this row fails
 
   static uint64_t hash(const std::vector<int32_t>& ids) {
     Key key(17);

@@ -35,8 +35,8 @@ double imbalance(const std::vector<int64_t>& rows, const std::vector<int64_t>& t
 
 TEST(BalanceTokens, PairsShortWithLongAndSpreadsThePairs) {
   std::vector<int64_t> rows = {10, 11, 12, 13, 14, 15}, scratch;
-  balance_tokens(rows, std::vector<int64_t>{5, 3, 9, 3, 1, 7}, scratch);   // sorted: 14, 11, 13, 10, 15, 12
-  EXPECT_EQ(rows, (std::vector<int64_t>{14, 12, 13, 10, 11, 15}));         // pairs 0, 2, 1
+  balance_tokens(rows, std::vector<int64_t>{5, 3, 9, 3, 1, 7}, scratch);  // sorted: 14, 11, 13, 10, 15, 12
+  EXPECT_EQ(rows, (std::vector<int64_t>{14, 12, 13, 10, 11, 15}));        // pairs 0, 2, 1
   std::vector<int64_t> one = {7}, none;
   balance_tokens(one, std::vector<int64_t>{3}, scratch);
   EXPECT_EQ(one, std::vector<int64_t>{7});

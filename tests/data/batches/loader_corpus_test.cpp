@@ -3,8 +3,8 @@
 
 #include <map>
 
-#include "data/corpus/corpus_rows.h"
 #include "data/batches/loader.h"
+#include "data/corpus/corpus_rows.h"
 #include "launch/console/allocations.h"
 #include "tests/data/batches/one_task.h"
 #include "tests/data/corpus/pack_support.h"
@@ -17,8 +17,8 @@ std::filesystem::path write_source(const test::TempDir& dir, const std::string& 
   std::ostringstream lines;
   for (int k = 0; k < rows; ++k) {
     const std::string row = cat(name, ' ', k);
-    lines << R"({"query": "query )" << row << R"(", "pos": ["positive )" << row << R"("], "neg": ["first )" << row << R"(", "second )" << row
-          << R"(", "third )" << row << "\"]}\n";
+    lines << R"({"query": "query )" << row << R"(", "pos": ["positive )" << row << R"("], "neg": ["first )" << row << R"(", "second )"
+          << row << R"(", "third )" << row << "\"]}\n";
   }
   return test::write_text(dir / (name + ".jsonl"), lines.str());
 }
@@ -45,14 +45,16 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
     }
   }
   const int64_t steps = 400;
-  const Plan plan({.global_batch = 10, .batches = steps, .seed = 2, .alpha = 0.5, .small_sources = SmallSources::merge}, plan_sources(corpus.sources()));
+  const Plan plan({.global_batch = 10, .batches = steps, .seed = 2, .alpha = 0.5, .small_sources = SmallSources::merge},
+                  plan_sources(corpus.sources()));
   ASSERT_EQ(plan.sources().size(), 2u);
   test::OneTaskLoader loader(plan, rows, Collator({.group = 3}, {101, 102, {}, {}, {}}), 0, 1, 0);
   std::map<std::string, int> seen;
   for (int64_t step = 0; step < steps / 2; ++step) {
     const Batch& batch = loader.take(step);
     const auto text = [&](int64_t b) {
-      return std::vector<int32_t>(batch.ids.begin() + batch.offsets[static_cast<size_t>(b)], batch.ids.begin() + batch.offsets[static_cast<size_t>(b) + 1]);
+      return std::vector<int32_t>(batch.ids.begin() + batch.offsets[static_cast<size_t>(b)],
+                                  batch.ids.begin() + batch.offsets[static_cast<size_t>(b) + 1]);
     };
     for (int64_t i = 0; i < batch.queries; ++i) {
       const std::string& name = name_of_row[static_cast<size_t>(batch.rows[static_cast<size_t>(i)])];

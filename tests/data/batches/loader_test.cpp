@@ -12,8 +12,8 @@
 #include "data/batches/plan_print.h"
 #include "launch/console/allocations.h"
 #include "tests/data/batches/fake_rows.h"
-#include "tests/data/plan/plan_support.h"
 #include "tests/data/batches/one_task.h"
+#include "tests/data/plan/plan_support.h"
 
 namespace lodestone {
 namespace {
@@ -70,7 +70,8 @@ TEST(Loader, GivesThePlansBatchesInOrderForEveryRank) {
           for (const int64_t k : expected.rows) ids.push_back(rows.row_of(expected.source, k));
           EXPECT_EQ(batch.rows, std::vector<int64_t>(ids.begin() + mine.begin, ids.begin() + mine.end));
           Batch direct;
-          Collator(config, plain).collate(rows, {.step = step, .source = expected.source, .rows = ids, .rank = rank, .world = world}, direct);
+          Collator(config, plain)
+              .collate(rows, {.step = step, .source = expected.source, .rows = ids, .rank = rank, .world = world}, direct);
           EXPECT_EQ(batch.ids, direct.ids);
           EXPECT_EQ(batch.keys, direct.keys);
         }
@@ -110,7 +111,8 @@ TEST(Loader, RanksBeyondTheRowsOfABatchGetEmptyOnes) {
 
 TEST(Loader, GivesATeamTheBatchesOfItsTask) {
   const FakeRows rows(two_sources());
-  const Plan first = make_plan(rows, {.global_batch = 4, .batches = 20, .task = "a"}), second = make_plan(rows, {.global_batch = 6, .batches = 20, .task = "b"});
+  const Plan first = make_plan(rows, {.global_batch = 4, .batches = 20, .task = "a"}),
+             second = make_plan(rows, {.global_batch = 6, .batches = 20, .task = "b"});
   const Schedule schedule({.tasks = {{.name = "a"}, {.name = "b"}}, .steps = 10, .groups = 2, .layout = Layout::grouped});
   for (int32_t group = 0; group < 2; ++group) {
     std::vector<BatchStream> streams;
@@ -134,7 +136,7 @@ TEST(Loader, GivesATeamOfSeveralGroupsTheirBatchesInTheOrderOfTheStep) {
   streams.emplace_back(plan, rows, std::make_unique<Collator>(CollateConfig{}, plain), 0, 1);
   Loader loader(schedule, {.task = 0, .group = 0, .stride = 2, .ranks = 1}, std::move(streams), 0);
   for (int64_t step = 0; step < 10; ++step) {
-    for (const int64_t draw : {0, 2, 3, 5}) {   // groups 0 and 2 of both rounds
+    for (const int64_t draw : {0, 2, 3, 5}) {  // groups 0 and 2 of both rounds
       const Batch& batch = loader.take(step, 0);
       const Part expected = batch_of(plan, 6 * step + draw);
       ASSERT_EQ(batch.queries, 4);
@@ -164,7 +166,7 @@ TEST(Loader, RethrowsAfterTheBatchesThatWereGood) {
   const Plan plan = make_plan(rows, {.global_batch = 4, .batches = 20});
   const Part fifth = batch_of(plan, 5);
   rows.fail_at = rows.row_of(fifth.source, fifth.rows[2]);
-  for (int64_t step = 0; step < 5; ++step) {   // the row must not come earlier by chance
+  for (int64_t step = 0; step < 5; ++step) {  // the row must not come earlier by chance
     const Part part = batch_of(plan, step);
     for (const int64_t k : part.rows) ASSERT_NE(rows.row_of(part.source, k), rows.fail_at);
   }
@@ -205,7 +207,7 @@ TEST(Loader, MeasuresTheTimeThatTheTrainerWaits) {
   const Plan plan = make_plan(rows, {.global_batch = 5, .batches = 4});
   OneTaskLoader loader(plan, rows, Collator({}, plain), 0, 1, 0);
   for (int64_t step = 0; step < 4; ++step) (void)loader.take(step);
-  EXPECT_GE(loader.stall_s(), 0.020);   // 20 rows of at least 2 ms; the thread had no head start worth mentioning
+  EXPECT_GE(loader.stall_s(), 0.020);  // 20 rows of at least 2 ms; the thread had no head start worth mentioning
 }
 
 TEST(Loader, RunsTwoBatchesAhead) {
@@ -347,7 +349,8 @@ TEST(HeldOut, RefusesRowsThatLackWhatIsAskedOnEveryRank) {
   };
   for (int rank = 0; rank < 2; ++rank) {
     EXPECT_EQ(refusal({.candidates = {2}}, rank), "3 the row has no negative, but each query takes 1; row=7 source=s0");
-    EXPECT_EQ(refusal({.candidates = {2}, .gold_reader = "CoSENT"}, rank), "3 the row has no gold score, which the loss reads (CoSENT); row=0 source=s0");
+    EXPECT_EQ(refusal({.candidates = {2}, .gold_reader = "CoSENT"}, rank),
+              "3 the row has no gold score, which the loss reads (CoSENT); row=0 source=s0");
   }
 }
 
@@ -357,7 +360,7 @@ TEST(HeldOut, TakesRowsOfTheSourcesAskedFor) {
   const HeldOut second(rows, collator, {.only = {"*1"}, .global_batch = 8}, 0, 1);
   EXPECT_EQ(second.global_rows(), rows.sources()[1].rows);
   for (const Batch& batch : second.batches())
-    for (const int64_t row : batch.rows) EXPECT_EQ(row % 3, 0);   // as two_sources has it
+    for (const int64_t row : batch.rows) EXPECT_EQ(row % 3, 0);  // as two_sources has it
   EXPECT_THROW(HeldOut(rows, collator, {.only = {"s2"}, .global_batch = 8}, 0, 1), Error);
 }
 

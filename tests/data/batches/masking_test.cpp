@@ -78,9 +78,9 @@ TEST(Masking, B1_TheTableComesFromTheVocabulary) {
 // The reference implementation's rule in its own rounding (halves to even).
 TEST(Masking, B1_TheNumberOfMaskedTokensIsTheRoundedShareOfTheLength) {
   EXPECT_EQ(tokens_to_mask(3, 0.15), 1);
-  EXPECT_EQ(tokens_to_mask(5, 0.3), 2);    // 1.5
-  EXPECT_EQ(tokens_to_mask(5, 0.5), 2);    // 2.5
-  EXPECT_EQ(tokens_to_mask(7, 0.5), 4);    // 3.5
+  EXPECT_EQ(tokens_to_mask(5, 0.3), 2);  // 1.5
+  EXPECT_EQ(tokens_to_mask(5, 0.5), 2);  // 2.5
+  EXPECT_EQ(tokens_to_mask(7, 0.5), 4);  // 3.5
   EXPECT_EQ(tokens_to_mask(512, 0.3), 154);
   EXPECT_EQ(tokens_to_mask(4000, 0.5), 512);
 }
@@ -105,7 +105,7 @@ TEST(Masking, B1_MaskedFractionIsTheTargetWordsStayWholeAndSpecialsStayOut) {
       EXPECT_EQ(inside, count(bits)) << "nothing but words is masked";
     }
   }
-  EXPECT_GT(masked / wanted, 0.97);   // short only where every word left would overshoot
+  EXPECT_GT(masked / wanted, 0.97);  // short only where every word left would overshoot
 }
 
 TEST(Masking, B1_SingleTokenWordsReachTheTargetExactly) {
@@ -113,12 +113,13 @@ TEST(Masking, B1_SingleTokenWordsReachTheTargetExactly) {
     std::vector<int32_t> ids(3 + seed, 11);
     ids.front() = cls;
     ids.back() = sep;
-    for (const double p : {0.15, 0.3, 0.5}) EXPECT_EQ(count(draw(ids, p, Key(seed))), std::min(tokens_to_mask(std::ssize(ids), p), std::ssize(ids) - 2));
+    for (const double p : {0.15, 0.3, 0.5})
+      EXPECT_EQ(count(draw(ids, p, Key(seed))), std::min(tokens_to_mask(std::ssize(ids), p), std::ssize(ids) - 2));
   }
 }
 
 TEST(Masking, B1_AWordThatWouldOvershootIsLeftOut) {
-  const std::vector<int32_t> ids = {cls, 10, 500, 501, 11, sep};   // target of 0.3: 2, and a word of 3
+  const std::vector<int32_t> ids = {cls, 10, 500, 501, 11, sep};  // target of 0.3: 2, and a word of 3
   for (uint64_t seed = 0; seed < 20; ++seed) EXPECT_EQ(draw(ids, 0.3, Key(seed))[0], uint64_t{1} << 4);
 }
 
@@ -153,23 +154,26 @@ TEST(Masking, B1_EightyTenTen) {
         continue;
       }
       ++tokens;
-      if (masked[t] == mask) ++hidden;
-      else if (masked[t] == ids[t]) ++kept;
-      else ++random, drawn.insert(masked[t]);
+      if (masked[t] == mask)
+        ++hidden;
+      else if (masked[t] == ids[t])
+        ++kept;
+      else
+        ++random, drawn.insert(masked[t]);
     }
   }
   const auto near = [&](double got, double p) { EXPECT_NEAR(got, tokens * p, 4.5 * std::sqrt(tokens * p * (1 - p)) + tokens * 2e-4); };
   near(hidden, 0.8);
   near(kept, 0.1);
   near(random, 0.1);
-  EXPECT_GT(drawn.size(), 950u);   // of the whole vocabulary
+  EXPECT_GT(drawn.size(), 950u);  // of the whole vocabulary
 }
 
 TEST(Masking, B2_KeyMasksAreDistinctHideHalfAndAreDrawnEquallyOften) {
   for (const int64_t length : {3, 4, 12, 64, 65, 200, 512}) {
     const auto ids = random_text(length, 5);
     const auto words = words_of(ids);
-    std::vector<uint64_t> bits{7};   // what earlier texts left
+    std::vector<uint64_t> bits{7};  // what earlier texts left
     std::vector<uint8_t> of_row;
     std::vector<Word> shuffled;
     draw_key_masks(words, length, 0.5, Key(9), shuffled, bits, of_row);
@@ -177,7 +181,8 @@ TEST(Masking, B2_KeyMasksAreDistinctHideHalfAndAreDrawnEquallyOften) {
     EXPECT_EQ(bits[0], 7u);
     ASSERT_EQ((bits.size() - 1) % size, 0u);
     std::set<std::vector<uint64_t>> masks;
-    for (size_t at = 1; at < bits.size(); at += size) masks.emplace(bits.begin() + static_cast<std::ptrdiff_t>(at), bits.begin() + static_cast<std::ptrdiff_t>(at + size));
+    for (size_t at = 1; at < bits.size(); at += size)
+      masks.emplace(bits.begin() + static_cast<std::ptrdiff_t>(at), bits.begin() + static_cast<std::ptrdiff_t>(at + size));
     const auto variants = static_cast<int64_t>((bits.size() - 1) / size);
     EXPECT_EQ(static_cast<int64_t>(masks.size()), variants) << "distinct";
     EXPECT_LE(variants, std::min<int64_t>(length, 128));
@@ -185,14 +190,14 @@ TEST(Masking, B2_KeyMasksAreDistinctHideHalfAndAreDrawnEquallyOften) {
       EXPECT_EQ(variants, std::min<int64_t>(length, 128));
     }
     for (const auto& m : masks) {
-      EXPECT_FALSE(has_bit(m, 0));            // [CLS]
-      EXPECT_FALSE(has_bit(m, length - 1));   // [SEP]
+      EXPECT_FALSE(has_bit(m, 0));           // [CLS]
+      EXPECT_FALSE(has_bit(m, length - 1));  // [SEP]
       EXPECT_LE(count(m), tokens_to_mask(length, 0.5));
       EXPECT_GE(count(m), tokens_to_mask(length, 0.5) - 4);
     }
     ASSERT_EQ(std::ssize(of_row), length);
     for (const uint8_t m : of_row) EXPECT_LT(m, variants);
-    if (length == 512) {   // of 128, 512 draws leave 2.3 in the mean
+    if (length == 512) {  // of 128, 512 draws leave 2.3 in the mean
       EXPECT_GT(std::set<uint8_t>(of_row.begin(), of_row.end()).size(), 110u);
     }
   }

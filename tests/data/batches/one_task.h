@@ -16,7 +16,8 @@ inline Schedule one_task(const Plan& plan, int64_t accumulate = 1) {
 class OneTaskLoader {
  public:
   OneTaskLoader(const Plan& plan, const RowSource& rows, Collator collator, int rank, int world, int64_t first_step, int64_t accumulate = 1)
-      : schedule_(one_task(plan, accumulate)), loader_(schedule_, {.ranks = world}, streams(plan, rows, std::move(collator), rank, world), first_step) {}
+      : schedule_(one_task(plan, accumulate)),
+        loader_(schedule_, {.ranks = world}, streams(plan, rows, std::move(collator), rank, world), first_step) {}
   const Batch& take(int64_t step) { return loader_.take(step, 0); }
   double stall_s() const { return loader_.stall_s(); }
 

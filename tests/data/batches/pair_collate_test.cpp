@@ -38,21 +38,21 @@ std::vector<int32_t> pair(const Batch& batch, int64_t b) {
 TEST(PairTruncation, FollowsTheTableOfTheRule) {
   struct Case {
     PairLengths lengths;
-    int64_t query, passage;              // tokens given
+    int64_t query, passage;  // tokens given
     int64_t kept_query, kept_passage;
   };
   const Case cases[] = {
-      {{.query = 256, .passage = 256}, 10, 20, 10, 20},             // short texts stay whole
-      {{.query = 256, .passage = 256}, 10, 600, 10, 384},           // the passage borrows half of the query's share
-      {{.query = 256, .passage = 256}, 200, 600, 200, 309},         // 512 - 3 - 200
-      {{.query = 256, .passage = 256}, 400, 20, 320, 20},           // the query borrows a quarter of the passage's
-      {{.query = 256, .passage = 256}, 400, 600, 320, 189},         // the query is never cut for the passage's sake
+      {{.query = 256, .passage = 256}, 10, 20, 10, 20},      // short texts stay whole
+      {{.query = 256, .passage = 256}, 10, 600, 10, 384},    // the passage borrows half of the query's share
+      {{.query = 256, .passage = 256}, 200, 600, 200, 309},  // 512 - 3 - 200
+      {{.query = 256, .passage = 256}, 400, 20, 320, 20},    // the query borrows a quarter of the passage's
+      {{.query = 256, .passage = 256}, 400, 600, 320, 189},  // the query is never cut for the passage's sake
       {{.query = 64, .passage = 448}, 10, 600, 10, 480},
       {{.query = 64, .passage = 448}, 500, 600, 176, 333},
-      {{.query = 7, .passage = 9}, 30, 30, 9, 4},                   // 7 + 2 and 16 - 3 - 9
-      {{.query = 7, .passage = 9}, 2, 30, 2, 11},                   // 9 + 3 would be 12, but 16 - 3 - 2
+      {{.query = 7, .passage = 9}, 30, 30, 9, 4},  // 7 + 2 and 16 - 3 - 9
+      {{.query = 7, .passage = 9}, 2, 30, 2, 11},  // 9 + 3 would be 12, but 16 - 3 - 2
       {{.query = 256, .passage = 256, .pair = 400}, 320, 600, 320, 77},
-      {{.query = 256, .passage = 256, .pair = 900}, 400, 900, 320, 384},   // room left: the limits of the texts hold
+      {{.query = 256, .passage = 256, .pair = 900}, 400, 900, 320, 384},  // room left: the limits of the texts hold
   };
   for (const Case& c : cases) {
     std::vector<int32_t> ids;
@@ -75,17 +75,19 @@ TEST(PairTruncation, RefusesLengthsWithoutRoomForAPassage) {
   EXPECT_THROW(require_room({.query = 256, .passage = 256, .pair = 323}, 0, 0), Error);
   EXPECT_THROW(require_room({.query = 256, .passage = 256, .pair = 324}, 0, 1), Error);
   EXPECT_THROW(require_room({.query = 10, .passage = 4}, 0, 0), Error);
-  EXPECT_THROW(require_room({.query = 4, .passage = 40}, 14, 0), Error);   // the prompt takes the whole query
+  EXPECT_THROW(require_room({.query = 4, .passage = 40}, 14, 0), Error);  // the prompt takes the whole query
   EXPECT_THROW(require_room({.query = 0, .passage = 40}, 0, 0), Error);
   EXPECT_THROW(RerankCollator({.texts = {.query_max_len = 4, .passage_max_len = 40}}, {cls, sep, counted(14, 1), {}, {}}), Error);
   EXPECT_THROW(RerankCollator({.texts = {.group = 0}}, plain), Error);
 }
 
 TEST(RerankCollate, PairsAreQueryMajorWithThePositiveFirst) {
-  const FakeRows rows({{.query = {1, 2}, .positives = {{10}}, .negatives = {{20, 21}}}, {.query = {3}, .positives = {{11, 12}}, .negatives = {{22}}}});
+  const FakeRows rows(
+      {{.query = {1, 2}, .positives = {{10}}, .negatives = {{20, 21}}}, {.query = {3}, .positives = {{11, 12}}, .negatives = {{22}}}});
   const std::vector<int64_t> ids = {1, 0};
   const Batch batch = collate({.texts = {.group = 2}}, plain, rows, {.source = 4, .rows = ids});
-  EXPECT_EQ(batch.ids, (std::vector<int32_t>{cls, 3, sep, 11, 12, sep, cls, 3, sep, 22, sep, cls, 1, 2, sep, 10, sep, cls, 1, 2, sep, 20, 21, sep}));
+  EXPECT_EQ(batch.ids,
+            (std::vector<int32_t>{cls, 3, sep, 11, 12, sep, cls, 3, sep, 22, sep, cls, 1, 2, sep, 10, sep, cls, 1, 2, sep, 20, 21, sep}));
   EXPECT_EQ(batch.offsets, (std::vector<int64_t>{0, 6, 11, 17, 24}));
   EXPECT_EQ(batch.second, (std::vector<int64_t>{3, 3, 4, 4}));
   EXPECT_EQ(batch.keys, (std::vector<uint64_t>{text_key(1, Role::positive, 0, 0), text_key(1, Role::negative, 0, 0),
@@ -102,12 +104,12 @@ TEST(RerankCollate, PromptsStandInFrontOfBothTextsAndCountAsTheirs) {
   const std::vector<int64_t> ids = {0};
   const Framing framing{cls, sep, {7}, {9}, {{55, 56}}};
   EXPECT_EQ(pair(collate({.texts = {.query_max_len = 3, .passage_max_len = 8}}, framing, rows, {.rows = ids}), 0),
-            (std::vector<int32_t>{cls, 55, 56, 1, 2, 3, sep, 9, 10, 11, sep}));   // 3 + 8/4 = 5 and 11 - 3 - 5 = 3
+            (std::vector<int32_t>{cls, 55, 56, 1, 2, 3, sep, 9, 10, 11, sep}));  // 3 + 8/4 = 5 and 11 - 3 - 5 = 3
 }
 
 TEST(RerankCollate, TeacherScoresFollowTheDrawnPassages) {
   std::vector<FakeRow> made = make_rows(1, 2, 3);
-  made[0].teacher_scores = {1, 2, 3, 4, 5};   // of text 1 to 5
+  made[0].teacher_scores = {1, 2, 3, 4, 5};  // of text 1 to 5
   const FakeRows rows(made);
   const std::vector<int64_t> ids = {0};
   for (int64_t step = 0; step < 20; ++step) {

@@ -7,9 +7,9 @@
 #include <numeric>
 #include <set>
 
+#include "data/batches/collate.h"
 #include "data/corpus/corpus_rows.h"
 #include "launch/console/allocations.h"
-#include "data/batches/collate.h"
 #include "tests/data/batches/fake_rows.h"
 #include "tests/data/corpus/pack_support.h"
 
@@ -65,7 +65,7 @@ TEST(RetroMaeCollate, FramesTruncatesAndLabels) {
     int64_t predicted = 0;
     for (size_t t = 0; t < length; ++t) {
       EXPECT_EQ(masked.decoder_ids[begin + t], whole[t]);
-      EXPECT_EQ(masked.decoder_labels[begin + t], t == 0 || t + 1 == length ? no_label : whole[t]);   // all but the first and the last
+      EXPECT_EQ(masked.decoder_labels[begin + t], t == 0 || t + 1 == length ? no_label : whole[t]);  // all but the first and the last
       predicted += masked.labels[begin + t] != no_label;
       EXPECT_EQ(masked.labels[begin + t] == no_label ? batch.ids[begin + t] : masked.labels[begin + t], whole[t]);
     }
@@ -113,11 +113,13 @@ TEST(RetroMaeCollate, B4_BasicDecodingMasksTheDecodersInputInstead) {
 
 /// Text b of a batch in all its parts, as one list of numbers.
 std::vector<uint64_t> parts(const Batch& batch, int64_t b) {
-  const auto begin = static_cast<size_t>(batch.offsets[static_cast<size_t>(b)]), end = static_cast<size_t>(batch.offsets[static_cast<size_t>(b) + 1]);
+  const auto begin = static_cast<size_t>(batch.offsets[static_cast<size_t>(b)]),
+             end = static_cast<size_t>(batch.offsets[static_cast<size_t>(b) + 1]);
   const MaskedTexts masked = batch.masked();
   std::vector<uint64_t> all{batch.keys[static_cast<size_t>(b)], batch.query_hash[static_cast<size_t>(b)]};
   for (size_t s = begin; s < end; ++s) {
-    for (const int32_t id : {batch.ids[s], masked.labels[s], masked.decoder_ids[s], masked.decoder_labels[s]}) all.push_back(static_cast<uint64_t>(id));
+    for (const int32_t id : {batch.ids[s], masked.labels[s], masked.decoder_ids[s], masked.decoder_labels[s]})
+      all.push_back(static_cast<uint64_t>(id));
     const auto length = static_cast<int64_t>(end - begin);
     const uint64_t* row = masked.decoder_masks.row(b, static_cast<int64_t>(begin), length, static_cast<int64_t>(s - begin));
     all.insert(all.end(), row, row + KeyMasks::words(length));
@@ -181,7 +183,8 @@ TEST(RetroMaeCollate, RefusesPassagesAndImpossibleSettings) {
 
 TEST(RetroMaeCollate, TextsAlonePackIntoACorpusWithoutPassages) {
   const test::TempDir dir;
-  const auto file = test::write_text(dir / "wiki.jsonl", "{\"text\": \"one plain text\"}\n{\"text\": \"and a second one\", \"pos\": null, \"source\": \"b\"}\n");
+  const auto file = test::write_text(
+      dir / "wiki.jsonl", "{\"text\": \"one plain text\"}\n{\"text\": \"and a second one\", \"pos\": null, \"source\": \"b\"}\n");
   test::pack_files(dir / "c", {file});
   const Corpus corpus = Corpus::open(dir / "c");
   ASSERT_EQ(corpus.rows(), 2);

@@ -103,7 +103,7 @@ class DurabilityWatch {
     const auto file = [&] { return fs::read_symlink(descriptor).string(); };
     switch (registers.orig_rax) {
       case SYS_write:
-        if (fs::is_regular_file(descriptor)) unsynced_.insert(file());   // a sanitizer writes to a pipe, a report goes to a terminal
+        if (fs::is_regular_file(descriptor)) unsynced_.insert(file());  // a sanitizer writes to a pipe, a report goes to a terminal
         break;
       case SYS_fsync:
         unsynced_.erase(file());
@@ -141,11 +141,9 @@ TEST(CheckpointDurability, EverythingIsOnTheDeviceBeforeAndAfterTheRename) {
   EXPECT_TRUE(watch.unsynced_at_rename.empty())
       << *watch.unsynced_at_rename.begin() << " was not brought to the device before it was published";
   const auto& before = watch.synced_before_rename;
-  for (const char* name :
-       {"part-00000.safetensors", "part-00001.safetensors", "manifest.json", "config.yaml", "trainer_state.json", ""}) {
+  for (const char* name : {"part-00000.safetensors", "part-00001.safetensors", "manifest.json", "config.yaml", "trainer_state.json", ""}) {
     const std::string path = (run / "checkpoint-3.tmp" / name).lexically_normal().string();
-    EXPECT_TRUE(std::find(before.begin(), before.end(), path.ends_with('/') ? path.substr(0, path.size() - 1) : path) !=
-                before.end())
+    EXPECT_TRUE(std::find(before.begin(), before.end(), path.ends_with('/') ? path.substr(0, path.size() - 1) : path) != before.end())
         << path;
   }
   EXPECT_TRUE(std::find(watch.synced_after_rename.begin(), watch.synced_after_rename.end(), run.string()) !=

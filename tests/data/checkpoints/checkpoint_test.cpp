@@ -33,9 +33,7 @@ std::string damage(const fs::path& checkpoint) {
   return "";
 }
 
-void expect_has(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << "got: " << text;
-}
+void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << "got: " << text; }
 
 TEST(Checkpoint, SharesAreContiguousAndDifferByAtMostOne) {
   for (const int64_t n : {0, 1, 7, 100})
@@ -226,8 +224,7 @@ TEST(Checkpoint, ACrashAtAnyPointOfASaveLeavesTheOldOne) {
     save(dir.path(), 1, old_state, 2);
     begin_checkpoint(dir.path(), 2);
     const auto part = [&](int64_t rank) {
-      write_part(dir.path(), 2, 7, rank, new_state.layout, new_state.vectors(),
-                 checkpoint_share(new_state.layout.count(), rank, 2));
+      write_part(dir.path(), 2, 7, rank, new_state.layout, new_state.vectors(), checkpoint_share(new_state.layout.count(), rank, 2));
     };
     if (crash >= 1) part(0);
     if (crash >= 2) part(1);
@@ -244,8 +241,7 @@ TEST(Checkpoint, ACrashAtAnyPointOfASaveLeavesTheOldOne) {
     ASSERT_TRUE(found);
     EXPECT_TRUE(messages.empty());
     EXPECT_TRUE(load<float>(found->path) == (crash == 5 ? new_state : old_state));
-    for (const auto& entry : fs::directory_iterator(dir.path()))
-      EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << entry.path();
+    for (const auto& entry : fs::directory_iterator(dir.path())) EXPECT_FALSE(entry.path().string().ends_with(".tmp")) << entry.path();
   }
 }
 

@@ -19,9 +19,7 @@ struct TrainingState {
   std::vector<CheckpointVector> vectors() {
     return {{"params", view(std::span(params))}, {"adam_m", view(std::span(m))}, {"adam_v", view(std::span(v))}};
   }
-  friend bool operator==(const TrainingState& a, const TrainingState& b) {
-    return a.params == b.params && a.m == b.m && a.v == b.v;
-  }
+  friend bool operator==(const TrainingState& a, const TrainingState& b) { return a.params == b.params && a.m == b.m && a.v == b.v; }
 
   ParamLayout layout;
   std::vector<T> params, m, v;

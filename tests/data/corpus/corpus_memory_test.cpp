@@ -61,7 +61,7 @@ int64_t held_bytes(const std::filesystem::path& folder) {
 TEST(SlowCorpusMemory, OfAThousandShardsIsThatOfAFew) {
   ManyShards shards;
   ASSERT_GT(anonymous_bytes(), 0);
-  (void)held_bytes(shards.folder(2));   // what the library takes once
+  (void)held_bytes(shards.folder(2));  // what the library takes once
   const int64_t few = held_bytes(shards.folder(3)), many = held_bytes(shards.folder(1360));
   std::cout << "3 shards: " << few / 1024 << " KiB, 1,360 shards: " << many / 1024 << " KiB\n";
   EXPECT_LT(many - few, 20'000'000);

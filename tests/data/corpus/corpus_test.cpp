@@ -20,7 +20,9 @@ std::vector<int32_t> ids(const PackedText& text) { return {text.ids.begin(), tex
 
 TEST(Corpus, GivesBackWhatWasPacked) {
   const TempDir dir;
-  const auto file = write_text(dir / "mix.jsonl", R"({"query": "what is a lodestone", "pos": ["a magnetic stone", "a rock"], "neg": ["a cat", "a dog", "a bird"], "pos_scores": [0.9, 0.8], "neg_scores": [1, 2, 3], "prompt": "Find it: ", "answers": ["a stone", "ünïcode"], "query_id": 7, "label": 4}
+  const auto file = write_text(
+      dir / "mix.jsonl",
+      R"({"query": "what is a lodestone", "pos": ["a magnetic stone", "a rock"], "neg": ["a cat", "a dog", "a bird"], "pos_scores": [0.9, 0.8], "neg_scores": [1, 2, 3], "prompt": "Find it: ", "answers": ["a stone", "ünïcode"], "query_id": 7, "label": 4}
 {"query": "second", "pos": "one text"}
 
 {"sentence1": "left one", "sentence2": "right one", "score": 2.5}
@@ -66,7 +68,8 @@ TEST(Corpus, EqualDocumentIdsAreOneDocumentWithinASourceOnly) {
   const auto row = [](const char* query, const char* positive, const char* source) {
     return cat(R"({"query": ")", query, R"(", "pos": [")", positive, R"("], "pos_index": [1], "source": ")", source, "\"}\n");
   };
-  pack_files(dir / "c", {write_text(dir / "a.jsonl", row("q", "one part", "a") + row("r", "another part", "a") + row("s", "no part", "b"))});
+  pack_files(dir / "c",
+             {write_text(dir / "a.jsonl", row("q", "one part", "a") + row("r", "another part", "a") + row("s", "no part", "b"))});
   const Corpus corpus = Corpus::open(dir / "c");
   std::vector<uint64_t> documents;
   PackedRow packed;
@@ -81,7 +84,8 @@ TEST(Corpus, EqualDocumentIdsAreOneDocumentWithinASourceOnly) {
 /// n rows of three sources; row i is "q i" -> "p i".
 std::string numbered_rows(int n) {
   std::string text;
-  for (int i = 0; i < n; ++i) text += cat(R"({"query": "q )", i, R"(", "pos": ["p )", i, " and more ", i * 7, R"("], "source": "s)", i % 3, "\"}\n");
+  for (int i = 0; i < n; ++i)
+    text += cat(R"({"query": "q )", i, R"(", "pos": ["p )", i, " and more ", i * 7, R"("], "source": "s)", i % 3, "\"}\n");
   return text;
 }
 
@@ -162,9 +166,10 @@ TEST(Corpus, ReadsTextsThatCrossChunks) {
     for (const char c : text) out.push_back(c);
   };
   std::string text;
-  for (int i = 0; i < 300; ++i) text += cat(R"({"query": ")", std::string(5000 + static_cast<size_t>(i), static_cast<char>('a' + i % 26)), R"(", "pos": "x"})", '\n');
+  for (int i = 0; i < 300; ++i)
+    text += cat(R"({"query": ")", std::string(5000 + static_cast<size_t>(i), static_cast<char>('a' + i % 26)), R"(", "pos": "x"})", '\n');
   pack_files(dir / "c", {write_text(dir / "a.jsonl", text)}, {}, 1, test::words_schema, letters);
-  const Corpus corpus = Corpus::open(dir / "c");      // 1.5 million ids of two bytes: three chunks
+  const Corpus corpus = Corpus::open(dir / "c");  // 1.5 million ids of two bytes: three chunks
   PackedRow row;
   for (int64_t i = 299; i >= 0; --i) {
     corpus.read(i, row);
@@ -176,7 +181,8 @@ TEST(Corpus, CutsTextsAtTheCapAndCountsThem) {
   const TempDir dir;
   PackOptions options;
   options.max_tokens = 3;
-  const auto packed = pack_files(dir / "c", {write_text(dir / "a.jsonl", R"({"query": "a b c d e", "pos": ["f g h", "i j k l"]})")}, options);
+  const auto packed =
+      pack_files(dir / "c", {write_text(dir / "a.jsonl", R"({"query": "a b c d e", "pos": ["f g h", "i j k l"]})")}, options);
   EXPECT_EQ(packed.counts.truncated, 2);
   EXPECT_EQ(packed.counts.tokens, 9);
   PackedRow row;
@@ -190,7 +196,8 @@ TEST(Corpus, SkipsBadRowsUpToTheLimitAndRecordsThem) {
   const TempDir dir;
   PackOptions options;
   options.allowed_bad_rows = 2;
-  const auto file = write_text(dir / "a.jsonl", "{\"query\": \"a\", \"pos\": \"b\"}\n{\"query\": 3}\n{bad\n{\"query\": \"c\", \"pos\": \"d\"}\n");
+  const auto file =
+      write_text(dir / "a.jsonl", "{\"query\": \"a\", \"pos\": \"b\"}\n{\"query\": 3}\n{bad\n{\"query\": \"c\", \"pos\": \"d\"}\n");
   const auto packed = pack_files(dir / "c", {file}, options);
   EXPECT_EQ(Corpus::open(dir / "c").rows(), 2);
   ASSERT_EQ(packed.manifest.skipped.size(), 2u);

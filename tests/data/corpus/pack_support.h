@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/files/durable.h"
 #include "data/corpus/packer.h"
+#include "data/files/durable.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone::test {
@@ -35,14 +35,15 @@ inline std::filesystem::path write_text(const std::filesystem::path& file, std::
 
 struct Packed {
   Manifest manifest;
-  PackCounts counts;                     // of the first packer
+  PackCounts counts;  // of the first packer
   int64_t duplicates = 0;
   std::vector<std::string> ignored_fields;
 };
 
 /// Packs `inputs` into `folder` (made here) with `packers` packers: unit u is done by packer u % packers.
-inline Packed pack_files(const std::filesystem::path& folder, const std::vector<std::filesystem::path>& inputs, const PackOptions& options = {}, int packers = 1,
-                         const ShardSchema& schema = words_schema, const Encode& encode = encode_words) {
+inline Packed pack_files(const std::filesystem::path& folder, const std::vector<std::filesystem::path>& inputs,
+                         const PackOptions& options = {}, int packers = 1, const ShardSchema& schema = words_schema,
+                         const Encode& encode = encode_words) {
   std::filesystem::create_directories(folder);
   const auto units = work_units(inputs, options.input);
   std::vector<std::pair<int64_t, ManifestShard>> shards;

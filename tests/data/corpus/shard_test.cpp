@@ -21,8 +21,9 @@ using test::write_text;
 std::string rows_of_all_kinds() {
   std::string text;
   for (int i = 0; i < 40; ++i)
-    text += cat(R"({"query": "number )", i, R"( asks", "pos": ["answer )", i, R"(", "other )", i * i, R"("], "neg": ["not )", i, R"("], "teacher_scores": [1, 2, 0.)", i,
-                R"(], "answers": ["yes"], "prompt": "P)", i % 2, R"(: ", "query_id": )", i, R"(, "label": )", i, ", \"source\": \"s", i % 3, "\"}\n");
+    text += cat(R"({"query": "number )", i, R"( asks", "pos": ["answer )", i, R"(", "other )", i * i, R"("], "neg": ["not )", i,
+                R"("], "teacher_scores": [1, 2, 0.)", i, R"(], "answers": ["yes"], "prompt": "P)", i % 2, R"(: ", "query_id": )", i,
+                R"(, "label": )", i, ", \"source\": \"s", i % 3, "\"}\n");
   return text;
 }
 
@@ -41,7 +42,8 @@ std::string content(const Corpus& corpus) {
     for (const PackedText& text : row.negatives) add(text);
     for (const double score : row.teacher_scores) all += cat(score, ' ');
     for (const std::string& answer : corpus.answers(r)) all += answer;
-    all += cat(corpus.sources()[static_cast<size_t>(row.source)].name, row.prompt < 0 ? "" : corpus.prompts()[static_cast<size_t>(row.prompt)], row.label, row.score, '\n');
+    all += cat(corpus.sources()[static_cast<size_t>(row.source)].name,
+               row.prompt < 0 ? "" : corpus.prompts()[static_cast<size_t>(row.prompt)], row.label, row.score, '\n');
   }
   return all;
 }
@@ -80,7 +82,7 @@ TEST_F(DamagedCorpus, FlippedBitsAreFoundOrHarmless) {
     ASSERT_TRUE(result == "good" || result.starts_with("3 F34 ")) << result;
     result == "good" ? ++harmless : ++refused;
   }
-  EXPECT_LE(harmless, 2);      // in the tables of names, which are read from the manifest
+  EXPECT_LE(harmless, 2);  // in the tables of names, which are read from the manifest
   EXPECT_GT(refused, 100);
 }
 
@@ -99,24 +101,28 @@ TEST_F(DamagedCorpus, FlippedBitsOfEveryColumnAreFound) {
 
 TEST_F(DamagedCorpus, MessagesNameFileDatasetAndRow) {
   std::string damaged = bytes_;
-  damaged[static_cast<size_t>(packed_.manifest.shards[0].head_bytes)] ^= 1;                // in the first chunk: query/ids
+  damaged[static_cast<size_t>(packed_.manifest.shards[0].head_bytes)] ^= 1;  // in the first chunk: query/ids
   write(damaged);
   EXPECT_EQ(open_and_read(),
-            "3 F34 cannot read: data error detected by Fletcher32 checksum; file=shard-000000-000.h5 dataset=query/ids row=0; do: restore the file or pack again");
+            "3 F34 cannot read: data error detected by Fletcher32 checksum; file=shard-000000-000.h5 dataset=query/ids row=0; do: restore "
+            "the file or pack again");
 }
 
 TEST_F(DamagedCorpus, TruncationIsFound) {
   for (const size_t keep : {size_t{0}, size_t{100}, bytes_.size() / 2, bytes_.size() - 1}) {
     write(bytes_.substr(0, keep));
-    EXPECT_EQ(open_and_read(), cat("3 F34 the file has ", keep, " bytes, the manifest says ", bytes_.size(), "; file=shard-000000-000.h5; do: restore the file or pack again"));
+    EXPECT_EQ(open_and_read(), cat("3 F34 the file has ", keep, " bytes, the manifest says ", bytes_.size(),
+                                   "; file=shard-000000-000.h5; do: restore the file or pack again"));
   }
 }
 
 TEST_F(DamagedCorpus, MissingShardOrManifestIsFound) {
   std::filesystem::remove(shard_);
-  EXPECT_EQ(open_and_read(), "3 F36 cannot open a shard that the manifest names; file=shard-000000-000.h5; do: restore the file or pack again");
+  EXPECT_EQ(open_and_read(),
+            "3 F36 cannot open a shard that the manifest names; file=shard-000000-000.h5; do: restore the file or pack again");
   std::filesystem::remove(folder_ / "manifest.json");
-  EXPECT_EQ(error_of([&] { Corpus::open(folder_); }, dir_.path()), "3 F34 not a packed corpus: it has no manifest.json; file=c; do: make one with lodestone pack");
+  EXPECT_EQ(error_of([&] { Corpus::open(folder_); }, dir_.path()),
+            "3 F34 not a packed corpus: it has no manifest.json; file=c; do: make one with lodestone pack");
 }
 
 TEST_F(DamagedCorpus, FlippedBitsOfTheManifestAreFoundOrHarmless) {
@@ -132,7 +138,7 @@ TEST_F(DamagedCorpus, FlippedBitsOfTheManifestAreFoundOrHarmless) {
 
 TEST_F(DamagedCorpus, AChangedFileIsFoundWhileInUse) {
   const Corpus corpus = Corpus::open(folder_);
-  write(bytes_);                                                                           // the same bytes, but written again
+  write(bytes_);  // the same bytes, but written again
   std::filesystem::last_write_time(shard_, std::filesystem::file_time_type::clock::now() + std::chrono::seconds(5));
   PackedRow row;
   EXPECT_EQ(error_of([&] { corpus.read(3, row); }, folder_),
@@ -184,10 +190,17 @@ std::string read_lie(const Lie& lie) {
   if (lie.with_hash) writer.column("query/text_hash", H5Type::u64, hash.data(), std::ssize(hash));
   writer.column("row/source", H5Type::i32, lie.source.data(), std::ssize(lie.source));
   const H5Image image = writer.finish();
-  std::ofstream(dir / "shard-0.h5", std::ios::binary).write(reinterpret_cast<const char*>(image.bytes().data()), static_cast<std::streamsize>(image.size));
+  std::ofstream(dir / "shard-0.h5", std::ios::binary)
+      .write(reinterpret_cast<const char*>(image.bytes().data()), static_cast<std::streamsize>(image.size));
   Manifest manifest{.vocab_size = 1000, .max_tokens = 10, .tokenizer_fingerprint = 0xfeed, .shards = {}, .inputs = {}, .skipped = {}};
-  manifest.shards.push_back({.file = "shard-0.h5", .bytes = static_cast<int64_t>(image.size), .head_bytes = image.head_bytes, .rows = 1, .hash = checksum(image.bytes()),
-                             .head_hash = checksum(image.bytes().first(static_cast<size_t>(image.head_bytes))), .sources = {{"s", 1}}, .prompts = {}});
+  manifest.shards.push_back({.file = "shard-0.h5",
+                             .bytes = static_cast<int64_t>(image.size),
+                             .head_bytes = image.head_bytes,
+                             .rows = 1,
+                             .hash = checksum(image.bytes()),
+                             .head_hash = checksum(image.bytes().first(static_cast<size_t>(image.head_bytes))),
+                             .sources = {{"s", 1}},
+                             .prompts = {}});
   write_text(dir / "manifest.json", to_text(manifest));
   const std::string error = error_of([&] { content(Corpus::open(dir.path())); }, dir.path());
   return error.substr(0, error.find("; do:"));

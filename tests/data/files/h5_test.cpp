@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
-#include <fstream>
 #include <cstring>
+#include <fstream>
 #include <numeric>
 
 #include "tests/data/corpus/pack_support.h"
@@ -17,13 +17,14 @@ using test::error_of;
 using test::TempDir;
 
 std::filesystem::path write_image(const std::filesystem::path& file, const H5Image& image) {
-  std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(image.bytes().data()), static_cast<std::streamsize>(image.size));
+  std::ofstream(file, std::ios::binary)
+      .write(reinterpret_cast<const char*>(image.bytes().data()), static_cast<std::streamsize>(image.size));
   return file;
 }
 
 TEST(H5, ReadsBackColumnsAndAttributes) {
   const TempDir dir;
-  std::vector<int64_t> large(300000);                                   // more than two chunks
+  std::vector<int64_t> large(300000);  // more than two chunks
   std::iota(large.begin(), large.end(), -5);
   const std::vector<uint16_t> small{1, 2, 65535};
   H5Writer writer;
@@ -51,7 +52,7 @@ TEST(H5, ReadsBackColumnsAndAttributes) {
   std::vector<int64_t> back(10);
   reader.read("group/large", 131070, 10, back.data());
   EXPECT_EQ(back[9], large[131079]);
-  int64_t mapped = 0;                                                    // the addresses are right
+  int64_t mapped = 0;  // the addresses are right
   std::memcpy(&mapped, image.bytes().data() + column->addresses[1] + 8, 8);
   EXPECT_EQ(mapped, large[131073]);
 }
@@ -81,7 +82,8 @@ class Hostile : public ::testing::Test {
   }
   void dataset(hsize_t extent, hid_t layout, hid_t type = H5T_STD_I32LE, int rank = 1, bool fill = false) {
     const std::vector<hsize_t> dims(static_cast<size_t>(rank), extent);
-    const hid_t space = H5Screate_simple(rank, dims.data(), nullptr), made = H5Dcreate2(file_, "ids", type, space, H5P_DEFAULT, layout, H5P_DEFAULT);
+    const hid_t space = H5Screate_simple(rank, dims.data(), nullptr),
+                made = H5Dcreate2(file_, "ids", type, space, H5P_DEFAULT, layout, H5P_DEFAULT);
     ASSERT_GE(made, 0);
     const std::vector<int32_t> zeros(fill ? extent : 0);
     if (fill) H5Dwrite(made, H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, zeros.data());
@@ -104,30 +106,38 @@ TEST_F(Hostile, ExternalStorageIsRefused) {
 }
 TEST_F(Hostile, ExternalLinkIsRefused) {
   H5Lcreate_external("/etc/other.h5", "/ids", file_, "ids", H5P_DEFAULT, H5P_DEFAULT);
-  EXPECT_EQ(refusal(), "3 F35 an external link leads into another file; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 an external link leads into another file; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, ExternalLinkInTheMiddleOfAPathIsRefused) {
   H5Lcreate_external("/etc/other.h5", "/", file_, "query", H5P_DEFAULT, H5P_DEFAULT);
-  EXPECT_EQ(refusal("query/ids"), "3 F35 an external link leads into another file; file=evil.h5 dataset=query/ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal("query/ids"),
+            "3 F35 an external link leads into another file; file=evil.h5 dataset=query/ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, SoftLinkIsRefused) {
   H5Lcreate_soft("/elsewhere", file_, "ids", H5P_DEFAULT, H5P_DEFAULT);
-  EXPECT_EQ(refusal(), "3 F35 a soft link where a dataset is expected; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 a soft link where a dataset is expected; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, VirtualDatasetIsRefused) {
   const hsize_t extent = 10;
   const hid_t layout = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &extent, nullptr);
   H5Pset_virtual(layout, space, "/etc/other.h5", "ids", space);
   dataset(10, layout);
-  EXPECT_EQ(refusal(), "3 F35 a virtual dataset shows data of other files; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 a virtual dataset shows data of other files; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, ThousandMillionMillionElementsAreRefused) {
   dataset(1000000000000000, chunked(262144, true));
-  EXPECT_EQ(refusal(), "3 F35 claims 1000000000000000 elements, more than the file can hold; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 claims 1000000000000000 elements, more than the file can hold; file=evil.h5 dataset=ids; do: use only files written by "
+            "lodestone pack");
 }
 TEST_F(Hostile, MoreElementsThanTheFileHoldsAreRefused) {
   dataset(900000, chunked(262144, true));
-  EXPECT_EQ(refusal(), "3 F35 claims 900000 elements, more than the file can hold; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(
+      refusal(),
+      "3 F35 claims 900000 elements, more than the file can hold; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, MissingChunksAreRefused) {
   dataset(10, chunked(10, true));
@@ -139,11 +149,13 @@ TEST_F(Hostile, UnknownFilterIsRefused) {
   H5Pset_chunk(layout, 1, &chunk);
   H5Pset_filter(layout, 32015, H5Z_FLAG_OPTIONAL, 0, nullptr);
   dataset(10, layout);
-  EXPECT_EQ(refusal(), "3 F35 the filters are not exactly fletcher32; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 the filters are not exactly fletcher32; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, DataWithoutChecksumAreRefused) {
   dataset(10, chunked(10, false), H5T_STD_I32LE, 1, true);
-  EXPECT_EQ(refusal(), "3 F35 the filters are not exactly fletcher32; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
+  EXPECT_EQ(refusal(),
+            "3 F35 the filters are not exactly fletcher32; file=evil.h5 dataset=ids; do: use only files written by lodestone pack");
 }
 TEST_F(Hostile, ContiguousDataAreRefused) {
   dataset(10, H5P_DEFAULT, H5T_STD_I32LE, 1, true);
@@ -166,7 +178,8 @@ TEST_F(Hostile, GroupInPlaceOfADatasetIsRefused) {
 
 TEST(H5, RefusesWhatIsNotHdf5) {
   const TempDir dir;
-  EXPECT_EQ(error_of([&] { H5Reader(dir / "none.h5"); }, dir.path()), "3 F36 cannot open: No such file or directory; file=none.h5; do: restore the file or pack again");
+  EXPECT_EQ(error_of([&] { H5Reader(dir / "none.h5"); }, dir.path()),
+            "3 F36 cannot open: No such file or directory; file=none.h5; do: restore the file or pack again");
   EXPECT_EQ(error_of([&] { H5Reader(test::write_text(dir / "a.h5", "hello")); }, dir.path()),
             "3 F34 not a readable HDF5 file: file signature not found; file=a.h5; do: restore the file or pack again");
 }

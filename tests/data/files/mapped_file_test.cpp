@@ -18,7 +18,7 @@
 namespace lodestone {
 namespace {
 
-constexpr size_t size = size_t{5} << 12;   // five pages
+constexpr size_t size = size_t{5} << 12;  // five pages
 
 class MappedFiles : public ::testing::Test {
  protected:
@@ -62,7 +62,7 @@ TEST_F(MappedFiles, ALaterMappingKnowsNothingOfAnEarlierOnesLoss) {
     EXPECT_EQ(count(file, 'x'), 0);
     const MappedFile moved = std::move(file);
     EXPECT_TRUE(moved.cut());
-    EXPECT_FALSE(file.valid());   // NOLINT(bugprone-use-after-move): what a moved-from mapping says is part of the interface
+    EXPECT_FALSE(file.valid());  // NOLINT(bugprone-use-after-move): what a moved-from mapping says is part of the interface
   }
   const MappedFile file = map("c");
   EXPECT_FALSE(file.cut());
@@ -83,7 +83,7 @@ TEST_F(MappedFilesDeathTest, ABusErrorElsewhereStillEndsTheProcess) {
   const Descriptor descriptor(open((dir_ / "foreign").c_str(), O_RDONLY));
   const auto* bytes = static_cast<const volatile char*>(mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.get(), 0));
   cut("foreign", 0);
-  EXPECT_DEATH((void)bytes[size - 1], "");   // by the signal, or by a sanitizer's report of it
+  EXPECT_DEATH((void)bytes[size - 1], "");  // by the signal, or by a sanitizer's report of it
 }
 
 }  // namespace

@@ -20,9 +20,7 @@ std::string with_length(const std::string& header, const std::string& data, uint
 }
 std::string with_length(const std::string& header, const std::string& data) { return with_length(header, data, header.size()); }
 
-std::string bytes_of(const auto& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])};
-}
+std::string bytes_of(const auto& values) { return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])}; }
 
 /// Opens a file of these bytes, calls use, and returns the refusal's text ("" when there was none).
 std::string refusal(const std::string& content, const std::function<void(const SafetensorsReader&)>& use = {}) {
@@ -75,11 +73,9 @@ TEST(Safetensors, ConvertsEveryHalfPrecisionNumberExactly) {
   std::vector<uint16_t> half;
   for (uint32_t h = 0; h < 65536; ++h)
     if (((h >> 10) & 31) != 31) half.push_back(static_cast<uint16_t>(h));
-  const std::string header =
-      cat(R"({"h":{"dtype":"F16","shape":[)", half.size(), R"(],"data_offsets":[0,)", half.size() * 2, "]}}");
+  const std::string header = cat(R"({"h":{"dtype":"F16","shape":[)", half.size(), R"(],"data_offsets":[0,)", half.size() * 2, "]}}");
   std::vector<float> values(half.size());
-  EXPECT_EQ(refusal(with_length(header, bytes_of(half)),
-                    [&](const SafetensorsReader& r) { r.read(r.tensors()[0], std::span(values)); }),
+  EXPECT_EQ(refusal(with_length(header, bytes_of(half)), [&](const SafetensorsReader& r) { r.read(r.tensors()[0], std::span(values)); }),
             "");
   for (size_t i = 0; i < half.size(); ++i) {
     const int exponent = (half[i] >> 10) & 31, mantissa = half[i] & 1023;
@@ -111,8 +107,7 @@ TEST(Safetensors, RefusesBadHeaders) {
   expect_refused(with_length(one.substr(0, one.size() - 1), "12345678"), "not valid JSON");
   expect_refused(with_length("{\"\xff\":1}", ""), "not valid JSON");
   expect_refused(with_length(R"({"t":1,"t":2})", ""), "occurs twice");
-  expect_refused(with_length(R"({"t":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "12345678"),
-                 "occurs twice");
+  expect_refused(with_length(R"({"t":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "12345678"), "occurs twice");
   expect_refused(with_length(R"({"__metadata__":{"a":1}})", ""), "not a string");
   expect_refused(with_length(R"({"__metadata__":[]})", ""), "not an object");
   expect_refused(with_length(std::string("{\"a\":") + std::string(100, '[') + std::string(100, ']') + "}", ""), "nested");
@@ -177,8 +172,7 @@ TEST(Safetensors, LeavesNoFileWhenWritingFails) {
 
 TEST(Safetensors, NeverCrashesOnFlippedHeaderBits) {
   const std::string good = with_length(
-      R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]}})",
-      "1234567812ab");
+      R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]}})", "1234567812ab");
   for (size_t bit = 0; bit < (good.size() - 12) * 8; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));

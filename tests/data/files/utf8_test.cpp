@@ -13,8 +13,7 @@ namespace {
 std::string unchecked(uint32_t c) {
   if (c < 0x80) return {static_cast<char>(c)};
   if (c < 0x800) return {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 63))};
-  if (c < 0x10000)
-    return {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
+  if (c < 0x10000) return {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
   return {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 63)), static_cast<char>(0x80 | (c >> 6 & 63)),
           static_cast<char>(0x80 | (c & 63))};
 }
@@ -54,7 +53,9 @@ TEST(Utf8, NamesTheFirstByteOfTheFirstBadSequenceAtEveryAlignment) {
 TEST(Utf8, AcceptsEmptyTextNulAndByteOrderMark) {
   EXPECT_EQ(validate_utf8(""), std::nullopt);
   EXPECT_EQ(validate_utf8(std::string_view("a\0b", 3)), std::nullopt);
-  EXPECT_EQ(validate_utf8("\xEF\xBB\xBF" "a"), std::nullopt);
+  EXPECT_EQ(validate_utf8("\xEF\xBB\xBF"
+                          "a"),
+            std::nullopt);
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ TEST(HardNegatives, WindowTable) {
   EXPECT_EQ(window(8, 3), (Slice{26, 34}));
   EXPECT_EQ(window(1, 0), (Slice{9, 10}));
   EXPECT_EQ(window(1, 5), (Slice{14, 15}));
-  EXPECT_EQ(window(16, 0), (Slice{0, 16}));   // would begin at -6
+  EXPECT_EQ(window(16, 0), (Slice{0, 16}));  // would begin at -6
   EXPECT_EQ(window(16, 1), (Slice{10, 26}));
 }
 
@@ -173,8 +173,8 @@ TEST(HardNegatives, ARemadeListBeginsWithItsFirstWindow) {
 TEST(HardNegatives, PerNegativeTable) {
   const HardNegativesConfig c{.rule = MiningRule::each};
   EXPECT_TRUE(negative_became_easy(c, 0.70, 0.58));
-  EXPECT_FALSE(negative_became_easy(c, 0.70, 0.59));   // 0.708
-  EXPECT_FALSE(negative_became_easy(c, 0.95, 0.70));   // not below 0.7
+  EXPECT_FALSE(negative_became_easy(c, 0.70, 0.59));  // 0.708
+  EXPECT_FALSE(negative_became_easy(c, 0.95, 0.70));  // not below 0.7
   EXPECT_TRUE(negative_became_easy(c, 0.95, 0.69));
   EXPECT_FALSE(negative_became_easy(c, 0.50, 0.50));
   EXPECT_TRUE(negative_became_easy(c, 0.41, 0.34));
@@ -303,9 +303,9 @@ MiningState simulate(const HardNegativesConfig& config, int world, int64_t cut, 
 }
 
 TEST(HardNegatives, ReplacementsDoNotDependOnTheNumberOfRanksNorOnARestartWithAnother) {
-  for (const HardNegativesConfig& config : {HardNegativesConfig{.negatives = 4, .every = 5},
-                                            HardNegativesConfig{.negatives = 4, .every = 5, .refill = MiningRefill::remine},
-                                            HardNegativesConfig{.negatives = 3, .every = 1, .rule = MiningRule::each}}) {
+  for (const HardNegativesConfig& config :
+       {HardNegativesConfig{.negatives = 4, .every = 5}, HardNegativesConfig{.negatives = 4, .every = 5, .refill = MiningRefill::remine},
+        HardNegativesConfig{.negatives = 3, .every = 1, .rule = MiningRule::each}}) {
     std::vector<MiningReport> reports;
     const MiningState expected = simulate(config, 1, 0, 1, &reports);
     int64_t replaced = 0, exhausted = 0, first_scored = 0;

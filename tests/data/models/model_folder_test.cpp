@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "data/models/model_export.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
+#include "data/models/model_export.h"
 #include "tests/support/model_files.h"
 #include "tests/support/temp_dir.h"
 
@@ -49,17 +49,14 @@ std::string refusal(const auto& call) {
   return "";
 }
 
-void expect_has(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << "got: " << text;
-}
+void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << "got: " << text; }
 
 TEST(ModelFolder, ReadsWeightsWithAndWithoutPrefix) {
   for (const char* prefix : {"", "bert.", "model."}) {
     const TempDir dir;
     const ParamStore source = make_params(test::tiny_config(), 1);
     std::vector<float> other(64, 1.0f);
-    write_plain_folder(dir / "m", source, prefix,
-                       {{cat(prefix, "pooler.dense.weight"), Tensor(view(std::span(other))).reshape({8, 8})}});
+    write_plain_folder(dir / "m", source, prefix, {{cat(prefix, "pooler.dense.weight"), Tensor(view(std::span(other))).reshape({8, 8})}});
     const ModelFolder folder = read_model_folder(dir / "m");
     EXPECT_FALSE(folder.has_modules);
     EXPECT_EQ(folder.config.pooling, Pooling::mean);
@@ -77,10 +74,8 @@ TEST(ModelFolder, ReadsOldLayerNormNamesAndIgnoresPretrainingHeads) {
   std::vector<NamedTensor> tensors;
   for (const Param& p : source.layout().params()) {
     std::string name = "bert." + p.name;
-    if (const size_t at = name.find("LayerNorm.weight"); at != std::string::npos)
-      name.replace(at, std::string::npos, "LayerNorm.gamma");
-    if (const size_t at = name.find("LayerNorm.bias"); at != std::string::npos)
-      name.replace(at, std::string::npos, "LayerNorm.beta");
+    if (const size_t at = name.find("LayerNorm.weight"); at != std::string::npos) name.replace(at, std::string::npos, "LayerNorm.gamma");
+    if (const size_t at = name.find("LayerNorm.bias"); at != std::string::npos) name.replace(at, std::string::npos, "LayerNorm.beta");
     tensors.push_back({name, source.master(p)});
   }
   std::vector<float> other(12, 1.0f);
@@ -149,9 +144,9 @@ TEST(ModelFolder, KeepsThePoolerOfItsSource) {
   const ParamStore source = make_params(test::tiny_config(), 5);
   std::vector<float> weight(64), bias(8, 2.5f);
   for (size_t i = 0; i < 64; ++i) weight[i] = static_cast<float>(i);
-  write_plain_folder(dir / "start", source, "bert.",
-                     {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})},
-                      {"bert.pooler.dense.bias", view(std::span(bias))}});
+  write_plain_folder(
+      dir / "start", source, "bert.",
+      {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})}, {"bert.pooler.dense.bias", view(std::span(bias))}});
   const ModelFolder folder = read_model_folder(dir / "start");
   keep_model_source(folder, dir / "kept");
   fs::remove_all(dir / "start");
@@ -194,8 +189,9 @@ TEST(ModelFolder, ModulesAreThoseOfThePublishedModels) {
     bool head, normalize;
     std::vector<std::string> modules;
   };
-  for (const Published& p : {Published{true, false, {"Transformer", "Pooling", "Dense"}}, Published{false, true, {"Transformer", "Pooling", "Normalize"}},
-                             Published{false, false, {"Transformer", "Pooling"}}}) {
+  for (const Published& p :
+       {Published{true, false, {"Transformer", "Pooling", "Dense"}}, Published{false, true, {"Transformer", "Pooling", "Normalize"}},
+        Published{false, false, {"Transformer", "Pooling"}}}) {
     const TempDir dir;
     EmbedderConfig config = test::tiny_config();
     config.normalize = p.normalize;
@@ -221,8 +217,7 @@ TEST(ModelFolder, ReadsTheNewKeysOfSentenceTransformers) {
   test::write_text(dir / "m/modules.json",
                    R"([{"idx":0,"name":"0","path":"","type":"sentence_transformers.base.modules.transformer.Transformer"},
     {"idx":1,"name":"1","path":"1_Pooling","type":"sentence_transformers.sentence_transformer.modules.pooling.Pooling"}])");
-  test::write_text(dir / "m/1_Pooling/config.json",
-                   R"({"embedding_dimension":8,"pooling_mode":"lasttoken","include_prompt":true})");
+  test::write_text(dir / "m/1_Pooling/config.json", R"({"embedding_dimension":8,"pooling_mode":"lasttoken","include_prompt":true})");
   test::write_text(dir / "m/tokenizer_config.json", R"({"model_max_length":1000000000000000019884624838656})");
   test::write_text(dir / "m/config_sentence_transformers.json",
                    R"({"prompts":{"query":null,"document":"d: "},"default_prompt_name":null})");
@@ -284,9 +279,8 @@ TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {
   expect_has(with(good, R"({"word_embedding_dimension":9,"pooling_mode_mean_tokens":true})"), "hidden_size is 8");
   expect_has(with(good, R"({"pooling_mode":"mean","include_prompt":false})"), "include_prompt");
   expect_has(with(cat("[", module("Transformer", ""), "]"), mean), "Pooling module is missing");
-  expect_has(
-      with(cat("[", module("Transformer", ""), ",", module("Pooling", "1_Pooling"), ",", module("LSTM", "2_LSTM"), "]"), mean),
-      "module LSTM");
+  expect_has(with(cat("[", module("Transformer", ""), ",", module("Pooling", "1_Pooling"), ",", module("LSTM", "2_LSTM"), "]"), mean),
+             "module LSTM");
   expect_has(with(cat("[", module("Transformer", ""), ",", module("Pooling", "../1_Pooling"), "]"), mean), "leaves the folder");
   expect_has(with(R"([{"path":"","type":"custom_code.Transformer"}])", mean), "program code of its own");
 }
@@ -304,8 +298,7 @@ TEST(ModelFolder, NamesTheTensorThatDoesNotFit) {
   EmbedderConfig wider = test::tiny_config();
   wider.encoder.vocab = 13;
   ParamStore more = make_params(wider, 8);
-  expect_has(refusal([&] { load_weights(read_model_folder(dir / "m"), more); }),
-             "its shape is [12,8], the configuration needs [13,8]");
+  expect_has(refusal([&] { load_weights(read_model_folder(dir / "m"), more); }), "its shape is [12,8], the configuration needs [13,8]");
 }
 
 TEST(ModelFolder, LeavesANewHeadToTheCaller) {

@@ -56,7 +56,7 @@ TEST(RerankerFolder, ReadsWhatHuggingFaceWrites) {
   ASSERT_TRUE(is_reranker_folder(dir / "m"));
   const RerankerFolder folder = read_reranker_folder(dir / "m");
   EXPECT_TRUE(folder.has_classifier);
-  EXPECT_EQ(folder.config.classifier_dropout, 0.1);   // absent: that of the hidden layers
+  EXPECT_EQ(folder.config.classifier_dropout, 0.1);  // absent: that of the hidden layers
   EXPECT_EQ(folder.max_seq_length, 10);
   ParamStore params(reranker_layout(folder.config), DType::f32);
   EXPECT_TRUE(load_weights(folder, params).empty());
@@ -69,7 +69,7 @@ TEST(RerankerFolder, OneLabelMayAlsoBeSaidByNumLabels) {
   write_folder_of(dir / "m", hugging_face_params(1, 1), R"("architectures": ["BertForSequenceClassification"], "num_labels": 1, )", all);
   EXPECT_TRUE(is_reranker_folder(dir / "m"));
   write_folder_of(dir / "n", hugging_face_params(1, 2), R"("architectures": ["BertForSequenceClassification"], )", all);
-  EXPECT_FALSE(is_reranker_folder(dir / "n"));   // two is the default
+  EXPECT_FALSE(is_reranker_folder(dir / "n"));  // two is the default
   EXPECT_FALSE(is_reranker_folder(dir / "nothing"));
 }
 
@@ -78,7 +78,8 @@ TEST(RerankerFolder, StartsFromAnEncoderWithOrWithoutPooler) {
   const ParamStore source = hugging_face_params(2, 3);
   write_folder_of(dir / "labels", source, three_labels, all);
   write_folder_of(dir / "pooler", source, "", [](const std::string& name) { return name.starts_with("bert."); });
-  write_folder_of(dir / "plain", source, "", [](const std::string& name) { return name.starts_with("bert.") && !name.starts_with("bert.pooler."); });
+  write_folder_of(dir / "plain", source, "",
+                  [](const std::string& name) { return name.starts_with("bert.") && !name.starts_with("bert.pooler."); });
   for (const char* name : {"labels", "pooler", "plain"}) {
     const RerankerFolder folder = read_reranker_folder(dir / name);
     EXPECT_FALSE(folder.has_classifier);
@@ -110,7 +111,8 @@ TEST(RerankerFolder, WritesWhatItReadsBackExactlyUnderHuggingFacesNames) {
     EXPECT_TRUE(load_weights(again, loaded).empty());
     for (int64_t i = 0; i < loaded.layout().count(); ++i) {
       if (dtype == DType::f64)
-        ASSERT_EQ(loaded.masters().host<double>()[static_cast<size_t>(i)], static_cast<float>(params.masters().host<double>()[static_cast<size_t>(i)]));
+        ASSERT_EQ(loaded.masters().host<double>()[static_cast<size_t>(i)],
+                  static_cast<float>(params.masters().host<double>()[static_cast<size_t>(i)]));
       else
         ASSERT_EQ(loaded.masters().host<float>()[static_cast<size_t>(i)], params.masters().host<float>()[static_cast<size_t>(i)]);
     }
@@ -123,7 +125,7 @@ TEST(RerankerFolder, WritesWhatItReadsBackExactlyUnderHuggingFacesNames) {
     EXPECT_EQ(config.at("id2label").size(), 1u);
     EXPECT_EQ(config.at("label2id").at("LABEL_0"), 0);
     EXPECT_NE(test::read_text(dir / "out/README.md").find("CrossEncoder"), std::string::npos);
-    EXPECT_FALSE(fs::exists(dir / "out/modules.json"));   // an embedder's
+    EXPECT_FALSE(fs::exists(dir / "out/modules.json"));  // an embedder's
   }
 }
 

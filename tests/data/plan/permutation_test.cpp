@@ -92,7 +92,7 @@ TEST(Permutation, NeighboursAreUnrelated) {
   const double expected = static_cast<double>(n - 1) / 16;
   double chi_square = 0;
   for (const double c : bins) chi_square += (c - expected) * (c - expected) / expected;
-  EXPECT_LT(chi_square, 45);   // probability 1e-4
+  EXPECT_LT(chi_square, 45);  // probability 1e-4
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 #include <set>
 
 #include "core/error.h"
+#include "data/batches/collate.h"
 #include "data/batches/global_rows.h"
 #include "data/plan/plan.h"
-#include "data/batches/collate.h"
 #include "tests/data/batches/fake_rows.h"
 #include "tests/data/plan/plan_support.h"
 
@@ -32,13 +32,18 @@ void expect_frequencies(const Plan& plan) {
   }
 }
 
-constexpr Batching all_modes[] = {Batching::multinomial, Batching::random,       Batching::epoch,
+constexpr Batching all_modes[] = {Batching::multinomial,  Batching::random,       Batching::epoch,
                                   Batching::epoch_static, Batching::epoch_random, Batching::mixed};
-const std::vector<PlanSource> three = {{"a", 43}, {"b", 80}, {"c", 16}};   // 5, 10 and 2 batches of 8
+const std::vector<PlanSource> three = {{"a", 43}, {"b", 80}, {"c", 16}};  // 5, 10 and 2 batches of 8
 
 TEST(Batching, NoBatchHasARowTwiceAndPositionsAreInRangeInAnyMode) {
   for (const Batching mode : all_modes) {
-    const Plan plan({.global_batch = 8, .batches = 400, .seed = 3, .batching = mode, .rules = {{.match = "a", .repeat = 3}, {.match = "c", .repeat = 2}}}, three);
+    const Plan plan({.global_batch = 8,
+                     .batches = 400,
+                     .seed = 3,
+                     .batching = mode,
+                     .rules = {{.match = "a", .repeat = 3}, {.match = "c", .repeat = 2}}},
+                    three);
     for (int64_t draw = 0; draw < 400; ++draw) {
       const Part part = batch_of(plan, draw);
       const std::set<int64_t> rows(part.rows.begin(), part.rows.end());
@@ -117,7 +122,8 @@ TEST(Batching, EpochMakesItsBatchesAnewAndEpochStaticKeepsThemTogether) {
 }
 
 TEST(Batching, EpochStaticMakesBatchesOfItsOwnForEachDataSetThatASourceCountsAs) {
-  const Plan plan({.global_batch = 8, .batches = 4 * 10, .batching = Batching::epoch_static, .rules = {{.match = "b", .repeat = 2}}}, {{"b", 80}});
+  const Plan plan({.global_batch = 8, .batches = 4 * 10, .batching = Batching::epoch_static, .rules = {{.match = "b", .repeat = 2}}},
+                  {{"b", 80}});
   std::set<std::vector<int64_t>> batches;
   for (int64_t draw = 0; draw < 40; ++draw) batches.insert(batch_of(plan, draw).rows);
   EXPECT_EQ(batches.size(), 20u);
@@ -157,8 +163,12 @@ TEST(Repetition, OfASourceDoublesItsShareInAnyMode) {
 
 TEST(Repetition, InMixedBatchesDoublesHowOftenEachRowComesInAnEpoch) {
   const std::vector<PlanSource> sources = {{"once", 41}, {"twice", 30}, {"thrice", 20}};
-  const Plan plan({.global_batch = 7, .batches = 200, .batching = Batching::mixed, .rules = {{.match = "twice", .repeat = 2}, {.match = "thrice", .repeat = 3}}}, sources);
-  std::map<int64_t, std::map<int64_t, int>> seen;   // by epoch, of each row
+  const Plan plan({.global_batch = 7,
+                   .batches = 200,
+                   .batching = Batching::mixed,
+                   .rules = {{.match = "twice", .repeat = 2}, {.match = "thrice", .repeat = 3}}},
+                  sources);
+  std::map<int64_t, std::map<int64_t, int>> seen;  // by epoch, of each row
   for (int64_t draw = 0; draw < 200; ++draw) {
     const Part part = batch_of(plan, draw);
     for (const int64_t k : part.rows) ++seen[part.epoch][k];
@@ -178,8 +188,9 @@ TEST(Repetition, InMixedBatchesDoublesHowOftenEachRowComesInAnEpoch) {
 }
 
 TEST(Repetition, OfAllMergedSourcesRepeatsTheMergedOne) {
-  const Plan plan({.global_batch = 8, .batching = Batching::epoch, .small_sources = SmallSources::merge, .rules = {{.match = "s*", .repeat = 2}}},
-                  {{"large", 40}, {"s0", 5}, {"s1", 4}});
+  const Plan plan(
+      {.global_batch = 8, .batching = Batching::epoch, .small_sources = SmallSources::merge, .rules = {{.match = "s*", .repeat = 2}}},
+      {{"large", 40}, {"s0", 5}, {"s1", 4}});
   EXPECT_EQ(plan.sources()[1].repeat, 2);
   EXPECT_NEAR(plan.probability(1), 2.0 / 7, 1e-12);
 }
@@ -242,13 +253,17 @@ TEST(SourceTraits, FollowTheNamesInUse) {
 }
 
 TEST(SourceTraits, LaterRulesWinAndStarsStandForAnyText) {
-  const std::vector<SourceRule> rules = {{.match = "*", .repeat = 2, .in_batch_negatives = false}, {.match = "a*c/*", .repeat = 3, .prompt_on_passages = true}};
+  const std::vector<SourceRule> rules = {{.match = "*", .repeat = 2, .in_batch_negatives = false},
+                                         {.match = "a*c/*", .repeat = 3, .prompt_on_passages = true}};
   EXPECT_EQ(traits_of("b", rules).repeat, 2);
   EXPECT_EQ(traits_of("abc/x", rules).repeat, 3);
   EXPECT_FALSE(traits_of("abc/x", rules).in_batch_negatives);
   EXPECT_TRUE(traits_of("ac/", rules).prompt_on_passages);
-  EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "b/only_1neg", "c"}, std::vector<SourceRule>{{.match = "c", .group = 9}}, 4), (std::vector<int64_t>{4, 2, 4}));
-  EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "pretrain/b"}, std::vector<SourceRule>{{.match = "pretrain/*", .group = 1}}, 16), (std::vector<int64_t>{16, 1}));
+  EXPECT_EQ(source_groups(std::vector<std::string_view>{"a", "b/only_1neg", "c"}, std::vector<SourceRule>{{.match = "c", .group = 9}}, 4),
+            (std::vector<int64_t>{4, 2, 4}));
+  EXPECT_EQ(
+      source_groups(std::vector<std::string_view>{"a", "pretrain/b"}, std::vector<SourceRule>{{.match = "pretrain/*", .group = 1}}, 16),
+      (std::vector<int64_t>{16, 1}));
   EXPECT_TRUE(source_groups(std::vector<std::string_view>{"a", "b"}, {}, 4).empty());
   EXPECT_FALSE(matches("a*c", "abd"));
   EXPECT_FALSE(matches("a", "ab"));
@@ -257,7 +272,8 @@ TEST(SourceTraits, LaterRulesWinAndStarsStandForAnyText) {
 }
 
 TEST(SourceTraits, SymmetricSourcesHaveHalfTheBatchAndOthersTheirWord) {
-  const Plan plan({.global_batch = 16, .batches = 100, .batching = Batching::epoch}, {{"sts/symmetric_sts", 100}, {"topics-no_in_batch_neg", 64}, {"nq", 160}});
+  const Plan plan({.global_batch = 16, .batches = 100, .batching = Batching::epoch},
+                  {{"sts/symmetric_sts", 100}, {"topics-no_in_batch_neg", 64}, {"nq", 160}});
   EXPECT_EQ(plan.smallest_batch(), 8);
   std::map<std::string, size_t> size;
   for (int64_t draw = 0; draw < 100; ++draw) {
@@ -272,11 +288,22 @@ TEST(SourceTraits, SymmetricSourcesHaveHalfTheBatchAndOthersTheirWord) {
 
 TEST(SourceTraits, SourcesThatMayNotShareABatchAreMergedApart) {
   const Plan plan({.global_batch = 8, .small_sources = SmallSources::merge, .rules = {{.match = "z*", .share = 0.5}}},
-                  {{"a", 5}, {"x-no_in_batch_neg", 4}, {"b", 4}, {"y-no_in_batch_neg", 6}, {"s/symmetric_sts", 2}, {"t/symmetric_sts", 3}, {"z0", 7}, {"z1", 1},
-                   {"o/only_1neg", 6}, {"p/only_1neg", 5}});
+                  {{"a", 5},
+                   {"x-no_in_batch_neg", 4},
+                   {"b", 4},
+                   {"y-no_in_batch_neg", 6},
+                   {"s/symmetric_sts", 2},
+                   {"t/symmetric_sts", 3},
+                   {"z0", 7},
+                   {"z1", 1},
+                   {"o/only_1neg", 6},
+                   {"p/only_1neg", 5}});
   std::map<std::string, int64_t> rows;
   for (const PlanSource& source : plan.sources()) rows[source.name] = source.rows;
-  EXPECT_EQ(rows, (std::map<std::string, int64_t>{{"other", 9}, {"other, no_in_batch_neg", 10}, {"other, half batch", 5}, {"other, share of z*", 8}, {"other, groups of 2", 11}}));
+  EXPECT_EQ(
+      rows,
+      (std::map<std::string, int64_t>{
+          {"other", 9}, {"other, no_in_batch_neg", 10}, {"other, half batch", 5}, {"other, share of z*", 8}, {"other, groups of 2", 11}}));
 }
 
 TEST(Plan, DrawsFromTheSourcesOfItsTaskOnly) {
@@ -306,7 +333,10 @@ TEST(SourceTraits, TravelWithTheRows) {
   std::vector<test::FakeRow> made = test::make_rows(40, 1, 0);
   for (size_t r = 0; r < 40; ++r) made[r].source = r < 20 ? 0 : 1;
   const test::FakeRows rows(made);
-  const Plan plan({.global_batch = 8, .batches = 40, .order = RowOrder::balanced, .rules = {{.match = "s1", .half_batch = true, .in_batch_negatives = false}}},
+  const Plan plan({.global_batch = 8,
+                   .batches = 40,
+                   .order = RowOrder::balanced,
+                   .rules = {{.match = "s1", .half_batch = true, .in_batch_negatives = false}}},
                   plan_sources(rows.sources()));
   Collator collator({}, {101, 102, {}, {}, {}});
   GlobalRows global_rows(plan, rows, collator);
@@ -325,20 +355,24 @@ TEST(SourceTraits, TravelWithTheRows) {
 TEST(SourceRules, AreRefusedWhereTheyCannotBeMeant) {
   const auto with = [](SourceRule rule) { return PlanConfig{.global_batch = 8, .rules = {std::move(rule)}}; };
   EXPECT_EQ(message_of(with({.match = "d", .repeat = 2}), three), "the rule for sources \"d\" matches none; do: the corpus has a, b, c");
-  EXPECT_EQ(message_of(with({.match = "a", .repeat = 0}), three), "the rule for sources \"a\" repeats them 0 times; do: give repeat at least 1");
+  EXPECT_EQ(message_of(with({.match = "a", .repeat = 0}), three),
+            "the rule for sources \"a\" repeats them 0 times; do: give repeat at least 1");
   EXPECT_NE(message_of(with({.match = "a", .share = 0.0}), three), "no error");
   EXPECT_NE(message_of(with({.match = "a", .share = std::nan("")}), three), "no error");
   EXPECT_NE(message_of(with({.match = "a", .max_rows = 0}), three), "no error");
   EXPECT_NE(message_of(with({.match = ""}), three), "no error");
   EXPECT_EQ(message_of(with({.match = "a", .share = 1.0}), three),
             "the shares of sources add up to 1; do: leave something for the sources without a share: less than 1");
-  EXPECT_EQ(message_of(with({.match = "*", .share = 0.5}), three), "the shares of sources add up to 0.5; do: every source has a share: let them add up to 1");
+  EXPECT_EQ(message_of(with({.match = "*", .share = 0.5}), three),
+            "the shares of sources add up to 0.5; do: every source has a share: let them add up to 1");
   EXPECT_EQ(message_of({.global_batch = 8, .rules = {{.match = "a", .share = 0.5}, {.match = "*", .share = 1.0}}}, three),
             "the rule for sources \"a\" gives a share, but later rules give all of them another; do: leave one out");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .in_batch_negatives = false}}}, three),
-            "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same use_inbatch_neg (data.rules)");
+            "mixed batches cannot leave out the in-batch negatives of b alone; do: choose another batching, or give all sources the same "
+            "use_inbatch_neg (data.rules)");
   EXPECT_EQ(message_of({.global_batch = 8, .batching = Batching::mixed, .rules = {{.match = "b", .group = 2}}}, three),
-            "mixed batches cannot have groups of one size for a and of another for b; do: choose another batching, or give all sources the same group_size");
+            "mixed batches cannot have groups of one size for a and of another for b; do: choose another batching, or give all sources the "
+            "same group_size");
   EXPECT_NE(message_of(with({.match = "a", .group = 0}), three), "no error");
 }
 

@@ -140,7 +140,7 @@ TEST(Plan, MixedBatchesDrawFromTheRowsOfAllSourcesInOneShuffledOrder) {
   EXPECT_EQ(plan.sources()[0].rows, 44);
   std::set<std::pair<int32_t, int64_t>> rows;
   std::set<int32_t> sources_of_first_batch;
-  for (int64_t step = 0; step < 5; ++step) {   // one epoch: 40 of the 44 rows
+  for (int64_t step = 0; step < 5; ++step) {  // one epoch: 40 of the 44 rows
     for (const int64_t k : batch_of(plan, step).rows) {
       const SourceRow row = plan.locate(0, k);
       rows.insert({row.source, row.k});
@@ -178,7 +178,7 @@ TEST(Plan, RefusesImpossibleValues) {
 }
 
 TEST(Plan, BatchesForEpochsCountsWholeBatches) {
-  const std::vector<PlanSource> sources = {{"a", 100}, {"b", 37}};   // 6 + 2 batches of 16
+  const std::vector<PlanSource> sources = {{"a", 100}, {"b", 37}};  // 6 + 2 batches of 16
   EXPECT_EQ(batches_for_epochs({.global_batch = 16}, sources, 1), 8);
   EXPECT_EQ(batches_for_epochs({.global_batch = 16}, sources, 0.5), 4);
   EXPECT_THROW(batches_for_epochs({.global_batch = 16}, sources, std::nan("")), Error);

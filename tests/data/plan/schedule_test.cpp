@@ -19,7 +19,11 @@ std::vector<StepPart> parts(const Schedule& schedule, int64_t step) {
 }
 
 ScheduleConfig two_tasks(TaskMix mix) {
-  return {.tasks = {{.name = "retrieval", .share = 3, .ranks = 4, .cost = 40}, {.name = "sts", .weight = 0.8, .share = 1, .ranks = 1, .cost = 32}}, .steps = 40, .seed = 5, .mix = mix};
+  return {.tasks = {{.name = "retrieval", .share = 3, .ranks = 4, .cost = 40},
+                    {.name = "sts", .weight = 0.8, .share = 1, .ranks = 1, .cost = 32}},
+          .steps = 40,
+          .seed = 5,
+          .mix = mix};
 }
 
 TEST(Schedule, JointStepsTrainEveryTaskOfEveryGroupOnce) {
@@ -63,7 +67,7 @@ TEST(Schedule, ADeckDealsExactProportionsAndRandomDrawsRoughOnes) {
     }
     EXPECT_EQ(schedule.draws(0), next[0]);
     EXPECT_EQ(schedule.draws(1), next[1]);
-    if (mix == TaskMix::random) {   // 3 standard deviations of a binomial count
+    if (mix == TaskMix::random) {  // 3 standard deviations of a binomial count
       EXPECT_NEAR(static_cast<double>(next[0]), 3000, 3 * 27.4);
     }
   }
@@ -140,7 +144,8 @@ TEST(Teams, EveryPartHasExactlyOneTeamOnAnyNumberOfRanksFromOneGroupUp) {
     const std::vector<StepPart> step = parts(Schedule(config), 3);
     for (int world = 5; world <= 24; ++world) {
       const std::vector<Team> teams = form_teams(config, world);
-      EXPECT_EQ(teams.size(), 2 * static_cast<size_t>(std::min<int64_t>(config.groups, world / 5))) << config.groups << " groups, " << world << " ranks";
+      EXPECT_EQ(teams.size(), 2 * static_cast<size_t>(std::min<int64_t>(config.groups, world / 5)))
+          << config.groups << " groups, " << world << " ranks";
       int64_t ranks = 0;
       for (const Team& team : teams) {
         EXPECT_GE(team.ranks, config.tasks[static_cast<size_t>(team.task)].ranks);
@@ -149,7 +154,8 @@ TEST(Teams, EveryPartHasExactlyOneTeamOnAnyNumberOfRanksFromOneGroupUp) {
       }
       EXPECT_EQ(ranks, world);
       for (const StepPart& part : step)
-        EXPECT_EQ(std::count_if(teams.begin(), teams.end(), [&](const Team& team) { return takes(team, part); }), 1) << config.groups << " groups, " << world << " ranks";
+        EXPECT_EQ(std::count_if(teams.begin(), teams.end(), [&](const Team& team) { return takes(team, part); }), 1)
+            << config.groups << " groups, " << world << " ranks";
     }
   }
 }
@@ -158,8 +164,9 @@ TEST(Teams, FewerRanksThanAllGroupsHaveTakeSeveralEach) {
   const ScheduleConfig config = three_groups();
   const std::vector<Team> five = form_teams(config, 5);
   ASSERT_EQ(five.size(), 2u);
-  for (int32_t group = 0; group < 3; ++group) EXPECT_TRUE(takes(five[0], {.task = 0, .group = group}) && takes(five[1], {.task = 1, .group = group}));
-  const std::vector<Team> teams = form_teams(config, 14);   // 4 + 1 twice, and four left over
+  for (int32_t group = 0; group < 3; ++group)
+    EXPECT_TRUE(takes(five[0], {.task = 0, .group = group}) && takes(five[1], {.task = 1, .group = group}));
+  const std::vector<Team> teams = form_teams(config, 14);  // 4 + 1 twice, and four left over
   ASSERT_EQ(teams.size(), 4u);
   for (const size_t i : {0u, 1u, 2u, 3u}) {
     const auto task = static_cast<int32_t>(i % 2);

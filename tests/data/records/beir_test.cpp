@@ -71,11 +71,14 @@ TEST_F(Beir, AsksWhichJudgementsAreMeant) {
 
 TEST_F(Beir, RefusesWhatDoesNotFit) {
   write_text(dir_ / "set/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td9\t1\n");
-  EXPECT_EQ(error(), "3 F30 a judgement of an unknown document; file=set/qrels/test.tsv line=2 offset=25; do: remove the line or add the text");
+  EXPECT_EQ(error(),
+            "3 F30 a judgement of an unknown document; file=set/qrels/test.tsv line=2 offset=25; do: remove the line or add the text");
   write_text(dir_ / "set/qrels/test.tsv", "q7\td1\t1\n");
   EXPECT_EQ(error(), "3 F30 a judgement of an unknown query; file=set/qrels/test.tsv line=1 offset=0; do: remove the line or add the text");
   write_text(dir_ / "set/qrels/test.tsv", "q1 d1 1\n");
-  EXPECT_EQ(error(), "3 F30 not query-id, corpus-id and a numeric score between tabs; file=set/qrels/test.tsv line=1 offset=0; do: correct the line");
+  EXPECT_EQ(
+      error(),
+      "3 F30 not query-id, corpus-id and a numeric score between tabs; file=set/qrels/test.tsv line=1 offset=0; do: correct the line");
   write_text(dir_ / "set/qrels/test.tsv", "query-id\tcorpus-id\tscore\n");
   EXPECT_EQ(error(), "3 F32 the file holds no judgements; file=set/qrels/test.tsv; do: choose another with --split");
   write_text(dir_ / "set/qrels/test.tsv", "q1\td1\t1\n");

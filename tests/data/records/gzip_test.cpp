@@ -47,7 +47,12 @@ class Gzip : public ::testing::Test {
  protected:
   std::string error(const std::string& bytes, const std::string& name = "a.jsonl.gz") {
     write_text(dir_ / name, bytes);
-    return error_of([&] { pack_files(dir_ / "c", {dir_ / name}); std::filesystem::remove_all(dir_ / "c"); }, dir_.path());
+    return error_of(
+        [&] {
+          pack_files(dir_ / "c", {dir_ / name});
+          std::filesystem::remove_all(dir_ / "c");
+        },
+        dir_.path());
   }
   TempDir dir_;
   const std::string text_ = lines(20000), packed_ = compress(text_);
@@ -62,19 +67,23 @@ TEST_F(Gzip, IsKnownByItsContentWhateverItsName) { EXPECT_EQ(error(packed_, "a.j
 
 TEST_F(Gzip, TruncationIsRefusedWhereverItIs) {
   for (const size_t keep : {size_t{5}, size_t{30}, packed_.size() / 2, packed_.size() - 9, packed_.size() - 8, packed_.size() - 1})
-    EXPECT_EQ(error(packed_.substr(0, keep)), cat("3 F33 the gzip file is truncated; file=a.jsonl.gz offset=", keep, "; do: fetch it again"));
+    EXPECT_EQ(error(packed_.substr(0, keep)),
+              cat("3 F33 the gzip file is truncated; file=a.jsonl.gz offset=", keep, "; do: fetch it again"));
   const std::string two = packed_ + packed_;
-  EXPECT_EQ(error(two.substr(0, packed_.size() + 4)), cat("3 F33 the gzip file is truncated; file=a.jsonl.gz offset=", packed_.size() + 4, "; do: fetch it again"));
+  EXPECT_EQ(error(two.substr(0, packed_.size() + 4)),
+            cat("3 F33 the gzip file is truncated; file=a.jsonl.gz offset=", packed_.size() + 4, "; do: fetch it again"));
 }
 TEST_F(Gzip, WrongChecksumIsRefused) {
   std::string damaged = packed_;
   damaged[damaged.size() - 6] ^= 1;
-  EXPECT_EQ(error(damaged), cat("3 F33 damaged gzip data: incorrect data check; file=a.jsonl.gz offset=", packed_.size() - 4, "; do: fetch it again"));
+  EXPECT_EQ(error(damaged),
+            cat("3 F33 damaged gzip data: incorrect data check; file=a.jsonl.gz offset=", packed_.size() - 4, "; do: fetch it again"));
 }
 TEST_F(Gzip, WrongLengthIsRefused) {
   std::string damaged = packed_;
   damaged[damaged.size() - 1] ^= 1;
-  EXPECT_EQ(error(damaged), cat("3 F33 damaged gzip data: incorrect length check; file=a.jsonl.gz offset=", packed_.size(), "; do: fetch it again"));
+  EXPECT_EQ(error(damaged),
+            cat("3 F33 damaged gzip data: incorrect length check; file=a.jsonl.gz offset=", packed_.size(), "; do: fetch it again"));
 }
 TEST_F(Gzip, FlippedBitsAreRefused) {
   for (size_t i = 20; i < packed_.size(); i += packed_.size() / 23) {
@@ -86,8 +95,8 @@ TEST_F(Gzip, FlippedBitsAreRefused) {
 }
 TEST_F(Gzip, TrailingBytesAreRefused) {
   for (const std::string& tail : {std::string("x"), std::string("\0\0\0\0", 4), std::string("{\"query\"")})
-    EXPECT_EQ(error(packed_ + tail), cat("3 F33 bytes that are not gzip follow the end of the compressed data; file=a.jsonl.gz offset=", packed_.size(),
-                                         "; do: fetch it again or cut them off"));
+    EXPECT_EQ(error(packed_ + tail), cat("3 F33 bytes that are not gzip follow the end of the compressed data; file=a.jsonl.gz offset=",
+                                         packed_.size(), "; do: fetch it again or cut them off"));
 }
 TEST_F(Gzip, AnotherContentUnderTheNameIsRefused) {
   EXPECT_EQ(error(text_), "3 F33 named .gz but not gzip data; file=a.jsonl.gz offset=0; do: rename it or fetch it again");

@@ -43,70 +43,104 @@ TEST_P(BadJsonl, IsRefusedInOneLine) {
 }
 
 #define LODE_SKIPPABLE "; do: correct the row, or allow some with --on-bad-row skip:N"
-const std::string good = "{\"query\": \"q\", \"pos\": [\"p\"]}\n";   // 29 bytes
+const std::string good = "{\"query\": \"q\", \"pos\": [\"p\"]}\n";  // 29 bytes
 
 INSTANTIATE_TEST_SUITE_P(
     Rows, BadJsonl,
     ::testing::Values(
         Case{"NotJson", good + "{\"query\": \"q\", pos: 1}\n", "3 F30 not valid JSON; file=a.jsonl line=2 offset=44" LODE_SKIPPABLE},
         Case{"DocumentOverSeveralLines", "[\n  {\"query\": \"q\"}\n]\n",
-             "3 F30 a JSON document over several lines where JSON lines belong; file=a.jsonl line=1 offset=0; do: write one object a line, for example with jq -c '.[]' FILE"},
+             "3 F30 a JSON document over several lines where JSON lines belong; file=a.jsonl line=1 offset=0; do: write one object a line, "
+             "for example with jq -c '.[]' FILE"},
         Case{"NotAnObject", good + "[1, 2]\n", "3 F30 not a JSON object; file=a.jsonl line=2 offset=29" LODE_SKIPPABLE},
         Case{"TwoObjects", "{\"query\": \"q\", \"pos\": \"p\"} {}\n", "3 F30 not valid JSON; file=a.jsonl line=1 offset=27" LODE_SKIPPABLE},
-        Case{"NaN", "{\"query\": \"q\", \"pos\": \"p\", \"score\": NaN}\n", "3 F30 not valid JSON; file=a.jsonl line=1 offset=36" LODE_SKIPPABLE},
+        Case{"NaN", "{\"query\": \"q\", \"pos\": \"p\", \"score\": NaN}\n",
+             "3 F30 not valid JSON; file=a.jsonl line=1 offset=36" LODE_SKIPPABLE},
         Case{"HugeNumber", "{\"query\": \"q\", \"pos\": \"p\", \"score\": 1e999}\n",
              "3 F30 not a number that JSON or a 64-bit float can hold; file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"DuplicateKey", "{\"query\": \"q\", \"pos\": \"p\", \"query\": \"r\"}\n", "3 F30 a field given twice; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"DuplicateKey", "{\"query\": \"q\", \"pos\": \"p\", \"query\": \"r\"}\n",
+             "3 F30 a field given twice; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"NestedTooDeep", "{\"query\": \"q\", \"x\": " + std::string(100, '[') + std::string(100, ']') + "}\n",
              "3 F30 nested deeper than 64 levels; file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"LastLineCut", good + "{\"query\": \"q\", \"pos\": [\"p", "3 F32 the last line is cut: it has no end and is not a whole JSON object; file=a.jsonl line=2 offset=54" LODE_SKIPPABLE},
-        Case{"InvalidUtf8", good + "{\"query\": \"q\xC0\xAF\", \"pos\": \"p\"}\n", "3 F31 not valid UTF-8; file=a.jsonl line=2 offset=41" LODE_SKIPPABLE},
-        Case{"SurrogateBytes", "{\"query\": \"\xED\xA0\x80\", \"pos\": \"p\"}\n", "3 F31 not valid UTF-8; file=a.jsonl line=1 offset=11" LODE_SKIPPABLE},
-        Case{"LowSurrogateAlone", "{\"query\": \"a\\udc00\", \"pos\": \"p\"}\n", "3 F31 a bad escape or half of a surrogate pair; file=a.jsonl line=1 offset=17" LODE_SKIPPABLE},
-        Case{"HighSurrogateAlone", "{\"query\": \"a\\ud800\", \"pos\": \"p\"}\n", "3 F31 a bad escape or half of a surrogate pair; file=a.jsonl line=1 offset=18" LODE_SKIPPABLE},
+        Case{"LastLineCut", good + "{\"query\": \"q\", \"pos\": [\"p",
+             "3 F32 the last line is cut: it has no end and is not a whole JSON object; file=a.jsonl line=2 offset=54" LODE_SKIPPABLE},
+        Case{"InvalidUtf8", good + "{\"query\": \"q\xC0\xAF\", \"pos\": \"p\"}\n",
+             "3 F31 not valid UTF-8; file=a.jsonl line=2 offset=41" LODE_SKIPPABLE},
+        Case{"SurrogateBytes", "{\"query\": \"\xED\xA0\x80\", \"pos\": \"p\"}\n",
+             "3 F31 not valid UTF-8; file=a.jsonl line=1 offset=11" LODE_SKIPPABLE},
+        Case{"LowSurrogateAlone", "{\"query\": \"a\\udc00\", \"pos\": \"p\"}\n",
+             "3 F31 a bad escape or half of a surrogate pair; file=a.jsonl line=1 offset=17" LODE_SKIPPABLE},
+        Case{"HighSurrogateAlone", "{\"query\": \"a\\ud800\", \"pos\": \"p\"}\n",
+             "3 F31 a bad escape or half of a surrogate pair; file=a.jsonl line=1 offset=18" LODE_SKIPPABLE},
         Case{"NulCharacter", "{\"query\": \"a\\u0000b\", \"pos\": \"p\"}\n",
-             "3 F31 a NUL character in a text; field=query file=a.jsonl line=1 offset=0; do: remove it, or allow some bad rows with --on-bad-row skip:N"},
+             "3 F31 a NUL character in a text; field=query file=a.jsonl line=1 offset=0; do: remove it, or allow some bad rows with "
+             "--on-bad-row skip:N"},
         Case{"ByteOrderMark", "\xEF\xBB\xBF" + good,
-             "3 F31 the file starts with a byte order mark; file=a.jsonl line=1 offset=0; do: remove its first three bytes: tail -c +4 FILE > NEW"},
-        Case{"NoQuery", "{\"pos\": \"p\"}\n", "3 F30 the row names no query; file=a.jsonl line=1 offset=0; do: give it as one of query, anchor, sentence1, text, question"},
+             "3 F31 the file starts with a byte order mark; file=a.jsonl line=1 offset=0; do: remove its first three bytes: tail -c +4 "
+             "FILE > NEW"},
+        Case{"NoQuery", "{\"pos\": \"p\"}\n",
+             "3 F30 the row names no query; file=a.jsonl line=1 offset=0; do: give it as one of query, anchor, sentence1, text, question"},
         Case{"NoPositive", "{\"query\": \"q\"}\n",
-             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, "
+             "sentence2, text_pair, answer"},
         Case{"TextWithALabel", "{\"text\": \"q\", \"label\": 3}\n",
-             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, "
+             "sentence2, text_pair, answer"},
         Case{"TextWithAScore", "{\"text\": \"q\", \"score\": 3}\n",
-             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
-        Case{"EmptyPositives", "{\"query\": \"q\", \"pos\": []}\n", "3 F30 no positive, and no teacher scores to choose one by; field=pos file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"EmptyQuery", "{\"query\": \"\", \"pos\": \"p\"}\n", "3 F30 empty text; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"BlankNegative", "{\"query\": \"q\", \"pos\": \"p\", \"neg\": [\"n\", \" \\n\"]}\n", "3 F30 empty text; field=neg file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"QueryIsANumber", "{\"query\": 5, \"pos\": \"p\"}\n", "3 F30 not a text; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"QueryIsAList", "{\"query\": [\"q\"], \"pos\": \"p\"}\n", "3 F30 a list where a text belongs; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"MixedPositives", "{\"query\": \"q\", \"pos\": [\"p\", 1]}\n", "3 F30 neither a text nor a list of texts; field=pos file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"ScoreIsAText", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"score\": \"5\"}\n", "3 F30 not a number; field=score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"LabelOfAPairIsAText", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": \"neutral\"}\n", "3 F30 not a number; field=label file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"ClassIsNotAnInteger", "{\"query\": \"a\", \"pos\": \"b\", \"label\": 1.5}\n", "3 F30 a class label is an integer from 0; field=label file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, "
+             "sentence2, text_pair, answer"},
+        Case{"EmptyPositives", "{\"query\": \"q\", \"pos\": []}\n",
+             "3 F30 no positive, and no teacher scores to choose one by; field=pos file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"EmptyQuery", "{\"query\": \"\", \"pos\": \"p\"}\n",
+             "3 F30 empty text; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"BlankNegative", "{\"query\": \"q\", \"pos\": \"p\", \"neg\": [\"n\", \" \\n\"]}\n",
+             "3 F30 empty text; field=neg file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"QueryIsANumber", "{\"query\": 5, \"pos\": \"p\"}\n",
+             "3 F30 not a text; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"QueryIsAList", "{\"query\": [\"q\"], \"pos\": \"p\"}\n",
+             "3 F30 a list where a text belongs; field=query file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"MixedPositives", "{\"query\": \"q\", \"pos\": [\"p\", 1]}\n",
+             "3 F30 neither a text nor a list of texts; field=pos file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"ScoreIsAText", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"score\": \"5\"}\n",
+             "3 F30 not a number; field=score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"LabelOfAPairIsAText", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": \"neutral\"}\n",
+             "3 F30 not a number; field=label file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"ClassIsNotAnInteger", "{\"query\": \"a\", \"pos\": \"b\", \"label\": 1.5}\n",
+             "3 F30 a class label is an integer from 0; field=label file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"TooFewTeacherScores", "{\"query\": \"a\", \"pos\": \"b\", \"neg\": [\"c\"], \"teacher_scores\": [1]}\n",
              "3 F30 1 numbers for 2 positives and negatives; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"ScoresOfPositivesOnly", "{\"query\": \"a\", \"pos\": [\"b\"], \"neg\": [\"c\"], \"pos_scores\": [1]}\n",
              "3 F30 positives have scores but negatives have none; field=neg_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"TeacherScoresAreTexts", "{\"query\": \"a\", \"pos\": \"b\", \"teacher_scores\": [\"1\"]}\n", "3 F30 not a list of numbers; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"TooManyDocumentIds", "{\"query\": \"a\", \"pos\": \"b\", \"pos_index\": [1, 2]}\n", "3 F30 2 document ids for 1 texts; field=pos_index file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"TeacherScoresAreTexts", "{\"query\": \"a\", \"pos\": \"b\", \"teacher_scores\": [\"1\"]}\n",
+             "3 F30 not a list of numbers; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"TooManyDocumentIds", "{\"query\": \"a\", \"pos\": \"b\", \"pos_index\": [1, 2]}\n",
+             "3 F30 2 document ids for 1 texts; field=pos_index file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"DocumentIdsAreNoIntegers", "{\"query\": \"a\", \"pos\": \"b\", \"pos_index\": [1.5]}\n",
              "3 F30 neither texts nor integers, as document ids are; field=pos_index file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"SeveralQueryIds", "{\"query\": \"a\", \"pos\": \"b\", \"query_id\": [1, 2]}\n", "3 F30 2 document ids for 1 texts; field=query_id file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"QueryIdIsNoId", "{\"query\": \"a\", \"pos\": \"b\", \"qid\": true}\n", "3 F30 neither texts nor integers, as document ids are; field=qid file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"SeveralQueryIds", "{\"query\": \"a\", \"pos\": \"b\", \"query_id\": [1, 2]}\n",
+             "3 F30 2 document ids for 1 texts; field=query_id file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"QueryIdIsNoId", "{\"query\": \"a\", \"pos\": \"b\", \"qid\": true}\n",
+             "3 F30 neither texts nor integers, as document ids are; field=qid file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"HistoryWithoutScores", good + "{\"query\": \"a\", \"history\": [\"b\", \"c\"]}\n",
              "3 F30 no positive, and no teacher scores to choose one by; field=pos file=a.jsonl line=2 offset=29" LODE_SKIPPABLE},
         Case{"TooManyScoresOfAHistory", "{\"query\": \"a\", \"history\": [\"b\", \"c\"], \"teacher_scores\": [1, 2, 3]}\n",
              "3 F30 3 numbers for 2 positives and negatives; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"HistoryIsNoList", "{\"query\": \"a\", \"history\": 7, \"teacher_scores\": [1]}\n", "3 F30 neither a text nor a list of texts; field=history file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"HistoryIsNoList", "{\"query\": \"a\", \"history\": 7, \"teacher_scores\": [1]}\n",
+             "3 F30 neither a text nor a list of texts; field=history file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"EmptyHistory", "{\"query\": \"a\", \"history\": [], \"teacher_scores\": []}\n",
-             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer"},
-        Case{"NoScoresForTexts", "{\"query\": \"a\", \"pos\": [\"b\"], \"teacher_scores\": []}\n", "3 F30 0 numbers for 1 positives and negatives; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"TooFewScoresOfNegatives", "{\"query\": \"a\", \"pos\": [\"b\"], \"neg\": [\"c\", \"d\"], \"pos_scores\": [1], \"neg_score\": [2]}\n",
+             "3 F30 the row names no positive; file=a.jsonl line=1 offset=0; do: give it as one of pos, positive, positives, text_pos, "
+             "sentence2, text_pair, answer"},
+        Case{"NoScoresForTexts", "{\"query\": \"a\", \"pos\": [\"b\"], \"teacher_scores\": []}\n",
+             "3 F30 0 numbers for 1 positives and negatives; field=teacher_scores file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"TooFewScoresOfNegatives",
+             "{\"query\": \"a\", \"pos\": [\"b\"], \"neg\": [\"c\", \"d\"], \"pos_scores\": [1], \"neg_score\": [2]}\n",
              "3 F30 1 numbers for 2 negatives; field=neg_score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"AnswersAreNumbers", "{\"query\": \"a\", \"pos\": \"b\", \"answers\": [1, 2]}\n", "3 F30 neither a text nor a list of texts; field=answers file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"PromptIsAList", "{\"query\": \"a\", \"pos\": \"b\", \"prompt\": [\"p\"]}\n", "3 F30 a list where a text belongs; field=prompt file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
-        Case{"ScoreOfSeveralPairs", "{\"query\": \"a\", \"pos\": [\"b\", \"c\"], \"score\": 1}\n", "3 F30 a score of a pair, but 2 positives; field=score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"AnswersAreNumbers", "{\"query\": \"a\", \"pos\": \"b\", \"answers\": [1, 2]}\n",
+             "3 F30 neither a text nor a list of texts; field=answers file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"PromptIsAList", "{\"query\": \"a\", \"pos\": \"b\", \"prompt\": [\"p\"]}\n",
+             "3 F30 a list where a text belongs; field=prompt file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"ScoreOfSeveralPairs", "{\"query\": \"a\", \"pos\": [\"b\", \"c\"], \"score\": 1}\n",
+             "3 F30 a score of a pair, but 2 positives; field=score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"EmptyFile", "", "3 F32 the file is empty; file=a.jsonl; do: remove it from the inputs"}),
     [](const auto& info) { return info.param.name; });
 
@@ -114,15 +148,17 @@ TEST(Jsonl, RefusesALineOfMoreThan16MiB) {
   const TempDir dir;
   const auto file = write_text(dir / "a.jsonl", good + "{\"query\": \"" + std::string(size_t{17} << 20, 'x'));
   EXPECT_EQ(read_all(file, dir.path()),
-            "3 F32 a line of more than 16 MiB; file=a.jsonl line=2 offset=29; do: split the record or check that the file is text with line ends");
+            "3 F32 a line of more than 16 MiB; file=a.jsonl line=2 offset=29; do: split the record or check that the file is text with "
+            "line ends");
 }
 
 TEST(Jsonl, RefusesASparseFileOfTwoGiBInBoundedMemory) {
   const TempDir dir;
   const auto file = write_text(dir / "a.jsonl", "");
   std::filesystem::resize_file(file, uintmax_t{2} << 30);
-  EXPECT_EQ(read_all(file, dir.path()),
-            "3 F32 a line of more than 16 MiB; file=a.jsonl line=1 offset=0; do: split the record or check that the file is text with line ends");
+  EXPECT_EQ(
+      read_all(file, dir.path()),
+      "3 F32 a line of more than 16 MiB; file=a.jsonl line=1 offset=0; do: split the record or check that the file is text with line ends");
 }
 
 TEST(Jsonl, CountsLinesFromTheStartOfTheFileInEveryUnit) {
@@ -131,8 +167,9 @@ TEST(Jsonl, CountsLinesFromTheStartOfTheFileInEveryUnit) {
   options.unit_bytes = 100;
   std::string text;
   for (int i = 0; i < 20; ++i) text += good;
-  EXPECT_EQ(read_all(write_text(dir / "a.jsonl", text + "{}\n"), dir.path(), options),
-            "3 F30 the row names no query; file=a.jsonl line=21 offset=580; do: give it as one of query, anchor, sentence1, text, question");
+  EXPECT_EQ(
+      read_all(write_text(dir / "a.jsonl", text + "{}\n"), dir.path(), options),
+      "3 F30 the row names no query; file=a.jsonl line=21 offset=580; do: give it as one of query, anchor, sentence1, text, question");
 }
 
 Record first_record(const std::filesystem::path& file, const InputOptions& options, std::unique_ptr<RecordReader>& reader) {
@@ -146,7 +183,9 @@ Record first_record(const std::filesystem::path& file, const InputOptions& optio
 TEST(Jsonl, UnderstandsTheFieldsInUse) {
   const TempDir dir;
   std::unique_ptr<RecordReader> reader;
-  const auto read = [&](const char* text, const InputOptions& options = {}) { return first_record(write_text(dir / "set.jsonl", text), options, reader); };
+  const auto read = [&](const char* text, const InputOptions& options = {}) {
+    return first_record(write_text(dir / "set.jsonl", text), options, reader);
+  };
   using Texts = std::vector<std::string_view>;
 
   Record r = read(R"({"anchor": "a", "positive": "b", "negative_1": "c", "negative_2": "d", "extra": {"x": [true]}})");
@@ -176,7 +215,8 @@ TEST(Jsonl, UnderstandsTheFieldsInUse) {
   EXPECT_EQ(r.teacher_scores, (std::vector<double>{-1.5, -2}));
   EXPECT_EQ(r.source, "chat");
 
-  r = read(R"({"query": "a", "pos": ["b"], "neg": [], "pos_scores": [2], "neg_scores": [], "prompt": "Say: ", "pos_index": ["7"], "source": "mine"})");
+  r = read(
+      R"({"query": "a", "pos": ["b"], "neg": [], "pos_scores": [2], "neg_scores": [], "prompt": "Say: ", "pos_index": ["7"], "source": "mine"})");
   EXPECT_EQ(r.teacher_scores, std::vector<double>{2});
   EXPECT_EQ(r.prompt, "Say: ");
   EXPECT_EQ(r.positive_documents, std::vector<uint64_t>{text_hash("7")});
@@ -186,7 +226,8 @@ TEST(Jsonl, UnderstandsTheFieldsInUse) {
 TEST(Table, ReadsQuotedFieldsCommasAndLineEnds) {
   const TempDir dir;
   std::unique_ptr<RecordReader> reader;
-  const Record r = first_record(write_text(dir / "a.csv", "anchor,positive,negative_1,note\r\n\"a, \"\"b\"\"\nc\",\"p\",,x\r\n"), {}, reader);
+  const Record r =
+      first_record(write_text(dir / "a.csv", "anchor,positive,negative_1,note\r\n\"a, \"\"b\"\"\nc\",\"p\",,x\r\n"), {}, reader);
   EXPECT_EQ(r.query, "a, \"b\"\nc");
   EXPECT_EQ(r.positives, std::vector<std::string_view>{"p"});
   EXPECT_TRUE(r.negatives.empty());
@@ -195,7 +236,8 @@ TEST(Table, ReadsQuotedFieldsCommasAndLineEnds) {
 TEST(Table, ReadsTabsAndTakesStrayQuotesLiterally) {
   const TempDir dir;
   std::unique_ptr<RecordReader> reader;
-  const Record r = first_record(write_text(dir / "a.tsv", "\"say\" it\t\"whole \"\"field\"\"\"\t0.25\n"), {.columns = {"sentence1", "sentence2", "score"}}, reader);
+  const Record r = first_record(write_text(dir / "a.tsv", "\"say\" it\t\"whole \"\"field\"\"\"\t0.25\n"),
+                                {.columns = {"sentence1", "sentence2", "score"}}, reader);
   EXPECT_EQ(r.query, "\"say\" it");
   EXPECT_EQ(r.positives, std::vector<std::string_view>{"whole \"field\""});
   EXPECT_EQ(r.score, 0.25);
@@ -208,13 +250,14 @@ TEST_P(BadCsv, IsRefusedInOneLine) {
   EXPECT_EQ(read_all(write_text(dir / "a.csv", GetParam().text), dir.path()), GetParam().expected);
 }
 
-const std::string header = "sentence1,sentence2,score\n";   // 26 bytes
+const std::string header = "sentence1,sentence2,score\n";  // 26 bytes
 
 INSTANTIATE_TEST_SUITE_P(
     Rows, BadCsv,
     ::testing::Values(
         Case{"NoHeader", "a,b,1\n",
-             "2 columns no column is a query: the first line is no header, or its names are unknown; file=a.csv; do: name the columns, for example --columns "
+             "2 columns no column is a query: the first line is no header, or its names are unknown; file=a.csv; do: name the columns, for "
+             "example --columns "
              "sentence1,sentence2,score"},
         Case{"DoubleColumn", "query,pos,pos\n", "2 columns two columns have one name; file=a.csv field=pos; do: rename one"},
         Case{"TooFewFields", header + "a,b,1\nc,d\n", "3 F30 2 fields where the header has 3; file=a.csv line=3 offset=32" LODE_SKIPPABLE},
@@ -223,8 +266,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ScoreIsEmpty", header + "a,b,\n", "3 F30 not a number; field=score file=a.csv line=2 offset=26" LODE_SKIPPABLE},
         Case{"EmptyText", header + "a,,1\n", "3 F30 empty text; field=sentence2 file=a.csv line=2 offset=26" LODE_SKIPPABLE},
         Case{"InvalidUtf8", header + "a,\xFF,1\n", "3 F31 not valid UTF-8; file=a.csv line=2 offset=28" LODE_SKIPPABLE},
-        Case{"TextBehindQuotes", header + "\"a\"b,c,1\n", "3 F30 text behind the closing quote of a field; file=a.csv line=2 offset=26" LODE_SKIPPABLE},
-        Case{"QuotesNotClosed", header + "a,\"b,1\nc,d,2\n", "3 F32 a quoted field is not closed before the end of the file; file=a.csv line=2 offset=26; do: close the quotes"},
+        Case{"TextBehindQuotes", header + "\"a\"b,c,1\n",
+             "3 F30 text behind the closing quote of a field; file=a.csv line=2 offset=26" LODE_SKIPPABLE},
+        Case{"QuotesNotClosed", header + "a,\"b,1\nc,d,2\n",
+             "3 F32 a quoted field is not closed before the end of the file; file=a.csv line=2 offset=26; do: close the quotes"},
         Case{"EmptyFile", "", "3 F32 the file is empty; file=a.csv; do: remove it from the inputs"}),
     [](const auto& info) { return info.param.name; });
 
@@ -234,7 +279,8 @@ TEST(Inputs, AreRefusedWhenMissingUnknownOrEmpty) {
   EXPECT_EQ(read_all(write_text(dir / "a.parquet", "x"), dir.path()),
             "2 format cannot tell the format by the file's name; file=a.parquet; do: name it with --format jsonl, csv, tsv or beir");
   std::filesystem::create_directory(dir / "empty");
-  EXPECT_EQ(read_all(dir / "empty", dir.path()), "3 F32 the folder holds no .jsonl, .csv or .tsv file; file=empty; do: name another folder");
+  EXPECT_EQ(read_all(dir / "empty", dir.path()),
+            "3 F32 the folder holds no .jsonl, .csv or .tsv file; file=empty; do: name another folder");
 }
 
 TEST(Inputs, KeepTheNoInBatchNegativesMarkOfAFolder) {

@@ -15,19 +15,26 @@ using test::words;
 
 /// One record of each type, in a file a type, as those projects write them.
 const std::map<std::string, std::string> files = {
-    {"qa.jsonl", R"({"answers": ["forty two"], "query": "what is the answer", "query_id": 11, "pos": ["the answer is it"], "neg": ["no answer", "not it"], )"
-                 R"("pos_index": [5], "neg_index": [7, 8], "task": "qa", "teacher_scores": [-0.5, -3.0, -1.5]})"},
-    {"chat.jsonl", R"({"history": ["Speaker 1: hi\nSpeaker 2: hello", "Speaker 1: bye", "Speaker 1: what"], "query": "Speaker 1: and now", "query_id": 3, )"
-                   R"("answers": ["so it goes"], "task": "chat", "teacher_scores": [-4.0, -1.0, -2.0]})"},
-    {"lrlm.jsonl", R"({"query_id": 4, "query": "a chunk of text", "answers": ["that goes on"], "pos": [], "neg": ["chunk one", "chunk two"], "context": "c", )"
-                   R"("task": "lrlm", "teacher_scores": [-2.25, -2.5]})"},
-    {"convsearch.jsonl", R"({"query": "and then", "answers": [], "pos_index": [54386775], "query_id": 0, "task": "convsearch", "pos": ["a passage"], )"
-                         R"("neg": ["another"], "neg_index": [9]})"},
+    {"qa.jsonl",
+     R"({"answers": ["forty two"], "query": "what is the answer", "query_id": 11, "pos": ["the answer is it"], "neg": ["no answer", "not it"], )"
+     R"("pos_index": [5], "neg_index": [7, 8], "task": "qa", "teacher_scores": [-0.5, -3.0, -1.5]})"},
+    {"chat.jsonl",
+     R"({"history": ["Speaker 1: hi\nSpeaker 2: hello", "Speaker 1: bye", "Speaker 1: what"], "query": "Speaker 1: and now", "query_id": 3, )"
+     R"("answers": ["so it goes"], "task": "chat", "teacher_scores": [-4.0, -1.0, -2.0]})"},
+    {"lrlm.jsonl",
+     R"({"query_id": 4, "query": "a chunk of text", "answers": ["that goes on"], "pos": [], "neg": ["chunk one", "chunk two"], "context": "c", )"
+     R"("task": "lrlm", "teacher_scores": [-2.25, -2.5]})"},
+    {"convsearch.jsonl",
+     R"({"query": "and then", "answers": [], "pos_index": [54386775], "query_id": 0, "task": "convsearch", "pos": ["a passage"], )"
+     R"("neg": ["another"], "neg_index": [9]})"},
     {"tool.jsonl", R"({"query": "fetch it", "qid": "49635", "pos": ["a tool", "its twin"], "neg": ["a hammer"], "task": "tool"})"},
-    {"icl.jsonl", R"({"query": "x or y", "pos": ["x"], "pos_scores": [0.1], "neg": ["y"], "neg_score": [0.2], "teacher_scores": [-1, -2], "task": "icl"})"},
-    {"nq.jsonl", R"({"query": "who", "pos": ["they"], "neg": ["it", "we"], "pos_scores": [30.5], "neg_scores": [25.0, 20.0], "prompt": "Given a question, answer.", "type": "normal"})"},
+    {"icl.jsonl",
+     R"({"query": "x or y", "pos": ["x"], "pos_scores": [0.1], "neg": ["y"], "neg_score": [0.2], "teacher_scores": [-1, -2], "task": "icl"})"},
+    {"nq.jsonl",
+     R"({"query": "who", "pos": ["they"], "neg": ["it", "we"], "pos_scores": [30.5], "neg_scores": [25.0, 20.0], "prompt": "Given a question, answer.", "type": "normal"})"},
     {"sts.jsonl", R"({"query": "left", "pos": ["right"], "neg": ["up"], "prompt": "Retrieve similar text.", "type": "symmetric_sts"})"},
-    {"arxiv-no_in_batch_neg.jsonl", R"({"query": "a title", "pos": ["its kin"], "neg": ["a stranger"], "category": "math", "prompt": "Identify it.", "type": "symmetric_clustering"})"},
+    {"arxiv-no_in_batch_neg.jsonl",
+     R"({"query": "a title", "pos": ["its kin"], "neg": ["a stranger"], "category": "math", "prompt": "Identify it.", "type": "symmetric_clustering"})"},
     {"cosent.jsonl", R"({"text": "one", "text_pair": "two", "label": 0.75, "type": "cosent"})"},
     {"iflytek.jsonl", R"({"text": "one", "text_pos": "two", "text_neg": ["three", "four"], "type": "cls_contrast"})"},
 };
@@ -56,7 +63,7 @@ class Schema : public ::testing::Test {
     Collator(config, {101, 102, {}, {}, {{1}, {2}, {3}}}).collate(rows_, {.rows = ids}, batch);
     return batch;
   }
-  static std::vector<int32_t> text(const Batch& batch, size_t b) {   // without [CLS] and [SEP]
+  static std::vector<int32_t> text(const Batch& batch, size_t b) {  // without [CLS] and [SEP]
     return {batch.ids.begin() + batch.offsets[b] + 1, batch.ids.begin() + batch.offsets[b + 1] - 1};
   }
 
@@ -66,8 +73,8 @@ class Schema : public ::testing::Test {
 };
 
 TEST_F(Schema, SourcesAreTasksFilesAndTypes) {
-  for (const char* name : {"qa", "chat", "lrlm", "convsearch", "tool", "icl", "nq/normal", "sts/symmetric_sts", "arxiv-no_in_batch_neg/symmetric_clustering",
-                           "cosent/cosent", "iflytek/cls_contrast"}) {
+  for (const char* name : {"qa", "chat", "lrlm", "convsearch", "tool", "icl", "nq/normal", "sts/symmetric_sts",
+                           "arxiv-no_in_batch_neg/symmetric_clustering", "cosent/cosent", "iflytek/cls_contrast"}) {
     EXPECT_EQ(corpus_.sources()[static_cast<size_t>(source(name))].rows, 1) << name;
   }
   EXPECT_EQ(corpus_.sources().size(), files.size());
@@ -85,7 +92,8 @@ TEST_F(Schema, RecordsWithPositivesKeepScoresIdsAndAnswers) {
   EXPECT_TRUE(r.teacher_scores.empty());
   EXPECT_TRUE(corpus_.answers(row("convsearch")).empty());
 
-  const Batch batch = collate({.group = 2, .select_positive = SelectPositive::first, .select_negative = SelectNegative::teacher_plus}, "qa");
+  const Batch batch =
+      collate({.group = 2, .select_positive = SelectPositive::first, .select_negative = SelectNegative::teacher_plus}, "qa");
   EXPECT_EQ(text(batch, 1), words("the answer is it"));
   EXPECT_EQ(text(batch, 2), words("not it"));
   EXPECT_EQ(batch.teacher_scores, (std::vector<double>{-0.5, -1.5}));
@@ -114,9 +122,7 @@ TEST_F(Schema, TeacherScoresWinOverScoresOfTheRetriever) {
   EXPECT_EQ(corpus_.prompts()[static_cast<size_t>(r.prompt)], "Given a question, answer.");
 }
 
-TEST_F(Schema, ScoredPairsHaveTheirScoreAndNoTeacher) {
-  EXPECT_EQ(collate({}, "cosent/cosent").scores, std::vector<double>{0.75});
-}
+TEST_F(Schema, ScoredPairsHaveTheirScoreAndNoTeacher) { EXPECT_EQ(collate({}, "cosent/cosent").scores, std::vector<double>{0.75}); }
 
 TEST_F(Schema, CountsAreReadWithoutTexts) {
   for (int64_t row = 0; row < corpus_.rows(); ++row) {
@@ -135,7 +141,9 @@ TEST_F(Schema, CountsAreReadWithoutTexts) {
 TEST_F(Schema, TraitsFollowTheNamesThatPackingGave) {
   const Plan plan({.global_batch = 1}, plan_sources(corpus_.sources()));
   for (const PlanSource& source : plan.sources()) {
-    EXPECT_EQ(source.in_batch_negatives, source.name != "arxiv-no_in_batch_neg/symmetric_clustering" && source.name != "iflytek/cls_contrast") << source.name;
+    EXPECT_EQ(source.in_batch_negatives,
+              source.name != "arxiv-no_in_batch_neg/symmetric_clustering" && source.name != "iflytek/cls_contrast")
+        << source.name;
   }
 }
 

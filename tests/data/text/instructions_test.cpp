@@ -26,9 +26,12 @@ const std::map<std::string, Sides> published = {
     {"llm_embedder_qa", {"Represent this query for retrieving relevant documents: ", "Represent this document for retrieval: "}},
     {"llm_embedder_convsearch", {"Encode this query and context for searching relevant passages: ", "Encode this passage for retrieval: "}},
     {"llm_embedder_chat", {"Embed this dialogue to find useful historical dialogues: ", "Embed this historical dialogue for retrieval: "}},
-    {"llm_embedder_lrlm", {"Embed this text chunk for finding useful historical chunks: ", "Embed this historical text chunk for retrieval: "}},
-    {"llm_embedder_icl", {"Convert this example into vector to look for useful examples: ", "Convert this example into vector for retrieval: "}},
-    {"llm_embedder_tool", {"Transform this user request for fetching helpful tool descriptions: ", "Transform this tool description for retrieval: "}},
+    {"llm_embedder_lrlm",
+     {"Embed this text chunk for finding useful historical chunks: ", "Embed this historical text chunk for retrieval: "}},
+    {"llm_embedder_icl",
+     {"Convert this example into vector to look for useful examples: ", "Convert this example into vector for retrieval: "}},
+    {"llm_embedder_tool",
+     {"Transform this user request for fetching helpful tool descriptions: ", "Transform this tool description for retrieval: "}},
 };
 
 TEST(Instructions, AreThePublishedOnes) {
@@ -45,7 +48,8 @@ TEST(Instructions, OfOtherNamesAreRefusedWithTheList) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(cat(error.what(), "; do: ", error.remedy()),
-              "there is no instruction \"bge\"; do: use one of none, bge_zh, bge_en, llm_embedder_qa, llm_embedder_convsearch, llm_embedder_chat, "
+              "there is no instruction \"bge\"; do: use one of none, bge_zh, bge_en, llm_embedder_qa, llm_embedder_convsearch, "
+              "llm_embedder_chat, "
               "llm_embedder_lrlm, llm_embedder_icl, llm_embedder_tool, or give the prompts themselves");
   }
 }
@@ -103,7 +107,9 @@ TEST(Instructions, StandLiterallyBeforeQueriesAndPassages) {
 }
 
 TEST(Instructions, OfARowReplaceTheTasksAndStandOnPassagesOfSymmetricSources) {
-  const test::FakeRows rows({{.query = {1}, .positives = {{2}}}, {.query = {3}, .positives = {{4}}, .prompt = 0}, {.query = {5}, .positives = {{6}}, .source = 1},
+  const test::FakeRows rows({{.query = {1}, .positives = {{2}}},
+                             {.query = {3}, .positives = {{4}}, .prompt = 0},
+                             {.query = {5}, .positives = {{6}}, .source = 1},
                              {.query = {7}, .positives = {{8}}, .source = 1, .prompt = 0}},
                             {"of the row"});
   Framing framing{101, 102, {20}, {30}, {{40, 41}}};
@@ -112,8 +118,8 @@ TEST(Instructions, OfARowReplaceTheTasksAndStandOnPassagesOfSymmetricSources) {
   Batch batch;
   Collator collator({}, framing);
   collator.collate(rows, {.rows = ids}, batch);
-  EXPECT_EQ(batch.ids, (std::vector<int32_t>{101, 20, 1, 102, 101, 40, 41, 3, 102, 101, 20, 5, 102, 101, 40, 41, 7, 102,     // queries
-                                             101, 30, 2, 102, 101, 30, 4, 102, 101, 20, 6, 102, 101, 40, 41, 8, 102}));      // passages
+  EXPECT_EQ(batch.ids, (std::vector<int32_t>{101, 20, 1, 102, 101, 40, 41, 3,   102, 101, 20, 5,   102, 101, 40, 41, 7,  102,  // queries
+                                             101, 30, 2, 102, 101, 30, 4,  102, 101, 20,  6,  102, 101, 40,  41, 8,  102}));   // passages
   EXPECT_EQ(collator.tokens(rows, 3, 0), 10);
   EXPECT_THROW(Collator({.passage_max_len = 4}, framing), Error) << "the row's prompt leaves no room on passages";
 }

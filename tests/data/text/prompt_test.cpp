@@ -18,7 +18,7 @@ namespace {
 void encode_words(std::string_view text, std::vector<int32_t>& ids) {
   std::string word;
   const auto end_word = [&] {
-    if (!word.empty()) ids.push_back(static_cast<int32_t>(std::hash<std::string>{}(word) & 0xffffff));
+    if (!word.empty()) ids.push_back(static_cast<int32_t>(std::hash<std::string>{}(word)&0xffffff));
     word.clear();
   };
   for (size_t i = 0; i < text.size(); ++i) {
@@ -68,8 +68,9 @@ TEST(Prompt, EndingInsideASpecialTokenIsRefused) { EXPECT_THROW(prompt_ids("tag 
 
 Tokenizer small_tokenizer(const test::TempDir& dir, bool lower_case) {
   std::ofstream vocab(dir / "vocab.txt");
-  for (const char* token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "query", "que", "##ry", ":", "find", "f", "##ind", "a", "##a", "b", "##b", "ab",
-                            "1", "##1", "\u4e2d", "\uff1a", "!", "[", "]", "cls", "mask", "e", "##e"}) {
+  for (const char* token :
+       {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "query",  "que",    "##ry", ":", "find", "f",   "##ind", "a", "##a",
+        "b",     "##b",   "ab",    "1",     "##1",    "\u4e2d", "\uff1a", "!",    "[", "]",    "cls", "mask",  "e", "##e"}) {
     vocab << token << '\n';
   }
   vocab.close();
@@ -81,7 +82,8 @@ TEST(Prompt, BeforeIdsOfATextEqualsTokenisingTheWholeString) {
   for (const bool lower_case : {true, false}) {
     const Tokenizer tokenizer = small_tokenizer(dir, lower_case);
     for (const std::string prompt : {"", "query: ", "query:", "find a b! ", "\u4e2d", "\u4e2d\uff1a", "[MASK] query: ", "unknown word: "}) {
-      for (const std::string text : {"ab", "a 1b", "queryfind", "\u0301a", "e\u0301", "\u4e2d\u4e2d", ": !", "  ab", "", "[SEP] a", "]", "MASK]", "1", "\u93fa"}) {
+      for (const std::string text :
+           {"ab", "a 1b", "queryfind", "\u0301a", "e\u0301", "\u4e2d\u4e2d", ": !", "  ab", "", "[SEP] a", "]", "MASK]", "1", "\u93fa"}) {
         std::vector<int32_t> ids, whole;
         tokenizer.encode(text, ids);
         tokenizer.encode(prompt + text, whole);
@@ -94,7 +96,8 @@ TEST(Prompt, BeforeIdsOfATextEqualsTokenisingTheWholeString) {
           std::vector<int32_t> expected(whole.begin(), whole.begin() + std::min<std::ptrdiff_t>(m - 2, std::ssize(whole)));
           expected.insert(expected.begin(), tokenizer.cls_id());
           expected.push_back(tokenizer.sep_id());
-          EXPECT_EQ(std::vector<int32_t>(batch.ids.begin(), batch.ids.begin() + batch.offsets[1]), expected) << '"' << prompt << "\" \"" << text << '"';
+          EXPECT_EQ(std::vector<int32_t>(batch.ids.begin(), batch.ids.begin() + batch.offsets[1]), expected)
+              << '"' << prompt << "\" \"" << text << '"';
         }
       }
     }
@@ -104,7 +107,8 @@ TEST(Prompt, BeforeIdsOfATextEqualsTokenisingTheWholeString) {
 TEST(Prompt, OfTheRealTokenizerIsRefusedInsideATokenOnly) {
   const test::TempDir dir;
   const Tokenizer tokenizer = small_tokenizer(dir, true);
-  for (const char* prompt : {"query", "find a", "1", "query: [", "query: [MA"}) EXPECT_THROW(prompt_ids(prompt, tokenizer), Error) << prompt;
+  for (const char* prompt : {"query", "find a", "1", "query: [", "query: [MA"})
+    EXPECT_THROW(prompt_ids(prompt, tokenizer), Error) << prompt;
   for (const char* prompt : {"query ", "find!", "\u4e2d", "query: [MASK]"}) EXPECT_NO_THROW(prompt_ids(prompt, tokenizer)) << prompt;
 }
 

@@ -29,13 +29,29 @@ class TokenizerFiles : public testing::Test {
     Json vocab = {{"hello", 5}, {"world", 6}, {"##s", 7}};
     for (std::size_t id = 0; id < tokens.size(); ++id) {
       vocab[tokens[id]] = id;
-      added.push_back({{"id", id}, {"content", tokens[id]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+      added.push_back({{"id", id},
+                       {"content", tokens[id]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
     }
     return {{"version", "1.0"},
             {"added_tokens", added},
-            {"normalizer", {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", true}}},
+            {"normalizer",
+             {{"type", "BertNormalizer"},
+              {"clean_text", true},
+              {"handle_chinese_chars", true},
+              {"strip_accents", nullptr},
+              {"lowercase", true}}},
             {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-            {"model", {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", "##"}, {"max_input_chars_per_word", 100}, {"vocab", vocab}}}};
+            {"model",
+             {{"type", "WordPiece"},
+              {"unk_token", "[UNK]"},
+              {"continuing_subword_prefix", "##"},
+              {"max_input_chars_per_word", 100},
+              {"vocab", vocab}}}};
   }
 
   /// The error's parts as they are printed; "" if none is thrown.
@@ -101,18 +117,27 @@ TEST_F(TokenizerFiles, OptionsOfTokenizerConfigApplyToAVocabulary) {
 
 TEST_F(TokenizerFiles, OptionsOfTokenizerJsonApply) {
   Json json = tokenizer_json();
-  json["normalizer"] = {{"type", "BertNormalizer"}, {"clean_text", false}, {"handle_chinese_chars", false}, {"strip_accents", true}, {"lowercase", false}};
+  json["normalizer"] = {
+      {"type", "BertNormalizer"}, {"clean_text", false}, {"handle_chinese_chars", false}, {"strip_accents", true}, {"lowercase", false}};
   json["model"]["continuing_subword_prefix"] = "@@";
   json["model"]["max_input_chars_per_word"] = 7;
   write("tokenizer.json", json);
-  const TokenizerOptions expected = {.clean_text = false, .lower_case = false, .strip_accents = true, .split_chinese_characters = false,
-                                     .max_characters_per_word = 7, .continuing_prefix = "@@"};
+  const TokenizerOptions expected = {.clean_text = false,
+                                     .lower_case = false,
+                                     .strip_accents = true,
+                                     .split_chinese_characters = false,
+                                     .max_characters_per_word = 7,
+                                     .continuing_prefix = "@@"};
   EXPECT_EQ(read_tokenizer_folder(folder_.path()).options, expected);
 }
 
 TEST_F(TokenizerFiles, SpecialTokensMayHaveOtherNamesAndMoreMayBeAdded) {
   write("vocab.txt", std::string("<pad>\n<unk>\n<s>\n</s>\n<mask>\nhello\n"));
-  write("tokenizer_config.json", Json{{"pad_token", "<pad>"}, {"unk_token", {{"content", "<unk>"}}}, {"cls_token", "<s>"}, {"sep_token", "</s>"}, {"mask_token", "<mask>"},
+  write("tokenizer_config.json", Json{{"pad_token", "<pad>"},
+                                      {"unk_token", {{"content", "<unk>"}}},
+                                      {"cls_token", "<s>"},
+                                      {"sep_token", "</s>"},
+                                      {"mask_token", "<mask>"},
                                       {"added_tokens_decoder", {{"6", {{"content", "<q>"}, {"special", true}, {"normalized", false}}}}}});
   const Tokenizer tokenizer = Tokenizer::from_folder(folder_.path());
   std::vector<int32_t> ids;
@@ -128,23 +153,29 @@ TEST_F(TokenizerFiles, VocabularyFaultsNameFileAndLine) {
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]\nhello\nworld\nhello\n"),
             "F41 the token \"hello\" occurs twice, first on line 3; file=vocab.txt line=5");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\r\n[UNK]\r\n"), "F41 the line ends in CR LF: every token would differ; file=vocab.txt line=1");
-  EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]"), "F41 the last line of the vocabulary does not end: the file may be cut off; file=vocab.txt line=2");
+  EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]"),
+            "F41 the last line of the vocabulary does not end: the file may be cut off; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\na\xFF\n"), "F41 the token is not valid UTF-8; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]\n[CLS]\n[MASK]\nhello\n"),
             "F41 the vocabulary has no special token \"[SEP]\"; file=vocab.txt line=5");
-  EXPECT_EQ(refusal_of_vocabulary(std::string("[PAD]\n\x1b[31m\n\x1b[31m\n")), "F41 the token \"?[31m\" occurs twice, first on line 2; file=vocab.txt line=3");
+  EXPECT_EQ(refusal_of_vocabulary(std::string("[PAD]\n\x1b[31m\n\x1b[31m\n")),
+            "F41 the token \"?[31m\" occurs twice, first on line 2; file=vocab.txt line=3");
   EXPECT_EQ(refusal_of_vocabulary(kVocabulary), "");
 }
 
-TEST_F(TokenizerFiles, AVocabularyMayHoldOneEmptyLine) {   // that of bert-base-chinese does
+TEST_F(TokenizerFiles, AVocabularyMayHoldOneEmptyLine) {  // that of bert-base-chinese does
   EXPECT_EQ(refusal_of_vocabulary(std::string(kVocabulary) + "\nlast\n"), "");
   EXPECT_EQ(Tokenizer::from_folder(folder_.path()).vocab_size(), 10);
 }
 
 TEST_F(TokenizerFiles, OtherKindsOfTokenizerAreRefusedNamingWhatWorks) {
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["type"] = "BPE"; }), "tokenizer model.type is \"BPE\"; only WordPiece works; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"].erase("type"); }), "tokenizer model.type is \"missing\"; only WordPiece works; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }),
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["type"] = "BPE"; }),
+            "tokenizer model.type is \"BPE\"; only WordPiece works; file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"].erase("type"); }),
+            "tokenizer model.type is \"missing\"; only WordPiece works; file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) {
+              j["normalizer"] = {{"type", "NFC"}};
+            }),
             "tokenizer normalizer.type is \"NFC\"; only BertNormalizer works; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["normalizer"] = nullptr; }),
             "tokenizer normalizer.type is \"missing\"; only BertNormalizer works; file=tokenizer.json");
@@ -157,15 +188,21 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   EXPECT_EQ(refusal(), "tokenizer not valid JSON; file=tokenizer.json line=3 offset=13");
   write("tokenizer.json", std::string("[]"));
   EXPECT_EQ(refusal(), "tokenizer the file is not a JSON object; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"] = Json::object(); }), "tokenizer model.vocab is missing or empty; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"]["hello"] = 6; }),
-            "tokenizer model.vocab gives \"world\" the id 6: ids must be 0 to 7, each once (does a token occur twice?); file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"]["hello"] = 1.5; }),
-            "tokenizer model.vocab gives \"hello\" the id 1.5: ids must be 0 to 7, each once (does a token occur twice?); file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"] = Json::object(); }),
+            "tokenizer model.vocab is missing or empty; file=tokenizer.json");
+  EXPECT_EQ(
+      refusal_of_json([](Json& j) { j["model"]["vocab"]["hello"] = 6; }),
+      "tokenizer model.vocab gives \"world\" the id 6: ids must be 0 to 7, each once (does a token occur twice?); file=tokenizer.json");
+  EXPECT_EQ(
+      refusal_of_json([](Json& j) { j["model"]["vocab"]["hello"] = 1.5; }),
+      "tokenizer model.vocab gives \"hello\" the id 1.5: ids must be 0 to 7, each once (does a token occur twice?); file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["max_input_chars_per_word"] = "many"; }),
             "tokenizer model.max_input_chars_per_word has the wrong type; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["normalizer"]["lowercase"] = 1; }), "tokenizer normalizer.lowercase is not true or false; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["added_tokens"].push_back({{"id", 8}, {"content", "new"}}); }),
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["normalizer"]["lowercase"] = 1; }),
+            "tokenizer normalizer.lowercase is not true or false; file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) {
+              j["added_tokens"].push_back({{"id", 8}, {"content", "new"}});
+            }),
             "tokenizer added_tokens[5].normalized is true for \"new\"; only false works; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["added_tokens"][0]["single_word"] = true; }),
             "tokenizer added_tokens[0].single_word is true for \"[PAD]\"; only false works; file=tokenizer.json");
@@ -178,7 +215,9 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
 TEST_F(TokenizerFiles, BadTokenizerConfigIsRefused) {
   write("vocab.txt", std::string(kVocabulary));
   write("tokenizer_config.json", Json{{"tokenizer_class", "XLMRobertaTokenizer"}});
-  EXPECT_EQ(refusal(), "tokenizer tokenizer_class is \"XLMRobertaTokenizer\"; only BertTokenizer works without a tokenizer.json; file=tokenizer_config.json");
+  EXPECT_EQ(refusal(),
+            "tokenizer tokenizer_class is \"XLMRobertaTokenizer\"; only BertTokenizer works without a tokenizer.json; "
+            "file=tokenizer_config.json");
   write("tokenizer_config.json", Json{{"do_basic_tokenize", false}});
   EXPECT_EQ(refusal(), "tokenizer do_basic_tokenize is false; only true works; file=tokenizer_config.json");
   write("tokenizer_config.json", Json{{"added_tokens_decoder", {{"x", {{"content", "<q>"}}}}}});

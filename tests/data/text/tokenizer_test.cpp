@@ -19,7 +19,8 @@ using Ids = std::vector<int32_t>;
 
 TokenizerSpec small_spec() {
   TokenizerSpec spec;
-  spec.tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "a", "##a", "b", "##b", "中", ",", "aaaa", "##aaaa", "é", "##\u302E", "##\u302A"};
+  spec.tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un",     "##aff", "##able",   "a",       "##a",
+                 "b",     "##b",   "中",    ",",     "aaaa",   "##aaaa", "é",     "##\u302E", "##\u302A"};
   spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
   for (int32_t id = 0; id < 5; ++id) spec.added.push_back({spec.tokens[static_cast<std::size_t>(id)], id});
   return spec;
@@ -56,7 +57,7 @@ TEST(Tokenizer, GivesTheGoldenIdsOfHuggingFaceUnderAllOptionsWithAndWithoutMemor
   for (const Json& one : all["cases"]) {
     const Tokenizer tokenizer(golden_spec(all, one));
     Tokenizer::Scratch scratch;
-    for (int round = 0; round < 2; ++round) {   // the second one finds its words in the cache
+    for (int round = 0; round < 2; ++round) {  // the second one finds its words in the cache
       for (std::size_t i = 0; i < all["texts"].size(); ++i) {
         const std::string text = all["texts"][i];
         Ids ids;
@@ -93,7 +94,7 @@ TEST(Tokenizer, RecognisesSpecialTokensOnlyAsWritten) {
 }
 
 TEST(Tokenizer, PutsMarksIntoCanonicalOrder) {
-  const Tokenizer tokenizer(small_spec());   // U+302A has class 218 and comes before U+302E with class 224
+  const Tokenizer tokenizer(small_spec());  // U+302A has class 218 and comes before U+302E with class 224
   EXPECT_EQ(encode(tokenizer, "a\u302E\u302A"), encode(tokenizer, "a\u302A\u302E"));
   EXPECT_NE(encode(tokenizer, "a\u302E"), encode(tokenizer, "a"));
 }
@@ -119,18 +120,21 @@ TEST(Tokenizer, BytesThatAreNotUtf8AreDroppedLikeTheReplacementCharacter) {
   const Tokenizer tokenizer(small_spec());
   for (const std::string bad : {"\xFF", "\xC3", "\xE4\xB8", "\xF0\x9F\x98", "\x80", "\xF4\x90\x80\x80", "\xC0\x80"})
     EXPECT_EQ(encode(tokenizer, "a" + bad), (Ids{8})) << "read past the end?";
-  EXPECT_EQ(encode(tokenizer, "a\xFF\xFE" "a"), (Ids{8, 9}));
+  EXPECT_EQ(encode(tokenizer,
+                   "a\xFF\xFE"
+                   "a"),
+            (Ids{8, 9}));
 }
 
 TEST(Tokenizer, WorkOnHostileTextsIsLinear) {
   const Tokenizer tokenizer(small_spec());
   const int mib = 1 << 20;
   const std::vector<std::pair<std::string, std::size_t>> texts = {
-      {std::string(mib, 'a'), 1},                          // one word far too long
+      {std::string(mib, 'a'), 1},  // one word far too long
       {std::string(26000, 'a'), 1},
-      {repeat(repeat("a", 100) + " ", mib / 101), 25 * (mib / 101)},   // words just short enough, in the longest pieces
-      {repeat("\u0301", 100000), 0},                       // marks that are dropped
-      {repeat("\u302E\u302A", 50000), 1},                  // marks that are kept, all out of order
+      {repeat(repeat("a", 100) + " ", mib / 101), 25 * (mib / 101)},  // words just short enough, in the longest pieces
+      {repeat("\u0301", 100000), 0},                                  // marks that are dropped
+      {repeat("\u302E\u302A", 50000), 1},                             // marks that are kept, all out of order
       {repeat("a\u302E\u302A", 50000), 1},
       {std::string(mib, '['), mib},
       {repeat("[SEP", mib / 4), 2 * (mib / 4)},

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "data/models/model_export.h"
 #include "data/files/safetensors.h"
+#include "data/models/model_export.h"
 #include "tests/data/checkpoints/training_state.h"
 #include "tests/support/temp_dir.h"
 
@@ -75,8 +75,8 @@ TEST(Export, RewritesAModelFolder) {
   export_model({dir / "run", dir / "one", {}}, *backend);
   EXPECT_EQ(export_model({dir / "one", dir / "two", {}}, *backend).what, "model folder");
   EXPECT_EQ(exported_values(dir / "two"), run.second.params);
-  for (const char* file : {"model.safetensors", "config.json", "modules.json", "vocab.txt", "tokenizer.json",
-                           "2_Dense/model.safetensors", "config_sentence_transformers.json"})
+  for (const char* file : {"model.safetensors", "config.json", "modules.json", "vocab.txt", "tokenizer.json", "2_Dense/model.safetensors",
+                           "config_sentence_transformers.json"})
     EXPECT_EQ(test::read_text(dir / "one" / file), test::read_text(dir / "two" / file)) << file;
 }
 

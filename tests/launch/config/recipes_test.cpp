@@ -73,10 +73,14 @@ const TaskConfig& task_of(const RunConfig& c, const std::string& name) {
 }
 
 double temperature_of(const LossConfig& loss) {
-  return std::visit([](const auto& o) -> double {
-    if constexpr (requires { o.temperature; }) return o.temperature;
-    else return 0;
-  }, loss.terms.front().options);
+  return std::visit(
+      [](const auto& o) -> double {
+        if constexpr (requires { o.temperature; })
+          return o.temperature;
+        else
+          return 0;
+      },
+      loss.terms.front().options);
 }
 
 TEST(Recipes, SayWhatWasPublished) {
@@ -111,7 +115,8 @@ TEST(Recipes, SayOfEachTaskWhatWasPublished) {
   for (const PublishedTask& p : published_tasks) {
     SCOPED_TRACE(cat(p.recipe, " ", p.task));
     const RunConfig c = recipe(p.recipe);
-    EXPECT_EQ(std::ssize(c.tasks), std::count_if(std::begin(published_tasks), std::end(published_tasks), [&](const auto& o) { return std::string_view(o.recipe) == p.recipe; }));
+    EXPECT_EQ(std::ssize(c.tasks), std::count_if(std::begin(published_tasks), std::end(published_tasks),
+                                                 [&](const auto& o) { return std::string_view(o.recipe) == p.recipe; }));
     const TaskConfig& t = task_of(c, p.task);
     EXPECT_NE(describe(t.loss).find(p.loss), std::string::npos) << describe(t.loss);
     EXPECT_EQ(t.global_batch, p.batch);
@@ -125,8 +130,11 @@ TEST(Recipes, SayOfEachTaskWhatWasPublished) {
 
 // The first stage's folder is where the second one starts; the optimizer is new because a run folder is.
 TEST(Recipes, LaterStagesStartFromTheModelOfTheEarlierOne) {
-  for (const auto& [earlier, later] : {std::pair{"conan-pretrain", "conan-finetune"}, {"conan-pretrain", "conan-vanilla"}, {"bge-retromae", "bge-pretrain"},
-                                       {"bge-pretrain", "bge-finetune"}, {"gte-pretrain", "gte-finetune"}}) {
+  for (const auto& [earlier, later] : {std::pair{"conan-pretrain", "conan-finetune"},
+                                       {"conan-pretrain", "conan-vanilla"},
+                                       {"bge-retromae", "bge-pretrain"},
+                                       {"bge-pretrain", "bge-finetune"},
+                                       {"gte-pretrain", "gte-finetune"}}) {
     const RunConfig first = recipe(earlier), second = recipe(later);
     EXPECT_EQ(second.model.folder.lexically_normal(), (first.train.output_dir / "model").lexically_normal()) << later;
     EXPECT_NE(second.train.output_dir, first.train.output_dir);
@@ -139,7 +147,8 @@ TEST(Recipes, VanillaConanFollowsPiccolo2) {
   EXPECT_EQ(c.optim.freeze, (std::vector<std::string>{"embeddings.position_embeddings.weight"}));
   EXPECT_EQ(std::get<InfoNceOptions>(task_of(c, "classification").loss.terms.front().options).candidates, Candidates::own_group);
   EXPECT_EQ(std::get<InfoNceOptions>(task_of(c, "retrieval").loss.terms.front().options).candidates, Candidates::this_rank);
-  for (const TaskConfig& t : c.tasks) EXPECT_EQ(t.loss.matryoshka_dims, (std::vector<int64_t>{256, 512, 768, 1024, 1280, 1536, 1792})) << t.name;
+  for (const TaskConfig& t : c.tasks)
+    EXPECT_EQ(t.loss.matryoshka_dims, (std::vector<int64_t>{256, 512, 768, 1024, 1280, 1536, 1792})) << t.name;
 }
 
 TEST(Recipes, GteFinetuneReplaysAShareOfPretraining) {

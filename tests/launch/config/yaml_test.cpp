@@ -50,7 +50,8 @@ class Yaml : public ::testing::Test {
 };
 
 TEST_F(Yaml, LaterFilesAndTheCommandLineWin) {
-  const std::vector<std::filesystem::path> files = {file("a.yaml", "optim: {lr: 1e-5, steps: 10}\n"), file("b.yaml", "optim:\n  lr: 2e-5\n")};
+  const std::vector<std::filesystem::path> files = {file("a.yaml", "optim: {lr: 1e-5, steps: 10}\n"),
+                                                    file("b.yaml", "optim:\n  lr: 2e-5\n")};
   const std::vector<std::string> overrides = {"optim.steps=30"};
   const ConfigNode root = load_config(files, overrides);
   Section s(root);
@@ -90,7 +91,8 @@ TEST_F(Yaml, MergeKeysAndSecondDocumentsAreRefused) {
 }
 
 TEST_F(Yaml, AnchorsAndAliasesAreRefusedWithTheirLine) {
-  for (const char* text : {"optim:\n  lr: &a 1\n", "optim: {on: true}\nloss: &b {dims: [1]}\n", "optim: {on: true}\nloss: {dims: &c [1]}\n"}) {
+  for (const char* text :
+       {"optim:\n  lr: &a 1\n", "optim: {on: true}\nloss: &b {dims: [1]}\n", "optim: {on: true}\nloss: {dims: &c [1]}\n"}) {
     const std::string told = failure(text);
     EXPECT_NE(told.find("anchors, aliases and merge keys"), std::string::npos) << told;
     EXPECT_NE(told.find("a.yaml line 2"), std::string::npos) << told;

@@ -1,10 +1,9 @@
 // Reranking scores with tiny random models: the same for any number of ranks, and what the definitions say.
-#include "launch/inference/reranking.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "launch/inference/reranking.h"
 #include "tests/support/model_files.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/tiny_reranker_folder.h"
@@ -63,7 +62,8 @@ TEST(EvaluateCandidates, ScoresAreIndependentOfRanks) {
   LoadedModel embedder(embedder_folder.path(), {});
   const CandidateSet set = toy_lists();
   const auto self = make_self_comm();
-  for (const ScoreLists& score : {score_with(reranker.scorer(), reranker.exec(), {"red ", ""}), score_with(embedder.embedder(), embedder.exec(), {"", "blue "})}) {
+  for (const ScoreLists& score :
+       {score_with(reranker.scorer(), reranker.exec(), {"red ", ""}), score_with(embedder.embedder(), embedder.exec(), {"", "blue "})}) {
     const TaskResult alone = evaluate_candidates(*self, set, score), together = evaluate_candidates(world_comm(), set, score);
     for (const auto& [name, value] : alone.scores) EXPECT_NEAR(together.score(name), value, 1e-12) << name;
     EXPECT_GT(alone.score("map"), 0);
@@ -74,7 +74,8 @@ TEST(EvaluateCandidates, ScoresAreIndependentOfRanks) {
 TEST(PairScorer, ScoresDoNotDependOnTheCompanyAPairIsIn) {
   const TinyRerankerFolder folder;
   LoadedReranker model(folder.path(), {.chunk_tokens = 16});
-  const TextPair pairs[] = {{"red cat", "blue dog tree"}, {"moon", ""}, {"", "stone"}, {"river river", "cat"}, {"red", "red red red red red red red"}};
+  const TextPair pairs[] = {
+      {"red cat", "blue dog tree"}, {"moon", ""}, {"", "stone"}, {"river river", "cat"}, {"red", "red red red red red red red"}};
   std::vector<float> together(5), alone(1), swapped(1);
   model.scorer().score(model.exec(), pairs, together);
   for (size_t i = 0; i < 5; ++i) {
@@ -83,27 +84,31 @@ TEST(PairScorer, ScoresDoNotDependOnTheCompanyAPairIsIn) {
   }
   const TextPair other{pairs[0].passage, pairs[0].query};
   model.scorer().score(model.exec(), std::span(&other, 1), swapped);
-  EXPECT_GT(std::abs(swapped[0] - together[0]), 1e-4f);   // which text is the query matters
+  EXPECT_GT(std::abs(swapped[0] - together[0]), 1e-4f);  // which text is the query matters
 }
 
 TEST(PairScorer, RefusesModelsAndLengthsThatCannotBe) {
   const TinyFolder embedder;
   EXPECT_THROW(LoadedReranker(embedder.path(), {}), Error);
   const TinyRerankerFolder folder;
-  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 33}), Error);   // 32 positions
+  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 33}), Error);  // 32 positions
   EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 5}), Error);
 }
 
 TEST(ReadCandidates, TakesPositivesFirstAndLeavesOutRowsWithoutANegative) {
   const TempDir dir;
-  write_text(dir / "a.jsonl", R"({"query": "q", "pos": ["x", "y"], "neg": ["z"]})" "\n" R"({"query": "r", "pos": ["x"], "neg": []})" "\n");
+  write_text(dir / "a.jsonl", R"({"query": "q", "pos": ["x", "y"], "neg": ["z"]})"
+                              "\n"
+                              R"({"query": "r", "pos": ["x"], "neg": []})"
+                              "\n");
   const CandidateSet set = read_candidates(dir / "a.jsonl");
   ASSERT_EQ(set.lists.size(), 1u);
   EXPECT_EQ(set.left_out, 1);
   EXPECT_EQ(set.lists[0].query, "q");
   EXPECT_EQ(set.lists[0].passages, (std::vector<std::string>{"x", "y", "z"}));
   EXPECT_EQ(set.lists[0].positives, 2);
-  write_text(dir / "b.jsonl", R"({"query": "r", "pos": ["x"], "neg": []})" "\n");
+  write_text(dir / "b.jsonl", R"({"query": "r", "pos": ["x"], "neg": []})"
+                              "\n");
   EXPECT_THROW(read_candidates(dir / "b.jsonl"), Error);
 }
 

@@ -22,9 +22,11 @@ TEST(InferenceLengths, PairsThatFitStayWhole) {
 }
 
 TEST(InferenceLengths, CutAsTrainingDoesWhereNeitherTextMeetsItsOwnLimit) {
-  for (const PairLengths& trained : {PairLengths{.query = 64, .passage = 448}, PairLengths{.query = 256, .passage = 256}, PairLengths{.query = 200, .passage = 500, .pair = 512}})
+  for (const PairLengths& trained : {PairLengths{.query = 64, .passage = 448}, PairLengths{.query = 256, .passage = 256},
+                                     PairLengths{.query = 200, .passage = 500, .pair = 512}})
     for (int64_t query = 1; query <= std::min<int64_t>(trained.longest_query(), 384); query += 3)
-      for (int64_t passage = 1; passage <= trained.longest_passage(); passage += 7) EXPECT_EQ(kept(query, passage, inference_lengths(512)), kept(query, passage, trained)) << query << ", " << passage;
+      for (int64_t passage = 1; passage <= trained.longest_passage(); passage += 7)
+        EXPECT_EQ(kept(query, passage, inference_lengths(512)), kept(query, passage, trained)) << query << ", " << passage;
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
 // Mining over ranks: every rank sees the windows of a run on one rank, before and after a restart with other ranks.
-#include "launch/mining/mining.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "core/rng.h"
 #include "data/files/durable.h"
+#include "launch/mining/mining.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 
@@ -28,7 +27,8 @@ class FakeRanker final : public NegativeRanker {
       std::vector<int32_t> places;
       for (int32_t i = 0; i < available(row); ++i) places.push_back(i);
       const Key key = Key(9).with(static_cast<uint64_t>(row)).with(static_cast<uint64_t>(step));
-      std::sort(places.begin(), places.end(), [&](int32_t a, int32_t b) { return key.uniform(static_cast<uint64_t>(a)) > key.uniform(static_cast<uint64_t>(b)); });
+      std::sort(places.begin(), places.end(),
+                [&](int32_t a, int32_t b) { return key.uniform(static_cast<uint64_t>(a)) > key.uniform(static_cast<uint64_t>(b)); });
       rankings.push_back(places);
       ++ranked;
     }
@@ -185,7 +185,8 @@ TEST(Mining, NothingPausesWhereNothingChanges) {
 
 TEST(Mining, TakesAllScoresOfARowOrTheirMean) {
   const auto self = make_self_comm();
-  Mining all(*self, {.negatives = 4}, nullptr), mean(*self, {.negatives = 4}, nullptr), each(*self, {.negatives = 4, .rule = MiningRule::each}, nullptr);
+  Mining all(*self, {.negatives = 4}, nullptr), mean(*self, {.negatives = 4}, nullptr),
+      each(*self, {.negatives = 4, .rule = MiningRule::each}, nullptr);
   const std::vector<int64_t> ids{3, 8};
   const std::vector<int32_t> lists{20, 20};
   const std::vector<double> scores{0.5, 0.25, 0.75, 0.5, 1, 0, 0, 0}, means{0.5, 0.25};
@@ -198,9 +199,7 @@ TEST(Mining, TakesAllScoresOfARowOrTheirMean) {
   EXPECT_EQ(each.state().scores.size(), 8u);
 }
 
-TEST(Mining, RefusesToMineAnewWithoutARanker) {
-  EXPECT_THROW(Mining(world_comm(), {.refill = MiningRefill::remine}, nullptr), Error);
-}
+TEST(Mining, RefusesToMineAnewWithoutARanker) { EXPECT_THROW(Mining(world_comm(), {.refill = MiningRefill::remine}, nullptr), Error); }
 
 }  // namespace
 }  // namespace lodestone

@@ -22,7 +22,7 @@ test::FakeRows rows_of_three_sources(int n) {
   };
   for (size_t r = 0; r < rows.size(); ++r) {
     rows[r].source = static_cast<int32_t>(r % 3);
-    if (r % 3 == 1) rows[r].teacher_scores.assign(13, 0.5);   // as one source may have and another not
+    if (r % 3 == 1) rows[r].teacher_scores.assign(13, 0.5);  // as one source may have and another not
     shrink(rows[r].query);
     for (auto* texts : {&rows[r].positives, &rows[r].negatives})
       for (auto& ids : *texts) shrink(ids);
@@ -32,7 +32,8 @@ test::FakeRows rows_of_three_sources(int n) {
 
 TEST(ProbeSequence, ComesToEveryRowOfThePlanOnceACycle) {
   const test::FakeRows rows = rows_of_three_sources(60);
-  const Plan plan({.global_batch = 5, .batches = 8, .seed = 3, .only = {"s0", "s2"}, .rules = {{.match = "s2", .max_rows = 12}}}, plan_sources(rows.sources()));
+  const Plan plan({.global_batch = 5, .batches = 8, .seed = 3, .only = {"s0", "s2"}, .rules = {{.match = "s2", .max_rows = 12}}},
+                  plan_sources(rows.sources()));
   const ProbeSequence sequence(plan, rows);
   const std::vector<int64_t> first = sequence.rows(0, 32), second = sequence.rows(32, 32);
   const std::set<int64_t> seen(first.begin(), first.end());

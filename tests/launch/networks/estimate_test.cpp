@@ -67,7 +67,7 @@ TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
   const LengthSample sample = sample_lengths(plan, rows, collator, {512, 512}, 1, 1);
   EXPECT_EQ(sample.batches, 1);
   EXPECT_EQ(sample.queries.texts, 4500);
-  EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);   // texts have 1 to 9 tokens and two special ones
+  EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);  // texts have 1 to 9 tokens and two special ones
 }
 
 TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
@@ -87,7 +87,8 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
     model.arena.reset_peak();
     objective.accumulate(model.ex, batch, 1, grads, {});
     const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options, loss);
-    const auto counted = static_cast<double>(estimate.activations + estimate.embeddings + estimate.work), taken = static_cast<double>(model.arena.peak_bytes());
+    const auto counted = static_cast<double>(estimate.activations + estimate.embeddings + estimate.work),
+               taken = static_cast<double>(model.arena.peak_bytes());
     EXPECT_GE(counted, 0.9 * taken) << kept;
     EXPECT_LE(counted, 1.1 * taken) << kept;
     EXPECT_EQ(estimate.gradients, memory.size_bytes());
@@ -143,7 +144,7 @@ TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
     const Batch texts = test::toy_masked_batch(0, 24, 0, 1);
     const MemoryEstimate of_texts = estimate_memory(retro.objective, retro.ex, retro.params.layout().count(), texts, chunk_tokens);
     const double taken = taken_by_a_step(retro, texts);
-    EXPECT_GE(static_cast<double>(of_texts.work), taken) << chunk_tokens;   // counted as if all tokens were predicted
+    EXPECT_GE(static_cast<double>(of_texts.work), taken) << chunk_tokens;  // counted as if all tokens were predicted
     EXPECT_LE(0.75 * static_cast<double>(of_texts.work), taken) << chunk_tokens;
     EXPECT_EQ(of_texts.gradients, retro.gradient_memory.size_bytes());
 
@@ -151,7 +152,7 @@ TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
     const Batch pairs = test::toy_pairs(0, 9, 3, 0, 1);
     const MemoryEstimate of_pairs = estimate_memory(reranker.objective, reranker.ex, reranker.params.layout().count(), pairs);
     const double taken_by_pairs = taken_by_a_step(reranker, pairs);
-    EXPECT_GE(static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;   // of its calls evaluation's may be the hungriest
+    EXPECT_GE(static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;  // of its calls evaluation's may be the hungriest
     EXPECT_LE(0.9 * static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;
     EXPECT_EQ(of_pairs.moments, 2 * reranker.gradient_memory.size_bytes());
   }

@@ -34,16 +34,18 @@ TEST(BatchKinds, HalfBatchesAndSourcesWithoutInBatchNegativesAreToldApart) {
   EXPECT_EQ(kinds[2].most.of_query, 2);
   EXPECT_EQ(kinds[3].passages, 2);
   EXPECT_EQ(kinds[3].most.of_query, 31);
-  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, teams)[1], "8 queries x 3 passages over all ranks, 23 negatives per query: sts");
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, teams)[1],
+            "8 queries x 3 passages over all ranks, 23 negatives per query: sts");
 }
 
 TEST(BatchKinds, NegativesOfOneRankFollowTheRowsThatRanksHave) {
   const std::vector<int64_t> three{3}, twenty{20};
-  const std::vector<BatchKind> kinds = batch_kinds(task(10, 2, on_one_rank), {}, three);   // 4, 3 and 3 queries
+  const std::vector<BatchKind> kinds = batch_kinds(task(10, 2, on_one_rank), {}, three);  // 4, 3 and 3 queries
   ASSERT_EQ(kinds.size(), 1u);
   EXPECT_EQ(kinds[0].fewest.of_query, 5);
   EXPECT_EQ(kinds[0].most.of_query, 7);
-  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, three)[0], "10 queries x 2 passages over all ranks, 5 to 7 negatives per query");
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::colocated, three)[0],
+            "10 queries x 2 passages over all ranks, 5 to 7 negatives per query");
   EXPECT_EQ(batch_kinds(task(10, 2, on_one_rank), {}, twenty)[0].fewest.of_query, 1) << "ranks without rows do not count";
 }
 
@@ -63,7 +65,8 @@ TEST(BatchKinds, PositivesHaveNegativesInGteAndInBothDirections) {
 }
 
 TEST(BatchKinds, SourcesWhoseQueriesAreComparedWithNothingAreRefused) {
-  const auto verdict = [](const TaskConfig& t, PlanSource source, ObjectiveKind objective = ObjectiveKind::embedding, int64_t ranks = 2) -> std::string {
+  const auto verdict = [](const TaskConfig& t, PlanSource source, ObjectiveKind objective = ObjectiveKind::embedding,
+                          int64_t ranks = 2) -> std::string {
     RunConfig config;
     config.objective.kind = objective;
     const std::vector<int64_t> teams{ranks};
@@ -77,8 +80,9 @@ TEST(BatchKinds, SourcesWhoseQueriesAreComparedWithNothingAreRefused) {
     }
     return "";
   };
-  const PlanSource plain{.name = "s", .batch = 8}, alone{.name = "s", .batch = 8, .in_batch_negatives = false}, one{.name = "s", .batch = 8, .group = 1},
-      alone_of_two{.name = "s", .batch = 8, .group = 2, .in_batch_negatives = false}, single{.name = "s", .batch = 1};
+  const PlanSource plain{.name = "s", .batch = 8}, alone{.name = "s", .batch = 8, .in_batch_negatives = false},
+      one{.name = "s", .batch = 8, .group = 1}, alone_of_two{.name = "s", .batch = 8, .group = 2, .in_batch_negatives = false},
+      single{.name = "s", .batch = 1};
   const std::string what = "data: queries of the source s are compared with nothing: its groups are of 1 passage, ";
   EXPECT_EQ(verdict(task(8, 1, across_ranks), plain), "");
   EXPECT_EQ(verdict(task(8, 1, across_ranks), alone), what + "and it has no in-batch negatives");
@@ -95,13 +99,16 @@ TEST(BatchKinds, SourcesWhoseQueriesAreComparedWithNothingAreRefused) {
 }
 
 TEST(BatchKinds, ARankOfAGroupSharesTheBatchWithItsTeamAlone) {
-  ScheduleConfig schedule{.tasks = {{.name = "retrieval", .ranks = 4, .cost = 100}, {.name = "sts", .ranks = 1, .cost = 1}}, .groups = 3, .layout = Layout::grouped};
-  const std::vector<int64_t> teams = team_sizes(schedule, 0, 16);   // three times 4 + 1, one left over
+  ScheduleConfig schedule{.tasks = {{.name = "retrieval", .ranks = 4, .cost = 100}, {.name = "sts", .ranks = 1, .cost = 1}},
+                          .groups = 3,
+                          .layout = Layout::grouped};
+  const std::vector<int64_t> teams = team_sizes(schedule, 0, 16);  // three times 4 + 1, one left over
   EXPECT_EQ(teams, (std::vector<int64_t>{5, 4, 4}));
   const std::vector<BatchKind> kinds = batch_kinds(task(20, 1, on_one_rank), {}, teams);
   EXPECT_EQ(kinds[0].fewest.of_query, 3);
   EXPECT_EQ(kinds[0].most.of_query, 4);
-  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::grouped, teams)[0], "20 queries x 1 passage over 4 to 5 ranks, 3 to 4 negatives per query");
+  EXPECT_EQ(describe(kinds, ObjectiveKind::embedding, Layout::grouped, teams)[0],
+            "20 queries x 1 passage over 4 to 5 ranks, 3 to 4 negatives per query");
   EXPECT_EQ(team_sizes(schedule, 0, 14), (std::vector<int64_t>{8, 4})) << "two groups on eight ranks, one after another";
   EXPECT_EQ(team_sizes(schedule, 1, 5), std::vector<int64_t>{1});
   EXPECT_THROW(team_sizes(schedule, 0, 4), Error);
@@ -116,7 +123,8 @@ TEST(BatchKinds, OtherObjectivesNameTheirBatchesOtherwise) {
   const std::vector<int64_t> teams{2};
   const std::vector<BatchKind> kinds = batch_kinds(task(8, 4, across_ranks), {}, teams);
   EXPECT_EQ(describe(kinds, ObjectiveKind::retromae, Layout::colocated, teams)[0], "8 texts over all ranks");
-  EXPECT_EQ(describe(kinds, ObjectiveKind::reranker, Layout::colocated, teams)[0], "8 queries x 4 pairs over all ranks, 3 negatives per query");
+  EXPECT_EQ(describe(kinds, ObjectiveKind::reranker, Layout::colocated, teams)[0],
+            "8 queries x 4 pairs over all ranks, 3 negatives per query");
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
 // Do all ranks know the same verdicts, whatever their number?
-#include "launch/training/filter_rows.h"
-
 #include <gtest/gtest.h>
 
+#include "launch/training/filter_rows.h"
 #include "tests/data/batches/fake_rows.h"
 #include "tests/support/mpi_world.h"
 

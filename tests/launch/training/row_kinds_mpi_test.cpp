@@ -1,8 +1,7 @@
 // Does every rank refuse the same row, whichever rank has it in its share?
-#include "launch/training/row_kinds.h"
-
 #include <gtest/gtest.h>
 
+#include "launch/training/row_kinds.h"
 #include "tests/data/batches/fake_rows.h"
 #include "tests/support/mpi_world.h"
 

@@ -24,7 +24,8 @@ void nothing(FakeRow&) {}
 void teach(FakeRow& row) { row.teacher_scores = {3, 2, 1}; }
 void score(FakeRow& row) { row.score = 0.5; }
 
-std::string verdict(const std::vector<FakeRow>& made, const LossOptions& loss, const PlanConfig& plan = {.global_batch = 4, .batches = 9}, ObjectiveConfig objective = {}, CollateConfig collate = {}) {
+std::string verdict(const std::vector<FakeRow>& made, const LossOptions& loss, const PlanConfig& plan = {.global_batch = 4, .batches = 9},
+                    ObjectiveConfig objective = {}, CollateConfig collate = {}) {
   RunConfig config;
   config.objective = objective;
   const TaskConfig task{.data = {}, .loss = {.terms = {{loss}}}, .mining = {}};
@@ -45,9 +46,10 @@ TEST(RowKinds, LossesFindTheScoresThatTheyRead) {
   const auto plain = two_sources(nothing), taught = two_sources(teach), scored = two_sources(score);
   const PlanConfig second{.global_batch = 4, .batches = 9, .only = {"s1"}};
   EXPECT_EQ(verdict(plain, InfoNceOptions{}), "fits");
-  for (const LossOptions& loss : {LossOptions(GroupDistillationOptions{}), LossOptions(StabilisedOptions{}), LossOptions(MarginMseOptions{})}) {
+  for (const LossOptions& loss :
+       {LossOptions(GroupDistillationOptions{}), LossOptions(StabilisedOptions{}), LossOptions(MarginMseOptions{})}) {
     EXPECT_EQ(verdict(taught, loss, second), "fits");
-    const std::string refused = verdict(taught, loss);   // batches are of one source, and the first has none
+    const std::string refused = verdict(taught, loss);  // batches are of one source, and the first has none
     EXPECT_TRUE(refused.starts_with("the row has no teacher scores, which the loss reads (")) << refused;
     EXPECT_TRUE(refused.ends_with("; row=0 source=s0")) << refused;
   }
@@ -59,8 +61,9 @@ TEST(RowKinds, LossesFindTheScoresThatTheyRead) {
 }
 
 TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
-  const PlanConfig few{.global_batch = 4, .batches = 1};   // no batch of the run need have the row
-  const auto with = [&](const LossOptions& loss, void (*all)(FakeRow&), void (*one)(FakeRow&), CollateConfig collate = {}, ObjectiveConfig objective = {}) {
+  const PlanConfig few{.global_batch = 4, .batches = 1};  // no batch of the run need have the row
+  const auto with = [&](const LossOptions& loss, void (*all)(FakeRow&), void (*one)(FakeRow&), CollateConfig collate = {},
+                        ObjectiveConfig objective = {}) {
     std::vector<FakeRow> rows = two_sources(nothing);
     for (FakeRow& row : rows) all(row);
     one(rows[33]);
@@ -73,26 +76,32 @@ TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
   const std::string there = "; row=33 source=s1";
   EXPECT_EQ(with(InfoNceOptions{}, nothing, no_negatives), "fits") << "groups of 1 need none";
   EXPECT_EQ(with(InfoNceOptions{}, nothing, no_negatives, {.group = 3}), "the row has no negative, but each query takes 2" + there);
-  EXPECT_EQ(with(InfoNceOptions{}, nothing, no_negatives, {.group = 3, .source_groups = {3, 1}}), "fits") << "nor does a source with such groups";
+  EXPECT_EQ(with(InfoNceOptions{}, nothing, no_negatives, {.group = 3, .source_groups = {3, 1}}), "fits")
+      << "nor does a source with such groups";
   EXPECT_EQ(with(InfoNceOptions{}, nothing, no_positives), "the row has no positive" + there);
   EXPECT_EQ(with(GroupDistillationOptions{}, teach, untaught).substr(0, 30), "the row has no teacher scores,");
   EXPECT_EQ(with(InfoNceOptions{}, teach, untaught), "the row has no teacher scores, other rows of its source have" + there);
   EXPECT_EQ(with(InfoNceOptions{}, nothing, teach), "the row has teacher scores, other rows of its source have none" + there);
   EXPECT_EQ(with(CosentOptions{}, score, unscored).substr(0, 26), "the row has no gold score,");
   EXPECT_EQ(with(InfoNceOptions{}, score, unscored), "the row has no gold score, other rows of its source have" + there);
-  EXPECT_EQ(with(InfoNceOptions{}, nothing, [](FakeRow& row) { row.teacher_scores = {1}; }), "the row has 1 teacher scores for 3 passages" + there);
+  EXPECT_EQ(with(InfoNceOptions{}, nothing, [](FakeRow& row) { row.teacher_scores = {1}; }),
+            "the row has 1 teacher scores for 3 passages" + there);
   const auto alone = [](FakeRow& row) { row.positives = row.negatives = {}; };
   const ObjectiveConfig retromae{.kind = ObjectiveKind::retromae};
   EXPECT_EQ(with({}, alone, nothing, {}, retromae), "fits") << "it reads no scores";
-  EXPECT_EQ(with({}, alone, [](FakeRow& row) { row.positives = {{7}}; }, {}, retromae), "the row has passages; RetroMAE trains on single texts" + there);
+  EXPECT_EQ(with(
+                {}, alone, [](FakeRow& row) { row.positives = {{7}}; }, {}, retromae),
+            "the row has passages; RetroMAE trains on single texts" + there);
 }
 
 TEST(RowKinds, RowsThatThePlanNeverDrawsAreNotJudged) {
   std::vector<FakeRow> rows = two_sources(nothing);
   rows[33].positives.clear();
   EXPECT_EQ(verdict(rows, InfoNceOptions{}, {.global_batch = 4, .batches = 9, .only = {"s0"}}), "fits");
-  const auto of_one = [&](int64_t seed) {   // 4 of its 20 rows are kept
-    return verdict(rows, InfoNceOptions{}, {.global_batch = 4, .batches = 9, .seed = static_cast<uint64_t>(seed), .only = {"s1"}, .rules = {{.match = "s1", .max_rows = 4}}});
+  const auto of_one = [&](int64_t seed) {  // 4 of its 20 rows are kept
+    return verdict(
+        rows, InfoNceOptions{},
+        {.global_batch = 4, .batches = 9, .seed = static_cast<uint64_t>(seed), .only = {"s1"}, .rules = {{.match = "s1", .max_rows = 4}}});
   };
   int refused = 0;
   for (int64_t seed = 0; seed < 100; ++seed) refused += of_one(seed) != "fits";
@@ -102,8 +111,10 @@ TEST(RowKinds, RowsThatThePlanNeverDrawsAreNotJudged) {
 TEST(RowKinds, ABatchOfMixedTasksIsRefused) {
   EXPECT_EQ(verdict(two_sources(nothing), InfoNceOptions{}, mixed), "fits");
   EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}), "fits") << "a batch is of one source";
-  EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}, mixed), "a batch would mix rows of different tasks: source s1 has teacher scores, source s0 has none");
-  EXPECT_EQ(verdict(two_sources(score), InfoNceOptions{}, mixed), "a batch would mix rows of different tasks: source s1 has gold scores, source s0 has none");
+  EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}, mixed),
+            "a batch would mix rows of different tasks: source s1 has teacher scores, source s0 has none");
+  EXPECT_EQ(verdict(two_sources(score), InfoNceOptions{}, mixed),
+            "a batch would mix rows of different tasks: source s1 has gold scores, source s0 has none");
   // So does merging small sources into one.
   EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}, {.global_batch = 30, .batches = 9, .small_sources = SmallSources::merge}),
             "a batch would mix rows of different tasks: source s1 has teacher scores, source s0 has none");

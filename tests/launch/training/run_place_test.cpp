@@ -80,7 +80,8 @@ TEST(ResumedConfiguration, DiffersByAValue) {
 TEST(ResumedConfiguration, DiffersByAKeyThatOnlyOneHas) {
   EXPECT_EQ(resumed("a:\n  b: 1\n", "a:\n  b: 1\n  c: 2\n"), "4 F26 a.c is 2, the checkpoint was trained with none");
   EXPECT_EQ(resumed("a:\n  b: 1\n  c: 2\n", "a:\n  b: 1\n"), "4 F26 a.c is not given, the checkpoint was trained with 2");
-  EXPECT_EQ(resumed("data:\n  rules:\n    x:\n      match: q\nz: 1\n", "z: 1\n"), "4 F26 data.rules.x.match is not given, the checkpoint was trained with q");
+  EXPECT_EQ(resumed("data:\n  rules:\n    x:\n      match: q\nz: 1\n", "z: 1\n"),
+            "4 F26 data.rules.x.match is not given, the checkpoint was trained with q");
 }
 
 TEST(ResumedConfiguration, MayDifferInWhatTrainsNothing) {
