@@ -28,13 +28,13 @@ Cosines::Cosines(std::span<const double> queries, std::span<const double> passag
   d_unit_.resize(unit_.size());
 }
 
-double Cosines::operator()(TextPair pair) const {
+double Cosines::operator()(CosinePair pair) const {
   double sum = 0;
   for (size_t e = 0; e < dimensions_; ++e) sum += unit_[pair.a * dimensions_ + e] * unit_[pair.b * dimensions_ + e];
   return sum;
 }
 
-void Cosines::add_gradient(TextPair pair, double d_cosine) {
+void Cosines::add_gradient(CosinePair pair, double d_cosine) {
   const size_t a = pair.a * dimensions_, b = pair.b * dimensions_;
   for (size_t e = 0; e < dimensions_; ++e) {
     d_unit_[a + e] += d_cosine * unit_[b + e];
@@ -42,9 +42,9 @@ void Cosines::add_gradient(TextPair pair, double d_cosine) {
   }
 }
 
-double Cosines::cross_entropy(std::span<const TextPair> pairs, double temperature, double weight) {
+double Cosines::cross_entropy(std::span<const CosinePair> pairs, double temperature, double weight) {
   std::vector<double> logits;
-  for (const TextPair pair : pairs) logits.push_back((*this)(pair) / temperature);
+  for (const CosinePair pair : pairs) logits.push_back((*this)(pair) / temperature);
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const double logit : logits) sum += std::exp(logit - largest);

@@ -7,8 +7,8 @@
 
 namespace lodestone {
 
-/// Two texts that are compared.
-struct TextPair {
+/// Numbers of two texts that are compared.
+struct CosinePair {
   size_t a = 0, b = 0;
 };
 
@@ -22,11 +22,11 @@ class Cosines {
   size_t queries() const { return queries_; }
   size_t passages() const { return norms_.size() - queries_; }
   size_t passage(size_t j) const { return queries_ + j; }  // number of passage j
-  double operator()(TextPair pair) const;
+  double operator()(CosinePair pair) const;
   /// The function's gradient += d_cosine * that of this pair's cosine.
-  void add_gradient(TextPair pair, double d_cosine);
+  void add_gradient(CosinePair pair, double d_cosine);
   /// log sum_k exp(s_k / temperature) - s_0 / temperature over the given pairs; weight times its gradient is added.
-  double cross_entropy(std::span<const TextPair> pairs, double temperature, double weight);
+  double cross_entropy(std::span<const CosinePair> pairs, double temperature, double weight);
   /// d_queries [N,E], d_passages [M,E] = the gradient with respect to the raw vectors; zero beyond the first d components.
   void gradient(std::span<double> d_queries, std::span<double> d_passages) const;
 

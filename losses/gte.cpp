@@ -27,7 +27,7 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
   for (size_t i = 0; i < n; ++i) {
     const size_t positive = i * group, d = cosines.passage(positive);
     const auto among = [&](size_t other) { return !own || other == i; };  // texts of query `other` count
-    std::vector<TextPair> pairs{{i, d}};
+    std::vector<CosinePair> pairs{{i, d}};
     for (size_t j = 0; j < m; ++j)
       if (j != positive && among(j / group) && passage_counts(i, j)) pairs.push_back({i, cosines.passage(j)});
     for (size_t j = 0; j < n; ++j)

@@ -21,7 +21,7 @@ double info_nce(const InfoNceInput& in, std::span<double> d_queries, std::span<d
   double loss = 0;
   for (size_t i = 0; i < n; ++i) {
     const size_t positive = i * group;
-    std::vector<TextPair> pairs{{i, cosines.passage(positive)}};
+    std::vector<CosinePair> pairs{{i, cosines.passage(positive)}};
     for (size_t j = own ? positive : 0; j < (own ? positive + group : m); ++j)
       if (j != positive && compared(i, j)) pairs.push_back({i, cosines.passage(j)});
     loss += weight * cosines.cross_entropy(pairs, in.temperature, weight);

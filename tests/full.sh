@@ -15,8 +15,12 @@ sanitizers() {  # every unit and mpi test with address and undefined-behaviour s
   cmake --build --preset dev
   ctest --preset dev -L 'unit|mpi' -j "$(nproc)"
 }
+odr() {  # the program linked whole: types of one name that differ between files are errors
+  cmake --preset odr > /dev/null
+  cmake --build --preset odr
+}
 
-parts=(stops sanitizers)
+parts=(stops sanitizers odr)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;

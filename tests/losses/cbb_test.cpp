@@ -74,11 +74,11 @@ TEST(CbbGolden, GradientAgreesWithCentralDifferences) {
 /// The pure function on the cosines of a batch, with the gradient of its vectors.
 LossAnswer expected_answer(const LossProblem& problem, CbbInput in) {
   Cosines cosines(problem.queries, problem.passages, problem.width, problem.width);
-  std::vector<TextPair> pairs;
+  std::vector<CosinePair> pairs;
   for (size_t i = 0; i < cosines.queries(); ++i)
     for (size_t j = 0; j < cosines.passages(); ++j) pairs.push_back({i, cosines.passage(j)});
   std::vector<double> scores, d_scores(pairs.size());
-  for (const TextPair pair : pairs) scores.push_back(cosines(pair));
+  for (const CosinePair pair : pairs) scores.push_back(cosines(pair));
   in.scores = scores;
   in.group = problem.group;
   LossAnswer answer{cbb(in, d_scores), 0, problem.queries, problem.passages};

@@ -263,11 +263,11 @@ TEST(FalseNegatives, GteAndCbbEqualTheirPureFunctionsForEverySettingAndTiling) {
         }
       }
       Cosines cosines(problem.queries, problem.passages, 6, 6);
-      std::vector<TextPair> pairs;
+      std::vector<CosinePair> pairs;
       std::vector<double> scores;
       for (size_t i = 0; i < cosines.queries(); ++i)
         for (size_t j = 0; j < cosines.passages(); ++j) pairs.push_back({i, cosines.passage(j)});
-      for (const TextPair pair : pairs) scores.push_back(cosines(pair));
+      for (const CosinePair pair : pairs) scores.push_back(cosines(pair));
       for (const NegativeScope scope : {NegativeScope::all, NegativeScope::own}) {
         for (const OtherPositives others : {OtherPositives::excluded, OtherPositives::included}) {
           std::vector<double> d_scores(scores.size());
