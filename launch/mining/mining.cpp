@@ -94,7 +94,7 @@ NegativeRankings Mining::rank_anew(std::span<const NegativeEvent> events) {
   return rankings;
 }
 
-std::optional<MiningReport> Mining::end_of_step(int64_t finished, const std::function<void()>& before_change) {
+std::optional<MiningReport> Mining::end_of_step(int64_t finished) {
   if (!mining_due(config(), finished)) return std::nullopt;
   if (config().probe > 0) probe_rows(finished);
   hand_over();
@@ -107,10 +107,7 @@ std::optional<MiningReport> Mining::end_of_step(int64_t finished, const std::fun
   const bool change =
       std::any_of(events.begin(), events.end(), [](const NegativeEvent& e) { return e.kind == NegativeEvent::became_easy; });
   NegativeRankings rankings;
-  if (change) {
-    before_change();
-    if (config().refill == MiningRefill::remine) rankings = rank_anew(events);
-  }
+  if (change && config().refill == MiningRefill::remine) rankings = rank_anew(events);
   MiningReport report = negatives_.replace(events, rankings);
   report.checked = found.checked;
   return report;

@@ -1,7 +1,6 @@
 // Mining: carries scores of negatives to the ranks that judge them, and replacements to every rank.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,10 +52,9 @@ class Mining {
   /// their mean alone), of which the mean counts. `part` orders batches of one step that share rows.
   void observe(int64_t step, int64_t part, std::span<const int64_t> rows, std::span<const int32_t> available,
                std::span<const double> scores);
-  /// Collective, after every optimizer step; `finished` counts steps from 1. Nothing unless a check is due. Probes first; before_change is
-  /// called on every rank before windows change, and only then: whatever collates ahead stops there, and begins again with the
-  /// next step afterwards.
-  std::optional<MiningReport> end_of_step(int64_t finished, const std::function<void()>& before_change);
+  /// Collective, after every optimizer step; `finished` counts steps from 1. Nothing unless a check is due. Probes first. Windows
+  /// change here: nothing may collate ahead beyond the step of a check (Loader::release).
+  std::optional<MiningReport> end_of_step(int64_t finished);
 
   /// Collective: the whole state, complete on every rank, to go into a checkpoint's documents as mining_state_file.
   MiningState state();

@@ -98,7 +98,7 @@ std::optional<MiningReport> mine(Run& run, int64_t finished) {
   for (const auto& task : run.tasks) {
     if (!task->mining) continue;
     // The loader's thread waits at the check: nothing is collated while windows change.
-    const std::optional<MiningReport> report = task->mining->end_of_step(finished, [] {});
+    const std::optional<MiningReport> report = task->mining->end_of_step(finished);
     if (report) run.loader.release(next_check(run, finished));
     return report;
   }

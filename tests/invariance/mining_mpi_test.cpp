@@ -91,7 +91,7 @@ struct MinedTraining {
       scale.update(GradientState::finite);
       const std::vector<int32_t> lists(batch.rows.size(), list_length);
       mining.observe(step, 0, batch.rows, lists, scored.scores());
-      if (const auto report = mining.end_of_step(step + 1, [] {})) replaced += report->replaced;
+      if (const auto report = mining.end_of_step(step + 1)) replaced += report->replaced;
     }
   }
   void save(const std::filesystem::path& run_folder, int64_t at) {
