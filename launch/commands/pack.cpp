@@ -9,6 +9,7 @@
 #include <optional>
 #include <sstream>
 
+#include "comm/gather_values.h"
 #include "data/checkpoints/run_lock.h"
 #include "data/corpus/packer.h"
 #include "data/files/durable.h"
@@ -90,28 +91,12 @@ PackArguments parse(std::span<const std::string> arguments) {
 
 // ---- what ranks tell each other --------------------------------------------------------------------------------------
 
-template <class T>
-std::vector<T> all_values(Communicator& comm, std::vector<T> mine, DType type) {
-  const auto tensor = [type](std::vector<T>& v) { return Tensor(reinterpret_cast<std::byte*>(v.data()), type, {std::ssize(v)}); };
-  std::vector<int64_t> counts(static_cast<size_t>(comm.size()), 0);
-  counts[static_cast<size_t>(comm.rank())] = std::ssize(mine);
-  all_reduce(comm, std::span<int64_t>(counts), Reduce::sum);
-  int64_t total = 0;
-  for (const int64_t count : counts) total += count;
-  std::vector<T> all(static_cast<size_t>(total));
-  if (total > 0) comm.all_gather(tensor(mine), tensor(all), counts).wait();
-  return all;
-}
-
 /// The lines of all ranks, in the order of ranks. Lines hold no line end.
 std::vector<std::string> all_lines(Communicator& comm, const std::vector<std::string>& mine) {
-  std::vector<uint8_t> bytes;
-  for (const std::string& line : mine) {
-    bytes.insert(bytes.end(), line.begin(), line.end());
-    bytes.push_back('\n');
-  }
-  bytes = all_values(comm, std::move(bytes), DType::u8);
-  std::istringstream in(std::string(bytes.begin(), bytes.end()));
+  std::string text;
+  for (const std::string& line : mine) text += line + '\n';
+  const std::vector<char> all = gather_values(comm, std::span<const char>(text));
+  std::istringstream in(std::string(all.begin(), all.end()));
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
@@ -329,7 +314,7 @@ int run_pack(World& world, std::span<const std::string> arguments) {
     all_reduce(comm, std::span(value, 1), Reduce::sum);
   for (auto& lengths : counts.lengths) all_reduce(comm, std::span<int64_t>(lengths), Reduce::sum);
   DuplicateCounter duplicates;
-  const std::vector<int64_t> states = all_values(comm, packer.duplicates().state(), DType::i64);
+  const std::vector<int64_t> states = gather_values(comm, std::span<const int64_t>(packer.duplicates().state()));
   duplicates.merge_states(states);
 
   // 4. Rank 0 publishes: the manifest last, then the folder under its name.

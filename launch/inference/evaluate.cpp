@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "comm/gather_values.h"
 #include "comm/rows.h"
 #include "data/files/durable.h"
 #include "data/plan/plan.h"
@@ -160,8 +161,7 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
   const auto count = static_cast<int64_t>(pairs.scores.size()), width = model.embedder().embedding();
   const std::vector<float> first = embed_share(comm, model, pairs.first, prompt, "sentences 1");
   const std::vector<float> second = embed_share(comm, model, pairs.second, prompt, "sentences 2");
-  std::vector<double> cosines(static_cast<size_t>(count),
-                              0.0);  // this rank's; summed over ranks below
+  std::vector<double> own;  // this rank's
   const RankRows mine = rank_rows(count, comm.rank(), comm.size());
   for (int64_t i = mine.begin; i < mine.end; ++i) {
     const auto at = static_cast<size_t>((i - mine.begin) * width);
@@ -171,9 +171,9 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
       aa += double{first[e]} * first[e];
       bb += double{second[e]} * second[e];
     }
-    cosines[static_cast<size_t>(i)] = ab / std::sqrt(aa * bb);
+    own.push_back(ab / std::sqrt(aa * bb));
   }
-  all_reduce(comm, std::span(cosines), Reduce::sum);
+  const std::vector<double> cosines = gather_values(comm, std::span<const double>(own));
   if (is_constant(cosines))
     throw Error(ExitCode::numerical, "F44", cat("the cosine of all ", count, " pairs is ", cosines[0], ": there is no correlation"),
                 "the model tells no texts apart; evaluate an earlier checkpoint");

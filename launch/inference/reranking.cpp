@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "comm/gather_values.h"
 #include "data/plan/plan.h"
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
@@ -120,7 +121,7 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
   const Measure measures[] = {
       {"map", average_precision_at, whole_list}, {"mrr_at_10", reciprocal_rank_at, 10}, {"ndcg_at_10", ndcg_at, 10}};
   const size_t kinds = std::size(measures);
-  std::vector<double> values(static_cast<size_t>(n) * kinds, 0.0);  // this rank's; summed over ranks below
+  std::vector<double> own;  // of this rank's lists, one behind the other
   int64_t candidates = 0;
   for (const CandidateSet::List& list : set.lists) candidates += static_cast<int64_t>(list.passages.size());
 
@@ -133,13 +134,12 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
     for (size_t i = 0; i < block.size(); ++i) {
       const std::vector<double> ranked = ranked_gains(std::span(scores).subspan(at, block[i].passages.size()), block[i].positives);
       at += block[i].passages.size();
-      for (size_t m = 0; m < kinds; ++m)
-        values[(static_cast<size_t>(begin) + i) * kinds + m] = measures[m].value({ranked, ranked}, measures[m].ranks);
+      for (const Measure& m : measures) own.push_back(m.value({ranked, ranked}, m.ranks));
     }
     progress.show(end - mine.begin, "", Progress::Plain::skip);
   }
   progress.clear();
-  all_reduce(comm, std::span(values), Reduce::sum);
+  const std::vector<double> values = gather_values(comm, std::span<const double>(own));
 
   TaskResult result;
   for (size_t m = 0; m < kinds; ++m) {

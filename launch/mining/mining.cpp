@@ -1,31 +1,14 @@
 #include "launch/mining/mining.h"
 
 #include <algorithm>
-#include <numeric>
 #include <tuple>
-#include <type_traits>
 
+#include "comm/gather_values.h"
 #include "losses/negative_scores.h"
 
 namespace lodestone {
 
 namespace {
-
-/// Every rank's records, one rank behind the other.
-template <class Record>
-std::vector<Record> gather(Communicator& comm, std::span<const Record> own) {
-  static_assert(std::is_trivially_copyable_v<Record> && sizeof(Record) % sizeof(int64_t) == 0);
-  constexpr auto words = static_cast<int64_t>(sizeof(Record) / sizeof(int64_t));
-  const std::vector<int64_t> one_each(static_cast<size_t>(comm.size()), 1);
-  std::vector<int64_t> counts(one_each.size());
-  int64_t mine = static_cast<int64_t>(own.size()) * words;
-  comm.all_gather(view(std::span(&mine, 1)), view(std::span(counts)), one_each).wait();
-  const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  std::vector<Record> all(static_cast<size_t>(total / words));
-  const ConstTensor in(reinterpret_cast<const std::byte*>(own.data()), DType::i64, Shape{mine});
-  comm.all_gather(in, Tensor(reinterpret_cast<std::byte*>(all.data()), DType::i64, Shape{total}), counts).wait();
-  return all;
-}
 
 /// This rank's share of the work on some rows, by place, so that ranks encode equally many whoever owns them.
 std::span<const int64_t> share_of(std::span<const int64_t> rows, const Communicator& comm) {
@@ -69,7 +52,7 @@ void Mining::probe_rows(int64_t finished) {
 }
 
 void Mining::hand_over() {
-  std::vector<NegativeScore> all = gather(comm_, std::span<const NegativeScore>(observed_));
+  std::vector<NegativeScore> all = gather_values(comm_, std::span<const NegativeScore>(observed_));
   observed_.clear();
   std::erase_if(all, [&](const NegativeScore& s) { return mining_owner(s.row, comm_.size()) != comm_.rank(); });
   negatives_.add(std::move(all));
@@ -90,7 +73,7 @@ NegativeRankings Mining::rank_anew(std::span<const NegativeEvent> events) {
   for (size_t i = 0; i < mine.size(); ++i)
     for (const int32_t place : ranked[i]) own.push_back({mine[i], place});
   NegativeRankings rankings;
-  for (const Place& p : gather(comm_, std::span<const Place>(own))) rankings[p.row].push_back(static_cast<int32_t>(p.place));
+  for (const Place& p : gather_values(comm_, std::span<const Place>(own))) rankings[p.row].push_back(static_cast<int32_t>(p.place));
   return rankings;
 }
 
@@ -99,7 +82,7 @@ std::optional<MiningReport> Mining::end_of_step(int64_t finished) {
   if (config().probe > 0) probe_rows(finished);
   hand_over();
   MiningCheck found = negatives_.check();
-  std::vector<NegativeEvent> events = gather(comm_, std::span<const NegativeEvent>(found.events));
+  std::vector<NegativeEvent> events = gather_values(comm_, std::span<const NegativeEvent>(found.events));
   const auto place = [](const NegativeEvent& e) { return std::tuple(e.row, e.negative, e.kind); };
   std::sort(events.begin(), events.end(), [&](const NegativeEvent& a, const NegativeEvent& b) { return place(a) < place(b); });
   all_reduce(comm_, std::span(&found.checked, 1), Reduce::sum);
@@ -116,7 +99,7 @@ std::optional<MiningReport> Mining::end_of_step(int64_t finished) {
 MiningState Mining::state() {
   hand_over();
   MiningState state = negatives_.state();
-  state.scores = gather(comm_, std::span<const MiningState::Score>(state.scores));
+  state.scores = gather_values(comm_, std::span<const MiningState::Score>(state.scores));
   std::sort(state.scores.begin(), state.scores.end(), [](const MiningState::Score& a, const MiningState::Score& b) {
     return std::tuple(a.row, a.negative) < std::tuple(b.row, b.negative);
   });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "comm/gather_values.h"
 #include "comm/rows.h"
 #include "losses/metrics.h"
 
@@ -68,14 +69,6 @@ double correlation(Exec& ex, std::span<const double> own, std::span<const int64_
   return spearman(cosines, gold);
 }
 
-/// Every rank's number.
-std::vector<int64_t> gather_counts(Communicator& comm, int64_t own) {
-  std::vector<int64_t> counts(static_cast<size_t>(comm.size()), 0);
-  counts[static_cast<size_t>(comm.rank())] = own;
-  all_reduce(comm, std::span(counts), Reduce::sum);
-  return counts;
-}
-
 }  // namespace
 
 std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Communicator& comm) {
@@ -108,7 +101,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
     }
     done += b;
   }
-  const std::vector<int64_t> searched = gather_counts(comm, mine), pairs = gather_counts(comm, std::ssize(scored) / 2);
+  const std::vector<int64_t> searched = gather_value(comm, mine), pairs = gather_value<int64_t>(comm, std::ssize(scored) / 2);
   if (std::accumulate(searched.begin(), searched.end(), int64_t{0}) > 0) {
     const int64_t first_own = std::accumulate(searched.begin(), searched.begin() + comm.rank(), int64_t{0});
     const Tensor all = gather_rows(ex, comm, passages, searched);

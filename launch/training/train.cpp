@@ -3,6 +3,7 @@
 #include <cmath>
 #include <iostream>
 
+#include "comm/gather_values.h"
 #include "core/optim/clip.h"
 #include "core/optim/freeze.h"
 #include "launch/command.h"
@@ -31,14 +32,6 @@ namespace {
 constexpr int64_t max_skipped_steps = 10;  // in a row, before a run that has diverged gives up
 
 bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every == 0; }
-
-/// Every rank's `own`, on every rank. Collective.
-std::vector<double> of_all_ranks(Communicator& comm, double own) {
-  std::vector<double> all(static_cast<size_t>(comm.size()), 0.0);
-  all[static_cast<size_t>(comm.rank())] = own;
-  all_reduce(comm, std::span(all), Reduce::sum);
-  return all;
-}
 
 /// Whether a signal reached any rank. Collective.
 bool asked_to_stop(Run& run, const StopSignals& stop) {
@@ -119,7 +112,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     recent.add(tally, parts);
     const bool last = step + 1 == steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, of_all_ranks(run.world.comm(), own_tokens), scale, !finite}, run, meter,
+      folder.log_step(step + 1, {recent.take(), gradient.norm, lr, gather_value(run.world.comm(), own_tokens), scale, !finite}, run, meter,
                       progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
