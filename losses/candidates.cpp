@@ -1,6 +1,7 @@
 #include "losses/candidates.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "comm/rows.h"
 
@@ -28,7 +29,7 @@ void UnitTexts::finish(Exec& ex, Tensor d_emb) const {
 }
 
 PassagesPerQuery::PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count)
-    : rows(passages), d_rows(d_passages), d_passages_(d_passages), group_(group), first_(first), count_(count) {
+    : rows(passages), d_rows(d_passages), d_passages_(d_passages) {
   if (count == group) return;
   rows = d_rows = passages.rows(0, 0);
   if (count == 0) return;
@@ -36,19 +37,22 @@ PassagesPerQuery::PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages,
   rows = ex.arena.tensor(passages.dtype(), {queries * count, passages.dim(1)});
   d_rows = ex.arena.tensor(passages.dtype(), rows.shape());
   ex.backend.fill_zero(d_rows);
-  for (int64_t i = 0; i < queries; ++i)
-    ex.backend.copy(passages.rows(i * group + first, i * group + first + count), rows.rows(i * count, (i + 1) * count));
+  const std::span<int64_t> places = ex.arena.array<int64_t>(queries * count);
+  for (int64_t i = 0; i < queries; ++i) std::iota(places.begin() + i * count, places.begin() + (i + 1) * count, i * group + first);
+  places_ = places;
+  ex.backend.select_rows(passages, places_, rows);
 }
 
 LossMemory PassagesPerQuery::memory(const VectorBatch& batch, int64_t queries, int64_t count) {
   if (count == batch.pairs.group || count == 0) return {};
-  return {2 * batch.vectors(queries * count), 0};
+  return {2 * batch.vectors(queries * count), batch.words(queries * count)};
 }
 
 void PassagesPerQuery::finish(Exec& ex) const {
-  if (count_ == group_ || count_ == 0) return;
-  for (int64_t i = 0; i < d_passages_.dim(0) / group_; ++i)
-    ex.backend.axpy(1, d_rows.rows(i * count_, (i + 1) * count_), d_passages_.rows(i * group_ + first_, i * group_ + first_ + count_));
+  if (places_.empty()) return;
+  ex.backend.select_rows(d_passages_, places_, rows);
+  ex.backend.axpy(1, d_rows, rows);
+  ex.backend.place_rows(rows, places_, d_passages_);
 }
 
 SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,

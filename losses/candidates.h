@@ -46,7 +46,7 @@ class PassagesPerQuery {
   /// Passages [first, first + count) of each group of G in `passages` [n*G,E], whose gradient is d_passages. d_rows is zero at
   /// first.
   PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count);
-  /// d_passages += the gradient that was added to d_rows.
+  /// d_passages += the gradient that was added to d_rows; copies in `rows` are overwritten.
   void finish(Exec& ex) const;
   /// Of `count` passages of each of `queries` queries.
   static LossMemory memory(const VectorBatch& batch, int64_t queries, int64_t count);
@@ -55,7 +55,7 @@ class PassagesPerQuery {
 
  private:
   Tensor d_passages_;
-  int64_t group_, first_, count_;
+  std::span<const int64_t> places_;  // [n*count] of the rows among the passages; empty: they lie so already, or are none
 };
 inline PassagesPerQuery positives_of(Exec& ex, Tensor passages, Tensor d_passages, int64_t group) {
   return {ex, passages, d_passages, group, 0, 1};

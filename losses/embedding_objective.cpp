@@ -6,22 +6,6 @@ namespace {
 
 Tensor rows_of(Tensor x, Slice places) { return x.rows(places.begin, places.end); }
 
-/// y[order[k]] = x[k]: from sorted order back to the batch's.   x, y [B,E].
-void restore_order(Exec& ex, std::span<const int64_t> order, ConstTensor x, Tensor y) {
-  for (int64_t k = 0; k < x.dim(0); ++k) {
-    const int64_t text = order[static_cast<size_t>(k)];
-    ex.backend.copy(x.rows(k, k + 1), y.rows(text, text + 1));
-  }
-}
-
-/// y[k] = x[order[k]]: its inverse.
-void sort_rows(Exec& ex, std::span<const int64_t> order, ConstTensor x, Tensor y) {
-  for (int64_t k = 0; k < x.dim(0); ++k) {
-    const int64_t text = order[static_cast<size_t>(k)];
-    ex.backend.copy(x.rows(text, text + 1), y.rows(k, k + 1));
-  }
-}
-
 }  // namespace
 
 EmbeddingObjective::EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group, const EmbeddingObjectiveOptions& options)
@@ -54,12 +38,12 @@ double EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double weight
       saved_.push_back(encoder_.forward_saved(ex, chunks_.tokens(c), rows_of(sorted, chunks_.places(c))));
     }
   }
-  restore_order(ex, chunks_.order(), sorted, emb);
+  ex.backend.place_rows(sorted, chunks_.order(), emb);  // in the batch's order again
 
   const Tensor d_emb = ex.arena.tensor(ex.wide(), matrix);
   const double share = loss_.evaluate(ex, group_, emb, batch.pairs(), weight, d_emb);
   const Tensor d_sorted = sorted;
-  sort_rows(ex, chunks_.order(), d_emb, d_sorted);
+  ex.backend.select_rows(d_emb, chunks_.order(), d_sorted);
 
   const GradHook not_yet;
   for (int64_t c = 0; c < count; ++c) {
@@ -79,7 +63,7 @@ Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, i
   const auto scope = ex.arena.scope();
   const Tensor sorted = ex.arena.tensor(ex.wide(), emb.shape());
   for (int64_t c = 0; c < chunks.count(); ++c) encoder.forward(ex, chunks.tokens(c), rows_of(sorted, chunks.places(c)));
-  restore_order(ex, chunks.order(), sorted, emb);
+  ex.backend.place_rows(sorted, chunks.order(), emb);
   return emb;
 }
 

@@ -31,6 +31,12 @@ int64_t kept_dimensions(const ModelFolder& folder, int64_t wanted) {
   return wanted;
 }
 
+/// y[i] = the leading d components of x[i].   x [n,E], y [n,d] of the same dtype.
+void leading_components(Exec& ex, ConstTensor x, Tensor y) {
+  if (x.dim(1) == y.dim(1)) return ex.backend.copy(x, y);
+  for (int64_t i = 0; i < x.dim(0); ++i) ex.backend.copy(x.rows(i, i + 1).slice({0, y.dim(1)}), y.rows(i, i + 1).reshape({y.dim(1)}));
+}
+
 }  // namespace
 
 TextEmbedder::TextEmbedder(const Encoder& encoder, const Tokenizer& tokenizer, const EmbedOptions& options)
@@ -84,14 +90,15 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
     const int64_t all = encoder_.config().embedding();
-    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), unit = ex.arena.tensor(ex.wide(), {places.count(), width});
+    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), kept = ex.arena.tensor(ex.wide(), {places.count(), width});
     encoder_.forward(ex, chunks_.tokens(c), emb);
-    if (encoder_.config().normalize) ex.backend.l2_normalize_forward(emb, unit, ex.arena.tensor(ex.wide(), {places.count()}));
-    const Tensor done = encoder_.config().normalize ? unit : emb;  // the leading components come first in either
-    for (int64_t k = 0; k < places.count(); ++k) {
-      const int64_t text = chunks_.order()[static_cast<size_t>(places.begin + k)];
-      ex.backend.cast(done.rows(k, k + 1).reshape({done.dim(1)}).slice({0, width}), rows.rows(text, text + 1).reshape({width}));
-    }
+    if (encoder_.config().normalize)
+      ex.backend.l2_normalize_forward(emb, kept, ex.arena.tensor(ex.wide(), {places.count()}));
+    else
+      leading_components(ex, emb, kept);
+    const Tensor vectors = ex.arena.tensor(DType::f32, kept.shape());
+    ex.backend.cast(kept, vectors);
+    ex.backend.place_rows(vectors, chunks_.order().subspan(static_cast<size_t>(places.begin), static_cast<size_t>(places.count())), rows);
   }
 }
 

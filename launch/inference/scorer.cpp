@@ -81,16 +81,15 @@ void PairScorer::score(Exec ex, std::span<const TextPair> pairs, std::span<float
   LODE_CHECK(out.size() == pairs.size(), "score: ", out.size(), " elements for ", pairs.size(), " pairs");
   tokenize(ex.backend.threads(), pairs);
   chunks_.assign({ids_, offsets_, {}, second_}, chunk_tokens_);
-  const Tensor all = view(out);
+  const Tensor all = view(out).reshape({std::ssize(out), 1});
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
-    const Tensor scores = ex.arena.tensor(ex.wide(), {places.count()});
+    const int64_t n = places.count();
+    const Tensor scores = ex.arena.tensor(ex.wide(), {n}), rounded = ex.arena.tensor(DType::f32, {n, 1});
     reranker_.forward(ex, chunks_.tokens(c), scores);
-    for (int64_t k = 0; k < places.count(); ++k) {
-      const int64_t pair = chunks_.order()[static_cast<size_t>(places.begin + k)];
-      ex.backend.cast(scores.slice({k, k + 1}), all.slice({pair, pair + 1}));
-    }
+    ex.backend.cast(scores.reshape({n, 1}), rounded);
+    ex.backend.place_rows(rounded, chunks_.order().subspan(static_cast<size_t>(places.begin), static_cast<size_t>(n)), all);
   }
 }
 
