@@ -80,7 +80,14 @@ size_t RerankerObjective::work_bytes(const Exec& ex, const Batch& batch) {
 }
 
 double RerankerObjective::evaluate(Exec ex, const Batch& batch) {
+  const auto scope = ex.arena.scope();
+  return evaluate(ex, batch, ex.arena.array<double>(batch.queries * batch.group));
+}
+
+double RerankerObjective::evaluate(Exec ex, const Batch& batch, std::span<double> all) {
   check_batch(batch);
+  LODE_CHECK(std::ssize(all) == batch.queries * batch.group, "reranker: room for ", all.size(), " scores of ", batch.queries,
+             " queries in groups of ", batch.group);
   double share = 0;
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
@@ -90,6 +97,7 @@ double RerankerObjective::evaluate(Exec ex, const Batch& batch) {
     const Tensor scores = ex.arena.tensor(ex.wide(), shape);
     reranker_.forward(ex, chunk.tokens, scores);
     share += loss(ex, chunk, batch, 1, scores, ex.arena.tensor(ex.wide(), shape));
+    ex.backend.cast(scores, view(all).slice({query * batch.group, chunk.next_query * batch.group}));
     query = chunk.next_query;
   }
   return share;

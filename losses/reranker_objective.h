@@ -24,6 +24,8 @@ class RerankerObjective final : public Objective {
   /// Throws Error (data) when distillation is asked for and the batch has no teacher scores.
   double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
   double evaluate(Exec ex, const Batch& batch) override;
+  /// The same from one forward pass that also gives scores [B*G], the pairs' in their order.
+  double evaluate(Exec ex, const Batch& batch, std::span<double> scores);
 
   /// Bytes of ex.arena that accumulate() needs for a batch, whose ids are not looked at: those of its hungriest chunk.
   size_t work_bytes(const Exec& ex, const Batch& batch);

@@ -1,4 +1,6 @@
 // How a reranker is trained: query and passage read together, scored, and compared within each query's group.
+#include <algorithm>
+
 #include "data/batches/pair_collate.h"
 #include "data/models/reranker_folder.h"
 #include "launch/networks/network.h"
@@ -12,6 +14,14 @@ namespace {
 /// Sums over this rank's groups.
 struct GroupSums {
   double loss = 0, reciprocal = 0, first = 0, groups = 0;
+
+  /// Where the positive, which comes first, stands among its group's scores.
+  void add(std::span<const double> scores) {
+    const auto rank = 1 + std::count_if(scores.begin() + 1, scores.end(), [&](double s) { return s >= scores[0]; });
+    reciprocal += 1.0 / static_cast<double>(rank);
+    first += rank == 1;
+    ++groups;
+  }
 };
 
 class RerankerNetwork final : public Network {
@@ -39,8 +49,11 @@ class RerankerNetwork final : public Network {
     RerankerObjective objective = make_objective();
     GroupSums sums;
     for (const Batch& batch : heldout.batches()) {
-      sums.loss += objective.evaluate(ex, batch) * static_cast<double>(batch.global_queries);
-      for (int64_t i = 0; i < batch.queries; ++i) add_group(ex, batch, i, sums);
+      const auto scope = ex.arena.scope();
+      const std::span<double> scores = ex.arena.array<double>(batch.queries * batch.group);
+      sums.loss += objective.evaluate(ex, batch, scores) * static_cast<double>(batch.global_queries);
+      const auto g = static_cast<size_t>(batch.group);
+      for (size_t first = 0; first < scores.size(); first += g) sums.add(scores.subspan(first, g));
     }
     all_reduce(comm, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
     return {{"loss", sums.loss / sums.groups}, {"mrr", sums.reciprocal / sums.groups}, {"accuracy", sums.first / sums.groups}};
@@ -54,26 +67,6 @@ class RerankerNetwork final : public Network {
  private:
   RerankerObjective make_objective() const {
     return {reranker_, {.loss = config_.objective.reranker, .chunk_tokens = config_.train.chunk_tokens}};
-  }
-  /// Where query i's positive stands among its own passages.
-  void add_group(Exec& ex, const Batch& batch, int64_t i, GroupSums& sums) const {
-    const auto scope = ex.arena.scope();
-    const auto g = static_cast<size_t>(batch.group), first = static_cast<size_t>(i) * g;
-    const TokenBatch all = batch.tokens();
-    const int64_t begin = all.offsets[first], end = all.offsets[first + g];
-    const std::span<int64_t> offsets = ex.arena.array<int64_t>(batch.group + 1);
-    for (size_t k = 0; k <= g; ++k) offsets[k] = all.offsets[first + k] - begin;
-    const TokenBatch group{
-        all.ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), offsets, {}, all.second.subspan(first, g)};
-    const Tensor scores = ex.arena.tensor(ex.wide(), {batch.group}), wide = ex.arena.tensor(DType::f64, {batch.group});
-    reranker_.forward(ex, group, scores);
-    ex.backend.cast(scores, wide);
-    const std::span<const double> s = wide.host<double>();
-    int64_t rank = 1;
-    for (size_t k = 1; k < g; ++k) rank += s[k] >= s[0];
-    sums.reciprocal += 1.0 / static_cast<double>(rank);
-    sums.first += rank == 1;
-    ++sums.groups;
   }
 
   const RunConfig& config_;

@@ -59,6 +59,22 @@ TEST(RerankerObjective, LossIsTheGroupLossOfTheRerankersScores) {
   EXPECT_NEAR(run.objective.evaluate(run.ex, batch), group_cross_entropy(scores.host<double>(), 3, 0.25, unused), 1e-14);
 }
 
+TEST(RerankerObjective, EvaluateGivesTheScoresOfItsOwnForwardPassInTheBatchsOrder) {
+  const auto self = make_self_comm();
+  const Batch batch = toy_pairs(2, 4, 3, 0, 1);
+  TokenBatch tokens = batch.tokens();
+  tokens.keys = {};
+  for (const int64_t chunk_tokens : {int64_t{50}, all_tokens}) {  // about two groups a chunk, and all of them
+    ToyReranker run(DType::f64, *self, {.chunk_tokens = chunk_tokens});
+    const Tensor expected = run.arena.tensor(DType::f64, {12});
+    run.reranker.forward(run.ex, tokens, expected);
+    std::vector<double> scores(12);
+    EXPECT_EQ(run.objective.evaluate(run.ex, batch, scores), run.objective.evaluate(run.ex, batch));
+    for (size_t i = 0; i < scores.size(); ++i) EXPECT_NEAR(scores[i], expected.host<double>()[i], 1e-14) << "pair " << i;
+    EXPECT_THROW(run.objective.evaluate(run.ex, batch, std::span(scores).first(11)), Error);
+  }
+}
+
 TEST(RerankerObjective, EvaluateDropsNothingAndWeightScalesLossAndGradient) {
   const auto self = make_self_comm();
   ToyReranker run(DType::f64, *self, {.chunk_tokens = 60});
