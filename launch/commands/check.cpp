@@ -17,7 +17,7 @@
 #include "launch/networks/fitting_model.h"
 #include "launch/training/batch_kinds.h"
 #include "launch/training/run_place.h"
-#include "launch/training/task.h"
+#include "launch/training/workload.h"
 
 namespace lodestone {
 
@@ -170,19 +170,16 @@ MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Net
 int fewest_ranks(std::span<const int64_t> teams) { return static_cast<int>(*std::min_element(teams.begin(), teams.end())); }
 
 /// What a task is with its corpus open: its sources, and the lengths of a sample of its batches. `teams`: ranks that share a batch of it.
-TaskReport report_task(const RunConfig& c, const Task& task, Network& network, Backend& backend, const Tokenizer& tokenizer, int64_t ranks,
-                       const std::vector<int64_t>& teams) {
-  require_rows_for_ranks(c, task, teams);
-  require_comparisons(c, task.cfg, task.plan.sources(), teams);
-  const auto collator =
-      network.collator(task.cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task.data->corpus, task.windows());
+TaskReport report_task(const TaskContext& run, const Task& task, const std::vector<int64_t>& teams) {
+  const RunConfig& c = run.config;
   const int64_t batches_per_step = c.train.gradient_accumulation_steps * c.schedule.groups;
+  const auto collator = task.collator(run);
   TaskReport report{
       task.cfg, sample_lengths(task.plan, task.data->rows(), *collator, text_limits(c, task.cfg), batches_per_step, fewest_ranks(teams)),
       {},       task.data->rows().rows(),
       teams,    task.plan.sources()};
   for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
-  report.memory = task_memory(c, task.cfg, network, backend, report.lengths.largest, ranks);
+  report.memory = task_memory(c, task.cfg, run.network, run.ex.backend, report.lengths.largest, run.share.world);
   report.memory.reading = task.data->memory_bytes() + task.plan.memory_bytes() + (task.heldout ? task.heldout->memory_bytes() : 0);
   return report;
 }
@@ -196,31 +193,19 @@ struct Checked {
 Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks, int64_t print_steps) {
   const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
   const auto self = make_self_comm();
-  std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks)
-    rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, *self); }));
-  const Schedule schedule = make_schedule(c, rows);
-  Checked checked{{}, schedule.config().steps, schedule.parts_per_step()};
   Arena arena;
-  std::vector<std::unique_ptr<Task>> tasks;
-  for (size_t t = 0; t < c.tasks.size(); ++t) {
-    const std::vector<int64_t> teams = team_sizes(schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
-    naming_task(c, c.tasks[t], [&] {
-      tasks.push_back(std::make_unique<Task>(c, Exec{backend, arena, Key(), c.train.precision}, c.tasks[t], std::move(rows[t]),
-                                             schedule.draws(static_cast<int32_t>(t)), network, tokenizer,
-                                             HeldOutShare{0, static_cast<int>(ranks)}, *self, *self));
-      checked.tasks.push_back(report_task(c, *tasks.back(), network, backend, tokenizer, ranks, teams));
-    });
+  const Exec ex{backend, arena, Key(), c.train.precision};
+  const TaskContext run{c, ex, network, tokenizer, *self, {0, static_cast<int>(ranks)}};
+  const Workload work(run);
+  Checked checked{{}, work.schedule.config().steps, work.schedule.parts_per_step()};
+  std::vector<PlannedTask> planned;
+  for (size_t t = 0; t < work.tasks.size(); ++t) {
+    const Task& task = *work.tasks[t];
+    const std::vector<int64_t> teams = team_sizes(work.schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
+    naming_task(c, task.cfg, [&] { checked.tasks.push_back(report_task(run, task, teams)); });
+    planned.push_back({task.plan, task.data->rows(), task.collator(run)});
   }
-  if (print_steps > 0) {
-    std::vector<PlannedTask> planned;
-    planned.reserve(tasks.size());
-    for (const auto& task : tasks)
-      planned.push_back({task->plan, task->data->rows(),
-                         network.collator(task->cfg, static_cast<uint64_t>(c.train.seed), Purpose::training, tokenizer, task->data->corpus,
-                                          task->windows())});
-    print_plan(std::cout, schedule, planned, 0, print_steps);
-  }
+  if (print_steps > 0) print_plan(std::cout, work.schedule, planned, 0, print_steps);
   return checked;
 }
 
@@ -233,6 +218,7 @@ int64_t published_steps(const RunConfig& c) {
 
 /// The same from the configuration alone: every text as long as it may be.
 Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
+  require_fitting_dims(c, network);
   Checked checked{{},
                   published_steps(c),
                   c.train.gradient_accumulation_steps * c.schedule.groups *
@@ -281,7 +267,6 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
-  require_fitting_dims(config, *network);
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.

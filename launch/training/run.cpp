@@ -13,48 +13,12 @@ namespace lodestone {
 
 namespace {
 
-std::vector<std::unique_ptr<TaskRows>> open_rows(const RunConfig& c, const Tokenizer& tokenizer, Communicator& comm) {
-  std::vector<std::unique_ptr<TaskRows>> rows;
-  for (const TaskConfig& task : c.tasks)
-    rows.push_back(naming_task(c, task, [&] { return std::make_unique<TaskRows>(task, tokenizer, comm); }));
-  return rows;
-}
-
 /// Where batches begin to depend on mining that has not happened yet: the first check behind `step`.
 int64_t next_check(const Run& run, int64_t step) {
   int64_t next = Loader::no_hold;
-  for (const auto& task : run.tasks)
+  for (const auto& task : run.work.tasks)
     if (task->mining) next = std::min(next, (step / task->mining->config().every + 1) * task->mining->config().every);
   return next;
-}
-
-/// Takes the rows.
-std::vector<std::unique_ptr<Task>> make_tasks(Run& run) {
-  require_fitting_dims(run.cfg, *run.network);
-  std::vector<std::unique_ptr<Task>> tasks;
-  for (size_t t = 0; t < run.cfg.tasks.size(); ++t) {
-    const auto number = static_cast<int32_t>(t);
-    naming_task(run.cfg, run.cfg.tasks[t], [&] {
-      tasks.push_back(std::make_unique<Task>(run.cfg, run.ex, run.cfg.tasks[t], std::move(run.rows[t]), run.schedule.draws(number),
-                                             *run.network, run.tokenizer, HeldOutShare{run.world.rank(), run.world.size()}, run.team_comm(),
-                                             run.world.comm()));
-      require_comparisons(run.cfg, run.cfg.tasks[t], tasks.back()->plan.sources(),
-                          team_sizes(run.schedule.config(), number, run.world.size()));
-    });
-  }
-  for (size_t t = 0; t < tasks.size(); ++t)
-    require_rows_for_ranks(run.cfg, *tasks[t], team_sizes(run.schedule.config(), static_cast<int32_t>(t), run.world.size()));
-  run.rows.clear();
-  return tasks;
-}
-
-std::vector<BatchStream> make_streams(Run& run) {
-  const Communicator& team = run.team_comm();
-  std::vector<BatchStream> streams;
-  for (const auto& task : run.tasks)
-    streams.push_back(
-        naming_task(run.cfg, task->cfg, [&] { return task->stream(run.cfg, *run.network, run.tokenizer, team.rank(), team.size()); }));
-  return streams;
 }
 
 }  // namespace
@@ -69,10 +33,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
       grads_memory(static_cast<size_t>(params().layout().count()) * size_of(params().wide_dtype())),
       grads(grads_memory.tensor(params().wide_dtype(), {params().layout().count()})),
-      rows(open_rows(cfg, tokenizer, world.comm())),
-      schedule(make_schedule(cfg, rows)),
-      team(find_team(schedule, world)),
-      tasks(make_tasks(*this)),
+      work(task_context()),
       sync(world.comm(), params().layout().count(), params().wide_dtype(),
            {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere,
             .watchdog = &world.watchdog(),
@@ -88,14 +49,14 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
           .warmup_steps = cfg.optim.warmup_steps >= 0 ? std::optional(cfg.optim.warmup_steps) : std::nullopt,
           .warmup_ratio = cfg.optim.warmup_ratio,
           .warmup_shape = cfg.optim.warmup_shape},
-         schedule.config().steps),
+         work.schedule.config().steps),
       loss_scale(cfg.optim.loss_scale ? std::optional<LossScale>(*cfg.optim.loss_scale) : std::nullopt),
-      loader(schedule, team.team, make_streams(*this), first_step, next_check(*this, first_step)) {
+      loader(work.schedule, work.team.team, work.streams(task_context()), first_step, next_check(*this, first_step)) {
   world.watchdog().set_limit(static_cast<double>(cfg.train.timeout_s));
 }
 
 std::optional<MiningReport> mine(Run& run, int64_t finished) {
-  for (const auto& task : run.tasks) {
+  for (const auto& task : run.work.tasks) {
     if (!task->mining) continue;
     // The loader's thread waits at the check: nothing is collated while windows change.
     const std::optional<MiningReport> report = task->mining->end_of_step(finished);
@@ -109,18 +70,18 @@ std::vector<HeldOutFigures> heldout_figures(Run& run) {
   std::vector<HeldOutFigures> all;
   HeldOutFigures together;
   double loss = 0;
-  for (size_t t = 0; t < run.tasks.size(); ++t) {
-    const Task& task = *run.tasks[t];
+  for (size_t t = 0; t < run.work.tasks.size(); ++t) {
+    const Task& task = *run.work.tasks[t];
     if (!task.heldout) continue;
-    HeldOutFigures figures{run.tasks.size() > 1 ? task.cfg.name : "", task.heldout->global_rows(),
+    HeldOutFigures figures{run.work.tasks.size() > 1 ? task.cfg.name : "", task.heldout->global_rows(),
                            run.network->evaluate(run.ex, *task.heldout, task.loss.get(), run.world.comm())};
     for (const Figure& f : figures.figures)
-      if (f.name == "loss") loss += run.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
+      if (f.name == "loss") loss += run.work.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
     together.rows += figures.rows;
     all.push_back(std::move(figures));
   }
   together.figures = {{"loss", loss}};
-  if (run.tasks.size() > 1 && all.size() == run.tasks.size()) all.push_back(std::move(together));
+  if (run.work.tasks.size() > 1 && all.size() == run.work.tasks.size()) all.push_back(std::move(together));
   return all;
 }
 
@@ -130,14 +91,14 @@ using Row = std::function<void(const std::string&, const std::string&)>;
 
 /// "retrieval: 4,000 rows in 3 sources; 128 queries x 2 passages, 255 negatives per query; InfoNCE, temperature 0.05".
 void describe_task(const Row& row, const Run& run, size_t number) {
-  const Task& task = *run.tasks[number];
-  const bool named = run.tasks.size() > 1;
+  const Task& task = *run.work.tasks[number];
+  const bool named = run.work.tasks.size() > 1;
   const std::vector<PlanSource>& sources = task.plan.sources();
   const int64_t rows =
       std::accumulate(sources.begin(), sources.end(), int64_t{0}, [](int64_t n, const PlanSource& s) { return n + s.rows; });
   row(named ? "task" : "corpus",
       cat(named ? cat(task.cfg.name, ": ") : "", rows, " rows in ", sources.size(), sources.size() == 1 ? " source" : " sources"));
-  const std::vector<int64_t> teams = team_sizes(run.schedule.config(), static_cast<int32_t>(number), run.world.size());
+  const std::vector<int64_t> teams = team_sizes(run.work.schedule.config(), static_cast<int32_t>(number), run.world.size());
   for (const std::string& line : describe(batch_kinds(task.cfg, sources, teams), run.cfg.objective.kind, run.cfg.schedule.layout, teams))
     row("batch", line);
   if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
@@ -163,10 +124,10 @@ std::string start_up_table(const Run& run) {
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
                    run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
-  if (const std::string groups = describe_groups(run.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);
-  for (size_t t = 0; t < run.tasks.size(); ++t) describe_task(row, run, t);
-  const int64_t parts = run.schedule.parts_per_step();
-  row("steps", cat(run.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(),
+  if (const std::string groups = describe_groups(run.work.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);
+  for (size_t t = 0; t < run.work.tasks.size(); ++t) describe_task(row, run, t);
+  const int64_t parts = run.work.schedule.parts_per_step();
+  row("steps", cat(run.work.schedule.config().steps, parts > 1 ? cat(" of ", parts, " batches") : "", " (warm-up ", run.lr.warmup_steps(),
                    "), learning rate ", run.cfg.optim.learning_rate));
   row("run folder", run.cfg.train.output_dir.string());
   return out.str();

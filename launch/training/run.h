@@ -9,7 +9,7 @@
 #include "core/optim/loss_scale.h"
 #include "core/optim/lr_schedule.h"
 #include "launch/console/cores.h"
-#include "launch/training/task.h"
+#include "launch/training/workload.h"
 
 namespace lodestone {
 
@@ -19,9 +19,8 @@ struct Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  /// The communicator of the ranks that share this rank's batches.
-  Communicator& team_comm() { return team.comm != nullptr ? *team.comm : world.comm(); }
   ParamStore& params() { return network->params(); }
+  TaskContext task_context() { return {cfg, ex, *network, tokenizer, world.comm(), {world.rank(), world.size()}}; }
   /// The true gradient is grads times this: 1 / ranks under optim.ref_grad_scale.
   double ref_scale() const { return cfg.optim.ref_grad_scale ? 1.0 / world.size() : 1.0; }
 
@@ -37,11 +36,7 @@ struct Run {
   Buffer grads_memory;
   Tensor grads;  // flat, laid out as the parameters
 
-  std::vector<std::unique_ptr<TaskRows>> rows;  // until the tasks take them
-  Schedule schedule;
-  TeamPlace team;
-  std::vector<std::unique_ptr<Task>>
-      tasks;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
+  Workload work;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
   GradSync sync;
   std::vector<Slice> frozen;
   AdamW optimizer;

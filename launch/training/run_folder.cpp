@@ -45,8 +45,8 @@ std::vector<CheckpointVector> state_of(Run& run) {
 
 std::map<std::string, std::string> fingerprints_of(const Run& run) {
   std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
-  for (const auto& task : run.tasks)
-    prints[run.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
+  for (const auto& task : run.work.tasks)
+    prints[run.work.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
   return prints;
 }
 
@@ -132,7 +132,7 @@ void RunFolder::resume(Run& run) {
   load_checkpoint(checkpoint, run.params().layout(), vectors);
   run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
   if (run.loss_scale && m.documents.contains(loss_scale_file)) run.loss_scale->restore(parse_loss_scale(m.documents.at(loss_scale_file)));
-  for (const auto& task : run.tasks)
+  for (const auto& task : run.work.tasks)
     if (task->mining) task->mining->restore(read_mining_state(checkpoint / mining_state_file));
   run.params().refresh(*run.backend);
 }
@@ -168,9 +168,9 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
                                                      {"stall_share", rates.stall_share},
                                                      {"token_imbalance", r.token_imbalance()}};
   std::string of_tasks;
-  for (size_t t = 0; run.tasks.size() > 1 && t < run.tasks.size(); ++t) {
-    values.emplace_back("loss/" + run.tasks[t]->cfg.name, r.means.of_task[t]);
-    of_tasks += cat(t == 0 ? " (" : ", ", run.tasks[t]->cfg.name, ' ', fixed(r.means.of_task[t]));
+  for (size_t t = 0; run.work.tasks.size() > 1 && t < run.work.tasks.size(); ++t) {
+    values.emplace_back("loss/" + run.work.tasks[t]->cfg.name, r.means.of_task[t]);
+    of_tasks += cat(t == 0 ? " (" : ", ", run.work.tasks[t]->cfg.name, ' ', fixed(r.means.of_task[t]));
   }
   if (!of_tasks.empty()) of_tasks += ")";
   if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
@@ -223,7 +223,7 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
   all_reduce(comm, std::span(&save_id, 1), Reduce::max);
   const auto vectors = state_of(run);
   std::string mined;  // complete on every rank
-  for (const auto& task : run.tasks)
+  for (const auto& task : run.work.tasks)
     if (task->mining) mined = mining_state_document(task->mining->state());
   bool good = all_succeed(comm, failure, [&] {
     if (world_.rank() == 0) begin_checkpoint(dir_, step);
@@ -275,8 +275,8 @@ void RunFolder::judge(const Run& run, ModelCard& card) const {
   const auto& [last_step, after] = history.back();
   std::cout << metric << ": " << fixed(before) << " after step " << first_step << ", " << fixed(after) << " after step " << last_step
             << std::endl;
-  for (const auto& task : run.tasks)
-    if (task->heldout && (run.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name) || metric.find('/') == std::string::npos))
+  for (const auto& task : run.work.tasks)
+    if (task->heldout && (run.work.tasks.size() == 1 || metric.ends_with("/" + task->cfg.name) || metric.find('/') == std::string::npos))
       card.results.push_back({task->cfg.data.heldout.filename().string(), metric, before, after});
 }
 
@@ -285,13 +285,13 @@ void RunFolder::finish(Run& run) {
     ModelCard card;
     card.name = dir_.filename().string();
     card.base_model = run.cfg.model.folder.empty() ? "" : run.cfg.model.folder.filename().string();
-    for (const auto& task : run.tasks) {
-      card.loss += cat(card.loss.empty() ? "" : "; ", run.tasks.size() > 1 ? task->cfg.name + ": " : "",
+    for (const auto& task : run.work.tasks) {
+      card.loss += cat(card.loss.empty() ? "" : "; ", run.work.tasks.size() > 1 ? task->cfg.name + ": " : "",
                        task->loss != nullptr ? describe(task->cfg.loss) : run.network->head());
       card.training_pairs += task->data->rows().rows();
     }
-    card.steps = run.schedule.config().steps;
-    card.hyper_parameters = {{"global batch", cat(run.tasks.front()->cfg.global_batch)},
+    card.steps = run.work.schedule.config().steps;
+    card.hyper_parameters = {{"global batch", cat(run.work.tasks.front()->cfg.global_batch)},
                              {"learning rate", cat(run.cfg.optim.learning_rate)},
                              {"precision", name_of(run.cfg.train.precision)}};
     card.program = cat("Lodestone ", version);

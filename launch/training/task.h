@@ -49,36 +49,34 @@ PlanConfig plan_config(const RunConfig& config, const TaskConfig& task, int64_t 
 /// How long texts of a task may be, as the report on them sees it.
 TextLimits text_limits(const RunConfig& config, const TaskConfig& task);
 
-/// What the configuration alone says of it: steps (0 where they are given in epochs), and no shares that follow from the data.
-ScheduleConfig schedule_config(const RunConfig& config);
-
-/// The schedule of a run; steps follow from num_train_epochs of the first task (joint), or of all tasks together, if they are given.
-Schedule make_schedule(const RunConfig& config, std::span<const std::unique_ptr<TaskRows>> rows);
-
-/// The team that this rank belongs to. Collective. Throws Error (usage, F13) when there are fewer ranks than one group needs.
-struct TeamPlace {
-  Team team;
-  std::unique_ptr<Communicator> comm;  // of the team; null: all ranks are one
-};
-TeamPlace find_team(const Schedule& schedule, World& world);
-
-/// Whose share of held-out rows is wanted: they are divided among all ranks.
-struct HeldOutShare {
+/// A rank of a run.
+struct RankOfRun {
   int rank = 0, world = 1;
 };
 
+/// What all tasks of a run share. Views: what they name outlives the tasks.
+struct TaskContext {
+  const RunConfig& config;
+  const Exec& ex;
+  Network& network;
+  const Tokenizer& tokenizer;
+  Communicator& world;  // all ranks
+  RankOfRun share;      // whose share of the work is wanted; not of world's ranks where a run is only judged that others will start
+};
+
 struct Task {
-  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. Collective
-  /// over `world`.
-  Task(const RunConfig& config, const Exec& ex, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Network& network,
-       const Tokenizer& tokenizer, HeldOutShare share, Communicator& team, Communicator& world);
+  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. `batches` are
+  /// those that the schedule draws; the ranks of `team` share each of them. Collective over run.world.
+  Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Communicator& team);
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
   /// Windows of mined negatives; null without mining.
   const NegativeWindows* windows() const { return mining ? &mining->negatives() : nullptr; }
+  /// What makes its training batches.
+  std::unique_ptr<RowCollator> collator(const TaskContext& run) const;
   /// What the loader makes of it for rank `rank` of the `world` ranks of a team.
-  BatchStream stream(const RunConfig& config, const Network& network, const Tokenizer& tokenizer, int rank, int world) const;
+  BatchStream stream(const TaskContext& run, int rank, int world) const;
 
   const TaskConfig& cfg;
   std::optional<HeldOut> heldout;
@@ -91,9 +89,5 @@ struct Task {
   std::optional<Mining> mining;
   std::unique_ptr<Objective> objective;
 };
-
-/// Throws Error (usage, F13) where ranks that share a batch of the task would have no row, and its objective needs one: all do, but for
-/// contrastive batches and pairs in a grouped run. `teams`: how many ranks share a batch, as team_sizes gives them.
-void require_rows_for_ranks(const RunConfig& config, const Task& task, std::span<const int64_t> teams);
 
 }  // namespace lodestone

@@ -42,11 +42,11 @@ bool asked_to_stop(Run& run, const StopSignals& stop) {
 
 /// Trains on this team's parts of a step: adds into run.grads and tally. `scale` multiplies the loss.
 void accumulate(Run& run, int64_t step, std::span<const StepPart> parts, double scale, StepTally& tally) {
-  const auto mine = [&](const StepPart& part) { return takes(run.team.team, part); };
+  const auto mine = [&](const StepPart& part) { return takes(run.work.team.team, part); };
   const auto last = std::find_if(parts.rbegin(), parts.rend(), mine);
   for (size_t i = 0; i < parts.size(); ++i) {
     if (!mine(parts[i])) continue;
-    Task& task = *run.tasks[static_cast<size_t>(parts[i].task)];
+    Task& task = *run.work.tasks[static_cast<size_t>(parts[i].task)];
     const Batch& batch = run.loader.take(step, parts[i].task);
     const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
     const GradHook ready = &parts[i] == &*last ? run.sync.hook() : GradHook{};
@@ -70,11 +70,11 @@ int64_t count_skipped(Run& run, bool finite, int64_t skipped, int64_t step) {
 }
 
 int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
-  const int64_t steps = run.schedule.config().steps;
+  const int64_t steps = run.work.schedule.config().steps;
   Progress progress("step", steps, run.world.rank() == 0);
   Meter meter;
-  StepTally tally(run.tasks.size());
-  RecentLoss recent(run.schedule.config().tasks);
+  StepTally tally(run.work.tasks.size());
+  RecentLoss recent(run.work.schedule.config().tasks);
   std::vector<StepPart> parts;
   bool stopping = asked_to_stop(run, stop);  // while all this was read and made
   int64_t skipped = 0, step = folder.first_step();
@@ -84,7 +84,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     folder.log_heldout(0, run, meter, progress);
   for (; step < steps && !stopping; ++step) {
     // 1. Gradients: every part adds into run.grads and returns this rank's share of its global loss.
-    run.schedule.parts(step, parts);
+    run.work.schedule.parts(step, parts);
     run.backend->fill_zero(run.grads);
     run.sync.begin(run.grads);
     tally.begin();
@@ -133,7 +133,7 @@ int run_train(World& world, StopSignals& stop, std::span<const std::string> argu
     folder.resume(run);
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, stop);
-    if (done < run.schedule.config().steps) return stop.settled(folder.stopped(done));
+    if (done < run.work.schedule.config().steps) return stop.settled(folder.stopped(done));
     folder.finish(run);
     return stop.settled(static_cast<int>(ExitCode::finished));
   } catch (const std::exception& error) {
