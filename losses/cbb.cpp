@@ -13,9 +13,8 @@ namespace lodestone {
 
 namespace {
 
-/// lse [N] = log of the sum over ranks of exp(lse): a maximum and a sum of exponentials of each query travel.
 template <class T>
-void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
+void add_over_ranks_in(Exec& ex, Communicator& group, Tensor lse) {
   const auto scope = ex.arena.scope();
   const Tensor largest = ex.arena.tensor(lse.dtype(), lse.shape()), sum = ex.arena.tensor(lse.dtype(), lse.shape());
   ex.backend.copy(lse, largest);
@@ -26,12 +25,28 @@ void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
   for (size_t i = 0; i < logs.size(); ++i) logs[i] = tops[i] + std::log(sums[i]);
 }
 
+/// lse [N] = log of the sum over ranks of exp(lse): a maximum and a sum of exponentials of each query travel.
+void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
+  lse.dtype() == DType::f64 ? add_over_ranks_in<double>(ex, group, lse) : add_over_ranks_in<float>(ex, group, lse);
+}
+
 /// Some of a softmax's scores, and the log-sums of their rows.
 struct Part {
   ScoreBlock block;
   Tensor lse;    // [rows]
   Slice places;  // of each group: the columns
 };
+
+/// What a passage is scored with.
+enum class ScoredWith : uint8_t { own_query, all_queries };
+
+/// The passages at `places` of each group, scored with the query of their own group or with those of all ranks. lse [N].
+Part part_of(ScoredWith with, const UnitTexts& texts, const SharedRows& queries, const PassagesPerQuery& passages, Slice places,
+             Tensor lse) {
+  if (with == ScoredWith::all_queries) return {{queries.rows, passages.rows, queries.d_rows, passages.d_rows}, lse, places};
+  const Tensor own = lse.rows(queries.first_query, queries.first_query + texts.queries.dim(0));
+  return {{texts.queries, passages.rows, texts.d_queries, passages.d_rows, places.count()}, own, places};
+}
 
 /// Calls visit(part, first, tile) for every tile of every part's scores.
 template <class Visit>
@@ -135,15 +150,10 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
   const Tensor own_lse = lse.rows(queries.first_query, queries.first_query + pairs.queries);
   set_to_minus_infinity(lse, 0, 0);
   const bool others = options_.other_positives == OtherPositives::included;
-  std::array<Part, 2> parts;  // the positives, then the negatives
-  if (others)
-    parts[0] = {{queries.rows, positives.rows, queries.d_rows, positives.d_rows}, lse, {0, 1}};
-  else
-    parts[0] = {{texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}, own_lse, {0, 1}};
-  if (options_.negatives == NegativeScope::all)
-    parts[1] = {{queries.rows, negatives.rows, queries.d_rows, negatives.d_rows}, lse, {1, pairs.group}};
-  else
-    parts[1] = {{texts.queries, negatives.rows, texts.d_queries, negatives.d_rows, pairs.group - 1}, own_lse, {1, pairs.group}};
+  // The positives, then the negatives.
+  const std::array<Part, 2> parts{part_of(others ? ScoredWith::all_queries : ScoredWith::own_query, texts, queries, positives, {0, 1}, lse),
+                                  part_of(options_.negatives == NegativeScope::all ? ScoredWith::all_queries : ScoredWith::own_query, texts,
+                                          queries, negatives, {1, pairs.group}, lse)};
   // Calls visit(those rows of a tile that have a positive in it, column of the first one's) for this rank's queries. Among other
   // positives it stands on a diagonal.
   const int64_t first = others ? queries.first_query : 0, stride = others ? 1 : 0;
@@ -172,10 +182,7 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
     ex.backend.log_sum_exp_rows(tile, scale, tile_lse);
     log_add(tile_lse, part.lse.slice(rows));
   });
-  if (dtype == DType::f64)
-    add_over_ranks<double>(ex, group, lse);
-  else
-    add_over_ranks<float>(ex, group, lse);
+  add_over_ranks(ex, group, lse);
   const double loss = row_weight * (sum(own_lse, 0, 0) - scale * positive_scores);
 
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {

@@ -102,6 +102,38 @@ std::vector<std::string> all_lines(Communicator& comm, const std::vector<std::st
   return lines;
 }
 
+/// What all ranks made together.
+struct Packed {
+  std::vector<std::pair<int64_t, ManifestShard>> shards;  // each with its unit
+  std::vector<std::pair<int64_t, SkippedRow>> skipped;    // alike
+  std::vector<std::string> ignored;                       // names of fields, in order, each once
+  PackCounts counts;
+  DuplicateCounter duplicates;
+};
+
+/// Collective.
+Packed gather_packed(Communicator& comm, const Packer& packer) {
+  std::vector<std::string> shard_lines, skipped_lines;
+  for (const auto& [unit, shard] : packer.shards()) shard_lines.push_back(cat(unit, ' ', to_text(shard)));
+  for (const auto& [unit, row] : packer.skipped()) skipped_lines.push_back(cat(unit, ' ', to_text(row)));
+  const auto parse_line = [](const std::string& line, auto of_text) {
+    const size_t blank = line.find(' ');
+    return std::pair(std::stoll(line.substr(0, blank)), of_text(line.substr(blank + 1)));
+  };
+  Packed all;
+  for (const std::string& line : all_lines(comm, shard_lines)) all.shards.push_back(parse_line(line, manifest_shard));
+  for (const std::string& line : all_lines(comm, skipped_lines)) all.skipped.push_back(parse_line(line, skipped_row));
+  all.ignored = all_lines(comm, {packer.ignored_fields().begin(), packer.ignored_fields().end()});
+  std::sort(all.ignored.begin(), all.ignored.end());
+  all.ignored.erase(std::unique(all.ignored.begin(), all.ignored.end()), all.ignored.end());
+  all.counts = packer.counts();
+  for (int64_t* value : {&all.counts.rows, &all.counts.bytes, &all.counts.tokens, &all.counts.truncated})
+    all_reduce(comm, std::span(value, 1), Reduce::sum);
+  for (auto& lengths : all.counts.lengths) all_reduce(comm, std::span<int64_t>(lengths), Reduce::sum);
+  all.duplicates.merge_states(gather_values(comm, std::span<const int64_t>(packer.duplicates().state())));
+  return all;
+}
+
 // ---- the folder under way: OUTPUT.partial, renamed to OUTPUT when complete -------------------------------------------
 
 struct Workplace {
@@ -195,8 +227,8 @@ int64_t percentile(const std::vector<int64_t>& lengths, double share) {
   return 0;
 }
 
-void print_summary(const Manifest& manifest, const PackCounts& counts, const DuplicateCounter& duplicates,
-                   const std::vector<std::string>& ignored, double seconds, const fs::path& output) {
+void print_summary(const Manifest& manifest, const Packed& packed, double seconds, const fs::path& output) {
+  const PackCounts& counts = packed.counts;
   int64_t bytes = 0;
   std::vector<std::pair<std::string, int64_t>> sources;
   for (const ManifestShard& shard : manifest.shards) {
@@ -233,14 +265,14 @@ void print_summary(const Manifest& manifest, const PackCounts& counts, const Dup
     if (texts > 0) out << line;
   }
   out << "cut at " << manifest.max_tokens << " tokens: " << counts.truncated
-      << " texts; duplicate rows: " << (duplicates.exact() ? "" : "about ") << duplicates.duplicates()
+      << " texts; duplicate rows: " << (packed.duplicates.exact() ? "" : "about ") << packed.duplicates.duplicates()
       << "; bad rows left out: " << manifest.skipped.size() << '\n';
   for (size_t i = 0; i < std::min<size_t>(manifest.skipped.size(), 5); ++i)
     out << "  " << printable(manifest.skipped[i].file) << " line " << manifest.skipped[i].line << ": " << manifest.skipped[i].reason
         << '\n';
-  if (!ignored.empty()) out << "fields ignored:";
-  for (const std::string& name : ignored) out << ' ' << printable(name);
-  if (!ignored.empty()) out << '\n';
+  if (!packed.ignored.empty()) out << "fields ignored:";
+  for (const std::string& name : packed.ignored) out << ' ' << printable(name);
+  if (!packed.ignored.empty()) out << '\n';
   std::cout << out.str() << std::flush;
 }
 
@@ -295,32 +327,12 @@ int run_pack(World& world, std::span<const std::string> arguments) {
   settle_failures(world, place, lock, failure, failed_unit);
 
   // 3. Gather what was made.
-  std::vector<std::string> shard_lines, skipped_lines, ignored(packer.ignored_fields().begin(), packer.ignored_fields().end());
-  for (const auto& [unit, shard] : packer.shards()) shard_lines.push_back(cat(unit, ' ', to_text(shard)));
-  for (const auto& [unit, row] : packer.skipped()) skipped_lines.push_back(cat(unit, ' ', to_text(row)));
-  const auto parse_line = [](const std::string& line, auto of_text) {
-    const size_t blank = line.find(' ');
-    return std::pair(std::stoll(line.substr(0, blank)), of_text(line.substr(blank + 1)));
-  };
-  std::vector<std::pair<int64_t, ManifestShard>> shards;
-  std::vector<std::pair<int64_t, SkippedRow>> skipped;
-  for (const std::string& line : all_lines(comm, shard_lines)) shards.push_back(parse_line(line, manifest_shard));
-  for (const std::string& line : all_lines(comm, skipped_lines)) skipped.push_back(parse_line(line, skipped_row));
-  ignored = all_lines(comm, ignored);
-  std::sort(ignored.begin(), ignored.end());
-  ignored.erase(std::unique(ignored.begin(), ignored.end()), ignored.end());
-  PackCounts counts = packer.counts();
-  for (int64_t* value : {&counts.rows, &counts.bytes, &counts.tokens, &counts.truncated})
-    all_reduce(comm, std::span(value, 1), Reduce::sum);
-  for (auto& lengths : counts.lengths) all_reduce(comm, std::span<int64_t>(lengths), Reduce::sum);
-  DuplicateCounter duplicates;
-  const std::vector<int64_t> states = gather_values(comm, std::span<const int64_t>(packer.duplicates().state()));
-  duplicates.merge_states(states);
+  const Packed packed = gather_packed(comm, packer);
 
   // 4. Rank 0 publishes: the manifest last, then the folder under its name.
   if (world.rank() == 0) {
     try {
-      const Manifest manifest = make_manifest(schema, options, units, shards, skipped);
+      const Manifest manifest = make_manifest(schema, options, units, packed.shards, packed.skipped);
       check_bad_rows(manifest, options.allowed_bad_rows);
       if (manifest.rows() == 0)
         throw Error(ExitCode::data, "F39", "the inputs hold no rows", "check the inputs").at("file", arguments_given.inputs[0].string());
@@ -329,7 +341,7 @@ int run_pack(World& world, std::span<const std::string> arguments) {
       fs::remove(place.partial / "lock");
       if (fs::exists(place.output)) fs::remove(place.output);  // an empty folder
       publish_folder(place.partial, place.output, IfExists::refuse);
-      print_summary(manifest, counts, duplicates, ignored, std::max(now_s() - start, 1e-3), place.output);
+      print_summary(manifest, packed, std::max(now_s() - start, 1e-3), place.output);
     } catch (...) {
       discard(place, lock);
       throw;
