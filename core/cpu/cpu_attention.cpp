@@ -1,7 +1,7 @@
 // CpuBackend: attention of one stream, and of two streams under masks.
 #include <cmath>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/storage.h"
 

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/storage.h"
 
 namespace lodestone {

@@ -1,5 +1,5 @@
 // CpuBackend: what works on rows - embeddings, normalisation, dropout, activations.
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/storage.h"
 

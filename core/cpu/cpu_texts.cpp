@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/storage.h"
 

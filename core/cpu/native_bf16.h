@@ -8,7 +8,7 @@
 #include <map>
 
 #include "core/backend.h"
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/products.h"
 #include "core/cpu/scratch.h"
 #include "core/handle.h"

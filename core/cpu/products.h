@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "core/backend.h"
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/parallel.h"
 #include "core/cpu/scratch.h"
 #include "core/cpu/vector/table.h"

@@ -1,7 +1,7 @@
 // Reference loops: GELU and tanh.
 #include <cmath>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

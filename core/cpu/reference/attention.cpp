@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

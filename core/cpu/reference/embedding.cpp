@@ -1,5 +1,5 @@
 // Reference loops: token, position and type embeddings.
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

@@ -1,7 +1,7 @@
 // Reference loops: layer normalisation, dropout, and both around a residual connection.
 #include <cmath>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

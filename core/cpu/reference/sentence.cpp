@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
 

@@ -1,5 +1,5 @@
 // What must hold of the operands of every operation of core/backend.h: shapes and dtypes.
-#include "core/cpu/checks.h"
+#include "core/checks.h"
 
 #include <algorithm>
 
