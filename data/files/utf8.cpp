@@ -10,7 +10,7 @@ namespace {
 bool in_range(unsigned char byte, unsigned char low, unsigned char high) { return byte >= low && byte <= high; }
 
 /// Length of the well-formed sequence that begins at s, or 0.  s has `left` > 0 bytes.
-std::size_t sequence_length(const unsigned char* s, std::size_t left) {
+size_t sequence_length(const unsigned char* s, size_t left) {
   const unsigned char lead = s[0];
   if (lead < 0x80) return 1;
   if (in_range(lead, 0xC2, 0xDF)) return left >= 2 && in_range(s[1], 0x80, 0xBF) ? 2 : 0;
@@ -29,9 +29,9 @@ std::size_t sequence_length(const unsigned char* s, std::size_t left) {
 
 }  // namespace
 
-std::optional<std::size_t> validate_utf8(std::string_view text) {
+std::optional<size_t> validate_utf8(std::string_view text) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  std::size_t at = 0;
+  size_t at = 0;
   while (at < text.size()) {
     while (at + 8 <= text.size()) {
       uint64_t block;
@@ -40,7 +40,7 @@ std::optional<std::size_t> validate_utf8(std::string_view text) {
       at += 8;
     }
     if (at == text.size()) break;
-    const std::size_t length = sequence_length(bytes + at, text.size() - at);
+    const size_t length = sequence_length(bytes + at, text.size() - at);
     if (length == 0) return at;
     at += length;
   }

@@ -10,6 +10,6 @@ namespace lodestone {
 /// Offset in bytes of the first sequence of `text` that is not UTF-8 by RFC 3629 (overlong forms, surrogates, code points
 /// above U+10FFFF, stray or missing continuation bytes), or nullopt if all of it is valid. A sequence cut off by the end
 /// of the text is reported at its first byte. U+0000 and a byte order mark are valid here.
-std::optional<std::size_t> validate_utf8(std::string_view text);
+std::optional<size_t> validate_utf8(std::string_view text);
 
 }  // namespace lodestone

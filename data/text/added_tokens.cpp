@@ -13,9 +13,9 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
   if (std::count(may_begin_.begin(), may_begin_.end(), true) == 1) only_first_ = tokens_[0].content[0];
 }
 
-std::optional<AddedTokens::Hit> AddedTokens::next(std::string_view text, std::size_t from) const {
+std::optional<AddedTokens::Hit> AddedTokens::next(std::string_view text, size_t from) const {
   if (tokens_.empty()) return std::nullopt;
-  for (std::size_t at = from; at < text.size(); ++at) {
+  for (size_t at = from; at < text.size(); ++at) {
     if (only_first_ != '\0') {
       at = text.find(only_first_, at);
       if (at == std::string_view::npos) return std::nullopt;

@@ -18,13 +18,13 @@ struct AddedToken {
 class AddedTokens {
  public:
   struct Hit {
-    std::size_t begin, end;  // in bytes of the text
+    size_t begin, end;  // in bytes of the text
     int32_t id;
   };
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
   /// The leftmost hit that begins at or after `from`; of several that begin there, the longest.
-  std::optional<Hit> next(std::string_view text, std::size_t from) const;
+  std::optional<Hit> next(std::string_view text, size_t from) const;
 
  private:
   std::vector<AddedToken> tokens_;     // longest first

@@ -16,7 +16,7 @@ using Kind = CharacterTable::Kind;
 using Element = CharacterTable::Element;
 using TokenOf = std::function<int32_t(std::string_view)>;
 
-constexpr char32_t kCodePoints = 0x110000;
+constexpr char32_t code_points = 0x110000;
 
 CharacterTable::Entry pack(Kind kind, uint32_t value) {
   LODE_CHECK(value < 1u << 29, "character table: value ", value, " does not fit");
@@ -79,7 +79,7 @@ CharacterTable::Entry CharacterTable::make(char32_t c, const TokenizerOptions& o
 CharacterTable::CharacterTable(const TokenizerOptions& options, const TokenOf& token_of) {
   std::unordered_map<std::string, uint16_t> known;
   std::string key(sizeof(Block), '\0');
-  for (char32_t first = 0; first < kCodePoints; first += 256) {
+  for (char32_t first = 0; first < code_points; first += 256) {
     Block block{};
     for (char32_t i = 0; i < 256; ++i)
       if (const char32_t c = first + i; c < 0xD800 || c > 0xDFFF) block[i] = make(c, options, token_of);

@@ -24,14 +24,14 @@ using Element = CharacterTable::Element;
 
 struct Decoded {
   char32_t c;
-  std::size_t length;  // bytes, at least 1
+  size_t length;  // bytes, at least 1
 };
 
 /// The code point at p < end; U+FFFD of one byte where the bytes do not have the form of UTF-8.
 Decoded decode(const char* p, const char* end) {
-  const auto byte = [p](std::size_t i) { return char32_t{static_cast<unsigned char>(p[i])}; };
-  const auto tail = [byte](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const auto left = static_cast<std::size_t>(end - p);
+  const auto byte = [p](size_t i) { return char32_t{static_cast<unsigned char>(p[i])}; };
+  const auto tail = [byte](size_t i) { return (byte(i) & 0xC0) == 0x80; };
+  const auto left = static_cast<size_t>(end - p);
   const char32_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
   if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && tail(1)) return {(lead & 31) << 6 | (byte(1) & 63), 2};
@@ -45,20 +45,20 @@ Decoded decode(const char* p, const char* end) {
 
 /// Eight ASCII bytes with capitals made small if `small` is 0x20 in each byte, and as they are if it is 0.
 uint64_t fold_eight(uint64_t bytes, uint64_t small) {
-  constexpr uint64_t kEach = 0x0101010101010101u;
-  const uint64_t from_a = bytes + kEach * (0x80 - 'A'), beyond_z = bytes + kEach * (0x7F - 'Z');
-  return bytes | (((from_a ^ beyond_z) & kEach * 0x80) >> 2 & small);
+  constexpr uint64_t each_byte = 0x0101010101010101u;
+  const uint64_t from_a = bytes + each_byte * (0x80 - 'A'), beyond_z = bytes + each_byte * (0x7F - 'Z');
+  return bytes | (((from_a ^ beyond_z) & each_byte * 0x80) >> 2 & small);
 }
 
 /// The word being gathered. Once it has more characters than allowed, its bytes no longer matter.
 struct Word {
-  static constexpr std::size_t kSlack = 16;  // bytes beyond the word that may be read
+  static constexpr size_t slack = 16;  // bytes beyond the word that may be read
   std::vector<char> bytes = std::vector<char>(512);
-  std::size_t size = 0;
+  size_t size = 0;
   int64_t characters = 0;
 
-  char* room_for(std::size_t more) {
-    if (size + more + kSlack > bytes.size()) bytes.resize(2 * (size + more + kSlack));
+  char* room_for(size_t more) {
+    if (size + more + slack > bytes.size()) bytes.resize(2 * (size + more + slack));
     return bytes.data() + size;
   }
 };
@@ -109,7 +109,7 @@ class Tokenizer::Impl::Run {
     while (p < end) {
       const char* const run = p;
       while (p < end && t_.ascii_letter[static_cast<unsigned char>(*p)]) ++p;
-      if (p > run) add_ascii(run, static_cast<std::size_t>(p - run), end);
+      if (p > run) add_ascii(run, static_cast<size_t>(p - run), end);
       if (p == end) break;
       if (static_cast<unsigned char>(*p) < 0x80) {
         const CharacterTable::Entry entry = t_.ascii[static_cast<unsigned char>(*p)];
@@ -129,25 +129,25 @@ class Tokenizer::Impl::Run {
   bool too_long(int64_t characters) const { return characters > t_.options.max_characters_per_word; }
 
   /// n ASCII letters at p; the text goes on to `end`.
-  void add_ascii(const char* p, std::size_t n, const char* end) {
+  void add_ascii(const char* p, size_t n, const char* end) {
     word_.characters += static_cast<int64_t>(n);
     if (too_long(word_.characters)) return;
     const uint64_t small = t_.options.lower_case ? 0x2020202020202020u : 0;
     char* out = word_.room_for(n + 8);
-    std::size_t done = 0;
+    size_t done = 0;
     for (; done < n && p + done + 8 <= end; done += 8) fold_to(p + done, 8, small, out + done);
     if (done < n) fold_to(p + done, n - done, small, out + done);
     word_.size += n;
   }
 
-  static void fold_to(const char* p, std::size_t n, uint64_t small, char* out) {
+  static void fold_to(const char* p, size_t n, uint64_t small, char* out) {
     uint64_t bytes = 0;
     std::memcpy(&bytes, p, n);
     bytes = fold_eight(bytes, small);
     std::memcpy(out, &bytes, 8);
   }
 
-  void add_bytes(const char* p, std::size_t n) {
+  void add_bytes(const char* p, size_t n) {
     if (too_long(++word_.characters)) return;
     std::memcpy(word_.room_for(n), p, n);
     word_.size += n;
@@ -160,16 +160,16 @@ class Tokenizer::Impl::Run {
 
   void end_word() {
     if (word_.characters == 0) return;
-    const std::size_t size = std::exchange(word_.size, 0);
+    const size_t size = std::exchange(word_.size, 0);
     if (too_long(std::exchange(word_.characters, 0))) {
       ids_.push_back(t_.unk);
-    } else if (state_.cache && size <= WordCache::kLongest) {
+    } else if (state_.cache && size <= WordCache::longest_word) {
       WordCache::Entry& entry = state_.cache->place(word_.bytes.data(), size);
       if (entry.count == 0) {
-        const std::size_t before = ids_.size();
+        const size_t before = ids_.size();
         state_.steps += t_.word_piece.append({word_.bytes.data(), size}, ids_);
-        const std::size_t count = ids_.size() - before;
-        if (count > WordCache::kMostIds) return;
+        const size_t count = ids_.size() - before;
+        if (count > WordCache::most_ids) return;
         std::copy_n(ids_.end() - static_cast<std::ptrdiff_t>(count), count, entry.ids.begin());
         entry.count = static_cast<uint32_t>(count);
       } else {
@@ -256,9 +256,9 @@ class Tokenizer::Impl::Run {
       add_element(state_.marks[0]);
       return state_.marks.clear();
     }
-    std::array<std::size_t, 257> start{};
+    std::array<size_t, 257> start{};
     for (const Element& mark : state_.marks) ++start[mark.combining_class + 1u];
-    for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
+    for (size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
     state_.ordered.resize(state_.marks.size());
     for (const Element& mark : state_.marks) state_.ordered[start[mark.combining_class]++] = mark;
     for (const Element& mark : state_.ordered) add_element(mark);
@@ -273,7 +273,7 @@ class Tokenizer::Impl::Run {
 
 void Tokenizer::Impl::encode(std::string_view text, Scratch::State& state, std::vector<int32_t>& ids) const {
   Run run(*this, state, ids);
-  std::size_t from = 0;
+  size_t from = 0;
   while (const std::optional<AddedTokens::Hit> hit = added.next(text, from)) {
     run.encode(text.substr(from, hit->begin - from));
     ids.push_back(hit->id);
@@ -309,7 +309,7 @@ Tokenizer::Impl::Impl(const TokenizerSpec& spec)
       unk(id_of(spec.unk)),
       mask(id_of(spec.mask)),
       added(spec.added),
-      word_piece(std::span(tokens).first(static_cast<std::size_t>(spec.word_piece_tokens)), options.continuing_prefix, unk),
+      word_piece(std::span(tokens).first(static_cast<size_t>(spec.word_piece_tokens)), options.continuing_prefix, unk),
       characters(options,
                  [this](std::string_view character) {
                    std::vector<int32_t> ids;
@@ -317,7 +317,7 @@ Tokenizer::Impl::Impl(const TokenizerSpec& spec)
                    return options.max_characters_per_word >= 1 ? ids.at(0) : unk;
                  }),
       fingerprint(hash_of(spec)) {
-  for (std::size_t byte = 0; byte < ascii.size(); ++byte) {
+  for (size_t byte = 0; byte < ascii.size(); ++byte) {
     ascii[byte] = characters.at(static_cast<char32_t>(byte));
     ascii_letter[byte] = ascii[byte].kind() == Kind::copy || ascii[byte].kind() == Kind::map;
   }
@@ -355,7 +355,7 @@ int32_t Tokenizer::pad_id() const { return impl_->pad; }
 int32_t Tokenizer::unk_id() const { return impl_->unk; }
 int32_t Tokenizer::mask_id() const { return impl_->mask; }
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(impl_->tokens.size()); }
-const std::string& Tokenizer::token(int32_t id) const { return impl_->tokens.at(static_cast<std::size_t>(id)); }
+const std::string& Tokenizer::token(int32_t id) const { return impl_->tokens.at(static_cast<size_t>(id)); }
 const TokenizerOptions& Tokenizer::options() const { return impl_->options; }
 uint64_t Tokenizer::fingerprint() const { return impl_->fingerprint; }
 

@@ -18,7 +18,7 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int64_t kMostTokens = 1 << 24;
+constexpr int64_t most_tokens = 1 << 24;
 
 std::string read_text(const fs::path& file) {
   std::error_code none;
@@ -96,7 +96,7 @@ using Ids = std::unordered_map<std::string, int32_t>;
 
 Ids ids_of(const TokenizerSpec& spec) {
   Ids ids;
-  for (std::size_t id = 0; id < spec.tokens.size(); ++id) ids.emplace(spec.tokens[id], static_cast<int32_t>(id));
+  for (size_t id = 0; id < spec.tokens.size(); ++id) ids.emplace(spec.tokens[id], static_cast<int32_t>(id));
   return ids;
 }
 
@@ -105,12 +105,12 @@ void read_lines(const fs::path& file, TokenizerSpec& spec) {
   if (text.empty()) throw vocabulary_error("the vocabulary is empty", "fetch the file again").at("file", file.string());
   std::unordered_map<std::string_view, int64_t> lines;
   const std::string_view all = text;
-  for (std::size_t begin = 0; begin < all.size();) {
+  for (size_t begin = 0; begin < all.size();) {
     const int64_t line = static_cast<int64_t>(lines.size()) + 1;
     const auto refuse = [&](std::string what, std::string remedy) {
       return vocabulary_error(std::move(what), std::move(remedy)).at("file", file.string()).at("line", line);
     };
-    const std::size_t end = all.find('\n', begin);
+    const size_t end = all.find('\n', begin);
     if (end == std::string_view::npos)
       throw refuse("the last line of the vocabulary does not end: the file may be cut off",
                    "fetch the file again, or add a newline if it is whole");
@@ -119,7 +119,7 @@ void read_lines(const fs::path& file, TokenizerSpec& spec) {
     if (validate_utf8(token)) throw refuse("the token is not valid UTF-8", "fetch the file again");
     const auto [first, fresh] = lines.emplace(token, line);
     if (!fresh) throw refuse(cat("the token ", quoted(token), " occurs twice, first on line ", first->second), "remove one of the lines");
-    if (line > kMostTokens) throw refuse("more tokens than this program takes", "check that this file is a vocabulary");
+    if (line > most_tokens) throw refuse("more tokens than this program takes", "check that this file is a vocabulary");
     spec.tokens.emplace_back(token);
     begin = end + 1;
   }
@@ -216,13 +216,13 @@ void read_json_vocabulary(const JsonFile& file, const Json& model, TokenizerSpec
   spec.tokens.resize(vocabulary->size());
   std::vector<bool> given(vocabulary->size());
   for (const auto& [token, id] : vocabulary->items()) {
-    if (!id.is_number_integer() || id < 0 || id >= spec.tokens.size() || given[id.get<std::size_t>()])
+    if (!id.is_number_integer() || id < 0 || id >= spec.tokens.size() || given[id.get<size_t>()])
       throw Error(file.error("model.vocab",
                              cat("gives ", quoted(token), " the id ", id.dump(), ": ids must be 0 to ", spec.tokens.size() - 1,
                                  ", each once (does a token occur twice?)"),
                              "correct it"));
-    given[id.get<std::size_t>()] = true;
-    spec.tokens[id.get<std::size_t>()] = token;
+    given[id.get<size_t>()] = true;
+    spec.tokens[id.get<size_t>()] = token;
   }
   spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
 }
@@ -252,7 +252,7 @@ TokenizerSpec read_json_folder(const fs::path& folder) {
   read_json_vocabulary(file, model, spec);
   const auto added = file.get<std::vector<Json>>(file.root(), "", "added_tokens", {});
   const Ids ids = ids_of(spec);
-  for (std::size_t i = 0; i < added.size(); ++i) {
+  for (size_t i = 0; i < added.size(); ++i) {
     const std::string key = cat("added_tokens[", i, "]");
     if (!added[i].is_object()) throw file.error(key, "is not an object", "correct it");
     add_token(file, key, added[i], file.get<int64_t>(added[i], key + ".", "id", -1), ids, spec);

@@ -8,22 +8,22 @@
 namespace lodestone {
 namespace {
 
-constexpr uint32_t kLabels = 256;
+constexpr uint32_t label_count = 256;
 
 /// Finds bases: the slots that are taken, the bases that are taken, and where looking further has become worth while.
 class Places {
  public:
-  /// The lowest base >= kLabels, not yet given out, at which the slots base + label are free for all labels (ascending).
+  /// The lowest base >= label_count, not yet given out, at which the slots base + label are free for all labels (ascending).
   uint32_t take(const std::vector<uint32_t>& labels) {
     uint32_t full = 0;
     for (uint32_t slot = start_;; ++slot) {
-      grow(slot + 2 * kLabels + 2);
+      grow(slot + 2 * label_count + 2);
       if (slot_taken_[slot]) {
         ++full;
         continue;
       }
       const uint32_t base = slot - labels.front();
-      if (base < kLabels || base_taken_[base]) continue;
+      if (base < label_count || base_taken_[base]) continue;
       if (std::any_of(labels.begin(), labels.end(), [&](uint32_t label) { return slot_taken_[base + label]; })) continue;
       if (full > (slot - start_) / 20 * 19) start_ = slot;  // nearly all of what was passed is full: do not pass it again
       base_taken_[base] = true;
@@ -33,36 +33,36 @@ class Places {
   }
 
  private:
-  void grow(std::size_t size) {
+  void grow(size_t size) {
     if (slot_taken_.size() >= size) return;
     slot_taken_.resize(2 * size);
     base_taken_.resize(2 * size);
   }
   std::vector<bool> slot_taken_, base_taken_;
-  uint32_t start_ = kLabels + 1;
+  uint32_t start_ = label_count + 1;
 };
 
 struct Work {
-  uint32_t slot;            // of the node
-  std::size_t first, last;  // the keys below it, sorted
-  std::size_t depth;        // bytes of those keys that lead to it
+  uint32_t slot;       // of the node
+  size_t first, last;  // the keys below it, sorted
+  size_t depth;        // bytes of those keys that lead to it
 };
 
 }  // namespace
 
-Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> keys) : nodes_(2 * kLabels + 1) {
+Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> keys) : nodes_(2 * label_count + 1) {
   std::sort(keys.begin(), keys.end());
   Places places;
   std::vector<Work> todo;
   if (!keys.empty()) todo.push_back({.slot = 0, .first = 0, .last = keys.size(), .depth = 0});
   std::vector<uint32_t> labels;
-  std::vector<std::size_t> starts;
+  std::vector<size_t> starts;
   while (!todo.empty()) {
     const Work work = todo.back();
     todo.pop_back();
     labels.clear();
     starts.clear();
-    for (std::size_t k = work.first; k < work.last; ++k) {
+    for (size_t k = work.first; k < work.last; ++k) {
       LODE_CHECK(keys[k].first.size() > work.depth, "trie: empty or repeated key");
       const uint32_t label = static_cast<unsigned char>(keys[k].first[work.depth]) + 1u;
       if (!labels.empty() && labels.back() == label) continue;
@@ -72,12 +72,12 @@ Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> keys) : nodes_(2 * 
     starts.push_back(work.last);
     const uint32_t base = places.take(labels);
     nodes_[work.slot].base = base;
-    nodes_.resize(std::max<std::size_t>(nodes_.size(), base + kLabels + 1));
-    for (std::size_t i = 0; i < labels.size(); ++i) {
+    nodes_.resize(std::max<size_t>(nodes_.size(), base + label_count + 1));
+    for (size_t i = 0; i < labels.size(); ++i) {
       const uint32_t slot = base + labels[i];
       Node& child = nodes_[slot];
       child.label = static_cast<uint16_t>(labels[i]);
-      std::size_t first = starts[i];
+      size_t first = starts[i];
       if (keys[first].first.size() == work.depth + 1) child.value = keys[first++].second;
       if (first < starts[i + 1]) todo.push_back({.slot = slot, .first = first, .last = starts[i + 1], .depth = work.depth + 1});
     }

@@ -14,14 +14,14 @@ namespace lodestone {
 namespace {
 
 /// The range of a sorted table that holds c, or nullptr.
-template <class Range, std::size_t n>
+template <class Range, size_t n>
 const Range* find(const std::array<Range, n>& table, char32_t c) {
   if (table.empty() || c < table.front().first || c > table.back().last) return nullptr;
   const auto at = std::upper_bound(table.begin(), table.end(), c, [](char32_t x, const Range& r) { return x < r.first; });
   return c <= (at - 1)->last ? &*(at - 1) : nullptr;
 }
 
-template <std::size_t n>
+template <size_t n>
 bool contains(const std::array<unicode_exceptions::Range, n>& table, char32_t c) {
   return find(table, c) != nullptr;
 }

@@ -25,7 +25,7 @@ std::u32string decompose(char32_t c);
 std::u32string to_lower(char32_t c);
 
 /// Writes the UTF-8 form of c <= 0x10FFFF, 1 to 4 bytes, to out and returns its length.
-inline std::size_t put_utf8(char32_t c, char* out) {
+inline size_t put_utf8(char32_t c, char* out) {
   const auto tail = [c](int shift) { return static_cast<char>(0x80 | (c >> shift & 63)); };
   if (c < 0x80) {
     out[0] = static_cast<char>(c);

@@ -30,21 +30,21 @@ class WordPiece {
 /// A direct-mapped memory of words of up to 15 bytes that became one to three tokens.
 class WordCache {
  public:
-  static constexpr std::size_t kLongest = 15, kMostIds = 3;
+  static constexpr size_t longest_word = 15, most_ids = 3;
   struct Entry {
     uint64_t low = 0, high = 0;  // the word, and its length in the last byte; an empty place has length 0
-    std::array<int32_t, kMostIds> ids{};
+    std::array<int32_t, most_ids> ids{};
     uint32_t count = 0;  // 0: the word is not known, or has more tokens than fit
   };
 
   WordCache();
   void clear();
-  /// The place of a word of `length` <= kLongest bytes; 16 bytes can be read at `word`. If another word was there, it is
+  /// The place of a word of `length` <= longest_word bytes; 16 bytes can be read at `word`. If another word was there, it is
   /// forgotten, and count is 0.
-  Entry& place(const char* word, std::size_t length);
+  Entry& place(const char* word, size_t length);
 
  private:
-  static constexpr int kBits = 14;  // 2^14 entries, 512 KiB: a second-level cache
+  static constexpr int index_bits = 14;  // 2^14 entries, 512 KiB: a second-level cache
   std::vector<Entry> entries_;
 };
 

@@ -21,7 +21,7 @@ namespace {
 std::vector<std::string_view> texts_of(std::string_view text) {
   std::vector<std::string_view> texts;
   while (!text.empty()) {
-    const std::size_t end = text.find('\xFF');
+    const size_t end = text.find('\xFF');
     texts.push_back(text.substr(0, end));
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
@@ -60,7 +60,7 @@ void print_seconds(const Tokenizer& tokenizer, const std::vector<std::string_vie
   for (int i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
     const std::clock_t cpu_start = std::clock();
-    std::size_t total = 0;
+    size_t total = 0;
     for (const std::string_view text : texts) {
       ids.clear();
       tokenizer.encode(text, scratch, ids);

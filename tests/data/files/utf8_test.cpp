@@ -41,7 +41,7 @@ TEST(Utf8, RefusesOverlongForms) {
 }
 
 TEST(Utf8, NamesTheFirstByteOfTheFirstBadSequenceAtEveryAlignment) {
-  for (std::size_t before = 0; before < 40; ++before) {
+  for (size_t before = 0; before < 40; ++before) {
     const std::string prefix(before, 'x');
     EXPECT_EQ(validate_utf8(prefix + "\xFF" + "tail of ascii \xFF"), before);
     EXPECT_EQ(validate_utf8(prefix + "\xE4\xB8"), before) << "cut off by the end";

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n##s\n";
+constexpr const char* small_vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n##s\n";
 
 /// A model folder that lives as long as the test.
 class TokenizerFiles : public testing::Test {
@@ -27,7 +27,7 @@ class TokenizerFiles : public testing::Test {
     Json added = Json::array();
     const std::vector<std::string> tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
     Json vocab = {{"hello", 5}, {"world", 6}, {"##s", 7}};
-    for (std::size_t id = 0; id < tokens.size(); ++id) {
+    for (size_t id = 0; id < tokens.size(); ++id) {
       vocab[tokens[id]] = id;
       added.push_back({{"id", id},
                        {"content", tokens[id]},
@@ -64,7 +64,7 @@ class TokenizerFiles : public testing::Test {
       EXPECT_FALSE(e.remedy().empty());
       const std::string folder = folder_.path().string() + "/";
       std::string where = e.where();
-      if (const std::size_t at = where.find(folder); at != std::string::npos) where.erase(at, folder.size());
+      if (const size_t at = where.find(folder); at != std::string::npos) where.erase(at, folder.size());
       return e.code() + " " + e.what() + "; " + where;
     }
   }
@@ -85,7 +85,7 @@ class TokenizerFiles : public testing::Test {
 };
 
 TEST_F(TokenizerFiles, BothKindsOfFolderGiveTheSameTokenizer) {
-  write("vocab.txt", std::string(kVocabulary));
+  write("vocab.txt", std::string(small_vocabulary));
   const Tokenizer from_lines = Tokenizer::from_folder(folder_.path());
   write("tokenizer.json", tokenizer_json());
   const Tokenizer from_json = Tokenizer::from_folder(folder_.path());
@@ -105,7 +105,7 @@ TEST_F(TokenizerFiles, BothKindsOfFolderGiveTheSameTokenizer) {
 }
 
 TEST_F(TokenizerFiles, OptionsOfTokenizerConfigApplyToAVocabulary) {
-  write("vocab.txt", std::string(kVocabulary));
+  write("vocab.txt", std::string(small_vocabulary));
   write("tokenizer_config.json", Json{{"do_lower_case", false}, {"tokenize_chinese_chars", false}, {"tokenizer_class", "BertTokenizer"}});
   const TokenizerSpec spec = read_tokenizer_folder(folder_.path());
   EXPECT_FALSE(spec.options.lower_case);
@@ -160,11 +160,11 @@ TEST_F(TokenizerFiles, VocabularyFaultsNameFileAndLine) {
             "F41 the vocabulary has no special token \"[SEP]\"; file=vocab.txt line=5");
   EXPECT_EQ(refusal_of_vocabulary(std::string("[PAD]\n\x1b[31m\n\x1b[31m\n")),
             "F41 the token \"?[31m\" occurs twice, first on line 2; file=vocab.txt line=3");
-  EXPECT_EQ(refusal_of_vocabulary(kVocabulary), "");
+  EXPECT_EQ(refusal_of_vocabulary(small_vocabulary), "");
 }
 
 TEST_F(TokenizerFiles, AVocabularyMayHoldOneEmptyLine) {  // that of bert-base-chinese does
-  EXPECT_EQ(refusal_of_vocabulary(std::string(kVocabulary) + "\nlast\n"), "");
+  EXPECT_EQ(refusal_of_vocabulary(std::string(small_vocabulary) + "\nlast\n"), "");
   EXPECT_EQ(Tokenizer::from_folder(folder_.path()).vocab_size(), 10);
 }
 
@@ -213,7 +213,7 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
 }
 
 TEST_F(TokenizerFiles, BadTokenizerConfigIsRefused) {
-  write("vocab.txt", std::string(kVocabulary));
+  write("vocab.txt", std::string(small_vocabulary));
   write("tokenizer_config.json", Json{{"tokenizer_class", "XLMRobertaTokenizer"}});
   EXPECT_EQ(refusal(),
             "tokenizer tokenizer_class is \"XLMRobertaTokenizer\"; only BertTokenizer works without a tokenizer.json; "

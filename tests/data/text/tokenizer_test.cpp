@@ -22,7 +22,7 @@ TokenizerSpec small_spec() {
   spec.tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un",     "##aff", "##able",   "a",       "##a",
                  "b",     "##b",   "中",    ",",     "aaaa",   "##aaaa", "é",     "##\u302E", "##\u302A"};
   spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
-  for (int32_t id = 0; id < 5; ++id) spec.added.push_back({spec.tokens[static_cast<std::size_t>(id)], id});
+  for (int32_t id = 0; id < 5; ++id) spec.added.push_back({spec.tokens[static_cast<size_t>(id)], id});
   return spec;
 }
 
@@ -44,7 +44,7 @@ TokenizerSpec golden_spec(const Json& golden, const Json& one) {
   TokenizerSpec spec;
   spec.tokens = golden["vocab"].get<std::vector<std::string>>();
   spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
-  for (int32_t id = 0; id < 5; ++id) spec.added.push_back({spec.tokens[static_cast<std::size_t>(id)], id});
+  for (int32_t id = 0; id < 5; ++id) spec.added.push_back({spec.tokens[static_cast<size_t>(id)], id});
   spec.options.lower_case = one["lower_case"];
   spec.options.strip_accents = one["strip_accents"];
   spec.options.clean_text = one["clean_text"];
@@ -58,7 +58,7 @@ TEST(Tokenizer, GivesTheGoldenIdsOfHuggingFaceUnderAllOptionsWithAndWithoutMemor
     const Tokenizer tokenizer(golden_spec(all, one));
     Tokenizer::Scratch scratch;
     for (int round = 0; round < 2; ++round) {  // the second one finds its words in the cache
-      for (std::size_t i = 0; i < all["texts"].size(); ++i) {
+      for (size_t i = 0; i < all["texts"].size(); ++i) {
         const std::string text = all["texts"][i];
         Ids ids;
         tokenizer.encode(text, scratch, ids);
@@ -129,7 +129,7 @@ TEST(Tokenizer, BytesThatAreNotUtf8AreDroppedLikeTheReplacementCharacter) {
 TEST(Tokenizer, WorkOnHostileTextsIsLinear) {
   const Tokenizer tokenizer(small_spec());
   const int mib = 1 << 20;
-  const std::vector<std::pair<std::string, std::size_t>> texts = {
+  const std::vector<std::pair<std::string, size_t>> texts = {
       {std::string(mib, 'a'), 1},  // one word far too long
       {std::string(26000, 'a'), 1},
       {repeat(repeat("a", 100) + " ", mib / 101), 25 * (mib / 101)},  // words just short enough, in the longest pieces
@@ -209,7 +209,7 @@ TEST(Tokenizer, FingerprintDependsOnEverythingThatIdsDependOn) {
   others[8].unk = "a";
   const uint64_t fingerprint = Tokenizer(spec).fingerprint();
   EXPECT_EQ(Tokenizer(spec).fingerprint(), fingerprint);
-  for (std::size_t i = 0; i < others.size(); ++i) EXPECT_NE(Tokenizer(others[i]).fingerprint(), fingerprint) << i;
+  for (size_t i = 0; i < others.size(); ++i) EXPECT_NE(Tokenizer(others[i]).fingerprint(), fingerprint) << i;
 }
 
 }  // namespace

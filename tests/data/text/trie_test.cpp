@@ -57,7 +57,7 @@ TEST(Trie, AgreesWithASortedMapOnRandomKeys) {
       const std::string text = i % 3 ? word() + word() : std::next(keys.begin(), static_cast<int>(random() % keys.size()))->first + word();
       int64_t length = 0;
       int32_t value = -1;
-      for (std::size_t n = 1; n <= text.size(); ++n) {
+      for (size_t n = 1; n <= text.size(); ++n) {
         const auto at = keys.find(text.substr(0, n));
         if (at != keys.end()) length = static_cast<int64_t>(n), value = at->second;
       }

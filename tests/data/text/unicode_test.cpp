@@ -13,7 +13,7 @@ namespace lodestone {
 namespace {
 
 void print(std::ostream& out, const std::u32string& text) {
-  for (std::size_t i = 0; i < text.size(); ++i) out << (i ? "," : "") << static_cast<uint32_t>(text[i]);
+  for (size_t i = 0; i < text.size(); ++i) out << (i ? "," : "") << static_cast<uint32_t>(text[i]);
 }
 
 TEST(Unicode, EveryCodePointIsTreatedAsTheTokenizersPackageTreatsIt) {
@@ -33,14 +33,14 @@ TEST(Unicode, EveryCodePointIsTreatedAsTheTokenizersPackageTreatsIt) {
     const std::string bytes = record.str();
     crc[c >> 16] = crc32(crc[c >> 16], reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size()));
   }
-  for (std::size_t plane = 0; plane < crc.size(); ++plane)
+  for (size_t plane = 0; plane < crc.size(); ++plane)
     EXPECT_EQ(crc[plane], unicode_exceptions::behaviour_crc32[plane])
         << "plane " << plane << ": another version of utf8proc? tests/parity/make_unicode_exceptions.py --write shows what changed";
 }
 
 TEST(Unicode, EncodesTheFirstAndLastCodePointOfEachLength) {
   std::string text(20, '?');
-  std::size_t size = 0;
+  size_t size = 0;
   for (const char32_t c : {0x0u, 0x7Fu, 0x80u, 0x7FFu, 0x800u, 0xFFFFu, 0x10000u, 0x10FFFFu}) size += put_utf8(c, text.data() + size);
   ASSERT_EQ(size, text.size());
   EXPECT_EQ(text, std::string("\0\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF", 20));
