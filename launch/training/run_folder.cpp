@@ -137,13 +137,18 @@ void RunFolder::resume(Run& run) {
   run.params().refresh(*run.backend);
 }
 
+void RunFolder::record(int64_t step, const std::vector<std::pair<std::string, double>>& values,
+                       const std::vector<std::pair<std::string, std::span<const double>>>& lists) {
+  metrics_.write(step, values, lists);
+}
+
 void RunFolder::log_mining(int64_t step, const MiningReport& r, Progress& progress) {
   if (world_.rank() != 0) return;
   const std::vector<std::pair<std::string, double>> values{
       {"mining_checked", static_cast<double>(r.checked)},           {"mining_replaced", static_cast<double>(r.replaced)},
       {"mining_exhausted", static_cast<double>(r.exhausted)},       {"mining_old_score", r.old_score()},
       {"mining_first_scored", static_cast<double>(r.first_scored)}, {"mining_new_score", r.new_score()}};
-  metrics_.write(step, values);
+  record(step, values);
   progress.clear();
   std::cout << "mining after step " << step << ": " << r.replaced << " of " << r.checked << " replaced, their mean score "
             << fixed(r.old_score()) << "; " << r.first_scored << " new ones scored, mean " << fixed(r.new_score()) << "; " << r.exhausted
@@ -175,7 +180,7 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   if (!of_tasks.empty()) of_tasks += ")";
   if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
   if (run.loss_scale) values.emplace_back("loss_scale", r.loss_scale);
-  metrics_.write(step, values, {{"rank_tokens", r.rank_tokens}});
+  record(step, values, {{"rank_tokens", r.rank_tokens}});
   char text[320];
   std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(),
                 r.grad_norm, r.learning_rate, rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
@@ -200,7 +205,7 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
     }
     if (world_.rank() != 0) continue;
     values.emplace_back("heldout_rows" + suffix, static_cast<double>(h.rows));
-    metrics_.write(step, values);
+    record(step, values);
     progress.clear();
     std::cout << line << "  (" << h.rows << " rows)" << std::endl;
   }

@@ -55,6 +55,9 @@ class RunFolder {
   void ended_unsaved(int first_signal, int second_signal);
 
  private:
+  /// Writes a record. Every record of a run goes through here, on rank 0.
+  void record(int64_t step, const std::vector<std::pair<std::string, double>>& values,
+              const std::vector<std::pair<std::string, std::span<const double>>>& lists = {});
   /// Prints how train.metric went from the first to the last evaluation, and adds it to the card. Rank 0.
   void judge(const Run& run, ModelCard& card) const;
 
