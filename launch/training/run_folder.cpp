@@ -7,17 +7,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
-#include <sstream>
 #include <thread>
 
 #include "data/checkpoints/checkpoint.h"
-#include "data/checkpoints/loss_scale_document.h"
 #include "data/files/durable.h"
 #include "launch/console/version.h"
 #include "launch/networks/verify_export.h"
+#include "launch/training/run_checkpoint.h"
 #include "launch/training/run_place.h"
 
 namespace lodestone {
@@ -35,39 +32,6 @@ std::string fixed(double value) {
   return text;
 }
 
-/// Moments are held for the optimizer's own range only.
-std::vector<CheckpointVector> state_of(Run& run) {
-  const Slice own = run.optimizer.own();
-  return {{"params", run.params().masters()},
-          {"adam_m", run.optimizer.first_moments(), own.begin},
-          {"adam_v", run.optimizer.second_moments(), own.begin}};
-}
-
-std::map<std::string, std::string> fingerprints_of(const Run& run) {
-  std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
-  for (const auto& task : run.work.tasks)
-    prints[run.work.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
-  return prints;
-}
-
-/// Runs `work`; true on every rank only if it succeeded on all. What failed is kept for a message.
-template <class Work>
-bool all_succeed(Communicator& comm, std::string& failure, const Work& work) {
-  int64_t failed = 0;
-  try {
-    work();
-  } catch (const Error& e) {
-    failure = e.what();
-    failed = 1;
-  }
-  all_reduce(comm, std::span(&failed, 1), Reduce::max);
-  return failed == 0;
-}
-
-}  // namespace
-
-namespace {
-
 /// Refuses ranks that were started with different configurations: each would train something else.
 void check_same_everywhere(Communicator& comm, const std::string& resolved) {
   const auto hash = static_cast<int64_t>(checksum(resolved) >> 1);
@@ -81,8 +45,8 @@ void check_same_everywhere(Communicator& comm, const std::string& resolved) {
 }  // namespace
 
 RunFolder::RunFolder(World& world, const RunConfig& config)
-    : world_(world), dir_(config.train.output_dir), resolved_(config.resolved), save_total_limit_(config.train.save_total_limit) {
-  check_same_everywhere(world_.comm(), resolved_);
+    : world_(world), dir_(config.train.output_dir), save_total_limit_(config.train.save_total_limit) {
+  check_same_everywhere(world_.comm(), config.resolved);
   int64_t newest = -1;
   if (world_.rank() == 0) {
     std::error_code failure;
@@ -101,11 +65,11 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     const auto found = find_newest_verified(dir_, messages);
     for (const std::string& line : messages) std::cerr << "warning: " << line << '\n';
     if (found) {
-      require_same_config(found->manifest.documents.at("config.yaml"), resolved_, found->path);
+      require_same_config(found->manifest.documents.at("config.yaml"), config.resolved, found->path);
       newest = found->manifest.step;
       std::cout << "resuming from " << found->path.string() << std::endl;
     }
-    write_file_atomically(dir_ / "config.yaml", resolved_);
+    write_file_atomically(dir_ / "config.yaml", config.resolved);
     metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);  // a run that begins at step 0 records it anew
     write_status(dir_, "running", 0, std::max<int64_t>(newest, 0), "");
   }
@@ -117,24 +81,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
 
 void RunFolder::resume(Run& run) {
   if (world_.rank() == 0 && !fs::exists(dir_ / "source")) run.network->keep_source(run.tokenizer, dir_ / "source");
-  if (!resumed_) return;
-  const fs::path checkpoint = dir_ / checkpoint_name(first_step_);
-  const CheckpointManifest m = read_manifest(checkpoint);
-  for (const auto& [name, value] : fingerprints_of(run)) {
-    const auto saved = m.fingerprints.find(name);
-    const std::string before = saved == m.fingerprints.end() ? "none" : saved->second;
-    if (before != value)
-      throw Error(ExitCode::checkpoint, "F26", cat("the ", name, " is not the one of the checkpoint (", value, ", was ", before, ")"),
-                  "restore it, or choose another train.output_dir")
-          .at("file", checkpoint.string());
-  }
-  const auto vectors = state_of(run);
-  load_checkpoint(checkpoint, run.params().layout(), vectors);
-  run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
-  if (run.loss_scale && m.documents.contains(loss_scale_file)) run.loss_scale->restore(parse_loss_scale(m.documents.at(loss_scale_file)));
-  for (const auto& task : run.work.tasks)
-    if (task->mining) task->mining->restore(read_mining_state(checkpoint / mining_state_file));
-  run.params().refresh(*run.backend);
+  if (resumed_) restore_run(run, dir_ / checkpoint_name(first_step_));
 }
 
 void RunFolder::record(int64_t step, const std::vector<std::pair<std::string, double>>& values,
@@ -220,47 +167,19 @@ void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
   meter.pause();
   require_finite(run.params(),
                  "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
-  Communicator& comm = world_.comm();
   std::string failure;
-  // The save's name must be the same on all ranks and differ from that of an earlier save of the same step.
-  int64_t save_id =
-      world_.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
-  all_reduce(comm, std::span(&save_id, 1), Reduce::max);
-  const auto vectors = state_of(run);
-  std::string mined;  // complete on every rank
-  for (const auto& task : run.work.tasks)
-    if (task->mining) mined = mining_state_document(task->mining->state());
-  bool good = all_succeed(comm, failure, [&] {
-    if (world_.rank() == 0) begin_checkpoint(dir_, step);
-  });
-  good = good && all_succeed(comm, failure, [&] {
-           const Slice share =
-               run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(run.params().layout().count(), world_.rank(), world_.size());
-           write_part(dir_, step, static_cast<uint64_t>(save_id), world_.rank(), run.params().layout(), vectors, share);
-         });
-  good = good && all_succeed(comm, failure, [&] {
-           if (world_.rank() != 0) return;
-           CheckpointManifest m;
-           m.step = step;
-           m.save_id = static_cast<uint64_t>(save_id);
-           m.world_size = world_.size();
-           m.documents["config.yaml"] = resolved_;
-           m.documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
-           if (run.loss_scale) m.documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
-           if (!mined.empty()) m.documents[mining_state_file] = mined;
-           m.fingerprints = fingerprints_of(run);
-           publish_checkpoint(dir_, std::move(m), run.params().layout(), vectors, world_.size());
-           verified_[step] = true;
-           for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
-             std::cerr << "warning: " << line << '\n';
-         });
+  const bool good = write_snapshot(world_.comm(), dir_, take_snapshot(run, step), failure);
+  if (good && world_.rank() == 0) {
+    verified_[step] = true;
+    for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
+      std::cerr << "warning: " << line << '\n';
+  }
   meter.resume();
   if (good) {
     last_saved_ = step;
     failed_saves_ = 0;
     return;
   }
-  if (world_.rank() == 0) abandon_checkpoint(dir_, step);
   ++failed_saves_;
   if (!failure.empty()) {
     progress.clear();

@@ -63,7 +63,6 @@ class RunFolder {
 
   World& world_;
   std::filesystem::path dir_;
-  std::string resolved_;
   std::optional<RunLock> lock_;  // rank 0
   MetricsFile metrics_;          // rank 0
   bool resumed_ = false;

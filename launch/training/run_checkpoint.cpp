@@ -1,0 +1,106 @@
+#include "launch/training/run_checkpoint.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/rng.h"
+#include "data/checkpoints/loss_scale_document.h"
+#include "data/files/durable.h"
+#include "launch/console/log.h"
+
+namespace lodestone {
+
+namespace {
+
+/// Moments are held for the optimizer's own range only.
+std::vector<CheckpointVector> state_of(Run& run) {
+  const Slice own = run.optimizer.own();
+  return {{"params", run.params().masters()},
+          {"adam_m", run.optimizer.first_moments(), own.begin},
+          {"adam_v", run.optimizer.second_moments(), own.begin}};
+}
+
+std::map<std::string, std::string> fingerprints_of(const Run& run) {
+  std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
+  for (const auto& task : run.work.tasks)
+    prints[run.work.tasks.size() == 1 ? "corpus" : cat("corpus of task ", task->cfg.name)] = hex64(task->data->corpus.fingerprint());
+  return prints;
+}
+
+/// Runs `work`; true on every rank only if it succeeded on all. What failed is kept for a message.
+template <class Work>
+bool all_succeed(Communicator& comm, std::string& failure, const Work& work) {
+  int64_t failed = 0;
+  try {
+    work();
+  } catch (const Error& e) {
+    failure = e.what();
+    failed = 1;
+  }
+  all_reduce(comm, std::span(&failed, 1), Reduce::max);
+  return failed == 0;
+}
+
+/// The name of a save: the same on all ranks, another one than that of an earlier save of the same step. Collective.
+uint64_t save_id(World& world, int64_t step) {
+  int64_t id = world.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
+  all_reduce(world.comm(), std::span(&id, 1), Reduce::max);
+  return static_cast<uint64_t>(id);
+}
+
+}  // namespace
+
+RunSnapshot take_snapshot(Run& run, int64_t step) {
+  const World& world = run.world;
+  const int64_t count = run.params().layout().count();
+  RunSnapshot snapshot{.layout = run.params().layout(),
+                       .manifest = {},
+                       .vectors = state_of(run),
+                       .share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(count, world.rank(), world.size())};
+  snapshot.manifest.step = step;
+  snapshot.manifest.save_id = save_id(run.world, step);
+  snapshot.manifest.world_size = world.size();
+  snapshot.manifest.fingerprints = fingerprints_of(run);
+  std::map<std::string, std::string>& documents = snapshot.manifest.documents;
+  documents["config.yaml"] = run.cfg.resolved;
+  documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
+  if (run.loss_scale) documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
+  for (const auto& task : run.work.tasks)
+    if (task->mining) documents[mining_state_file] = mining_state_document(task->mining->state());
+  return snapshot;
+}
+
+bool write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s, std::string& failure) {
+  const int64_t step = s.manifest.step;
+  const bool good =
+      all_succeed(comm, failure,
+                  [&] {
+                    if (comm.rank() == 0) begin_checkpoint(run_folder, step);
+                  }) &&
+      all_succeed(comm, failure, [&] { write_part(run_folder, step, s.manifest.save_id, comm.rank(), s.layout, s.vectors, s.share); }) &&
+      all_succeed(comm, failure, [&] {
+        if (comm.rank() == 0) publish_checkpoint(run_folder, s.manifest, s.layout, s.vectors, comm.size());
+      });
+  if (!good && comm.rank() == 0) abandon_checkpoint(run_folder, step);
+  return good;
+}
+
+void restore_run(Run& run, const std::filesystem::path& checkpoint) {
+  const CheckpointManifest m = read_manifest(checkpoint);
+  for (const auto& [name, value] : fingerprints_of(run)) {
+    const auto saved = m.fingerprints.find(name);
+    const std::string before = saved == m.fingerprints.end() ? "none" : saved->second;
+    if (before != value)
+      throw Error(ExitCode::checkpoint, "F26", cat("the ", name, " is not the one of the checkpoint (", value, ", was ", before, ")"),
+                  "restore it, or choose another train.output_dir")
+          .at("file", checkpoint.string());
+  }
+  const auto vectors = state_of(run);
+  load_checkpoint(checkpoint, run.params().layout(), vectors);
+  run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
+  if (run.loss_scale && m.documents.contains(loss_scale_file)) run.loss_scale->restore(parse_loss_scale(m.documents.at(loss_scale_file)));
+  for (const auto& task : run.work.tasks)
+    if (task->mining) task->mining->restore(read_mining_state(checkpoint / mining_state_file));
+  run.params().refresh(*run.backend);
+}
+
+}  // namespace lodestone

@@ -1,0 +1,32 @@
+// RunCheckpoint: what of a run a checkpoint holds, how all ranks write one together, and how a run goes on from one.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/checkpoints/checkpoint.h"
+#include "launch/training/run.h"
+
+namespace lodestone {
+
+/// What of a run is saved, between two steps. `vectors` are views of the run's own memory: it may not train on before they are written.
+struct RunSnapshot {
+  const ParamLayout& layout;
+  CheckpointManifest manifest;            // step, name of the save, documents and fingerprints, complete on every rank
+  std::vector<CheckpointVector> vectors;  // parameters and moments, of which this rank holds `share` at least
+  Slice share;                            // what this rank writes
+};
+
+/// Collective. Finished steps: `step`.
+RunSnapshot take_snapshot(Run& run, int64_t step);
+
+/// Every rank writes its share into RUN/checkpoint-STEP, which rank 0 makes and publishes. False on all ranks where one failed: nothing is
+/// left behind then, and `failure` says what it was on the ranks that know. Collective.
+bool write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot, std::string& failure);
+
+/// Sets parameters, moments, step count, loss scale and mining from a checkpoint. Throws Error (checkpoint, "F26") where tokenizer or
+/// corpus is another one, and what load_checkpoint throws. Not collective.
+void restore_run(Run& run, const std::filesystem::path& checkpoint);
+
+}  // namespace lodestone
