@@ -4,6 +4,8 @@
 #include <limits>
 #include <numeric>
 
+#include "core/hash_words.h"
+
 namespace lodestone {
 
 namespace {
@@ -45,18 +47,17 @@ uint64_t at(std::span<const uint64_t> hashes, int64_t i) { return hashes[static_
 
 /// The hashes at the first place of each group, in the arena.
 std::span<const uint64_t> first_of_groups(Exec& ex, std::span<const uint64_t> hashes, int64_t group) {
-  const std::span<int64_t> firsts = ex.arena.array<int64_t>(static_cast<int64_t>(hashes.size()) / group);
-  for (size_t i = 0; i < firsts.size(); ++i) firsts[i] = static_cast<int64_t>(hashes[i * static_cast<size_t>(group)]);
-  return {reinterpret_cast<const uint64_t*>(firsts.data()), firsts.size()};
+  const std::span<uint64_t> firsts = hashes_in(ex.arena.tensor(DType::i64, {std::ssize(hashes) / group}));
+  for (size_t i = 0; i < firsts.size(); ++i) firsts[i] = hashes[i * static_cast<size_t>(group)];
+  return firsts;
 }
 
 std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query, std::span<const uint64_t> local) {
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
   std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
   const Tensor all = ex.arena.tensor(DType::i64, {pairs.global_queries * per_query});
-  const ConstTensor mine(reinterpret_cast<const std::byte*>(local.data()), DType::i64, {static_cast<int64_t>(local.size())});
-  group.all_gather(mine, all, counts).wait();
-  return {reinterpret_cast<const uint64_t*>(all.bytes()), static_cast<size_t>(all.count())};
+  group.all_gather(hash_words(local), all, counts).wait();
+  return hashes_in(all);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "comm/gather_values.h"
 #include "comm/rows.h"
+#include "core/hash_words.h"
 #include "losses/metrics.h"
 
 namespace lodestone {
@@ -19,7 +20,7 @@ struct Sums {
 
 /// Rank of each query's own passage among all of them: 1 + how many others score higher. Passages of equal text are one.
 ///   q [B,E] and p [N,E] of unit rows; own [B] index of the query's passage; hash [N].
-void add_ranks(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, std::span<const double> hash, Sums& sums) {
+void add_ranks(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, std::span<const uint64_t> hash, Sums& sums) {
   const auto scope = ex.arena.scope();
   const int64_t n = p.dim(0);
   const Tensor scores = ex.arena.tensor(ex.wide(), {q.dim(0), n}), wide = ex.arena.tensor(DType::f64, {n});
@@ -78,7 +79,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
                                        [](int64_t n, const Batch& b) { return n + (b.scores.empty() ? b.queries : 0); });
   const Tensor queries = ex.arena.tensor(ex.wide(), {mine, width}),
                passages = ex.arena.tensor(ex.wide(), {mine, width});  // of rows without gold scores
-  const Tensor hashes = ex.arena.tensor(DType::f64, {mine, 1});       // 53 of 64 bits: equal texts stay equal
+  const Tensor hashes = ex.arena.tensor(DType::i64, {mine, 1});       // of the passages' texts
   Sums sums;
   std::vector<double> scored;  // cosine and gold score of each row that has one
   int64_t done = 0;
@@ -97,7 +98,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
     ex.backend.l2_normalize_forward(emb.rows(0, b), queries.rows(done, done + b), norms);
     for (int64_t i = 0; i < b; ++i) {  // the positives: the first of each group
       ex.backend.l2_normalize_forward(emb.rows(b + i * g, b + i * g + 1), passages.rows(done + i, done + i + 1), norm);
-      hashes.host<double>()[static_cast<size_t>(done + i)] = static_cast<double>(batch.passage_hash[static_cast<size_t>(i * g)] >> 11);
+      hashes_in(hashes)[static_cast<size_t>(done + i)] = batch.passage_hash[static_cast<size_t>(i * g)];
     }
     done += b;
   }
@@ -108,7 +109,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
     const Tensor all_hashes = gather_rows(ex, comm, hashes, searched);
     constexpr int64_t tile = 64;
     for (int64_t i = 0; i < mine; i += tile)
-      add_ranks(ex, queries.rows(i, std::min(mine, i + tile)), all, first_own + i, all_hashes.host<double>(), sums);
+      add_ranks(ex, queries.rows(i, std::min(mine, i + tile)), all, first_own + i, hashes_in(all_hashes), sums);
   }
   all_reduce(comm, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
   std::vector<Figure> figures{{"loss", sums.loss / sums.rows}};
