@@ -15,7 +15,7 @@ constexpr size_t places = 8;
 class CommReducer final : public PieceReducer {
  public:
   CommReducer(Communicator& comm, size_t part_bytes)
-      : comm_(comm), part_bytes_(part_bytes), parts_(places * part_bytes), counts_(static_cast<size_t>(comm.size())) {}
+      : comm_(comm), part_bytes_(part_bytes), parts_(memory_, places * part_bytes), counts_(static_cast<size_t>(comm.size())) {}
 
   bool start(Tensor piece, std::span<const Slice> kept) override {
     if (started_ - completed_ == static_cast<int64_t>(places)) return false;
@@ -57,6 +57,7 @@ class CommReducer final : public PieceReducer {
 
   Communicator& comm_;
   size_t part_bytes_;
+  HostMemory memory_;
   Buffer parts_;
   std::vector<int64_t> counts_;
   std::array<UnderWay, places> under_way_;

@@ -32,7 +32,8 @@ ReduceBench measure_reduce(Communicator& comm, int64_t bytes, int repeats, std::
   ReduceBench result{.ranks = comm.size(), .bytes = bytes, .ways = {}};
   if (comm.size() == 1) return result;
   const int64_t count = bytes / static_cast<int64_t>(sizeof(float));
-  const Buffer memory(static_cast<size_t>(bytes));
+  HostMemory host;
+  const Buffer memory(host, static_cast<size_t>(bytes));
   const Tensor values = memory.tensor(DType::f32, {count});
 
   std::vector<std::unique_ptr<GradSync>> syncs;

@@ -1,51 +1,60 @@
 #include "core/arena.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 
 namespace lodestone {
 
 namespace {
-constexpr size_t alignment = 64;
+
+constexpr size_t least_host_bytes = size_t{16} << 20;
 #ifdef NDEBUG
 constexpr bool poison_on_release = false;
 #else
 constexpr bool poison_on_release = true;
 #endif
+
 }  // namespace
 
-Arena::Arena(size_t reserve_bytes) : reserved_(reserve_bytes) {
-  void* p = mmap(nullptr, reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED)
-    throw Error(ExitCode::resource, "F14", cat("the system refused to reserve ", reserved_ >> 20, " MiB of address space"),
-                "raise `ulimit -v`");
-  madvise(p, reserved_, MADV_HUGEPAGE);  // advice only
-  base_ = static_cast<std::byte*>(p);
+Arena::Arena(Memory& memory, size_t reserve_bytes) : memory_(memory) {
+  device_ = {memory_.reserve(reserve_bytes), reserve_bytes};
+  const size_t host_bytes = std::max(least_host_bytes, reserve_bytes / 8);
+  try {
+    host_ = {host_memory_.reserve(host_bytes), host_bytes};
+  } catch (...) {
+    memory_.release(device_.base, device_.reserved);
+    throw;
+  }
 }
 
-Arena::~Arena() { munmap(base_, reserved_); }
-
-size_t Arena::taken_bytes(DType dtype, const Shape& shape) {
-  return (static_cast<size_t>(shape.count()) * size_of(dtype) + alignment - 1) / alignment * alignment;
+Arena::~Arena() {
+  host_memory_.release(host_.base, host_.reserved);
+  memory_.release(device_.base, device_.reserved);
 }
 
-Tensor Arena::tensor(DType dtype, Shape shape) {
-  const size_t bytes = taken_bytes(dtype, shape);
-  if (bytes > reserved_ - used_)
+size_t Arena::taken_bytes(DType dtype, const Shape& shape) { return aligned(static_cast<size_t>(shape.count()) * size_of(dtype)); }
+
+Tensor Arena::tensor(DType dtype, Shape shape) { return Tensor(take(device_, taken_bytes(dtype, shape)), dtype, shape, device()); }
+
+std::byte* Arena::take(Region& region, size_t bytes) {
+  if (bytes > region.reserved - region.used)
     throw Error(ExitCode::resource, "F14",
-                cat("step memory is used up: ", (used_ + bytes) >> 20, " MiB needed, ", reserved_ >> 20, " MiB reserved"),
+                cat("step memory is used up: ", (region.used + bytes) >> 20, " MiB needed, ", region.reserved >> 20, " MiB reserved"),
                 "lower train.chunk_tokens or train.keep_activations_mb");
-  const Tensor t(base_ + used_, dtype, shape);
-  used_ += bytes;
-  peak_ = std::max(peak_, used_);
-  return t;
+  std::byte* const taken = region.base + region.used;
+  region.used += bytes;
+  peak_ = std::max(peak_, used_bytes());
+  return taken;
 }
 
-void Arena::release_to(size_t mark) {
-  if (poison_on_release) std::memset(base_ + mark, 0xff, used_ - mark);  // all ones is a NaN in every float format
-  used_ = mark;
+void Arena::release_to(size_t device_mark, size_t host_mark) {
+  const auto poison = [](const Region& region, size_t mark) {
+    std::memset(region.base + mark, 0xff, region.used - mark);  // all ones is a NaN in every float format
+  };
+  if (poison_on_release) poison(host_, host_mark);
+  if (poison_on_release && device() == Device::cpu) poison(device_, device_mark);
+  device_.used = device_mark;
+  host_.used = host_mark;
 }
 
 }  // namespace lodestone

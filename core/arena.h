@@ -1,54 +1,79 @@
-// Arena: the memory of one step, reserved once, released by scope, touched once.
+// Arena: the memory of one step, reserved once, released by scope, touched once - the device's for tensors, the host's for what describes
+// them.
 #pragma once
 
+#include <optional>
+#include <type_traits>
+
+#include "core/memory.h"
 #include "core/tensor.h"
 
 namespace lodestone {
 
-/// A bump allocator over one reserved address range. Nothing is given back to the system between steps, so pages are
-/// faulted in once. In debug builds released memory is filled with NaN bit patterns.
+/// Two bump allocators over reserved addresses: one of the device's memory, one of the host's. Nothing is given back to the system between
+/// steps, so pages are faulted in once. In debug builds released host memory is filled with NaN bit patterns.
 /// Not thread-safe: one arena belongs to the step's thread.
 class Arena {
  public:
-  /// Reserves (does not touch) `reserve_bytes` of address space. Throws Error (resource) if the system refuses.
-  explicit Arena(size_t reserve_bytes = size_t{64} << 30);
+  static constexpr size_t default_reserve_bytes = size_t{64} << 30;
+
+  /// Reserves (does not touch) `reserve_bytes` of addresses of `memory`, which must outlive the arena, and an eighth of that on the host,
+  /// 16 MiB at least. Throws Error (resource) if either refuses.
+  explicit Arena(Memory& memory, size_t reserve_bytes = default_reserve_bytes);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Uninitialised elements, 64-byte aligned, valid until the innermost open scope ends.
+  Device device() const { return memory_.device(); }
+  /// Uninitialised elements on the device, 64-byte aligned, valid until the innermost open scope ends.
   /// Throws Error (resource) naming the need and the limit when the reservation is used up.
   Tensor tensor(DType dtype, Shape shape);
   /// What tensor(dtype, shape) takes, with its alignment.
   static size_t taken_bytes(DType dtype, const Shape& shape);
+  /// n objects on the host, uninitialised, valid as long: index arrays, small control values, descriptions of tensors. No destructor runs.
   template <class T>
   std::span<T> array(int64_t n) {
-    return tensor(dtype_of<T>, {n}).template host<T>();
+    static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 64);
+    return {reinterpret_cast<T*>(take(host_, taken_bytes<T>(n))), static_cast<size_t>(n)};
+  }
+  /// What array<T>(n) takes, with its alignment.
+  template <class T>
+  static size_t taken_bytes(int64_t n) {
+    return aligned(static_cast<size_t>(n) * sizeof(T));
   }
 
   /// Everything taken after this call is released when the returned object dies.
   class Scope {
    public:
-    explicit Scope(Arena& arena) : arena_(arena), mark_(arena.used_) {}
-    ~Scope() { arena_.release_to(mark_); }
+    explicit Scope(Arena& arena) : arena_(arena), device_mark_(arena.device_.used), host_mark_(arena.host_.used) {}
+    ~Scope() { arena_.release_to(device_mark_, host_mark_); }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Arena& arena_;
-    size_t mark_;
+    size_t device_mark_, host_mark_;
   };
   [[nodiscard]] Scope scope() { return Scope(*this); }
 
-  size_t used_bytes() const { return used_; }
+  /// Of both memories together.
+  size_t used_bytes() const { return device_.used + host_.used; }
   size_t peak_bytes() const { return peak_; }
-  void reset_peak() { peak_ = used_; }
+  void reset_peak() { peak_ = used_bytes(); }
 
  private:
-  void release_to(size_t mark);
+  struct Region {
+    std::byte* base = nullptr;
+    size_t reserved = 0, used = 0;
+  };
+  static constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+  std::byte* take(Region& region, size_t bytes);
+  void release_to(size_t device_mark, size_t host_mark);
 
-  std::byte* base_ = nullptr;
-  size_t reserved_ = 0, used_ = 0, peak_ = 0;
+  Memory& memory_;
+  HostMemory host_memory_;
+  Region device_, host_;
+  size_t peak_ = 0;
 };
 
 }  // namespace lodestone

@@ -6,11 +6,16 @@
 
 namespace lodestone {
 
+void require_backend(const std::string& kind) {
+  if (kind == "auto" || kind == "cpu" || kind == "reference") return;
+  if (kind == "cuda") throw Error(ExitCode::usage, "config", "this program was built without CUDA", "use auto or cpu");
+  throw Error(ExitCode::usage, "config", cat("unknown backend \"", kind, "\""), "choose one that this build has: auto, cpu, reference");
+}
+
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
-  if (options.kind == "cpu") return std::make_unique<CpuBackend>(options.threads);
+  require_backend(options.kind);
   if (options.kind == "reference") return std::make_unique<ReferenceBackend>();
-  const std::string why = options.kind == "cuda" ? "this program was built without CUDA" : cat("unknown backend \"", options.kind, "\"");
-  throw Error(ExitCode::usage, "config", why, "choose one that this build has: cpu, reference");
+  return std::make_unique<CpuBackend>(options.threads);
 }
 
 }  // namespace lodestone

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/batch.h"
+#include "core/memory.h"
 #include "core/rng.h"
 #include "core/tensor.h"
 
@@ -37,6 +38,8 @@ class Backend {
   /// "cpu: oneDNN 2.6.3, bf16 products native, avx512" - for the start-up table and logs.
   virtual std::string description() const = 0;
   virtual int threads() const = 0;
+  /// Where operands of its operations lie.
+  virtual Memory& memory() = 0;
   /// Rows of a product are rounded up to this multiple, so that few shapes exist.
   virtual int64_t row_bucket() const = 0;
 
@@ -141,11 +144,13 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string kind = "cpu";  // "cpu", or "reference": the plain-loop specification in f64 and f32
+  std::string kind = "auto";  // "auto": the best that this build has; "cpu"; or "reference": the plain-loop specification in f64 and f32
   int threads = 1;
 };
 
-/// Throws Error (usage) naming the kinds that this build has.
+/// Throws Error (usage, "config") when this build has no backend of that kind, saying what is missing.
+void require_backend(const std::string& kind);
+/// Throws as require_backend.
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 }  // namespace lodestone

@@ -1,6 +1,7 @@
-// Buffer: bytes on one device, owned, zero-filled, move-only.
+// Buffer: bytes of one memory, owned, zero-filled, move-only.
 #pragma once
 
+#include "core/memory.h"
 #include "core/tensor.h"
 
 namespace lodestone {
@@ -8,8 +9,8 @@ namespace lodestone {
 class Buffer {
  public:
   Buffer() = default;
-  /// size_bytes of zeroed memory, 4 KiB aligned (huge pages asked for from 2 MiB on). Throws Error (resource) when the machine has no more.
-  explicit Buffer(size_t size_bytes);
+  /// size_bytes of zeroed memory, 4 KiB aligned; `memory` must outlive the buffer. Throws Error (resource) when it has no more.
+  Buffer(Memory& memory, size_t size_bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -20,6 +21,7 @@ class Buffer {
   Tensor tensor(DType dtype, Shape shape) const;
 
  private:
+  Memory* memory_ = nullptr;
   std::byte* data_ = nullptr;
   size_t size_bytes_ = 0;
 };

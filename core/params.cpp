@@ -22,11 +22,11 @@ const Param& ParamLayout::find(std::string_view name) const {
   return *it;
 }
 
-ParamStore::ParamStore(ParamLayout layout, DType compute) : layout_(std::move(layout)), compute_(compute) {
+ParamStore::ParamStore(Memory& memory, ParamLayout layout, DType compute) : layout_(std::move(layout)), compute_(compute) {
   const auto n = static_cast<size_t>(layout_.count());
-  masters_ = Buffer(n * size_of(wide_dtype()));
+  masters_ = Buffer(memory, n * size_of(wide_dtype()));
   masters_view_ = masters_.tensor(wide_dtype(), {layout_.count()});
-  if (compute_ == DType::bf16) rounded_ = Buffer(n * size_of(DType::bf16));
+  if (compute_ == DType::bf16) rounded_ = Buffer(memory, n * size_of(DType::bf16));
   compute_view_ = compute_ == DType::bf16 ? rounded_.tensor(DType::bf16, {layout_.count()}) : masters_view_;
 }
 

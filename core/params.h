@@ -38,7 +38,8 @@ class ParamLayout {
 /// Master parameters in the wide dtype, and for bf16 a rounded copy that products read.
 class ParamStore {
  public:
-  ParamStore(ParamLayout layout, DType compute);
+  /// All zero. `memory` must outlive the store.
+  ParamStore(Memory& memory, ParamLayout layout, DType compute);
 
   const ParamLayout& layout() const { return layout_; }
   DType compute_dtype() const { return compute_; }

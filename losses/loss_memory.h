@@ -34,7 +34,7 @@ struct VectorBatch {
   size_t vectors(int64_t rows) const { return Arena::taken_bytes(dtype, {rows, embedding}); }
   /// Bytes of `n` numbers of the vectors' type, or of eight bytes each.
   size_t numbers(int64_t n) const { return Arena::taken_bytes(dtype, {n}); }
-  static size_t words(int64_t n) { return Arena::taken_bytes(DType::f64, {n}); }
+  static size_t words(int64_t n) { return Arena::taken_bytes<double>(n); }
   /// Of a count for each rank.
   size_t rank_counts() const { return words(static_cast<int64_t>(pairs.rank_queries.size())); }
 };

@@ -18,6 +18,7 @@ class CpuBackend final : public Backend {
 
   std::string description() const override;
   int threads() const override { return parallel_.threads(); }
+  Memory& memory() override { return memory_; }
   int64_t row_bucket() const override;
 
   void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) override;
@@ -72,6 +73,7 @@ class CpuBackend final : public Backend {
   void copy(ConstTensor x, Tensor y) override;
 
  private:
+  HostMemory memory_;
   Parallel parallel_;
   const vec::Table& table_;
   Products products_;

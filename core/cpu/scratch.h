@@ -8,16 +8,20 @@ namespace lodestone {
 /// Grows to the largest need seen and never shrinks, so that repeated shapes allocate nothing.
 class Scratch {
  public:
+  Scratch() = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
   /// At least `count` elements of T, uninitialised, valid until the next call.
   template <class T>
   T* take(int64_t count) {
     const size_t need = static_cast<size_t>(count) * sizeof(T);
-    if (need > memory_.size_bytes()) memory_ = Buffer(need + need / 4);
-    return reinterpret_cast<T*>(memory_.data());
+    if (need > buffer_.size_bytes()) buffer_ = Buffer(memory_, need + need / 4);
+    return reinterpret_cast<T*>(buffer_.data());
   }
 
  private:
-  Buffer memory_;
+  HostMemory memory_;
+  Buffer buffer_;
 };
 
 }  // namespace lodestone

@@ -1,7 +1,6 @@
 #include "core/nn/encoder.h"
 
 #include <memory>
-#include <type_traits>
 
 #include "core/nn/layout.h"
 
@@ -12,11 +11,9 @@ namespace {
 /// n value-initialised objects in the arena; nobody destroys them.
 template <class T>
 std::span<T> arena_objects(Arena& arena, int64_t n) {
-  static_assert(std::is_trivially_destructible_v<T>);
-  const Tensor bytes = arena.tensor(DType::u8, {n * static_cast<int64_t>(sizeof(T))});
-  T* first = reinterpret_cast<T*>(bytes.bytes());
-  std::uninitialized_value_construct_n(first, n);
-  return {first, static_cast<size_t>(n)};
+  const std::span<T> objects = arena.array<T>(n);
+  std::uninitialized_value_construct_n(objects.data(), n);
+  return objects;
 }
 
 std::vector<Block> make_blocks(const EncoderConfig& config, const ParamLayout& layout) {

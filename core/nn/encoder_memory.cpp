@@ -21,7 +21,7 @@ struct Sizes {
   size_t lse() const { return Arena::taken_bytes(ex.wide(), {tokens, config.encoder.heads}); }
   template <class T>
   size_t objects(int64_t n) const {
-    return Arena::taken_bytes(DType::u8, {n * static_cast<int64_t>(sizeof(T))});
+    return Arena::taken_bytes<T>(n);
   }
 
   size_t embedding() const { return rows(H()) + 2 * statistic(); }

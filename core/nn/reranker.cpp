@@ -49,7 +49,7 @@ size_t Reranker::saved_bytes(const Exec& ex, int64_t tokens, int64_t texts) cons
 // Forward holds the vectors beside the encoder's work or the score head's, backward their gradient beside one of the two.
 size_t Reranker::work_bytes(const Exec& ex, int64_t tokens, int64_t texts) const {
   if (texts == 0) return 0;
-  const size_t mask = config_.classifier_dropout > 0 ? Arena::taken_bytes(DType::i64, {texts + 1}) : 0;
+  const size_t mask = config_.classifier_dropout > 0 ? Arena::taken_bytes<int64_t>(texts + 1) : 0;
   return row_bytes(ex, texts, config_.encoder.hidden) + std::max(row_bytes(ex, texts, 1) + mask, encoder_.work_bytes(ex, tokens, texts));
 }
 

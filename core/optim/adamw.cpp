@@ -19,14 +19,14 @@ std::vector<AdamW::Run> AdamW::update_runs(const ParamLayout& layout, const Upda
   return runs;
 }
 
-AdamW::AdamW(AdamWConfig config, const ParamLayout& layout, DType wide, const UpdateRange& range)
+AdamW::AdamW(Memory& memory, AdamWConfig config, const ParamLayout& layout, DType wide, const UpdateRange& range)
     : config_(config),
       own_(range.own),
       runs_(update_runs(layout, range)),
       count_(layout.count()),
       wide_(wide),
-      first_(static_cast<size_t>(own_.count()) * size_of(wide)),
-      second_(static_cast<size_t>(own_.count()) * size_of(wide)) {}
+      first_(memory, static_cast<size_t>(own_.count()) * size_of(wide)),
+      second_(memory, static_cast<size_t>(own_.count()) * size_of(wide)) {}
 
 void AdamW::step(Exec& ex, double lr, double gradient_scale, ConstTensor grads, ParamStore& params) {
   LODE_CHECK(grads.count() == count_ && params.masters().count() == count_, "optimizer of ", count_, " parameters got ", grads.count(),

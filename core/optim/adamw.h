@@ -20,10 +20,11 @@ struct UpdateRange {
 /// marked Decay::no (biases, LayerNorm) are not decayed. State views are what a checkpoint stores; write through them to restore.
 class AdamW {
  public:
-  /// Zero moments for the elements of range.own in the wide dtype (f64 or f32).
-  AdamW(AdamWConfig config, const ParamLayout& layout, DType wide, const UpdateRange& range);
+  /// Zero moments for the elements of range.own in the wide dtype (f64 or f32). `memory`, that of the backend of step(), must outlive them.
+  AdamW(Memory& memory, AdamWConfig config, const ParamLayout& layout, DType wide, const UpdateRange& range);
   /// Updates the whole vector.
-  AdamW(AdamWConfig config, const ParamLayout& layout, DType wide) : AdamW(config, layout, wide, {{0, layout.count()}, {}}) {}
+  AdamW(Memory& memory, AdamWConfig config, const ParamLayout& layout, DType wide)
+      : AdamW(memory, config, layout, wide, {{0, layout.count()}, {}}) {}
 
   /// One update of own()'s masters: masters -= lr * (update of gradient_scale * grads, plus decay). Their rounded copy follows
   /// when own() is everything; otherwise the masters must be shared and refreshed first (GradSync::share does both).

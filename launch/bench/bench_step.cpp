@@ -23,7 +23,7 @@ EmbedderConfig shape_of(const std::string& model) {
 }
 
 ParamStore random_params(const EmbedderConfig& config, DType compute, Backend& backend) {
-  ParamStore params(embedder_layout(config), compute);
+  ParamStore params(backend.memory(), embedder_layout(config), compute);
   initialize_parameters(config, params, 1);
   params.refresh(backend);
   return params;
@@ -75,16 +75,17 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       options_(options),
       config_(shape_of(options.model)),
       cores_(choose_threads(world, options.threads)),
-      backend_(make_backend({.kind = "cpu", .threads = cores_.threads})),
+      backend_(make_backend({.threads = cores_.threads})),
+      arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
       params_(random_params(config_, ex_.compute, *backend_)),
-      grads_memory_(static_cast<size_t>(params_.layout().count()) * sizeof(float)),
+      grads_memory_(backend_->memory(), static_cast<size_t>(params_.layout().count()) * sizeof(float)),
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
       encoder_(config_, params_),
       loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding())),
       objective_(encoder_, loss_, world.comm(),
                  {.chunk_tokens = options.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(options.keep_mb) << 20}),
-      optimizer_({}, params_.layout(), DType::f32),
+      optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
       sync_(world.comm(), params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}) {}
 
 Batch BenchStep::batch(int64_t queries, int64_t group) const {

@@ -159,7 +159,7 @@ void print_report(std::ostream& out, const Report& r) {
 /// What a task takes on one of `ranks` ranks.
 MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, Backend& backend, const Batch& largest,
                            int64_t ranks) {
-  Arena arena;
+  Arena arena(backend.memory());
   const Exec ex{backend, arena, Key(), c.train.precision};
   MemoryEstimate memory = network.memory(ex, task, largest);
   if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
@@ -193,7 +193,7 @@ struct Checked {
 Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks, int64_t print_steps) {
   const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
   const auto self = make_self_comm();
-  Arena arena;
+  Arena arena(backend.memory());
   const Exec ex{backend, arena, Key(), c.train.precision};
   const TaskContext run{c, ex, network, tokenizer, *self, {0, static_cast<int>(ranks)}};
   const Workload work(run);
@@ -264,7 +264,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   }
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
-  const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = cores.threads});
+  const std::unique_ptr<Backend> backend = make_backend({.kind = config.device, .threads = cores.threads});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
   (void)frozen_parameters(config, network->params().layout());

@@ -72,9 +72,9 @@ Weights find_weights(const ExportRequest& request, std::vector<std::string>& mes
 
 /// The masters' dtype and values: those of the checkpoint, or of the folder.
 template <class Folder>
-ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input) {
+ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input, Memory& memory) {
   if (!weights.checkpoint) {
-    ParamStore params(std::move(layout), DType::f32);
+    ParamStore params(memory, std::move(layout), DType::f32);
     Folder from = model;
     from.path = input;
     load_weights(from, params);
@@ -82,7 +82,7 @@ ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout 
   }
   const auto& vectors = weights.checkpoint->manifest.vectors;
   const auto stored = vectors.find("params");
-  ParamStore params(std::move(layout), stored == vectors.end() ? DType::f32 : stored->second);
+  ParamStore params(memory, std::move(layout), stored == vectors.end() ? DType::f32 : stored->second);
   const CheckpointVector wanted{"params", params.masters()};
   load_checkpoint(weights.checkpoint->path, params.layout(), std::span(&wanted, 1));
   return params;
@@ -117,13 +117,14 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
   const ModelCard card = make_card(weights, request);
   if (is_reranker_folder(weights.source)) {
     const RerankerFolder model = read_reranker_folder(weights.source);
-    const ParamStore params = load_params(weights, model, reranker_layout(model.config), input);
+    const ParamStore params = load_params(weights, model, reranker_layout(model.config), input, backend.memory());
     result.largest_difference = export_verified(output, LiveReranker{model, params, tokenizer}, weights.source, card, backend);
   } else {
     ModelFolder model = read_model_folder(weights.source);
     const bool retromae = is_retromae(weights);
     if (retromae) model.config.pooling = Pooling::cls;
-    const ParamStore params = load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input);
+    const ParamStore params =
+        load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input, backend.memory());
     result.largest_difference = export_verified(output, LiveModel{model, params, tokenizer}, weights.source, card, backend);
   }
   return result;
@@ -136,7 +137,7 @@ int run_export(World& world, std::span<const std::string> arguments) {
   if (!options.has("--output")) options.refuse("--output is missing");
   const auto threads = choose_threads(world, options.integer("--threads", 0, 1)).threads;
   if (world.rank() == 0) {
-    const auto backend = make_backend({.kind = "cpu", .threads = threads});
+    const auto backend = make_backend({.threads = threads});
     const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
     const ExportResult result = export_model(request, *backend);
     for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';

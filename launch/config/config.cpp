@@ -8,6 +8,20 @@ namespace lodestone {
 
 namespace {
 
+/// A device that this build has.
+std::string read_device(Section& root) {
+  static constexpr std::string_view devices[] = {"auto", "cpu", "cuda"};
+  size_t device = 0;
+  root.read_choice("device", devices, device);
+  const std::string name(devices[device]);
+  try {
+    require_backend(name);
+  } catch (const Error& missing) {
+    root.refuse("device", missing.what(), missing.remedy());
+  }
+  return name;
+}
+
 ModelConfig read_model(Section s) {
   ModelConfig c;
   s.read("folder", c.folder);
@@ -221,6 +235,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   const ConfigNode root = load_config(files, overrides);
   Section s(root);
   RunConfig c;
+  c.device = read_device(s);
   c.model = read_model(s.section("model"));
   c.objective = read_objective(s.section("objective"));
   c.train = read_train(s.section("train"));

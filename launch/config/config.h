@@ -125,6 +125,7 @@ struct PublishedRun {
 };
 
 struct RunConfig {
+  std::string device = "auto";  // device: auto (the best that this build has), cpu
   ModelConfig model;
   ObjectiveConfig objective;
   std::vector<TaskConfig> tasks;  // at least one

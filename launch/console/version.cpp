@@ -8,7 +8,7 @@ namespace lodestone {
 
 std::string version_text() {
   return cat("lodestone ", version, "\ncompiler   gcc ", __VERSION__, "\nMPI        ", World::library_version(), "\nbackend    ",
-             make_backend({.kind = "cpu", .threads = 1})->description(), "\n");
+             make_backend({.threads = 1})->description(), "\n");
 }
 
 }  // namespace lodestone

@@ -9,7 +9,7 @@ namespace lodestone {
 namespace {
 
 ParamStore load_params(const ModelFolder& folder, DType compute, Backend& backend) {
-  ParamStore params(embedder_layout(folder.config), compute);
+  ParamStore params(backend.memory(), embedder_layout(folder.config), compute);
   load_weights(folder, params);
   params.refresh(backend);
   return params;
@@ -105,7 +105,8 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
 LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options)
     : folder_(read_model_folder(folder)),
       tokenizer_(Tokenizer::from_folder(folder)),
-      backend_(make_backend({.kind = "cpu", .threads = options.threads})),
+      backend_(make_backend({.threads = options.threads})),
+      arena_(backend_->memory()),
       params_(load_params(folder_, options.compute, *backend_)),
       encoder_(folder_.config, params_),
       embedder_(encoder_, tokenizer_,

@@ -16,7 +16,7 @@ RerankerFolder read_folder(const std::filesystem::path& path) {
 }
 
 ParamStore load_params(const RerankerFolder& folder, DType compute, Backend& backend) {
-  ParamStore params(reranker_layout(folder.config), compute);
+  ParamStore params(backend.memory(), reranker_layout(folder.config), compute);
   load_weights(folder, params);
   params.refresh(backend);
   return params;
@@ -96,7 +96,8 @@ void PairScorer::score(Exec ex, std::span<const TextPair> pairs, std::span<float
 LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options)
     : folder_(read_folder(folder)),
       tokenizer_(Tokenizer::from_folder(folder)),
-      backend_(make_backend({.kind = "cpu", .threads = options.threads})),
+      backend_(make_backend({.threads = options.threads})),
+      arena_(backend_->memory()),
       params_(load_params(folder_, options.compute, *backend_)),
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {

@@ -92,7 +92,7 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
 }
 
 ParamStore open_params(const RunConfig& c, const ModelFolder& folder, ParamLayout layout, Weights weights, Backend& backend) {
-  ParamStore params(std::move(layout), c.train.precision);
+  ParamStore params(backend.memory(), std::move(layout), c.train.precision);
   if (weights == Weights::shapes) return params;
   initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
   if (!c.model.folder.empty()) load_weights(folder, params);

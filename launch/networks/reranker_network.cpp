@@ -88,7 +88,7 @@ std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights 
   folder.config.encoder = encoder.config.encoder;
   if (config.model.dropout >= 0) folder.config.classifier_dropout = config.model.dropout;
   folder.max_seq_length = encoder.max_seq_length;
-  ParamStore params(reranker_layout(folder.config), config.train.precision);
+  ParamStore params(backend.memory(), reranker_layout(folder.config), config.train.precision);
   if (weights == Weights::values) {
     initialize_parameters(folder.config.body(), params, static_cast<uint64_t>(config.train.seed));
     load_weights(folder, params);

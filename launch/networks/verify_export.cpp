@@ -85,12 +85,12 @@ void require_finite(const ParamStore& params, const std::string& remedy) {
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend) {
   require_finite(live.params, of_diverged);
-  ParamStore params(embedder_layout(live.folder.config), DType::f32);
+  ParamStore params(backend.memory(), embedder_layout(live.folder.config), DType::f32);
   copy_by_name(live.params, params, backend);
   const Encoder encoder(live.folder.config, params);
   const EmbedOptions options{.max_length = live.folder.max_seq_length};
   TextEmbedder embedder(encoder, live.tokenizer, options);
-  Arena arena;
+  Arena arena(backend.memory());
   const size_t count = std::size(samples) * static_cast<size_t>(embedder.embedding());
   std::vector<float> ours(count), reloaded(count);
   embedder.embed(Exec{backend, arena, Key{}, DType::f32}, samples, "", ours);
@@ -107,11 +107,11 @@ double export_verified(const std::filesystem::path& path, const LiveModel& live,
 double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
                        const ModelCard& card, Backend& backend) {
   require_finite(live.params, of_diverged);
-  ParamStore params(reranker_layout(live.folder.config), DType::f32);
+  ParamStore params(backend.memory(), reranker_layout(live.folder.config), DType::f32);
   copy_by_name(live.params, params, backend);
   const Reranker reranker(live.folder.config, params);
   PairScorer scorer(reranker, live.tokenizer, inference_lengths(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
-  Arena arena;
+  Arena arena(backend.memory());
   std::vector<TextPair> pairs;
   for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
   std::vector<float> ours(pairs.size()), reloaded(pairs.size());

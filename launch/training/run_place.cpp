@@ -17,22 +17,10 @@ namespace {
 
 /// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
 /// or only its rounding.
-constexpr std::string_view safe_keys[] = {"output_dir",
-                                          "threads",
-                                          "chunk_tokens",
-                                          "keep_activations_mb",
-                                          "logging_steps",
-                                          "save_steps",
-                                          "save_total_limit",
-                                          "eval_steps",
-                                          "eval_rows",
-                                          "metric",
-                                          "timeout_s",
-                                          "heldout",
-                                          "gradient_checkpointing",
-                                          "layout",
-                                          "ranks",
-                                          "zero"};
+constexpr std::string_view safe_keys[] = {
+    "output_dir",       "threads",    "device",    "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps",
+    "save_total_limit", "eval_steps", "eval_rows", "metric",       "timeout_s",           "heldout",       "gradient_checkpointing",
+    "layout",           "ranks",      "zero"};
 
 bool is_safe(std::string_view key) {
   const std::string_view last = key.substr(key.rfind('.') + 1);

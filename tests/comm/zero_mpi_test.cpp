@@ -128,7 +128,7 @@ TEST(Zero, SharingBringsEveryRanksPartToAll) {
   for (const DType compute : {DType::f32, DType::bf16}) {
     ParamLayout layout;
     layout.add("w", {1001}, Decay::yes);
-    ParamStore params(layout, compute);
+    ParamStore params(backend->memory(), layout, compute);
     GradSync sync(world_comm(), 1001, DType::f32, {.update = Update::own_slice});
     const auto p = params.masters().host<float>();
     for (int64_t i = sync.own().begin; i < sync.own().end; ++i) p[static_cast<size_t>(i)] = 1.0f / static_cast<float>(i + 1);
@@ -146,7 +146,7 @@ TEST(Zero, AllocatesNothingOnceWarm) {
   const int64_t n = 100'000;
   ParamLayout layout;
   layout.add("w", {n}, Decay::yes);
-  ParamStore params(layout, DType::f32);
+  ParamStore params(backend->memory(), layout, DType::f32);
   for (const Route route : routes) {
     GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 4096, .route = route, .update = Update::own_slice});
     std::vector<float> grads = integers<float>(n, world_comm().rank(), 0);

@@ -16,7 +16,7 @@ INSTANTIATE_TEST_SUITE_P(Threads, CpuAllocations, testing::Values(1, 2), [](cons
 // oneDNN itself takes one small array for each product on several threads, and a table of arguments for each execution of a primitive.
 TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
   CpuBackend be(GetParam());
-  Arena arena(size_t{1} << 30);
+  Arena arena(be.memory(), size_t{1} << 30);
   const Texts texts({33, 70, 25}, 50);
   const TokenBatch tokens = texts.batch();
   const int64_t S = texts.tokens(), B = 3, A = 4, H = 128, F = 256;

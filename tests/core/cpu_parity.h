@@ -6,6 +6,7 @@
 #include "core/buffer.h"
 #include "core/cpu/cpu_backend.h"
 #include "tests/core/op_fixture.h"
+#include "tests/support/host_memory.h"
 
 namespace lodestone::test {
 
@@ -54,7 +55,7 @@ class CpuParity : public testing::TestWithParam<ParitySetting> {
     for (double& v : o.exact)
       v = dtype == DType::bf16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(v))))
                                : static_cast<double>(static_cast<float>(v));
-    o.memory = Buffer(o.exact.size() * size_of(dtype) + 64);
+    o.memory = Buffer(test::host_memory, o.exact.size() * size_of(dtype) + 64);
     o.reference = view(std::span(o.exact)).reshape(shape);
     o.fast = o.memory.tensor(dtype, shape);
     reference_.cast(o.reference, o.fast);

@@ -62,7 +62,7 @@ TEST(EncoderFast, RecomputingBlocksGivesEqualGradients) {
 TEST(EncoderFast, ForwardWithAndWithoutSavingGiveTheSameBits) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Model model(small_embedder(), dtype, "cpu");
-    const Buffer grads(static_cast<size_t>(model.params.layout().count()) * 4);
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 4);
     const std::vector<double> weights = random_vector(7 * 20, "weights");
     EXPECT_EQ(model.embed(small_texts()),
               model.add_gradient(small_texts(), weights, grads.tensor(DType::f32, {model.params.layout().count()})));
@@ -75,7 +75,7 @@ TEST(EncoderFast, SplittingTextsOverCallsChangesNothingButRounding) {
     const std::vector<double> weights = random_vector(7 * 20, "weights");
     const std::vector<double> whole = model.gradient(small_texts(), weights);
     const int64_t n = model.params.layout().count();
-    const Buffer grads(static_cast<size_t>(n) * 4);
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 4);
     for (size_t b = 0; b < 7; ++b)
       model.add_gradient(small_texts().part(b, b + 1), std::span(weights).subspan(b * 20, 20), grads.tensor(DType::f32, {n}));
     EXPECT_LT(relative_error(model.to_double(grads.tensor(DType::f32, {n})), whole), tolerance) << name_of(dtype);
@@ -90,7 +90,7 @@ TEST(EncoderFast, ForwardAndBackwardDoNotAllocateOnceTheirShapesWereSeen) {
       Model model(small_embedder(), dtype, "cpu", checkpointing);
       const TokenBatch tokens = small_texts().tokens();
       const int64_t n = model.params.layout().count();
-      const Buffer grads(static_cast<size_t>(n) * 4);
+      const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 4);
       const Tensor emb = model.arena.tensor(DType::f32, {7, 20}), flat = grads.tensor(DType::f32, {n});
       const std::function<void(Slice)> ready = [](Slice) {};
       const auto once = [&] {
@@ -113,7 +113,7 @@ TEST(EncoderFast, BytesSaidAreBytesTaken) {
   Model model(small_embedder(), DType::bf16, "cpu");
   const TokenBatch tokens = small_texts().tokens();
   const Tensor emb = model.arena.tensor(DType::f32, {7, 20});
-  const Buffer grads(static_cast<size_t>(model.params.layout().count()) * 4);
+  const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 4);
   const size_t before = model.arena.used_bytes();
   EncoderSaved* saved = model.encoder.forward_saved(model.ex, tokens, emb);
   EXPECT_EQ(model.arena.used_bytes() - before, model.encoder.saved_bytes(model.ex, tokens.tokens(), 7));

@@ -64,7 +64,7 @@ void expect_parity(const std::string& backend, DType compute, double tolerance) 
     Model model(golden_config(golden, c.pooling, c.head), compute, backend);
     set_weights(model, golden);
     const std::vector<double>& d_emb = golden.at(prefix + "d_embeddings");
-    const Buffer grads(static_cast<size_t>(model.params.layout().count()) * size_of(model.ex.wide()));
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * size_of(model.ex.wide()));
     const Tensor flat = grads.tensor(model.ex.wide(), {model.params.layout().count()});
     const std::vector<double> emb = model.add_gradient(texts, d_emb, flat);
     EXPECT_LT(relative_error(emb, golden.at(prefix + "embeddings")), tolerance) << c.name;

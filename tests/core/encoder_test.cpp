@@ -5,6 +5,7 @@
 
 #include "core/cpu/reference/reference_backend.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/tiny_model.h"
 
 namespace lodestone::test {
@@ -40,7 +41,7 @@ TEST(Encoder, GradientWithHeadMatchesCentralDifferences) {
 TEST(Encoder, ForwardWithAndWithoutSavingGiveTheSameBits) {
   Model model(tiny_embedder(), DType::f64, "reference");
   const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);
-  const Buffer grads(static_cast<size_t>(model.params.layout().count()) * 8);
+  const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 8);
   const std::vector<double> weights = random_vector(24, "weights");
   EXPECT_EQ(model.embed(texts), model.add_gradient(texts, weights, grads.tensor(DType::f64, {model.params.layout().count()})));
 }
@@ -73,7 +74,7 @@ TEST(Encoder, SplittingTextsOverCallsChangesNothingButRounding) {
   const std::vector<double> whole_gradient = model.gradient(texts, weights), whole = model.embed(texts);
   const int64_t n = model.params.layout().count();
   for (const size_t cut : {1u, 2u, 4u}) {
-    const Buffer grads(static_cast<size_t>(n) * 8);
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
     const Tensor flat = grads.tensor(DType::f64, {n});
     std::vector<double> pieces;
     for (const auto& [first, last] : {std::pair<size_t, size_t>{cut, 5}, {0, cut}}) {
@@ -121,7 +122,7 @@ TEST(Encoder, HookCoversEveryParameterOnceLastLayerFirstAndNothingChangesAfterIt
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
     Model model(tiny_embedder(Pooling::mean, HeadConfig{5}), DType::f64, "reference", checkpointing);
     const int64_t n = model.params.layout().count();
-    const Buffer grads(static_cast<size_t>(n) * 8);
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
     const Tensor flat = grads.tensor(DType::f64, {n});
     std::vector<double> at_hook(static_cast<size_t>(n));
     int64_t next_end = n;
@@ -142,7 +143,7 @@ TEST(Encoder, HookCoversEveryParameterOnceLastLayerFirstAndNothingChangesAfterIt
 TEST(Encoder, NoTextsAtAllStillReportsEveryParameterReady) {
   Model model(tiny_embedder(), DType::f64, "reference");
   const int64_t n = model.params.layout().count();
-  const Buffer grads(static_cast<size_t>(n) * 8);
+  const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
   int64_t covered = 0;
   model.add_gradient(Texts{}, {}, grads.tensor(DType::f64, {n}), [&](Slice slice) { covered += slice.count(); });
   EXPECT_EQ(covered, n);
@@ -154,7 +155,7 @@ TEST(Encoder, BytesSaidAreBytesTaken) {
       Model model(tiny_embedder(Pooling::mean, head), DType::f64, "reference", checkpointing);
       const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);
       const int64_t E = model.config.embedding(), n = model.params.layout().count();
-      const Buffer grads(static_cast<size_t>(n) * 8);
+      const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
       const Tensor emb = model.arena.tensor(DType::f64, {3, E});
       const size_t before = model.arena.used_bytes();
       const size_t saved_bytes = model.encoder.saved_bytes(model.ex, 9, 3), work_bytes = model.encoder.work_bytes(model.ex, 9, 3);
@@ -199,7 +200,8 @@ TEST(InitializeParameters, AreAFunctionOfSeedNameAndElement) {
   EmbedderConfig small = tiny_embedder(), deep = tiny_embedder();
   small.encoder.hidden = deep.encoder.hidden = 64;
   deep.encoder.layers = 5;
-  ParamStore a(embedder_layout(small), DType::f64), b(embedder_layout(deep), DType::f64), c(embedder_layout(small), DType::f64);
+  ParamStore a(test::host_memory, embedder_layout(small), DType::f64), b(test::host_memory, embedder_layout(deep), DType::f64),
+      c(test::host_memory, embedder_layout(small), DType::f64);
   initialize_parameters(small, a, 1);
   initialize_parameters(deep, b, 1);
   initialize_parameters(small, c, 2);
@@ -216,7 +218,7 @@ TEST(InitializeParameters, AreAFunctionOfSeedNameAndElement) {
 TEST(InitializeParameters, MatricesAreNormalWithTheConfiguredDeviation) {
   EmbedderConfig config = tiny_embedder();
   config.encoder.hidden = 64;
-  ParamStore params(embedder_layout(config), DType::f64);
+  ParamStore params(test::host_memory, embedder_layout(config), DType::f64);
   initialize_parameters(config, params, 1);
   const auto v = params.master(params.layout().find("encoder.layer.0.output.dense.weight")).host<double>();
   double sum = 0, squares = 0;

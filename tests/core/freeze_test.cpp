@@ -42,8 +42,8 @@ template <class T>
 struct Optimized {
   Optimized(const UpdateRange& range, const char* kind)
       : backend(make_backend({.kind = kind})),
-        params(layers(), dtype_of<T>),
-        optimizer({.weight_decay = 0.1}, params.layout(), dtype_of<T>, range) {
+        params(backend->memory(), layers(), dtype_of<T>),
+        optimizer(backend->memory(), {.weight_decay = 0.1}, params.layout(), dtype_of<T>, range) {
     const auto p = params.masters().host<T>();
     for (size_t i = 0; i < p.size(); ++i) p[i] = static_cast<T>(Key(3).uniform(i));
   }
@@ -63,7 +63,7 @@ struct Optimized {
     return {p.begin(), p.end()};
   }
   std::unique_ptr<Backend> backend;
-  Arena arena;
+  Arena arena{backend->memory()};
   ParamStore params;
   AdamW optimizer;
   double norm = 0;

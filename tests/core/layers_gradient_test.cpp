@@ -15,7 +15,7 @@ class LayerGradient : public ::testing::Test {
   Texts texts = make_texts({3, 1, 5}, 13, Masks::on);
   TokenBatch tokens = texts.tokens();
   int64_t S = tokens.tokens(), H = 8;
-  Buffer grads_buffer{static_cast<size_t>(model.params.layout().count()) * 8};
+  Buffer grads_buffer{model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 8};
   Tensor grads = grads_buffer.tensor(DType::f64, {model.params.layout().count()});
   Arena::Scope scope{model.arena};
 

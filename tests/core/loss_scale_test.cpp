@@ -76,13 +76,13 @@ TEST(LossScale, RefusesImpossibleSettings) {
 
 TEST(LossScale, AnInfiniteGradientSkipsTheStepAndHalvesTheScale) {
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena;
+  Arena arena{backend->memory()};
   for (const DType dtype : {DType::f32, DType::f64}) {
     Exec ex{*backend, arena, Key(), dtype};
     ParamLayout layout;
     layout.add("w", {3}, Decay::yes);
-    ParamStore scaled(layout, dtype), plain(layout, dtype);
-    AdamW scaled_optimizer({}, layout, dtype), plain_optimizer({}, layout, dtype);
+    ParamStore scaled(backend->memory(), layout, dtype), plain(backend->memory(), layout, dtype);
+    AdamW scaled_optimizer(backend->memory(), {}, layout, dtype), plain_optimizer(backend->memory(), {}, layout, dtype);
     LossScale scale({.initial = 1024, .window = 2, .hysteresis = 1});
     const auto value = [&](int64_t step, int64_t i) { return 0.25 * static_cast<double>(i + 1) - 0.125 * static_cast<double>(step); };
     std::vector<double> scales;
@@ -94,7 +94,7 @@ TEST(LossScale, AnInfiniteGradientSkipsTheStepAndHalvesTheScale) {
         return g;
       };
       const auto update = [&](AdamW& optimizer, ParamStore& params, std::vector<double> g, double loss_scale) {
-        Buffer memory(3 * size_of(dtype));
+        Buffer memory(backend->memory(), 3 * size_of(dtype));
         const Tensor grads = memory.tensor(dtype, {3});
         backend->cast(view(std::span<const double>(g)), grads);
         const ScaledGradient s = scaled_gradient(std::sqrt(backend->sum_squares(grads)), loss_scale, 1, 0.5);

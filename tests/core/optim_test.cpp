@@ -30,12 +30,12 @@ constexpr Update trace[] = {
 
 TEST(AdamW, ThreeStepsEqualPyTorchsWithAndWithoutDecay) {
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena;
+  Arena arena{backend->memory()};
   Exec ex{*backend, arena, Key(), DType::f64};
-  ParamStore params(two_groups(), DType::f64);
+  ParamStore params(backend->memory(), two_groups(), DType::f64);
   const auto p = params.masters().host<double>();
   p[0] = 0.5, p[1] = -1.25, p[2] = 2.0;
-  AdamW optimizer({.weight_decay = 0.1}, params.layout(), DType::f64);
+  AdamW optimizer(backend->memory(), {.weight_decay = 0.1}, params.layout(), DType::f64);
   for (const Update& u : trace) {
     std::vector<double> doubled{2 * u.g[0], 2 * u.g[1], 2 * u.g[2]};  // gradient_scale 0.5 undoes it
     optimizer.step(ex, u.lr, 0.5, view(std::span(doubled)), params);
@@ -45,10 +45,10 @@ TEST(AdamW, ThreeStepsEqualPyTorchsWithAndWithoutDecay) {
 
 TEST(AdamW, RestoredStateContinuesWithTheSameBits) {
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena;
+  Arena arena{backend->memory()};
   Exec ex{*backend, arena, Key(), DType::f64};
   const auto run = [&](bool restart) {
-    ParamStore params(two_groups(), DType::f64);
+    ParamStore params(backend->memory(), two_groups(), DType::f64);
     const auto p = params.masters().host<double>();
     p[0] = 0.5, p[1] = -1.25, p[2] = 2.0;
     auto optimizer = std::make_unique<AdamW>(AdamWConfig{}, params.layout(), DType::f64);

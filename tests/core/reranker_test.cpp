@@ -23,7 +23,7 @@ Texts tiny_pairs(Masks masks) {
 struct PairModel {
   explicit PairModel(DType compute, const char* kind = "reference", Checkpointing checkpointing = Checkpointing::none)
       : backend(make_backend({.kind = kind})),
-        params(reranker_layout(tiny_reranker()), compute),
+        params(backend->memory(), reranker_layout(tiny_reranker()), compute),
         reranker(tiny_reranker(), params, checkpointing),
         ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
     randomize(params);
@@ -45,7 +45,7 @@ struct PairModel {
   std::vector<double> gradient(const Texts& pairs, std::span<const double> d_scores, const std::function<void(Slice)>& ready = {}) {
     const auto scope = arena.scope();
     const int64_t n = params.layout().count();
-    const Buffer memory(static_cast<size_t>(n) * size_of(ex.wide()));
+    const Buffer memory(backend->memory(), static_cast<size_t>(n) * size_of(ex.wide()));
     const Tensor grads = memory.tensor(ex.wide(), {n}), scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
     const RerankerSaved saved = reranker.forward_saved(ex, pairs.tokens(), scores);
     const Tensor d = arena.tensor(ex.wide(), scores.shape());
@@ -55,7 +55,7 @@ struct PairModel {
   }
 
   std::unique_ptr<Backend> backend;
-  Arena arena{size_t{4} << 30};
+  Arena arena{backend->memory(), size_t{4} << 30};
   ParamStore params;
   Reranker reranker;
   Exec ex;
@@ -132,7 +132,7 @@ TEST(Reranker, BytesSaidAreBytesTaken) {
     PairModel model(DType::f64, "reference", checkpointing);
     const Texts pairs = tiny_pairs(Masks::on);
     const int64_t n = model.params.layout().count();
-    const Buffer grads(static_cast<size_t>(n) * 8);
+    const Buffer grads(backend->memory(), static_cast<size_t>(n) * 8);
     const Tensor scores = model.arena.tensor(DType::f64, {3});
     const size_t before = model.arena.used_bytes();
     const size_t saved_bytes = model.reranker.saved_bytes(model.ex, 9, 3), work_bytes = model.reranker.work_bytes(model.ex, 9, 3);

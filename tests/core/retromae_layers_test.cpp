@@ -16,8 +16,8 @@ class RetroMaeLayers : public ::testing::Test {
  protected:
   EmbedderConfig config = tiny_embedder(Pooling::cls);
   std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
-  Arena arena{size_t{1} << 30};
-  ParamStore params{retromae_layout(config), DType::f64};
+  Arena arena{backend->memory(), size_t{1} << 30};
+  ParamStore params{backend->memory(), retromae_layout(config), DType::f64};
   Exec ex{*backend, arena, Key(5).with("train"), DType::f64};
   Texts texts = make_texts({4, 1, 7, 2}, 13, Masks::on);
   int64_t S = texts.tokens().tokens(), B = 4, H = 8;
@@ -25,7 +25,7 @@ class RetroMaeLayers : public ::testing::Test {
   std::vector<uint64_t> bits;
   std::vector<int64_t> first;
   std::vector<uint8_t> of_row;
-  Buffer grads_buffer{static_cast<size_t>(params.layout().count()) * 8};
+  Buffer grads_buffer{backend->memory(), static_cast<size_t>(params.layout().count()) * 8};
   Tensor grads = grads_buffer.tensor(DType::f64, {params.layout().count()});
   Arena::Scope scope{arena};
   Tensor sentence = arena.tensor(DType::f64, {B, H});
@@ -246,12 +246,12 @@ TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
   EmbedderConfig config = tiny_embedder(Pooling::cls);
   config.encoder.vocab = 5000;
   const auto backend = make_backend({.kind = "cpu"});
-  Arena arena{size_t{1} << 30};
-  ParamStore params(retromae_layout(config), DType::f32);
+  Arena arena{backend->memory(), size_t{1} << 30};
+  ParamStore params(backend->memory(), retromae_layout(config), DType::f32);
   randomize(params);
   Exec ex{*backend, arena, Key(5), DType::f32};
   const int64_t R = 700, H = 8;
-  const Buffer grads(static_cast<size_t>(params.layout().count()) * 4);
+  const Buffer grads(backend->memory(), static_cast<size_t>(params.layout().count()) * 4);
   const auto scope = arena.scope();
   const Activation x = take_rows(ex, DType::f32, R, H, Padding::zero), dx = take_rows(ex, DType::f32, R, H, Padding::zero);
   fill_uniform(x.real().host<float>(), "x", 1.0);

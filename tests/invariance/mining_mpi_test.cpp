@@ -73,7 +73,7 @@ struct MinedTraining {
       : scored(*loss),
         toy(compute, comm, std::move(loss), {}, Checkpointing::none, "cpu"),
         sync(comm, toy.params.layout().count(), toy.params.wide_dtype(), {.piece_bytes = 2048, .update = GradSync::Update::own_slice}),
-        optimizer({}, toy.params.layout(), toy.params.wide_dtype(), {sync.own(), {}}),
+        optimizer(toy.backend->memory(), {}, toy.params.layout(), toy.params.wide_dtype(), {sync.own(), {}}),
         mining(comm, mining_config, nullptr) {}
   MinedTraining(DType compute, Communicator& comm) : MinedTraining(compute, comm, scored_loss()) {}
 

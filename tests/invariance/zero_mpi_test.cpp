@@ -29,8 +29,8 @@ struct Training {
       : toy(compute, comm, std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}), {}, Checkpointing::none, "cpu"),
         frozen(frozen_ranges(toy.params.layout(), frozen_names)),
         sync(comm, toy.params.layout().count(), toy.params.wide_dtype(), {.piece_bytes = 2048, .route = route, .update = update}),
-        optimizer(compute == DType::f64 ? AdamWConfig{} : test::adam_above_rounding(), toy.params.layout(), toy.params.wide_dtype(),
-                  {sync.own(), frozen}),
+        optimizer(toy.backend->memory(), compute == DType::f64 ? AdamWConfig{} : test::adam_above_rounding(), toy.params.layout(),
+                  toy.params.wide_dtype(), {sync.own(), frozen}),
         max_norm(max_norm) {}
 
   void step(int64_t step) {

@@ -39,7 +39,7 @@ TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
   for (const ContrastiveCase& c : contrastive_cases()) {
     const auto backend = make_backend({.kind = "cpu"});
     const auto self = make_self_comm();
-    Arena arena(size_t{1} << 28);
+    Arena arena(backend->memory(), size_t{1} << 28);
     Exec ex{*backend, arena, Key{}, DType::f32};
     LossProblem problem(70, 3, 8);
     problem.plant_duplicates();
@@ -70,7 +70,7 @@ TEST(ContrastiveLosses, HoldOneTileOfScoresHoweverLargeTheBatch) {
     const auto peak = [&](int64_t n) {
       const auto backend = make_backend({.kind = "reference"});
       const auto self = make_self_comm();
-      Arena arena(size_t{1} << 30);
+      Arena arena(backend->memory(), size_t{1} << 30);
       Exec ex{*backend, arena, Key{}, DType::f32};
       const LossProblem problem(n, 2, 5);
       const std::vector<int64_t> rank_queries{n};

@@ -140,7 +140,7 @@ TEST(Cosent, SinglePrecisionFollowsDouble) {
 TEST(Cosent, AllocatesNothing) {
   const auto backend = make_backend({.kind = "cpu"});
   const auto self = make_self_comm();
-  Arena arena(size_t{1} << 28);
+  Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f32};
   vector<float> emb(2 * 100 * 8, 0.5f), d_emb(emb.size());
   for (size_t i = 0; i < emb.size(); ++i) emb[i] = static_cast<float>(i * 7919 % 101) / 50 - 1;

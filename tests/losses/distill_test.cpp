@@ -114,7 +114,7 @@ TEST(GroupDistillation, SinglePrecisionFollowsDouble) {
 TEST(GroupDistillation, AllocatesNothing) {
   const auto backend = make_backend({.kind = "cpu"});
   const auto self = make_self_comm();
-  Arena arena(size_t{1} << 28);
+  Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f32};
   const LossProblem problem(20, 4, 8);
   vector<float> emb(problem.queries.begin(), problem.queries.end()), d_emb(20 * 5 * 8);

@@ -49,7 +49,7 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       problem.plant_duplicates(seed);
       const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
       const auto backend = make_backend({.kind = "reference"});
-      Arena arena(size_t{1} << 24);
+      Arena arena(backend->memory(), size_t{1} << 24);
       Exec ex{*backend, arena, Key{}, DType::f64};
       const FalseNegatives index(ex, texts, group);
       const int64_t first = 11, rows = 20, m = 40 * group;
@@ -91,7 +91,7 @@ TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
       return std::span<const uint64_t>(all).subspan(static_cast<size_t>(owners.begin * group), static_cast<size_t>(owners.count() * group));
     };
     const auto backend = make_backend({.kind = "reference"});
-    Arena arena(size_t{1} << 24);
+    Arena arena(backend->memory(), size_t{1} << 24);
     Exec ex{*backend, arena, Key{}, DType::f64};
     const TextHashes all{problem.query_hash, problem.passage_hash, problem.passage_document};
     const TextHashes passages{{}, here(problem.passage_hash), here(problem.passage_document)};
@@ -120,7 +120,7 @@ TEST(FalseNegatives, QueriesOfEqualTextAreNotEachOthersNegatives) {
   const std::vector<uint64_t> query{1, 1, 3, 9}, passage{3, 4, 5, 6}, document{13, 14, 15, 16};
   const TextHashes texts{query, passage, document};
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena(size_t{1} << 24);
+  Arena arena(backend->memory(), size_t{1} << 24);
   Exec ex{*backend, arena, Key{}, DType::f64};
   std::vector<double> scores(16);
   EXPECT_EQ(FalseNegatives(ex, texts, 1).mask_queries(0, view(std::span(scores)).reshape({4, 4})), 3);

@@ -43,7 +43,7 @@ struct Deviation {
 
 Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communicator& world, Communicator& group) {
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena(size_t{1} << 28);
+  Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f64};
   const Batch batch = toy_batch(0, problem.n, problem.group, world.rank(), world.size());
   const auto rows = [&](const std::vector<double>& all, int64_t per_query) {

@@ -46,7 +46,7 @@ class InfoNceTest : public ::testing::Test {
 
   std::unique_ptr<Backend> backend_ = make_backend({.kind = "reference"});
   std::unique_ptr<Communicator> comm_ = make_self_comm();
-  Arena arena_;
+  Arena arena_{backend_->memory()};
   Exec ex_{*backend_, arena_, Key{}, DType::f64};
   std::vector<double> d_emb_, expected_;
 };

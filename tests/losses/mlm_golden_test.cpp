@@ -25,9 +25,9 @@ void expect_parity(const std::string& kind, DType compute, double tolerance) {
                     .positions = json["max_position_embeddings"],
                     .types = json["type_vocab_size"]};
   const auto backend = make_backend({.kind = kind});
-  Arena arena{size_t{1} << 30};
+  Arena arena{backend->memory(), size_t{1} << 30};
   const Exec ex{*backend, arena, Key(1), compute};
-  ParamStore params(retromae_layout(config), compute);
+  ParamStore params(backend->memory(), retromae_layout(config), compute);
   initialize_parameters(config, params, 1);
   const auto stored = [&](const Param& p) { return golden.tensors.contains("weight/" + p.name); };
   for (const Param& p : params.layout().params()) {
@@ -47,7 +47,7 @@ void expect_parity(const std::string& kind, DType compute, double tolerance) {
   const Encoder encoder(config, params);
   const auto self = make_self_comm();
   RetroMaeObjective objective(encoder, params, *self, {.decoder_weight = 0}, 20, {.rows = 8, .elements = 64});
-  const Buffer memory(static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
+  const Buffer memory(backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
   const Tensor grads = memory.tensor(ex.wide(), {params.layout().count()});
   const double loss = std::stod(golden.metadata.at("loss"));
   EXPECT_NEAR(objective.accumulate(ex, batch, 1, grads, {}), loss, tolerance * loss);

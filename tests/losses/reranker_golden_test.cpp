@@ -40,8 +40,8 @@ void expect_parity(const char* kind, DType compute, double tolerance) {
   const RerankerConfig config = golden_config(golden);
   const Batch batch = golden_batch(golden);
   const auto backend = make_backend({.kind = kind});
-  Arena arena(size_t{1} << 30);
-  ParamStore params(reranker_layout(config), compute);
+  Arena arena(backend->memory(), size_t{1} << 30);
+  ParamStore params(backend->memory(), reranker_layout(config), compute);
   for (const Param& p : params.layout().params()) {
     std::vector<double> weight = golden.at("weight/" + name_there(p));
     backend->cast(view(std::span(weight)).reshape(p.shape), params.master(p));
@@ -62,7 +62,7 @@ void expect_parity(const char* kind, DType compute, double tolerance) {
 
   const auto losses = nlohmann::json::parse(golden.metadata.at("losses"));
   for (const auto& [name, target] : {std::pair("group_ce", GroupTarget::cross_entropy), std::pair("bce", GroupTarget::binary)}) {
-    const Buffer memory(static_cast<size_t>(n) * size_of(ex.wide()));
+    const Buffer memory(backend->memory(), static_cast<size_t>(n) * size_of(ex.wide()));
     const Tensor grads = memory.tensor(ex.wide(), {n});
     RerankerObjective objective(reranker, {.loss = {.target = target}, .chunk_tokens = 40});
     const double loss = losses[name].get<double>();

@@ -21,7 +21,7 @@ struct Dump {
   std::filesystem::path folder, output;
   nlohmann::json input;
   std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = 2});
-  Arena arena;
+  Arena arena{backend->memory()};
   Exec ex;
 
   Dump(const std::string& folder, const std::string& input, const std::string& output, const std::string& precision)
@@ -37,7 +37,7 @@ struct Dump {
 /// The weights of a folder, laid out for what is trained.
 template <class Folder>
 ParamStore loaded_params(const Dump& dump, const Folder& folder, ParamLayout layout) {
-  ParamStore params(std::move(layout), dump.ex.compute);
+  ParamStore params(dump.backend->memory(), std::move(layout), dump.ex.compute);
   load_weights(folder, params);
   params.refresh(*dump.backend);
   return params;
@@ -50,7 +50,7 @@ struct DumpGradient {
   double loss;
 
   DumpGradient(const Dump& dump, Objective& objective, const Batch& batch, const ParamStore& params)
-      : memory(static_cast<size_t>(params.layout().count()) * size_of(dump.ex.wide())),
+      : memory(dump.backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(dump.ex.wide())),
         grads(memory.tensor(dump.ex.wide(), {params.layout().count()})),
         loss(objective.accumulate(dump.ex, batch, 1, grads, {})) {}
   NamedTensor of(const Param& p) const { return {p.name, grads.slice(p.slice).reshape(p.shape)}; }

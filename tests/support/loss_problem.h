@@ -69,7 +69,7 @@ inline std::vector<std::vector<int64_t>> row_splits(int64_t n, int world) {
 inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vector<int64_t>& rank_queries, Communicator& world,
                          Communicator& exchange, DType dtype = DType::f64, const char* backend_kind = "reference", double weight = 1) {
   const auto backend = make_backend({.kind = backend_kind});
-  Arena arena(size_t{1} << 30);
+  Arena arena(backend->memory(), size_t{1} << 30);
   Exec ex{*backend, arena, Key{}, dtype};
   Pairs pairs;
   pairs.queries = rank_queries[static_cast<size_t>(world.rank())];

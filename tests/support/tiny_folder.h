@@ -23,7 +23,7 @@ class TinyFolder {
                "hidden_act": "gelu", "layer_norm_eps": 1e-12})";
     const ModelFolder model = read_model_config(memory_ / "config.json");
     const auto backend = make_backend({.kind = "reference"});
-    ParamStore params(embedder_layout(model.config), DType::f32);
+    ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
     initialize_parameters(model.config, params, 3);
     params.refresh(*backend);
     make_model_source(model, memory_ / "vocab.txt", {}, memory_ / "source");

@@ -86,7 +86,7 @@ inline Texts make_texts(std::initializer_list<int64_t> lengths, int64_t vocab, M
 struct Model {
   EmbedderConfig config;
   std::unique_ptr<Backend> backend;
-  Arena arena{size_t{4} << 30};
+  Arena arena{backend->memory(), size_t{4} << 30};
   ParamStore params;
   Encoder encoder;
   Exec ex;
@@ -96,7 +96,7 @@ struct Model {
   Model(EmbedderConfig c, DType compute, std::unique_ptr<Backend> on, Checkpointing checkpointing = Checkpointing::none)
       : config(c),
         backend(std::move(on)),
-        params(embedder_layout(c), compute),
+        params(backend->memory(), embedder_layout(c), compute),
         encoder(c, params, checkpointing),
         ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
     randomize(params);
@@ -124,7 +124,7 @@ struct Model {
   }
   /// The whole gradient, in double.
   std::vector<double> gradient(const Texts& texts, std::span<const double> d_emb) {
-    const Buffer grads(static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
+    const Buffer grads(backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
     const Tensor flat = grads.tensor(ex.wide(), {params.layout().count()});
     add_gradient(texts, d_emb, flat);
     return to_double(flat);

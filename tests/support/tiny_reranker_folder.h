@@ -11,7 +11,7 @@ class TinyRerankerFolder {
   TinyRerankerFolder() {
     const RerankerFolder model = read_reranker_folder(start_.path());
     const auto backend = make_backend({.kind = "reference"});
-    ParamStore params(reranker_layout(model.config), DType::f32);
+    ParamStore params(backend->memory(), reranker_layout(model.config), DType::f32);
     initialize_parameters(model.config.body(), params, 4);
     params.refresh(*backend);
     write_reranker_folder(path(), model, params, start_.path(), {}, IfExists::refuse);

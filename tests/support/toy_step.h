@@ -44,7 +44,7 @@ class ToyStep {
   }
 
   std::unique_ptr<Backend> backend;
-  Arena arena;
+  Arena arena{backend->memory()};
   ParamStore params;
   Communicator& comm;
   AdamW optimizer;
@@ -56,10 +56,10 @@ class ToyStep {
   ToyStep(DType compute, Communicator& comm, const ParamLayout& layout, const EmbedderConfig& body, const char* backend_kind,
           const AdamWConfig& adam = {})
       : backend(make_backend({.kind = backend_kind})),
-        params(layout, compute),
+        params(backend->memory(), layout, compute),
         comm(comm),
-        optimizer(adam, params.layout(), params.wide_dtype()),
-        gradient_memory(static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
+        optimizer(backend->memory(), adam, params.layout(), params.wide_dtype()),
+        gradient_memory(backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
         grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
         ex{*backend, arena, Key{}, compute} {
     initialize_parameters(body, params, 11);

@@ -10,6 +10,7 @@ class ReferenceBackend : public Backend {
  public:
   std::string description() const override { return "reference: plain loops, f64 and f32"; }
   int threads() const override { return 1; }
+  Memory& memory() override { return memory_; }
   int64_t row_bucket() const override { return 1; }
 
   void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) override;
@@ -62,6 +63,9 @@ class ReferenceBackend : public Backend {
   void axpy(double alpha, ConstTensor x, Tensor y) override;
   void fill_zero(Tensor x) override;
   void copy(ConstTensor x, Tensor y) override;
+
+ private:
+  HostMemory memory_;
 };
 
 }  // namespace lodestone

@@ -6,6 +6,7 @@
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
 #include "data/models/model_export.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/model_files.h"
 #include "tests/support/temp_dir.h"
 
@@ -28,7 +29,7 @@ void write_plain_folder(const fs::path& folder, const ParamStore& params, const 
 }
 
 ParamStore make_params(const EmbedderConfig& config, uint64_t seed, DType compute = DType::f32) {
-  ParamStore params(test::tiny_layout(config), compute);
+  ParamStore params(test::host_memory, test::tiny_layout(config), compute);
   test::fill_params(params, seed);
   return params;
 }
@@ -61,7 +62,7 @@ TEST(ModelFolder, ReadsWeightsWithAndWithoutPrefix) {
     EXPECT_FALSE(folder.has_modules);
     EXPECT_EQ(folder.config.pooling, Pooling::mean);
     EXPECT_EQ(folder.max_seq_length, 10);
-    ParamStore loaded(test::tiny_layout(folder.config), DType::f32);
+    ParamStore loaded(test::host_memory, test::tiny_layout(folder.config), DType::f32);
     EXPECT_TRUE(load_weights(folder, loaded).empty());
     expect_equal(loaded, source);
   }
@@ -82,7 +83,7 @@ TEST(ModelFolder, ReadsOldLayerNormNamesAndIgnoresPretrainingHeads) {
   tensors.push_back({"cls.predictions.bias", view(std::span(other))});
   write_safetensors(dir / "m/model.safetensors", tensors);
   const ModelFolder folder = read_model_folder(dir / "m");
-  ParamStore loaded(test::tiny_layout(folder.config), DType::f32);
+  ParamStore loaded(test::host_memory, test::tiny_layout(folder.config), DType::f32);
   load_weights(folder, loaded);
   expect_equal(loaded, source);
 }
@@ -117,7 +118,7 @@ TEST(ModelFolder, WritesWhatItReadsBackExactly) {
         EXPECT_EQ(again.max_seq_length, 7);
         EXPECT_EQ(again.prompts, folder.prompts);
         EXPECT_EQ(again.default_prompt, "query");
-        ParamStore loaded(test::tiny_layout(again.config), DType::f32);
+        ParamStore loaded(test::host_memory, test::tiny_layout(again.config), DType::f32);
         EXPECT_TRUE(load_weights(again, loaded).empty());
         expect_equal(loaded, source);
         EXPECT_EQ(test::read_text(dir / "out/vocab.txt"), test::tiny_vocab);
@@ -134,7 +135,7 @@ TEST(ModelFolder, RoundsDoubleMastersToFloatOnExport) {
   write_plain_folder(dir / "start", narrow, "");
   const ModelFolder folder = read_model_folder(dir / "start");
   write_model_folder(dir / "out", folder, wide, dir / "start", {}, IfExists::refuse);
-  ParamStore loaded(test::tiny_layout(folder.config), DType::f32);
+  ParamStore loaded(test::host_memory, test::tiny_layout(folder.config), DType::f32);
   load_weights(read_model_folder(dir / "out"), loaded);
   expect_equal(loaded, narrow);
 }

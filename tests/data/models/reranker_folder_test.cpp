@@ -5,6 +5,7 @@
 
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/model_files.h"
 #include "tests/support/temp_dir.h"
 
@@ -25,7 +26,7 @@ ParamStore hugging_face_params(uint64_t seed, int64_t labels) {
   layout.add("bert.pooler.dense.bias", {8}, Decay::no);
   layout.add("classifier.weight", {labels, 8}, Decay::yes);
   layout.add("classifier.bias", {labels}, Decay::no);
-  ParamStore params(std::move(layout), DType::f32);
+  ParamStore params(test::host_memory, std::move(layout), DType::f32);
   test::fill_params(params, seed);
   return params;
 }
@@ -58,7 +59,7 @@ TEST(RerankerFolder, ReadsWhatHuggingFaceWrites) {
   EXPECT_TRUE(folder.has_classifier);
   EXPECT_EQ(folder.config.classifier_dropout, 0.1);  // absent: that of the hidden layers
   EXPECT_EQ(folder.max_seq_length, 10);
-  ParamStore params(reranker_layout(folder.config), DType::f32);
+  ParamStore params(test::host_memory, reranker_layout(folder.config), DType::f32);
   EXPECT_TRUE(load_weights(folder, params).empty());
   for (const Param& p : params.layout().params())
     EXPECT_EQ(values(params, p.name), values(source, p.name.starts_with("classifier.") ? p.name : "bert." + p.name)) << p.name;
@@ -83,7 +84,7 @@ TEST(RerankerFolder, StartsFromAnEncoderWithOrWithoutPooler) {
   for (const char* name : {"labels", "pooler", "plain"}) {
     const RerankerFolder folder = read_reranker_folder(dir / name);
     EXPECT_FALSE(folder.has_classifier);
-    ParamStore params(reranker_layout(folder.config), DType::f32);
+    ParamStore params(test::host_memory, reranker_layout(folder.config), DType::f32);
     initialize_parameters(folder.config.body(), params, 5);
     const std::vector<float> pooler = values(params, "pooler.dense.weight"), classifier = values(params, "classifier.weight");
     const std::vector<std::string> left = load_weights(folder, params);
@@ -101,13 +102,13 @@ TEST(RerankerFolder, WritesWhatItReadsBackExactlyUnderHuggingFacesNames) {
     write_folder_of(dir / "start", hugging_face_params(3, 3), three_labels, all);
     RerankerFolder folder = read_reranker_folder(dir / "start");
     folder.config = tiny_reranker();
-    ParamStore params(reranker_layout(folder.config), dtype);
+    ParamStore params(test::host_memory, reranker_layout(folder.config), dtype);
     test::fill_params(params, 4);
     write_reranker_folder(dir / "out", folder, params, dir / "start", {}, IfExists::refuse);
     ASSERT_TRUE(is_reranker_folder(dir / "out"));
     const RerankerFolder again = read_reranker_folder(dir / "out");
     EXPECT_EQ(again.config.classifier_dropout, 0.25);
-    ParamStore loaded(reranker_layout(again.config), dtype);
+    ParamStore loaded(test::host_memory, reranker_layout(again.config), dtype);
     EXPECT_TRUE(load_weights(again, loaded).empty());
     for (int64_t i = 0; i < loaded.layout().count(); ++i) {
       if (dtype == DType::f64)
@@ -136,7 +137,7 @@ TEST(RerankerFolder, ItsSourceIsEnoughForAnExport) {
   keep_reranker_source(folder, dir / "source");
   EXPECT_TRUE(is_reranker_folder(dir / "source"));
   const RerankerFolder kept = read_reranker_folder(dir / "source");
-  ParamStore params(reranker_layout(kept.config), DType::f32);
+  ParamStore params(test::host_memory, reranker_layout(kept.config), DType::f32);
   test::fill_params(params, 4);
   write_reranker_folder(dir / "out", kept, params, dir / "source", {}, IfExists::refuse);
   EXPECT_EQ(read_reranker_folder(dir / "out").max_seq_length, folder.max_seq_length);
@@ -147,7 +148,7 @@ TEST(RerankerFolder, RefusesWhatIsIncompleteOrMeansSomethingElse) {
   const ParamStore source = hugging_face_params(1, 1);
   write_folder_of(dir / "m", source, one_label, [](const std::string& name) { return name != "classifier.bias"; });
   const RerankerFolder folder = read_reranker_folder(dir / "m");
-  ParamStore params(reranker_layout(folder.config), DType::f32);
+  ParamStore params(test::host_memory, reranker_layout(folder.config), DType::f32);
   EXPECT_THROW(load_weights(folder, params), Error);
   write_folder_of(dir / "n", source, one_label, [](const std::string& name) { return name != "bert.pooler.dense.bias"; });
   EXPECT_THROW(load_weights(read_reranker_folder(dir / "n"), params), Error);

@@ -14,7 +14,7 @@ class RetroMaeFolder : public ::testing::Test {
   TinyFolder tiny;
   TempDir dir;
   ModelFolder model = read_model_folder(tiny.path());
-  ParamStore trained{retromae_layout(model.config), DType::f32};
+  ParamStore trained{backend->memory(), retromae_layout(model.config), DType::f32};
   std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
 
   RetroMaeFolder() { randomize(trained); }
@@ -39,14 +39,14 @@ TEST_F(RetroMaeFolder, B5_TheExportHasNoDecoderLayer) {
 
 TEST_F(RetroMaeFolder, B5_TheNextStageStartsFromTheEncoder) {
   const ModelFolder next = read_model_folder(exported());
-  ParamStore params(embedder_layout(next.config), DType::f32);
+  ParamStore params(backend->memory(), embedder_layout(next.config), DType::f32);
   EXPECT_TRUE(load_weights(next, params).empty());
   for (const Param& p : params.layout().params()) EXPECT_EQ(values(params, p.name), values(trained, p.name)) << p.name;
 }
 
 TEST_F(RetroMaeFolder, PreTrainingGoesOnFromTheHeadWhereTheFolderHasOne) {
   const ModelFolder next = read_model_folder(exported());
-  ParamStore params(retromae_layout(next.config), DType::f32);
+  ParamStore params(backend->memory(), retromae_layout(next.config), DType::f32);
   for (const std::string& name : load_weights(next, params)) EXPECT_TRUE(name.starts_with("decoder.")) << name;
   for (const Param& p : params.layout().params())
     if (!p.name.starts_with("decoder.")) {
@@ -55,7 +55,7 @@ TEST_F(RetroMaeFolder, PreTrainingGoesOnFromTheHeadWhereTheFolderHasOne) {
 }
 
 TEST_F(RetroMaeFolder, WithoutAHeadTheStartingValuesStayAndAreNamed) {
-  ParamStore params(retromae_layout(model.config), DType::f32);
+  ParamStore params(backend->memory(), retromae_layout(model.config), DType::f32);
   initialize_parameters(model.config, params, 8);
   const std::vector<float> before = values(params, "cls.predictions.transform.dense.weight");
   const std::vector<std::string> left = load_weights(model, params);

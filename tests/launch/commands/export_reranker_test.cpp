@@ -27,7 +27,7 @@ TEST(ExportReranker, RewritesAFolderAndACheckpoint) {
   test::save(dir / "run", 20, state, 3);
   EXPECT_EQ(export_model({dir / "run", dir / "trained", {}}, *backend).what, "checkpoint of step 20");
   const RerankerFolder trained = read_reranker_folder(dir / "trained");
-  ParamStore params(reranker_layout(trained.config), DType::f32);
+  ParamStore params(backend->memory(), reranker_layout(trained.config), DType::f32);
   EXPECT_TRUE(load_weights(trained, params).empty());
   const auto values = params.masters().host<float>();
   EXPECT_EQ((std::vector<float>(values.begin(), values.end())), state.params);

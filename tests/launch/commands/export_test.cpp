@@ -37,7 +37,7 @@ struct TinyRun {
 
 std::vector<float> exported_values(const fs::path& folder) {
   const ModelFolder model = read_model_folder(folder);
-  ParamStore params(embedder_layout(model.config), DType::f32);
+  ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
   load_weights(model, params);
   const auto values = params.masters().host<float>();
   return {values.begin(), values.end()};

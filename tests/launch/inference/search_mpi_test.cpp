@@ -41,7 +41,7 @@ struct Corpus {
 TEST(Search, FindsWhatOneSortedListHasWhateverTheNumberOfRanks) {
   Communicator& comm = world_comm();
   const auto backend = make_backend({.kind = "reference"});
-  Arena arena(size_t{1} << 30);
+  Arena arena(backend->memory(), size_t{1} << 30);
   for (const int64_t documents : {1, 3, 10, 5001}) {
     for (const int64_t best : {1, 10, 1000}) {
       const int64_t queries = 300;  // more than a tile

@@ -79,7 +79,7 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
   Collator({.group = 2, .query_max_len = 9, .passage_max_len = 9}, plain).collate(rows, {.rows = ids}, batch);
   InfoNce loss({});
   const auto comm = make_self_comm();
-  const Buffer memory(static_cast<size_t>(model.params.layout().count()) * sizeof(float));
+  const Buffer memory(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * sizeof(float));
   const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
   for (const size_t kept : {size_t{0}, size_t{1} << 20, size_t{1} << 30}) {
     const EmbeddingObjectiveOptions options{.chunk_tokens = 100, .keep_activations_bytes = kept};
@@ -100,7 +100,7 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
 TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
   test::Model model(test::tiny_embedder(), DType::f32, "reference");
   const auto comm = make_self_comm();
-  const Buffer memory(static_cast<size_t>(model.params.layout().count()) * sizeof(float));
+  const Buffer memory(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * sizeof(float));
   const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
   std::vector<int64_t> ids;
   for (int64_t row = 0; row < 300; ++row) ids.push_back(row);
