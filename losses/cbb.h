@@ -1,6 +1,8 @@
 // The batch-balanced retrieval loss of Conan: queries are shared between ranks, hard negatives never leave theirs.
 #pragma once
 
+#include <string_view>
+
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
@@ -12,6 +14,17 @@ enum class NegativeScope : uint8_t {
   all,  // those of every query of the global batch
   own,  // those mined for it
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(NegativeScope value) {
+  switch (value) {
+    case NegativeScope::all:
+      return "all";
+    case NegativeScope::own:
+      return "own";
+  }
+  return {};
+}
 
 /// Whether other queries' positives are candidates of a query.
 enum class OtherPositives : uint8_t { excluded, included };

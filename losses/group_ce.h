@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace lodestone {
 
@@ -31,6 +32,17 @@ double group_kl_divergence(std::span<const double> scores, const Teacher& teache
                            std::span<double> d_scores);
 
 enum class GroupTarget : uint8_t { cross_entropy, binary };
+
+/// As configurations name it.
+constexpr std::string_view name_of(GroupTarget value) {
+  switch (value) {
+    case GroupTarget::cross_entropy:
+      return "group_ce";
+    case GroupTarget::binary:
+      return "bce";
+  }
+  return {};
+}
 
 struct GroupLossOptions {
   GroupTarget target = GroupTarget::cross_entropy;

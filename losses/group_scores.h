@@ -1,12 +1,25 @@
 // Scores of each query with its own passages, and the way back from their gradient to the vectors'.
 #pragma once
 
+#include <string_view>
+
 #include "core/exec.h"
 #include "losses/loss_memory.h"
 
 namespace lodestone {
 
 enum class Similarity : uint8_t { cosine, dot };
+
+/// As configurations name it.
+constexpr std::string_view name_of(Similarity value) {
+  switch (value) {
+    case Similarity::cosine:
+      return "cosine";
+    case Similarity::dot:
+      return "dot";
+  }
+  return {};
+}
 
 /// score[i,g] = cosine or dot product of query i and its passage g, added up in double. Memory is taken from ex.arena and lives
 /// as long as the scope in which the object was made.

@@ -1,6 +1,8 @@
 // Stabilised distillation: each candidate of a query is a positive in turn, weighted by its reward, against all that rank below.
 #pragma once
 
+#include <string_view>
+
 #include "losses/info_nce.h"
 #include "losses/score_block.h"
 
@@ -12,6 +14,17 @@ enum class RewardOrder : uint8_t {
   released_code,  // as the code released for LLM-Embedder: the first candidate stays first whatever its reward, the others are
                   // sorted, and the teacher temperature is 1
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(RewardOrder value) {
+  switch (value) {
+    case RewardOrder::full_sort:
+      return "paper";
+    case RewardOrder::released_code:
+      return "released_code";
+  }
+  return {};
+}
 
 /// One query. With its own candidates in order, w = softmax(reward / teacher_temperature) and z = cosine / temperature:
 ///   loss = sum_g w_g (log(exp(z_g) + sum_{k>g} exp(z_k) + exp(others)) - z_g)

@@ -3,10 +3,24 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "core/backend.h"
 
 namespace lodestone {
+
+/// As configurations name it.
+constexpr std::string_view name_of(Pooling value) {
+  switch (value) {
+    case Pooling::cls:
+      return "cls";
+    case Pooling::mean:
+      return "mean";
+    case Pooling::last_token:
+      return "last_token";
+  }
+  return {};
+}
 
 /// Shape of a BERT-family model, as in config.json.
 struct EncoderConfig {

@@ -1,6 +1,8 @@
 // RetroMAE (Xiao et al. 2022): its options, and the parameters it adds to an embedder's.
 #pragma once
 
+#include <string_view>
+
 #include "core/nn/config.h"
 #include "core/params.h"
 
@@ -12,11 +14,33 @@ enum class Decoding : uint8_t {
   basic,     // one stream whose masked tokens are predicted
 };
 
+/// As configurations name it.
+constexpr std::string_view name_of(Decoding value) {
+  switch (value) {
+    case Decoding::enhanced:
+      return "enhanced";
+    case Decoding::basic:
+      return "basic";
+  }
+  return {};
+}
+
 /// What the enhanced decoder's queries are made of at position i.
 enum class QueryStream : uint8_t {
   embed_block,  // the embedding block with the sentence vector for a word: dropout(layer_norm(vector + position_i + type 0))
   add,          // vector + position_i
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(QueryStream value) {
+  switch (value) {
+    case QueryStream::embed_block:
+      return "embed_block";
+    case QueryStream::add:
+      return "add";
+  }
+  return {};
+}
 
 struct RetroMaeOptions {
   double encoder_mlm_probability = 0.3, decoder_mlm_probability = 0.5;  // share of a text's tokens that are masked

@@ -3,11 +3,36 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace lodestone {
 
 enum class Decline : uint8_t { constant, linear, cosine };
+
+/// As configurations name it.
+constexpr std::string_view name_of(Decline value) {
+  switch (value) {
+    case Decline::constant:
+      return "constant";
+    case Decline::linear:
+      return "linear";
+    case Decline::cosine:
+      return "cosine";
+  }
+  return {};
+}
 enum class WarmupShape : uint8_t { linear, log };
+
+/// As configurations name it.
+constexpr std::string_view name_of(WarmupShape value) {
+  switch (value) {
+    case WarmupShape::linear:
+      return "linear";
+    case WarmupShape::log:
+      return "log";
+  }
+  return {};
+}
 
 struct LrScheduleConfig {
   double lr = 5e-5;  // the peak

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/error.h"
@@ -20,6 +21,21 @@ enum class SelectPositive : uint8_t {
   teacher_pos,  // "teacher-pos": the positive with the highest teacher score
 };
 
+/// As configurations name it.
+constexpr std::string_view name_of(SelectPositive value) {
+  switch (value) {
+    case SelectPositive::random:
+      return "random";
+    case SelectPositive::first:
+      return "first";
+    case SelectPositive::teacher:
+      return "teacher";
+    case SelectPositive::teacher_pos:
+      return "teacher-pos";
+  }
+  return {};
+}
+
 /// Which of the negatives are taken. A list shorter than G-1 is gone through again from its start.
 enum class SelectNegative : uint8_t {
   random,  // drawn without replacement from the list, which is first repeated ceil((G-1) / count) times
@@ -28,6 +44,23 @@ enum class SelectNegative : uint8_t {
   teacher_plus,   // "teacher+": those with the highest, the highest first
   window,         // those in use by NegativeWindows, of the list as it stands
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(SelectNegative value) {
+  switch (value) {
+    case SelectNegative::random:
+      return "random";
+    case SelectNegative::first:
+      return "first";
+    case SelectNegative::teacher_minus:
+      return "teacher-";
+    case SelectNegative::teacher_plus:
+      return "teacher+";
+    case SelectNegative::window:
+      return "window";
+  }
+  return {};
+}
 
 struct CandidateConfig {
   int64_t group = 1;  // G: the positive and G-1 negatives

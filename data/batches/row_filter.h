@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "data/batches/candidates.h"
@@ -16,6 +17,17 @@ enum class RowsWithoutNegatives : uint8_t {
   refuse,     // the row is used, and choosing its group fails where G > 1
   leave_out,  // where G > 1
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(RowsWithoutNegatives value) {
+  switch (value) {
+    case RowsWithoutNegatives::refuse:
+      return "refuse";
+    case RowsWithoutNegatives::leave_out:
+      return "leave_out";
+  }
+  return {};
+}
 
 struct RowFilter {
   std::optional<double> teacher_scores_min{};     // rows whose highest teacher score is below are left out

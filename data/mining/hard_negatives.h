@@ -1,6 +1,7 @@
 // HardNegatives: which rows' negatives have become easy, and what takes their place.
 #pragma once
 
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -10,8 +11,31 @@
 
 namespace lodestone {
 
-enum class MiningRule : uint8_t { mean, each };       // judged by the mean score of a row's negatives, or one by one
+enum class MiningRule : uint8_t { mean, each };  // judged by the mean score of a row's negatives, or one by one
+
+/// As configurations name it.
+constexpr std::string_view name_of(MiningRule value) {
+  switch (value) {
+    case MiningRule::mean:
+      return "mean";
+    case MiningRule::each:
+      return "each";
+  }
+  return {};
+}
+
 enum class MiningRefill : uint8_t { slide, remine };  // the next ones of the list, or the first ones of a list made anew
+
+/// As configurations name it.
+constexpr std::string_view name_of(MiningRefill value) {
+  switch (value) {
+    case MiningRefill::slide:
+      return "slide";
+    case MiningRefill::remine:
+      return "remine";
+  }
+  return {};
+}
 
 /// Dynamic hard-negative mining of Conan-embedding (arXiv 2408.15710, section 3.3); rule `each` is that of its second version.
 /// A score is a cosine of query and negative over the whole vector. S_init is the first score of what is in use, S_cur the last.

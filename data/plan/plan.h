@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/rng.h"
@@ -29,11 +30,41 @@ enum class Batching : uint8_t {
   mixed,         // rows of all sources, in one shuffled order; alpha and small_sources mean nothing then
 };
 
+/// As configurations name it.
+constexpr std::string_view name_of(Batching value) {
+  switch (value) {
+    case Batching::multinomial:
+      return "multinomial";
+    case Batching::random:
+      return "random";
+    case Batching::epoch:
+      return "epoch";
+    case Batching::epoch_static:
+      return "epoch_static";
+    case Batching::epoch_random:
+      return "epoch_random";
+    case Batching::mixed:
+      return "mixed";
+  }
+  return {};
+}
+
 /// What happens to sources with fewer rows than a global batch.
 enum class SmallSources : uint8_t {
   refuse,  // Error (usage) naming them
   merge,   // they become one source "other" (joined by a source of that name); refused if that is still too small
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(SmallSources value) {
+  switch (value) {
+    case SmallSources::refuse:
+      return "refuse";
+    case SmallSources::merge:
+      return "merge";
+  }
+  return {};
+}
 
 /// In which order the rows of a global batch stand, and so which rank holds which.
 enum class RowOrder : uint8_t {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lodestone {
@@ -14,11 +15,35 @@ enum class TaskMix : uint8_t {
   random,  // a step trains one task, drawn with probability proportional to its share
 };
 
+/// As configurations name it.
+constexpr std::string_view name_of(TaskMix value) {
+  switch (value) {
+    case TaskMix::joint:
+      return "joint";
+    case TaskMix::deck:
+      return "deck";
+    case TaskMix::random:
+      return "random";
+  }
+  return {};
+}
+
 /// Who computes a step's parts.
 enum class Layout : uint8_t {
   colocated,  // every rank takes its rows of every part
   grouped,    // the ranks are divided among the groups and tasks of a joint step; each takes rows of one task's parts
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(Layout value) {
+  switch (value) {
+    case Layout::colocated:
+      return "colocated";
+    case Layout::grouped:
+      return "grouped";
+  }
+  return {};
+}
 
 struct ScheduleTask {
   std::string name;

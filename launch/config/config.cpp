@@ -27,10 +27,7 @@ ModelConfig read_model(Section s) {
   s.read("folder", c.folder);
   s.read("config", c.config);
   s.read("vocab", c.vocab);
-  static constexpr std::string_view poolings[] = {"auto", "cls", "mean", "last_token"};
-  size_t pooling = 0;
-  s.read_choice("pooling", poolings, pooling);
-  if (pooling > 0) c.pooling = static_cast<Pooling>(pooling - 1);
+  read_enum(s, "pooling", "auto", c.pooling);
   static constexpr std::string_view normalizations[] = {"auto", "true", "false"};
   size_t normalize = 0;
   s.read_choice("normalize", normalizations, normalize);
@@ -126,12 +123,10 @@ OptimConfig read_optim(Section s) {
   s.read("adam_beta2", c.adam_beta2);
   s.read("adam_epsilon", c.adam_epsilon);
   s.read("max_grad_norm", c.max_grad_norm);
-  static constexpr std::string_view shapes[] = {"constant", "linear", "cosine"};
-  read_enum(s, "lr_scheduler_type", shapes, c.lr_scheduler_type);
+  read_enum(s, "lr_scheduler_type", c.lr_scheduler_type);
   s.read("warmup_ratio", c.warmup_ratio);
   s.read("warmup_steps", c.warmup_steps);
-  static constexpr std::string_view warmups[] = {"linear", "log"};
-  read_enum(s, "warmup_shape", warmups, c.warmup_shape);
+  read_enum(s, "warmup_shape", c.warmup_shape);
   s.read("zero", c.zero);
   s.read("ref_grad_scale", c.ref_grad_scale);
   s.read("freeze", c.freeze);

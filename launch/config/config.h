@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -42,6 +43,19 @@ enum class ObjectiveKind : uint8_t {
   retromae,   // masked auto-encoding of single texts
   reranker,   // scores of query and passage read together
 };
+
+/// As configurations name it.
+constexpr std::string_view name_of(ObjectiveKind value) {
+  switch (value) {
+    case ObjectiveKind::embedding:
+      return "embedding";
+    case ObjectiveKind::retromae:
+      return "retromae";
+    case ObjectiveKind::reranker:
+      return "reranker";
+  }
+  return {};
+}
 
 struct ObjectiveConfig {
   ObjectiveKind kind = ObjectiveKind::embedding;  // objective.name

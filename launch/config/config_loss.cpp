@@ -57,8 +57,7 @@ GteOptions read_gte(Section& s) {
 CbbOptions read_cbb(Section& s) {
   CbbOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
-  static constexpr std::string_view scopes[] = {"all", "own"};
-  read_enum(s, "neg_scope", scopes, o.negatives);
+  read_enum(s, "neg_scope", o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   return o;
@@ -75,8 +74,7 @@ StabilisedOptions read_stabilised(Section& s) {
   StabilisedOptions o;
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
-  static constexpr std::string_view orders[] = {"paper", "released_code"};
-  read_enum(s, "compat", orders, o.order);
+  read_enum(s, "compat", o.order);
   o.candidates = read_candidates(s);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
   if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
@@ -87,8 +85,7 @@ StabilisedOptions read_stabilised(Section& s) {
 
 MarginMseOptions read_margin(Section& s) {
   MarginMseOptions o;
-  static constexpr std::string_view similarities[] = {"cosine", "dot"};
-  read_enum(s, "similarity", similarities, o.similarity);
+  read_enum(s, "similarity", o.similarity);
   return o;
 }
 
@@ -148,20 +145,16 @@ LossConfig read_loss(Section s) {
 
 ObjectiveConfig read_objective(Section s) {
   ObjectiveConfig c;
-  static constexpr std::string_view kinds[] = {"embedding", "retromae", "reranker"};
-  read_enum(s, "name", kinds, c.kind);
+  read_enum(s, "name", c.kind);
   if (c.kind == ObjectiveKind::retromae) {
     c.retromae.encoder_mlm_probability = read_mask_share(s, "encoder_mlm_probability", c.retromae.encoder_mlm_probability);
     c.retromae.decoder_mlm_probability = read_mask_share(s, "decoder_mlm_probability", c.retromae.decoder_mlm_probability);
-    static constexpr std::string_view streams[] = {"embed_block", "add"};
-    read_enum(s, "h1_mode", streams, c.retromae.h1_mode);
-    static constexpr std::string_view decodings[] = {"enhanced", "basic"};
-    read_enum(s, "decoding", decodings, c.retromae.decoding);
+    read_enum(s, "h1_mode", c.retromae.h1_mode);
+    read_enum(s, "decoding", c.retromae.decoding);
     s.read("decoder_weight", c.retromae.decoder_weight);
     at_least(s, "decoder_weight", c.retromae.decoder_weight, 0.0);
   } else if (c.kind == ObjectiveKind::reranker) {
-    static constexpr std::string_view targets[] = {"group_ce", "bce"};
-    read_enum(s, "loss", targets, c.reranker.target);
+    read_enum(s, "loss", c.reranker.target);
     s.read("distillation_weight", c.reranker.distillation_weight);
     at_least(s, "distillation_weight", c.reranker.distillation_weight, 0.0);
     c.reranker.teacher_temperature = read_temperature(s, "teacher_temperature", c.reranker.teacher_temperature);

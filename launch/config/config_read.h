@@ -1,18 +1,33 @@
 // What the readers of the configuration's sections share.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <type_traits>
 
+#include "core/choice.h"
 #include "launch/config/config.h"
 
 namespace lodestone {
 
-/// Reads a choice into an enum whose values are listed in the order of `names`.
-template <class Enum, size_t n>
-void read_enum(Section& s, const std::string& key, const std::string_view (&names)[n], Enum& value) {
+/// Reads a choice by the names of its values.
+template <class Enum>
+void read_enum(Section& s, const std::string& key, Enum& value) {
+  static constexpr auto names = names_of<Enum>();
   auto index = static_cast<size_t>(value);
   s.read_choice(key, names, index);
   value = static_cast<Enum>(index);
+}
+
+/// The same, where `none` stands for no choice; it is what counts unless the key is given.
+template <class Enum>
+void read_enum(Section& s, const std::string& key, std::string_view none, std::optional<Enum>& value) {
+  static constexpr auto names = names_of<Enum>();
+  std::array<std::string_view, names.size() + 1> all{none};
+  std::copy(names.begin(), names.end(), all.begin() + 1);
+  size_t index = 0;
+  s.read_choice(key, all, index);
+  if (index > 0) value = static_cast<Enum>(index - 1);
 }
 
 /// Reads a truth value into an enum of two.

@@ -38,14 +38,11 @@ std::vector<SourceRule> read_rules(Section s) {
 }
 
 void read_candidates(Section& s, DataConfig& c) {
-  static constexpr std::string_view positives[] = {"random", "first", "teacher", "teacher-pos"};
-  read_enum(s, "select_positive", positives, c.select_positive);
-  static constexpr std::string_view negatives[] = {"random", "first", "teacher-", "teacher+", "window"};
-  read_enum(s, "select_negative", negatives, c.select_negative);
+  read_enum(s, "select_positive", c.select_positive);
+  read_enum(s, "select_negative", c.select_negative);
   read_optional(s, "teacher_scores_min", c.filter.teacher_scores_min);
   read_optional(s, "teacher_scores_margin", c.filter.teacher_scores_margin);
-  static constexpr std::string_view without[] = {"refuse", "leave_out"};
-  read_enum(s, "rows_without_negatives", without, c.filter.without_negatives);
+  read_enum(s, "rows_without_negatives", c.filter.without_negatives);
 }
 
 /// `c` holds what the section starts from.
@@ -72,11 +69,9 @@ DataConfig read_data(Section s, DataConfig c) {
   }
   s.read("query_prompt", c.query_prompt);
   s.read("passage_prompt", c.passage_prompt);
-  static constexpr std::string_view batchings[] = {"multinomial", "random", "epoch", "epoch_static", "epoch_random", "mixed"};
-  read_enum(s, "batching", batchings, c.batching);
+  read_enum(s, "batching", c.batching);
   s.read("alpha", c.alpha);
-  static constexpr std::string_view policies[] = {"refuse", "merge"};
-  read_enum(s, "small_sources", policies, c.small_sources);
+  read_enum(s, "small_sources", c.small_sources);
   read_flag(s, "balance_tokens", RowOrder::shuffled, RowOrder::balanced, c.order);
   read_candidates(s, c);
   if (s.may_have("rules")) c.rules = read_rules(s.section("rules"));
@@ -94,10 +89,8 @@ HardNegativesConfig read_mining(Section s) {
   s.read("negatives", c.negatives);
   s.read("every", c.every);
   s.read("probe", c.probe);
-  static constexpr std::string_view rules[] = {"mean", "each"};
-  read_enum(s, "rule", rules, c.rule);
-  static constexpr std::string_view refills[] = {"slide", "remine"};
-  read_enum(s, "refill", refills, c.refill);
+  read_enum(s, "rule", c.rule);
+  read_enum(s, "refill", c.refill);
   s.read("first_end", c.first_end);
   s.read("mean_ratio", c.mean_ratio);
   s.read("mean_limit", c.mean_limit);
@@ -247,10 +240,8 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
 
 StepConfig read_schedule(Section s, const std::vector<TaskConfig>& tasks) {
   StepConfig c;
-  static constexpr std::string_view mixes[] = {"joint", "deck", "random"};
-  read_enum(s, "mix", mixes, c.mix);
-  static constexpr std::string_view layouts[] = {"colocated", "grouped"};
-  read_enum(s, "layout", layouts, c.layout);
+  read_enum(s, "mix", c.mix);
+  read_enum(s, "layout", c.layout);
   s.read("groups", c.groups);
   s.finish();
   at_least(s, "groups", c.groups, 1);
