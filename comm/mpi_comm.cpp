@@ -41,7 +41,7 @@ MPI_Datatype mpi_type(DType t) {
     case DType::u8:
       return MPI_UINT8_T;
   }
-  return MPI_DATATYPE_NULL;
+  throw_internal(__FILE__, __LINE__, "t", "no such number format");
 }
 
 MPI_Op mpi_op(Reduce op) {
@@ -53,7 +53,7 @@ MPI_Op mpi_op(Reduce op) {
     case Reduce::min:
       return MPI_MIN;
   }
-  return MPI_OP_NULL;
+  throw_internal(__FILE__, __LINE__, "op", "no such reduction");
 }
 
 /// What the 16 bytes of a Pending hold.

@@ -103,22 +103,23 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
     hashes = candidate_hashes(ex, group, options_.candidates, pairs);
     duplicates.emplace(ex, hashes, pairs.group);
   }
-  enum : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
+  enum class Block : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
   const std::array<ScoreBlock, 4> blocks{{{texts.queries, passages.rows, texts.d_queries, passages.d_rows},
                                           {texts.queries, queries.rows, texts.d_queries, queries.d_rows},
                                           {positives.rows, queries.rows, positives.d_rows, queries.d_rows},
                                           {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
-  const auto mask_duplicates = [&](size_t block, int64_t own, Tensor tile) {
+  const auto mask_duplicates = [&](Block block, int64_t own, Tensor tile) {
     switch (block) {
-      case query_to_passages:
+      case Block::query_to_passages:
         return duplicates->mask_passages(own, {0, pairs.group}, tile);
-      case query_to_queries:
+      case Block::query_to_queries:
         return duplicates->mask_queries(own, tile);
-      case positive_to_queries:
+      case Block::positive_to_queries:
         return duplicates->mask_queries_of_positives(own, tile);
-      default:
+      case Block::positive_to_rivals:
         return duplicates->mask_passages(own, {0, rivals_of_query}, tile);
     }
+    throw_internal(__FILE__, __LINE__, "block", "no such block of scores");
   };
   const double loss = cross_entropy(ex, blocks,
                                     {.temperature = options_.temperature,
@@ -126,12 +127,13 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
                                      .tile_elements = options_.tile_elements,
                                      .first_positive = first_query * pairs.group,
                                      .positive_stride = pairs.group},
-                                    [&](size_t block, int64_t first, Tensor tile) {
+                                    [&](size_t index, int64_t first, Tensor tile) {
+                                      const auto block = static_cast<Block>(index);
                                       const int64_t own = first_query + first;
-                                      if (block == query_to_queries) set_to_minus_infinity(tile, own, 1);
-                                      if (block == positive_to_queries && options_.positive_terms == PositiveTerms::once)
+                                      if (block == Block::query_to_queries) set_to_minus_infinity(tile, own, 1);
+                                      if (block == Block::positive_to_queries && options_.positive_terms == PositiveTerms::once)
                                         set_to_minus_infinity(tile, own, 1);
-                                      if (block == positive_to_rivals)
+                                      if (block == Block::positive_to_rivals)
                                         for (int64_t g = 0; g < rivals_of_query; ++g)
                                           set_to_minus_infinity(tile, own * rivals_of_query + g, rivals_of_query);
                                       if (duplicates) counts_.masked_candidates += mask_duplicates(block, own, tile);

@@ -23,8 +23,13 @@ LrSchedule::LrSchedule(LrScheduleConfig config, int64_t total_steps)
 double LrSchedule::at(int64_t step) const {
   const double t = static_cast<double>(step), T = static_cast<double>(total_), T_w = static_cast<double>(warmup_);
   if (step < warmup_) {
-    const double share = config_.warmup_shape == WarmupShape::linear ? t / T_w : std::log(t + 1) / std::log(std::max(T_w, 2.0));
-    return config_.lr * share;
+    switch (config_.warmup_shape) {
+      case WarmupShape::linear:
+        return config_.lr * (t / T_w);
+      case WarmupShape::log:
+        return config_.lr * (std::log(t + 1) / std::log(std::max(T_w, 2.0)));
+    }
+    throw_internal(__FILE__, __LINE__, "warmup_shape", "no such warm-up");
   }
   const double length = std::max(T - T_w, 1.0);
   switch (config_.decline) {
@@ -35,7 +40,7 @@ double LrSchedule::at(int64_t step) const {
     case Decline::cosine:
       return config_.lr * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (t - T_w) / length)));
   }
-  return config_.lr;
+  throw_internal(__FILE__, __LINE__, "decline", "no such decline");
 }
 
 }  // namespace lodestone

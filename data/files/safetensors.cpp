@@ -145,7 +145,7 @@ const char* format_name(DType dtype) {
     case DType::u8:
       return "U8";
   }
-  return "?";
+  throw_internal(__FILE__, __LINE__, "dtype", "no such number format");
 }
 
 }  // namespace

@@ -192,8 +192,13 @@ class Tokenizer::Impl::Run {
       case Kind::space:
         end_word();
         break;
-      default:
+      case Kind::stop:
         break;
+      case Kind::copy:
+      case Kind::skip:
+      case Kind::sequence:
+      case Kind::marks:
+        break;  // no element is one of these
     }
   }
 

@@ -266,9 +266,10 @@ nlohmann::ordered_json measure(std::span<const std::string> arguments, World& wo
       return bench_memory(c, world);
     case BenchMode::losses:
       return bench_each_loss(c, world);
-    default:
+    case BenchMode::speed:
       return bench_speed(c.options, world);
   }
+  throw_internal(__FILE__, __LINE__, "mode", "no such way to measure");
 }
 
 }  // namespace
