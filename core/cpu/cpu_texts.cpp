@@ -12,6 +12,25 @@ namespace {
 
 constexpr float smallest_norm = 1e-12f;
 
+/// The tokens [begin, end) of a text whose mean is its vector. An empty text has none, and the zero vector.
+struct PooledTokens {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+  float weight() const { return 1.0f / static_cast<float>(std::max<int64_t>(count(), 1)); }
+};
+
+PooledTokens pooled_tokens(Pooling pooling, int64_t length) {
+  switch (pooling) {
+    case Pooling::cls:
+      return {0, std::min<int64_t>(length, 1)};
+    case Pooling::mean:
+      return {0, length};
+    case Pooling::last_token:
+      return {std::max<int64_t>(length - 1, 0), length};
+  }
+  throw_internal(__FILE__, __LINE__, "pooling", "no such pooling");
+}
+
 }  // namespace
 
 void CpuBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) {
@@ -21,10 +40,9 @@ void CpuBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling p
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
-        const int64_t length = tokens.length(b), all = pooling == Pooling::mean ? length : std::min<int64_t>(length, 1);
-        const int64_t first = tokens.offsets[static_cast<size_t>(b)] + (pooling == Pooling::last_token ? length - all : 0);
-        kernels.pool(elements<T>(x) + first * hidden, all, 1.0f / static_cast<float>(std::max<int64_t>(all, 1)),
-                     elements<float>(y) + b * hidden, hidden);
+        const PooledTokens pooled = pooled_tokens(pooling, tokens.length(b));
+        const int64_t first = tokens.offsets[static_cast<size_t>(b)] + pooled.begin;
+        kernels.pool(elements<T>(x) + first * hidden, pooled.count(), pooled.weight(), elements<float>(y) + b * hidden, hidden);
       }
     });
   });
@@ -37,11 +55,9 @@ void CpuBackend::pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling
   by_storage(table_, dx.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
-        const int64_t length = tokens.length(b);
-        const float mean = 1.0f / static_cast<float>(std::max<int64_t>(length, 1));
-        for (int64_t t = 0; t < length; ++t) {
-          const bool chosen = t == (pooling == Pooling::cls ? 0 : length - 1);
-          const float weight = pooling == Pooling::mean ? mean : (chosen ? 1.0f : 0.0f);
+        const PooledTokens pooled = pooled_tokens(pooling, tokens.length(b));
+        for (int64_t t = 0; t < tokens.length(b); ++t) {
+          const float weight = t >= pooled.begin && t < pooled.end ? pooled.weight() : 0.0f;
           kernels.scale(elements<float>(dy) + b * hidden, weight, elements<T>(dx) + (tokens.offsets[static_cast<size_t>(b)] + t) * hidden,
                         hidden);
         }

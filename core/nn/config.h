@@ -22,17 +22,44 @@ constexpr std::string_view name_of(Pooling value) {
   return {};
 }
 
+/// What follows the dense layers inside the encoder (core/nn/hidden_activation.h).
+enum class HiddenActivation : uint8_t {
+  gelu,  // exact (erf)
+};
+
+constexpr std::string_view name_of(HiddenActivation value) {
+  switch (value) {
+    case HiddenActivation::gelu:
+      return "gelu";
+  }
+  return {};
+}
+
+/// What follows the dense layer behind pooling.
+enum class Squash : uint8_t { identity, tanh };
+
+constexpr std::string_view name_of(Squash value) {
+  switch (value) {
+    case Squash::identity:
+      return "identity";
+    case Squash::tanh:
+      return "tanh";
+  }
+  return {};
+}
+
 /// Shape of a BERT-family model, as in config.json.
 struct EncoderConfig {
   int64_t vocab = 30522, hidden = 384, layers = 6, heads = 12, feed_forward = 1536, positions = 512, types = 2;
   double layer_norm_eps = 1e-12, hidden_dropout = 0.1, attention_dropout = 0.1, initializer_range = 0.02;
+  HiddenActivation activation = HiddenActivation::gelu;
 };
 
-/// A dense layer behind pooling (2_Dense): y = activation(x weight^T + bias).
+/// A dense layer behind pooling (2_Dense): y = squash(x weight^T + bias).
 struct HeadConfig {
   int64_t out_features = 0;
   bool bias = true;
-  bool tanh = false;  // identity otherwise
+  Squash squash = Squash::identity;
 };
 
 struct EmbedderConfig {
@@ -49,7 +76,7 @@ struct RerankerConfig {
   double classifier_dropout = 0.1;
   /// Encoder and pooler as an embedder whose vector the score is computed from.
   EmbedderConfig body() const {
-    return {encoder, Pooling::cls, HeadConfig{.out_features = encoder.hidden, .bias = true, .tanh = true}, false};
+    return {encoder, Pooling::cls, HeadConfig{.out_features = encoder.hidden, .bias = true, .squash = Squash::tanh}, false};
   }
 };
 

@@ -2,6 +2,32 @@
 
 namespace lodestone {
 
+namespace {
+
+/// y = squash(y), in place.
+void squash_forward(Exec& ex, Squash squash, Tensor y) {
+  switch (squash) {
+    case Squash::identity:
+      return;
+    case Squash::tanh:
+      return ex.backend.tanh_forward(y, y);
+  }
+  throw_internal(__FILE__, __LINE__, "squash", "no such activation of a dense layer");
+}
+
+/// dx = dL/dx of y = squash(x).
+void squash_backward(Exec& ex, Squash squash, ConstTensor y, ConstTensor dy, Tensor dx) {
+  switch (squash) {
+    case Squash::identity:
+      return ex.backend.copy(dy, dx);
+    case Squash::tanh:
+      return ex.backend.tanh_backward(y, dy, dx);
+  }
+  throw_internal(__FILE__, __LINE__, "squash", "no such activation of a dense layer");
+}
+
+}  // namespace
+
 Head::Saved Head::take(Exec& ex, int64_t texts) const {
   if (!dense_) return {};
   return {take_rows(ex, ex.wide(), texts, hidden_, Padding::zero), take_rows(ex, ex.wide(), texts, dense_->out(), Padding::any)};
@@ -15,7 +41,7 @@ void Head::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens,
   }
   ex.backend.pool_forward(tokens, x.real(), pooling_, saved.pooled.real());
   dense_->forward(ex, params, saved.pooled, saved.y);
-  if (squash_ == Squash::tanh) ex.backend.tanh_forward(saved.y.real(), saved.y.real());
+  squash_forward(ex, squash_, saved.y.real());
   ex.backend.copy(saved.y.real(), emb);
 }
 
@@ -27,10 +53,7 @@ void Head::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens
   }
   const auto scope = ex.arena.scope();
   const Activation dy = take_rows(ex, ex.wide(), tokens.texts(), dense_->out(), Padding::zero);
-  if (squash_ == Squash::tanh)
-    ex.backend.tanh_backward(saved.y.real(), d_emb, dy.real());
-  else
-    ex.backend.copy(d_emb, dy.real());
+  squash_backward(ex, squash_, saved.y.real(), d_emb, dy.real());
   const Activation d_pooled = take_rows(ex, ex.wide(), tokens.texts(), hidden_, Padding::any);
   dense_->backward(ex, params, saved.pooled, dy, Linear::Into::set, d_pooled, grads);
   ex.backend.pool_backward(tokens, d_pooled.real(), pooling_, dx.real());

@@ -1,4 +1,4 @@
-// Head: sentence vectors from token vectors, activation(dense(pool(x))), and its backward.
+// Head: sentence vectors from token vectors, squash(dense(pool(x))), and its backward.
 #pragma once
 
 #include <optional>
@@ -7,9 +7,6 @@
 #include "core/nn/linear.h"
 
 namespace lodestone {
-
-/// What follows the dense layer.
-enum class Squash : uint8_t { identity, tanh };
 
 /// Pooling, and behind it a dense layer where the model has one. Works in the wide dtype (f32 for bf16 activations).
 class Head {

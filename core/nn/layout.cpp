@@ -127,7 +127,7 @@ TwoStreamAttention make_two_stream_attention(const EncoderConfig& config, const 
 Mlp make_mlp(const EncoderConfig& config, const ParamLayout& layout, const std::string& prefix, int64_t layer) {
   const ResidualNorm norm(norm_params(layout, prefix + "output.", config.layer_norm_eps), config.hidden_dropout, layer,
                           Place::feed_forward_output);
-  return Mlp(dense(layout, prefix + "intermediate."), dense(layout, prefix + "output."), norm);
+  return Mlp(dense(layout, prefix + "intermediate."), dense(layout, prefix + "output."), config.activation, norm);
 }
 
 Slice block_slice(const ParamLayout& layout, const std::string& prefix) {
@@ -142,7 +142,7 @@ Block make_block(const EncoderConfig& config, const ParamLayout& layout, int64_t
 MlmHead make_mlm_head(const EncoderConfig& config, const ParamLayout& layout, MlmTile tile) {
   const std::string transform = "cls.predictions.transform.";
   const Slice bias = layout.find("cls.predictions.bias").slice;
-  return MlmHead(dense(layout, transform), norm_params(layout, transform, config.layer_norm_eps),
+  return MlmHead(dense(layout, transform), config.activation, norm_params(layout, transform, config.layer_norm_eps),
                  layout.find("embeddings.word_embeddings.weight").slice, bias,
                  {layout.find(transform + "dense.weight").slice.begin, bias.end}, tile);
 }
@@ -153,7 +153,7 @@ Head make_head(const EmbedderConfig& config, const ParamLayout& layout) {
   const std::string name = layout.contains("pooler.dense.weight") ? "pooler.dense." : "head.";
   const Slice weight = layout.find(name + "weight").slice;
   const Slice bias = config.head->bias ? layout.find(name + "bias").slice : Slice{};
-  return Head(config.pooling, H, Linear(H, config.head->out_features, weight, bias), config.head->tanh ? Squash::tanh : Squash::identity,
+  return Head(config.pooling, H, Linear(H, config.head->out_features, weight, bias), config.head->squash,
               {weight.begin, config.head->bias ? bias.end : weight.end});
 }
 

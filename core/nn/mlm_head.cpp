@@ -34,7 +34,7 @@ MlmHead::Transformed MlmHead::transform(Exec& ex, const ParamStore& params, cons
   const Transformed y{part(Padding::any), part(Padding::any), part(Padding::zero), ex.arena.tensor(ex.wide(), {x.rows}),
                       ex.arena.tensor(ex.wide(), {x.rows})};
   transform_.forward(ex, params, x, y.u);
-  ex.backend.gelu_forward(y.u.real(), y.h.real());
+  hidden_activation_forward(ex, activation_, y.u, y.h);
   ex.backend.layer_norm_forward(y.h.real(), params.masters().slice(norm_.gamma), params.masters().slice(norm_.beta), norm_.eps, y.t.real(),
                                 y.mean, y.rstd);
   return y;
@@ -115,7 +115,7 @@ double MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x
   ex.backend.cast(dt.real(), du.real());
   ex.backend.layer_norm_backward(du.real(), y.h.real(), params.masters().slice(norm_.gamma), y.mean, y.rstd, du.real(),
                                  grads.slice(norm_.gamma), grads.slice(norm_.beta));
-  ex.backend.gelu_backward(y.u.real(), du.real(), du.real());
+  hidden_activation_backward(ex, activation_, y.u, du, du);
   transform_.backward(ex, params, x, du, Linear::Into::set, dx, grads);
   return sum;
 }

@@ -1,8 +1,10 @@
-// MlmHead: cross-entropy of predicted tokens, layer_norm(gelu(dense(x))) word^T + bias, and its gradient, without ever holding all logits.
+// MlmHead: cross-entropy of predicted tokens, layer_norm(activation(dense(x))) word^T + bias, and its gradient, without ever holding all
+// logits.
 #pragma once
 
 #include <span>
 
+#include "core/nn/hidden_activation.h"
 #include "core/nn/linear.h"
 #include "core/nn/residual_norm.h"
 
@@ -19,8 +21,8 @@ struct MlmTile {
 class MlmHead {
  public:
   /// word [V,H]; bias [V]; `slice` covers transform, norm and bias.
-  MlmHead(Linear transform, NormParams norm, Slice word, Slice bias, Slice slice, MlmTile tile)
-      : transform_(transform), norm_(norm), word_(word), bias_(bias), slice_(slice), tile_(tile) {}
+  MlmHead(Linear transform, HiddenActivation activation, NormParams norm, Slice word, Slice bias, Slice slice, MlmTile tile)
+      : transform_(transform), activation_(activation), norm_(norm), word_(word), bias_(bias), slice_(slice), tile_(tile) {}
 
   Slice slice() const { return slice_; }
 
@@ -37,7 +39,7 @@ class MlmHead {
  private:
   /// x transformed, and what its backward needs.
   struct Transformed {
-    Activation u, h, t;  // [R,H] dense, after GELU, after the norm
+    Activation u, h, t;  // [R,H] dense, after the activation, after the norm
     Tensor mean, rstd;   // [R]
   };
   Transformed transform(Exec& ex, const ParamStore& params, const Activation& x) const;
@@ -51,6 +53,7 @@ class MlmHead {
   double row_losses(Exec& ex, const ParamStore& params, const Activation& t, std::span<const int32_t> labels, Tensor lse) const;
 
   Linear transform_;
+  HiddenActivation activation_;
   NormParams norm_;
   Slice word_, bias_, slice_;
   MlmTile tile_;

@@ -5,7 +5,7 @@ namespace lodestone {
 void Mlp::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
                   const Activation& y) const {
   intermediate_.forward(ex, params, x, saved.u);
-  ex.backend.gelu_forward(saved.u.real(), saved.h.real());
+  hidden_activation_forward(ex, activation_, saved.u, saved.h);
   output_.forward(ex, params, saved.h, saved.norm.sum);
   norm_.forward(ex, params, tokens, x, saved.norm, y);
 }
@@ -17,7 +17,7 @@ void Mlp::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens,
   norm_.backward(ex, params, tokens, saved.norm, dy, d_branch, grads);
   const Activation d_h = take_rows(ex, ex.compute, x.rows, feed_forward(), Padding::any);
   output_.backward(ex, params, saved.h, d_branch, Linear::Into::set, d_h, grads);
-  ex.backend.gelu_backward(saved.u.real(), d_h.real(), d_h.real());
+  hidden_activation_backward(ex, activation_, saved.u, d_h, d_h);
   intermediate_.backward(ex, params, x, d_h, Linear::Into::add, dy, grads);  // dy holds the residual's share already
 }
 

@@ -1,6 +1,7 @@
-// Mlp: the second half of a block, y = layer_norm(x + dropout(dense(gelu(dense(x))))), and its backward.
+// Mlp: the second half of a block, y = layer_norm(x + dropout(dense(activation(dense(x))))), and its backward.
 #pragma once
 
+#include "core/nn/hidden_activation.h"
 #include "core/nn/linear.h"
 #include "core/nn/residual_norm.h"
 
@@ -8,12 +9,13 @@ namespace lodestone {
 
 class Mlp {
  public:
-  Mlp(Linear intermediate, Linear output, ResidualNorm norm) : intermediate_(intermediate), output_(output), norm_(norm) {}
+  Mlp(Linear intermediate, Linear output, HiddenActivation activation, ResidualNorm norm)
+      : intermediate_(intermediate), output_(output), activation_(activation), norm_(norm) {}
 
   int64_t feed_forward() const { return intermediate_.out(); }
 
   struct Saved {
-    Activation u;  // [S,F] before GELU
+    Activation u;  // [S,F] before the activation
     Activation h;  // [S,F] after it: stored, because reading it costs less time than a second erf per element
     ResidualNorm::Saved norm;
   };
@@ -27,6 +29,7 @@ class Mlp {
 
  private:
   Linear intermediate_, output_;
+  HiddenActivation activation_;
   ResidualNorm norm_;
 };
 

@@ -1,6 +1,7 @@
 // Writes the model card: what a model is, how it is used, how it was trained.
 #include <iomanip>
 
+#include "data/models/folder_names.h"
 #include "data/models/reranker_folder.h"
 
 namespace lodestone {
@@ -21,18 +22,6 @@ std::string fixed(double value) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(4) << value;
   return out.str();
-}
-
-const char* name_of(Pooling pooling) {
-  switch (pooling) {
-    case Pooling::cls:
-      return "first token ([CLS])";
-    case Pooling::mean:
-      return "mean over tokens";
-    case Pooling::last_token:
-      return "last token";
-  }
-  return "?";
 }
 
 /// The kind of model as hubs name it.
@@ -87,8 +76,8 @@ std::string model_card(const ModelFolder& model, const ModelCard& card) {
       << " numbers, for search, clustering and comparing texts.\n\n## Model\n\n";
   if (!card.base_model.empty()) out << "- Base model: " << card.base_model << "\n";
   out << "- Encoder: BERT, " << c.encoder.layers << " layers, hidden size " << c.encoder.hidden << ", " << c.encoder.heads
-      << " heads\n- Pooling: " << name_of(c.pooling) << "\n";
-  if (c.head) out << "- Dense: " << c.encoder.hidden << " to " << c.head->out_features << (c.head->tanh ? ", tanh" : "") << "\n";
+      << " heads\n- Pooling: " << row_of(c.pooling).card << "\n";
+  if (c.head) out << "- Dense: " << c.encoder.hidden << " to " << c.head->out_features << row_of(c.head->squash).card << "\n";
   out << "- Normalised: " << (c.normalize ? "yes" : "no") << "\n- Longest text: " << model.max_seq_length
       << " tokens, longer ones are cut\n- Similarity: " << model.similarity
       << "\n\n## Usage\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"

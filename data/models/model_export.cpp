@@ -1,5 +1,6 @@
 #include "data/models/model_export.h"
 
+#include "data/models/folder_names.h"
 #include "data/models/model_files.h"
 #include "data/text/tokenizer_files.h"
 
@@ -14,20 +15,16 @@ constexpr const char* sentence_transformers_layout = "2.2.2";
 constexpr const char* pooler_file = "pooler.safetensors";
 
 OrderedJson pooling_config(const EmbedderConfig& config) {
-  return {{"word_embedding_dimension", config.encoder.hidden},
-          {"pooling_mode_cls_token", config.pooling == Pooling::cls},
-          {"pooling_mode_mean_tokens", config.pooling == Pooling::mean},
-          {"pooling_mode_max_tokens", false},
-          {"pooling_mode_mean_sqrt_len_tokens", false},
-          {"pooling_mode_weightedmean_tokens", false},
-          {"pooling_mode_lasttoken", config.pooling == Pooling::last_token}};
+  OrderedJson json{{"word_embedding_dimension", config.encoder.hidden}};
+  for (const PoolingName& row : pooling_names) json[row.flag] = row.pooling == config.pooling;
+  return json;
 }
 
 OrderedJson dense_config(const EmbedderConfig& config) {
   return {{"in_features", config.encoder.hidden},
           {"out_features", config.head->out_features},
           {"bias", config.head->bias},
-          {"activation_function", config.head->tanh ? "torch.nn.modules.activation.Tanh" : "torch.nn.modules.linear.Identity"}};
+          {"activation_function", row_of(config.head->squash).function}};
 }
 
 /// modules.json, the other JSON files and the module folders: everything but weights, tokenizer and card.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "data/models/folder_names.h"
+
 namespace lodestone {
 
 OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, const char* architecture) {
@@ -13,7 +15,7 @@ OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, 
     json.erase(key);
   json["architectures"] = OrderedJson::array({architecture});
   json["model_type"] = "bert";
-  json["hidden_act"] = "gelu";
+  json["hidden_act"] = row_of(c.activation).name;
   json["position_embedding_type"] = "absolute";
   json["vocab_size"] = c.vocab;
   json["hidden_size"] = c.hidden;

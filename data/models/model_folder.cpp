@@ -1,9 +1,11 @@
 #include "data/models/model_folder.h"
 
 #include <cmath>
+#include <span>
 
 #include "data/files/durable.h"
 #include "data/files/strict_json.h"
+#include "data/models/folder_names.h"
 
 namespace lodestone {
 
@@ -26,10 +28,25 @@ int64_t size_key(const Json& json, const char* key, int64_t fallback, int64_t li
   return value;
 }
 
+/// "a, b or c".
+std::string alternatives(std::span<const std::string_view> names, const char* last) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) text += cat(i == 0 ? "" : i + 1 == names.size() ? cat(" ", last, " ") : ", ", names[i]);
+  return text;
+}
+
 double probability_key(const Json& json, const char* key, const fs::path& file) {
   const double p = json_number(json, key, 0.1, file);
   if (!(p >= 0 && p < 1)) throw refused(file, cat("\"", key, "\" is ", p, ", probabilities from 0 to below 1 work"), "correct the value");
   return p;
+}
+
+HiddenActivation parse_hidden_activation(const Json& json, const fs::path& file) {
+  const std::string given = json_string(json, "hidden_act", "gelu", file);
+  for (const HiddenActivationName& row : hidden_activation_names)
+    if (given == row.name) return row.activation;
+  throw refused(file, cat("hidden_act \"", given, "\" is not supported"),
+                cat("models with hidden_act ", alternatives(names_of<HiddenActivation>(), "or"), " work"));
 }
 
 EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
@@ -39,9 +56,6 @@ EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
   if (json.contains("auto_map")) throw refused(file, "the model needs program code of its own (\"auto_map\")");
   if (json.contains("quantization_config"))
     throw refused(file, "the weights are quantised (\"quantization_config\")", "use the unquantised model");
-  const std::string activation = json_string(json, "hidden_act", "gelu", file);
-  if (activation != "gelu" && activation != "gelu_python")
-    throw refused(file, cat("hidden_act \"", activation, "\" is not supported"), "models with hidden_act gelu work");
   const std::string position = json_string(json, "position_embedding_type", "absolute", file);
   if (position != "absolute")
     throw refused(file, cat("position_embedding_type \"", position, "\" is not supported"),
@@ -51,6 +65,7 @@ EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
   if (const auto pruned = json.find("pruned_heads"); pruned != json.end() && !pruned->empty())
     throw refused(file, "models with pruned heads are not supported");
   EncoderConfig c;
+  c.activation = parse_hidden_activation(json, file);
   c.vocab = size_key(json, "vocab_size", 0, int64_t{1} << 24, file);
   c.hidden = size_key(json, "hidden_size", 0, 1 << 16, file);
   c.layers = size_key(json, "num_hidden_layers", 0, 1000, file);
@@ -72,11 +87,18 @@ EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
   return c;
 }
 
-Pooling pooling_named(const std::string& name, const fs::path& file) {
-  if (name == "cls") return Pooling::cls;
-  if (name == "mean") return Pooling::mean;
-  if (name == "lasttoken") return Pooling::last_token;
-  throw refused(file, cat("the pooling \"", name, "\" is not supported"), "pooling by cls, mean or lasttoken works");
+/// "pooling by cls, mean or lasttoken works"
+std::string what_poolings_work() {
+  std::vector<std::string_view> modes;
+  for (const PoolingName& row : pooling_names)
+    if (row.pooling) modes.push_back(row.mode);
+  return cat("pooling by ", alternatives(modes, "or"), " works");
+}
+
+Pooling pooling_named(std::string_view name, const fs::path& file) {
+  for (const PoolingName& row : pooling_names)
+    if (name == row.mode && row.pooling) return *row.pooling;
+  throw refused(file, cat("the pooling \"", name, "\" is not supported"), what_poolings_work());
 }
 
 Pooling parse_pooling(const fs::path& file, int64_t hidden) {
@@ -89,22 +111,25 @@ Pooling parse_pooling(const fs::path& file, int64_t hidden) {
                   "models that pool the prompt too work");
   if (const auto mode = json.find("pooling_mode"); mode != json.end()) {
     const Json& one = mode->is_array() && mode->size() == 1 ? mode->front() : *mode;
-    if (!one.is_string()) throw refused(file, "several poolings side by side are not supported", "pooling by cls, mean or lasttoken works");
+    if (!one.is_string()) throw refused(file, "several poolings side by side are not supported", what_poolings_work());
     return pooling_named(one.get<std::string>(), file);
   }
-  std::vector<std::string> active;
-  constexpr std::pair<const char*, const char*> modes[] = {{"pooling_mode_cls_token", "cls"},
-                                                           {"pooling_mode_mean_tokens", "mean"},
-                                                           {"pooling_mode_max_tokens", "max"},
-                                                           {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"},
-                                                           {"pooling_mode_weightedmean_tokens", "weightedmean"},
-                                                           {"pooling_mode_lasttoken", "lasttoken"}};
-  for (const auto& [key, name] : modes)
-    if (json_flag(json, key, false, file)) active.emplace_back(name);
+  std::vector<std::string_view> active;
+  for (const PoolingName& row : pooling_names)
+    if (json_flag(json, row.flag, false, file)) active.push_back(row.mode);
   if (active.size() > 1)
-    throw refused(file, cat("several poolings side by side (", active[0], ", ", active[1], ") are not supported"),
-                  "pooling by cls, mean or lasttoken works");
+    throw refused(file, cat("several poolings side by side (", active[0], ", ", active[1], ") are not supported"), what_poolings_work());
   return active.empty() ? Pooling::mean : pooling_named(active[0], file);
+}
+
+Squash parse_squash(const Json& json, const fs::path& file) {
+  const std::string given = json_string(json, "activation_function", row_of(Squash::tanh).function, file);
+  std::vector<std::string_view> known;
+  for (const SquashName& row : squash_names) {
+    if (given == row.function) return row.squash;
+    known.emplace_back(row.remedy);
+  }
+  throw refused(file, cat("the activation \"", given, "\" is not supported"), cat(alternatives(known, "and"), " work"));
 }
 
 HeadConfig parse_dense(const fs::path& file, int64_t in_features) {
@@ -114,11 +139,7 @@ HeadConfig parse_dense(const fs::path& file, int64_t in_features) {
   if (in != in_features) throw refused(file, cat("in_features is ", in, ", the pooled vector has ", in_features), "correct the folder");
   head.out_features = size_key(json, "out_features", 0, 1 << 20, file);
   head.bias = json_flag(json, "bias", true, file);
-  const std::string activation = json_string(json, "activation_function", "torch.nn.modules.activation.Tanh", file);
-  if (activation == "torch.nn.modules.activation.Tanh")
-    head.tanh = true;
-  else if (activation != "torch.nn.modules.linear.Identity")
-    throw refused(file, cat("the activation \"", activation, "\" is not supported"), "Tanh and Identity work");
+  head.squash = parse_squash(json, file);
   if (json_flag(json, "use_residual", false, file))
     throw refused(file, "a dense module with use_residual is not supported", "dense modules without it work");
   for (const char* key : {"module_input_name", "module_output_name"})

@@ -19,9 +19,8 @@ class EmbeddingNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override {
-    static constexpr const char* poolings[] = {"cls", "mean", "last_token"};
-    return cat(poolings[static_cast<size_t>(folder_.config.pooling)], " pooling, ", folder_.config.head ? "dense " : "embedding ",
-               embedding(), folder_.new_head ? ", new" : "");
+    return cat(name_of(folder_.config.pooling), " pooling, ", folder_.config.head ? "dense " : "embedding ", embedding(),
+               folder_.new_head ? ", new" : "");
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
   MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const override {

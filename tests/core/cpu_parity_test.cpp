@@ -1,6 +1,8 @@
 // Do the fast CPU bodies give what the reference gives? Attention has a file of its own.
 #include "tests/core/cpu_parity.h"
 
+#include "core/choice.h"
+
 namespace lodestone::test {
 
 INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(parity_settings()), name_of_setting);
@@ -157,7 +159,7 @@ TEST_P(CpuParity, RowsAreChosenAndPutBack) {
 TEST_P(CpuParity, SentenceVectors) {
   const Texts texts({4, 1, 0, 33});
   const int64_t S = texts.tokens(), B = 4, H = 52;
-  for (const Pooling pooling : {Pooling::cls, Pooling::mean, Pooling::last_token}) {
+  for (const Pooling pooling : values_of<Pooling>()) {
     const Operand x = activation({S, H}, 1), y = wide({B, H}, 2), dy = wide({B, H}, 3), dx = activation({S, H}, 4);
     run([&](Backend& be, auto pick) {
       be.pool_forward(texts.batch(), pick(x), pooling, pick(y));

@@ -12,7 +12,7 @@ namespace {
 EmbedderConfig small_embedder() {
   EmbedderConfig c;
   c.encoder = {.vocab = 101, .hidden = 72, .layers = 3, .heads = 6, .feed_forward = 200, .positions = 64, .types = 2};
-  c.head = HeadConfig{20, true, false};
+  c.head = HeadConfig{20, true, Squash::identity};
   return c;
 }
 

@@ -20,8 +20,8 @@ const Case cases[] = {
     {"mean", Pooling::mean, {}},
     {"cls", Pooling::cls, {}},
     {"last_token", Pooling::last_token, {}},
-    {"mean_dense", Pooling::mean, HeadConfig{7, true, false}},
-    {"cls_tanh", Pooling::cls, HeadConfig{7, true, true}},
+    {"mean_dense", Pooling::mean, HeadConfig{7, true, Squash::identity}},
+    {"cls_tanh", Pooling::cls, HeadConfig{7, true, Squash::tanh}},
 };
 
 EmbedderConfig golden_config(const Golden& golden, Pooling pooling, std::optional<HeadConfig> head) {

@@ -34,8 +34,8 @@ TEST(Encoder, GradientWithMeanPoolingMatchesCentralDifferences) { expect_whole_g
 TEST(Encoder, GradientWithClsPoolingMatchesCentralDifferences) { expect_whole_gradient(tiny_embedder(Pooling::cls), 7); }
 TEST(Encoder, GradientWithLastTokenPoolingMatchesCentralDifferences) { expect_whole_gradient(tiny_embedder(Pooling::last_token), 7); }
 TEST(Encoder, GradientWithHeadMatchesCentralDifferences) {
-  expect_whole_gradient(tiny_embedder(Pooling::mean, HeadConfig{5, true, false}), 7);
-  expect_whole_gradient(tiny_embedder(Pooling::cls, HeadConfig{11, false, true}), 7);
+  expect_whole_gradient(tiny_embedder(Pooling::mean, HeadConfig{5, true, Squash::identity}), 7);
+  expect_whole_gradient(tiny_embedder(Pooling::cls, HeadConfig{11, false, Squash::tanh}), 7);
 }
 
 TEST(Encoder, ForwardWithAndWithoutSavingGiveTheSameBits) {

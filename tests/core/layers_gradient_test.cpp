@@ -1,6 +1,7 @@
 // Every layer's backward against central differences in f64, with dropout on (masks are fixed functions of their names).
 #include <gtest/gtest.h>
 
+#include "core/choice.h"
 #include "core/nn/layout.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tiny_model.h"
@@ -11,7 +12,7 @@ namespace {
 /// A layer under test: inputs x [S,H] and the model's parameters are varied; the loss is <weights, y>.
 class LayerGradient : public ::testing::Test {
  protected:
-  Model model{tiny_embedder(Pooling::mean, HeadConfig{5, true, true}), DType::f64, "reference"};
+  Model model{tiny_embedder(Pooling::mean, HeadConfig{5, true, Squash::tanh}), DType::f64, "reference"};
   Texts texts = make_texts({3, 1, 5}, 13, Masks::on);
   TokenBatch tokens = texts.tokens();
   int64_t S = tokens.tokens(), H = 8;
@@ -117,11 +118,11 @@ TEST_F(LayerGradient, EmbeddingReachesTablesAndNorm) {
 }
 
 TEST_F(LayerGradient, HeadReachesTokensAndItsParametersForEveryPoolingAndActivation) {
-  for (const Pooling pooling : {Pooling::cls, Pooling::mean, Pooling::last_token})
-    for (const bool tanh : {false, true}) {
+  for (const Pooling pooling : values_of<Pooling>())
+    for (const Squash squash : values_of<Squash>()) {
       EmbedderConfig config = model.config;
       config.pooling = pooling;
-      config.head = HeadConfig{5, true, tanh};
+      config.head = HeadConfig{5, true, squash};
       const Head head = make_head(config, layout());
       const Activation x = random_rows(H, "x"), dx = random_rows(H, "dx");
       const Tensor weights = ex().arena.tensor(DType::f64, {3, 5}), emb = ex().arena.tensor(DType::f64, {3, 5});

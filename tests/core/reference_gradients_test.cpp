@@ -1,4 +1,5 @@
 // Is every backward operation of the reference the gradient of its forward? Central differences in f64, dropout on.
+#include "core/choice.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "tests/core/op_fixture.h"
 
@@ -117,7 +118,7 @@ TEST(ReferenceGradients, Pooling) {
   ReferenceBackend be;
   const Texts texts({3, 1, 2});
   const int64_t S = texts.tokens(), B = 3, H = 4;
-  for (const Pooling pooling : {Pooling::cls, Pooling::mean, Pooling::last_token}) {
+  for (const Pooling pooling : values_of<Pooling>()) {
     Values x = random_values(S * H, 1), r = random_values(B * H, 2), y(r.size()), dx(x.size(), NAN);
     be.pool_backward(texts.batch(), matrix(r, B, H), pooling, matrix(dx, S, H));
     expect_gradient("x", x, dx, [&] { return be.pool_forward(texts.batch(), matrix(x, S, H), pooling, matrix(y, B, H)), dot(r, y); });

@@ -26,7 +26,7 @@ double pooling_weight(Pooling pooling, int64_t t, int64_t length) {
     case Pooling::last_token:
       return t == length - 1 ? 1 : 0;
   }
-  return 0;
+  throw_internal(__FILE__, __LINE__, "pooling", "no such pooling");
 }
 
 }  // namespace

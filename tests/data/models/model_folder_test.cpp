@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/choice.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
 #include "data/models/model_export.h"
@@ -89,14 +90,14 @@ TEST(ModelFolder, ReadsOldLayerNormNamesAndIgnoresPretrainingHeads) {
 }
 
 TEST(ModelFolder, WritesWhatItReadsBackExactly) {
-  for (const Pooling pooling : {Pooling::cls, Pooling::mean, Pooling::last_token})
+  for (const Pooling pooling : values_of<Pooling>())
     for (const bool head : {false, true})
       for (const bool normalize : {false, true}) {
         const TempDir dir;
         EmbedderConfig config = test::tiny_config();
         config.pooling = pooling;
         config.normalize = normalize;
-        if (head) config.head = HeadConfig{.out_features = 6, .bias = normalize, .tanh = !normalize};
+        if (head) config.head = HeadConfig{.out_features = 6, .bias = normalize, .squash = normalize ? Squash::identity : Squash::tanh};
         const ParamStore source = make_params(config, 3);
         write_plain_folder(dir / "start", source, "");
         ModelFolder folder = read_model_folder(dir / "start");
@@ -113,7 +114,7 @@ TEST(ModelFolder, WritesWhatItReadsBackExactly) {
         if (head) {
           EXPECT_EQ(again.config.head->out_features, 6);
           EXPECT_EQ(again.config.head->bias, normalize);
-          EXPECT_EQ(again.config.head->tanh, !normalize);
+          EXPECT_EQ(again.config.head->squash, normalize ? Squash::identity : Squash::tanh);
         }
         EXPECT_EQ(again.max_seq_length, 7);
         EXPECT_EQ(again.prompts, folder.prompts);

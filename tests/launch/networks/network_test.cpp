@@ -41,7 +41,7 @@ void make_plain(const fs::path& from, const fs::path& to) {
 /// The folder with a dense layer of 6 outputs behind pooling, and a tanh behind that.
 void make_dense(const fs::path& from, const fs::path& to) {
   ModelFolder model = read_model_folder(from);
-  model.config.head = HeadConfig{.out_features = 6, .tanh = true};
+  model.config.head = HeadConfig{.out_features = 6, .squash = Squash::tanh};
   model.new_head = true;
   ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
   initialize_parameters(model.config, params, 99);
@@ -82,7 +82,7 @@ TEST(Network, AFoldersOwnDenseLayerIsTrainedOn) {
     const Opened opened(dir / "dense", head);
     EXPECT_EQ(opened.network->head(), "mean pooling, dense 6");
     EXPECT_EQ(opened.values("head.weight"), std::vector<float>(expected.begin(), expected.end()));
-    EXPECT_TRUE(open_model_folder(opened.config, Weights::values).config.head->tanh) << "with its activation";
+    EXPECT_EQ(open_model_folder(opened.config, Weights::values).config.head->squash, Squash::tanh) << "with its activation";
   }
 }
 

@@ -1,0 +1,74 @@
+// What model folders call the things that they choose: one row for each pooling and each activation, as it is read and written.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/choice.h"
+#include "core/error.h"
+#include "core/nn/config.h"
+
+namespace lodestone {
+
+struct PoolingName {
+  const char* flag;                // of 1_Pooling/config.json, in the order in which it is written
+  std::string_view mode;           // pooling_mode, in newer versions
+  std::optional<Pooling> pooling;  // empty: not supported here
+  const char* card = "";           // what a model card says
+};
+inline constexpr PoolingName pooling_names[] = {
+    {"pooling_mode_cls_token", "cls", Pooling::cls, "first token ([CLS])"},
+    {"pooling_mode_mean_tokens", "mean", Pooling::mean, "mean over tokens"},
+    {"pooling_mode_max_tokens", "max", std::nullopt},
+    {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", std::nullopt},
+    {"pooling_mode_weightedmean_tokens", "weightedmean", std::nullopt},
+    {"pooling_mode_lasttoken", "lasttoken", Pooling::last_token, "last token"},
+};
+
+struct SquashName {
+  const char* function;  // activation_function of 2_Dense/config.json
+  Squash squash;
+  const char* remedy;     // in a list of what works
+  const char* card = "";  // behind the sizes, in a model card
+};
+inline constexpr SquashName squash_names[] = {
+    {"torch.nn.modules.activation.Tanh", Squash::tanh, "Tanh", ", tanh"},
+    {"torch.nn.modules.linear.Identity", Squash::identity, "Identity"},
+};
+
+/// hidden_act of config.json. The first row of a value is what is written.
+struct HiddenActivationName {
+  const char* name;
+  HiddenActivation activation;
+};
+inline constexpr HiddenActivationName hidden_activation_names[] = {
+    {"gelu", HiddenActivation::gelu},
+    {"gelu_python", HiddenActivation::gelu},
+};
+
+/// The row of a value; all have one, see below.
+constexpr const PoolingName& row_of(Pooling pooling) {
+  for (const PoolingName& row : pooling_names)
+    if (row.pooling == pooling) return row;
+  throw_internal(__FILE__, __LINE__, "pooling", "a pooling without a row");
+}
+constexpr const SquashName& row_of(Squash squash) {
+  for (const SquashName& row : squash_names)
+    if (row.squash == squash) return row;
+  throw_internal(__FILE__, __LINE__, "squash", "an activation of a dense layer without a row");
+}
+constexpr const HiddenActivationName& row_of(HiddenActivation activation) {
+  for (const HiddenActivationName& row : hidden_activation_names)
+    if (row.activation == activation) return row;
+  throw_internal(__FILE__, __LINE__, "activation", "a hidden activation without a row");
+}
+
+/// Does not compile where a value has no row.
+template <class Enum>
+constexpr bool all_have_rows() {
+  for (const Enum value : values_of<Enum>()) (void)row_of(value);
+  return true;
+}
+static_assert(all_have_rows<Pooling>() && all_have_rows<Squash>() && all_have_rows<HiddenActivation>());
+
+}  // namespace lodestone
