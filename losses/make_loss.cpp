@@ -10,55 +10,17 @@ namespace lodestone {
 
 namespace {
 
-/// One overload for each alternative of LossOptions.
-struct Make {
-  std::unique_ptr<Loss> operator()(const InfoNceOptions& o) const { return std::make_unique<InfoNce>(o); }
-  std::unique_ptr<Loss> operator()(const GteOptions& o) const { return std::make_unique<Gte>(o); }
-  std::unique_ptr<Loss> operator()(const CbbOptions& o) const { return std::make_unique<Cbb>(o); }
-  std::unique_ptr<Loss> operator()(const CosentOptions& o) const { return std::make_unique<Cosent>(o); }
-  std::unique_ptr<Loss> operator()(const GroupDistillationOptions& o) const { return std::make_unique<GroupDistillation>(o); }
-  std::unique_ptr<Loss> operator()(const StabilisedOptions& o) const { return std::make_unique<StabilisedDistillation>(o); }
-  std::unique_ptr<Loss> operator()(const MarginMseOptions& o) const { return std::make_unique<MarginMse>(o); }
-};
+std::unique_ptr<Loss> make(const LossOptions& options) {
+  return with_row(options, []<class Row>(Row, const auto& o) -> std::unique_ptr<Loss> { return std::make_unique<typename Row::Made>(o); });
+}
 
-struct Describe {
-  std::string operator()(const InfoNceOptions& o) const {
-    return cat(o.direction == Direction::both ? "symmetric " : "", "InfoNCE, temperature ", o.temperature);
-  }
-  std::string operator()(const GteOptions& o) const { return cat("improved contrastive loss (GTE), temperature ", o.temperature); }
-  std::string operator()(const CbbOptions& o) const { return cat("cross-GPU batch balance loss (CBB), temperature ", o.temperature); }
-  std::string operator()(const CosentOptions& o) const { return cat("CoSENT, temperature ", o.temperature); }
-  std::string operator()(const GroupDistillationOptions& o) const { return cat("KL distillation, temperature ", o.temperature); }
-  std::string operator()(const StabilisedOptions& o) const { return cat("stabilised distillation, temperature ", o.temperature); }
-  std::string operator()(const MarginMseOptions&) const { return "margin MSE"; }
-};
+NegativeCounts negatives(const LossOptions& options, const BatchCounts& batch) {
+  return with_row(options, [&](auto row, const auto& o) { return row.negatives(o, batch); });
+}
 
-/// Negatives for each alternative.
-struct Negatives {
-  int64_t global, local, group;
-
-  int64_t queries(Candidates candidates) const {  // that are compared with each other
-    if (candidates == Candidates::own_group) return 1;
-    return candidates == Candidates::this_rank ? local : global;
-  }
-  int64_t among(Candidates candidates) const { return queries(candidates) * group - 1; }
-
-  NegativeCounts operator()(const InfoNceOptions& o) const {
-    return {among(o.candidates), o.direction == Direction::both ? queries(o.candidates) - 1 : 0};
-  }
-  NegativeCounts operator()(const GteOptions& o) const {
-    const int64_t others = queries(o.candidates) - 1;
-    return {among(o.candidates) + others, others + others * (o.positive_rivals == PositiveRivals::all_passages ? group : 1)};
-  }
-  NegativeCounts operator()(const CbbOptions& o) const {
-    const int64_t hard = (o.negatives == NegativeScope::all ? global : 1) * (group - 1);
-    return {hard + (o.other_positives == OtherPositives::included ? global - 1 : 0)};
-  }
-  NegativeCounts operator()(const CosentOptions&) const { return {}; }
-  NegativeCounts operator()(const GroupDistillationOptions&) const { return {group - 1}; }
-  NegativeCounts operator()(const StabilisedOptions& o) const { return {among(o.candidates)}; }
-  NegativeCounts operator()(const MarginMseOptions&) const { return {group - 1}; }
-};
+LossReads reads_of(const LossOptions& options) {
+  return with_row(options, [](auto row, const auto&) { return row.reads; });
+}
 
 void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
   int64_t last = 0;
@@ -70,13 +32,23 @@ void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
     refuse_setting("loss.mrl_dims", cat(last, " is more than the model's ", embedding, " dimensions"), cat("give at most ", embedding));
 }
 
-template <class... Options>
-bool any_is(const LossConfig& config) {
-  return std::any_of(config.terms.begin(), config.terms.end(),
-                     [](const LossTerm& t) { return (std::holds_alternative<Options>(t.options) || ...); });
+bool any_reads(const LossConfig& config, LossReads what) {
+  return std::any_of(config.terms.begin(), config.terms.end(), [&](const LossTerm& t) { return reads_of(t.options) == what; });
 }
 
 }  // namespace
+
+int64_t BatchCounts::queries(Candidates candidates) const {
+  switch (candidates) {
+    case Candidates::own_group:
+      return 1;
+    case Candidates::this_rank:
+      return local;
+    case Candidates::all_ranks:
+      return global;
+  }
+  throw_internal(__FILE__, __LINE__, "candidates", "no such candidates");
+}
 
 std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
   check_dims(config.matryoshka_dims, embedding);
@@ -87,17 +59,17 @@ std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
           if constexpr (requires { o.teacher_temperature; }) require_temperature("loss.teacher_temperature", o.teacher_temperature);
         },
         t.options);
-    const auto* margin = std::get_if<MarginMseOptions>(&t.options);
-    if (margin != nullptr && margin->similarity == Similarity::dot && !config.matryoshka_dims.empty())
+    const bool lengths = with_row(t.options, [](auto row, const auto& o) { return row.reads_lengths(o); });
+    if (lengths && !config.matryoshka_dims.empty())
       refuse_setting("loss.mrl_dims", "Matryoshka hands unit vectors to a loss that is defined on un-normalised ones",
                      "use similarity: cosine, or leave mrl_dims out");
   }
   std::unique_ptr<Loss> loss;
   if (config.terms.size() == 1 && config.terms[0].weight == 1) {
-    loss = std::visit(Make{}, config.terms[0].options);
+    loss = make(config.terms[0].options);
   } else {
     std::vector<WeightedLoss> terms;
-    for (const LossTerm& t : config.terms) terms.push_back({std::visit(Make{}, t.options), t.weight});
+    for (const LossTerm& t : config.terms) terms.push_back({make(t.options), t.weight});
     loss = std::make_unique<SumLoss>(std::move(terms));
   }
   if (config.matryoshka_dims.empty()) return loss;
@@ -107,7 +79,8 @@ std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
 std::string describe(const LossConfig& config) {
   std::string text;
   for (const LossTerm& t : config.terms)
-    text += cat(text.empty() ? "" : " + ", t.weight == 1 ? "" : cat(t.weight, " x "), std::visit(Describe{}, t.options));
+    text += cat(text.empty() ? "" : " + ", t.weight == 1 ? "" : cat(t.weight, " x "),
+                with_row(t.options, [](auto row, const auto& o) { return row.describe(o); }));
   if (!config.matryoshka_dims.empty()) text += cat("; mean over ", config.matryoshka_dims.size(), " Matryoshka sizes");
   return text;
 }
@@ -115,7 +88,7 @@ std::string describe(const LossConfig& config) {
 NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int64_t local, int64_t group) {
   NegativeCounts most;
   for (const LossTerm& t : config.terms) {
-    const NegativeCounts counts = std::visit(Negatives{global, local, group}, t.options);
+    const NegativeCounts counts = negatives(t.options, {global, local, group});
     most = {std::max(most.of_query, counts.of_query), std::max(most.of_positive, counts.of_positive)};
   }
   return most;
@@ -123,12 +96,11 @@ NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int
 
 const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group) {
   for (const LossTerm& t : config.terms)
-    if (!std::holds_alternative<CosentOptions>(t.options) && std::visit(Negatives{queries, queries, group}, t.options).of_query == 0)
-      return &t;
+    if (reads_of(t.options) != LossReads::gold_scores && negatives(t.options, {queries, queries, group}).of_query == 0) return &t;
   return nullptr;
 }
 
-bool needs_scores(const LossConfig& config) { return any_is<CosentOptions>(config); }
-bool needs_teacher(const LossConfig& config) { return any_is<GroupDistillationOptions, StabilisedOptions, MarginMseOptions>(config); }
+bool needs_scores(const LossConfig& config) { return any_reads(config, LossReads::gold_scores); }
+bool needs_teacher(const LossConfig& config) { return any_reads(config, LossReads::teacher_scores); }
 
 }  // namespace lodestone

@@ -89,7 +89,7 @@ BenchCommand parse(std::span<const std::string> arguments) {
   }
   if (given.has("--loss")) c.losses = {&loss, 1};
   if (c.mode == BenchMode::losses && given.has("--group")) given.refuse("--losses has a group size for each loss: --group is not for it");
-  if (loss.name == "cosent" && o.group != 1) given.refuse("cosent takes pairs: --group 1");
+  if (needs_scores(loss.config(1)) && o.group != 1) given.refuse(cat(loss.name, " takes pairs: --group 1"));
   o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
   if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
   return c;

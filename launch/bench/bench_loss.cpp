@@ -1,6 +1,7 @@
 #include "launch/bench/bench_loss.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 namespace lodestone {
@@ -16,17 +17,27 @@ LossConfig prefixes(int64_t embedding) {
   return {.terms = {{InfoNceOptions{}}}, .matryoshka_dims = {embedding / 4, embedding / 2, embedding}};
 }
 
-constexpr BenchLoss losses[] = {
-    {"info_nce", 1, plain<InfoNceOptions>},
+/// Other settings that are worth a row: each stands behind the loss that its name begins with.
+constexpr BenchLoss variations[] = {
     {"info_nce_symmetric", 1, symmetric},
     {"info_nce_matryoshka", 1, prefixes},
-    {"gte", 1, plain<GteOptions>},
-    {"cbb", 2, plain<CbbOptions>},
-    {"cosent", 1, plain<CosentOptions>},
-    {"kl_divergence", 8, plain<GroupDistillationOptions>},
-    {"stabilised_distillation", 2, plain<StabilisedOptions>},
-    {"margin_mse", 8, plain<MarginMseOptions>},
 };
+
+/// Every loss with its default settings, and the variations.
+constexpr auto losses = [] {
+  constexpr auto plain_losses = of_each_loss([]<class Options>(const Options&) {
+    return BenchLoss{LossRow<Options>::name, LossRow<Options>::bench_group, plain<Options>};
+  });
+  std::array<BenchLoss, plain_losses.size() + std::size(variations)> all{};
+  size_t n = 0;
+  for (const BenchLoss& loss : plain_losses) {
+    all.at(n++) = loss;
+    for (const BenchLoss& variation : variations)
+      if (variation.name.substr(0, loss.name.size()) == loss.name) all.at(n++) = variation;
+  }
+  return all;
+}();
+static_assert(losses.back().config != nullptr, "a variation belongs to no loss");
 
 }  // namespace
 

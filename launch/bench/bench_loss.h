@@ -10,8 +10,8 @@ namespace lodestone {
 
 struct BenchLoss {
   std::string_view name;
-  int64_t group;                            // G unless told otherwise
-  LossConfig (*config)(int64_t embedding);  // default settings
+  int64_t group = 1;                                  // G unless told otherwise
+  LossConfig (*config)(int64_t embedding) = nullptr;  // its settings
 };
 
 std::span<const BenchLoss> bench_losses();

@@ -5,10 +5,6 @@ namespace lodestone {
 
 namespace {
 
-constexpr std::string_view loss_names[] = {"info_nce",   "gte", "cbb", "cosent", "kl_divergence", "stabilised_distillation",
-                                           "margin_mse", "sum"};
-constexpr size_t sum_of_losses = 7;
-
 double read_temperature(Section& s, const std::string& key, double value) {
   s.read(key, value);
   if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "for example 0.05");
@@ -31,8 +27,7 @@ Candidates read_candidates(Section& s) {
   return cross_rank ? Candidates::all_ranks : Candidates::this_rank;
 }
 
-InfoNceOptions read_info_nce(Section& s) {
-  InfoNceOptions o;
+void read_settings(Section& s, InfoNceOptions& o) {
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.candidates = read_candidates(s);
   read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
@@ -41,37 +36,31 @@ InfoNceOptions read_info_nce(Section& s) {
              "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out",
              "leave one of the two out");
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
-  return o;
 }
 
-GteOptions read_gte(Section& s) {
-  GteOptions o;
+void read_settings(Section& s, GteOptions& o) {
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.candidates = read_candidates(s);
   read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
   read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
-  return o;
 }
 
-CbbOptions read_cbb(Section& s) {
-  CbbOptions o;
+void read_settings(Section& s, CbbOptions& o) {
   o.temperature = read_temperature(s, "temperature", o.temperature);
   read_enum(s, "neg_scope", o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
-  return o;
 }
 
-GroupDistillationOptions read_kl(Section& s) {
-  GroupDistillationOptions o;
+void read_settings(Section& s, CosentOptions& o) { o.temperature = read_temperature(s, "temperature", o.temperature); }
+
+void read_settings(Section& s, GroupDistillationOptions& o) {
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
-  return o;
 }
 
-StabilisedOptions read_stabilised(Section& s) {
-  StabilisedOptions o;
+void read_settings(Section& s, StabilisedOptions& o) {
   o.temperature = read_temperature(s, "temperature", o.temperature);
   o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
   read_enum(s, "compat", o.order);
@@ -80,38 +69,27 @@ StabilisedOptions read_stabilised(Section& s) {
   if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
     s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out",
              "leave one of the two out");
-  return o;
 }
 
-MarginMseOptions read_margin(Section& s) {
-  MarginMseOptions o;
-  read_enum(s, "similarity", o.similarity);
-  return o;
-}
+void read_settings(Section& s, MarginMseOptions& o) { read_enum(s, "similarity", o.similarity); }
 
-LossOptions read_options(Section& s, size_t name) {
-  switch (name) {
-    case 1:
-      return read_gte(s);
-    case 2:
-      return read_cbb(s);
-    case 3:
-      return CosentOptions{.temperature = read_temperature(s, "temperature", CosentOptions{}.temperature)};
-    case 4:
-      return read_kl(s);
-    case 5:
-      return read_stabilised(s);
-    case 6:
-      return read_margin(s);
-    default:
-      return read_info_nce(s);
-  }
+/// The settings of the loss that stands at this place of LossOptions, by its overload of read_settings.
+LossOptions read_options(Section& s, size_t place) {
+  using Reader = LossOptions (*)(Section&);
+  static constexpr auto readers = of_each_loss([]<class Options>(const Options&) -> Reader {
+    return [](Section& section) -> LossOptions {
+      Options o;
+      read_settings(section, o);
+      return o;
+    };
+  });
+  return readers.at(place)(s);
 }
 
 LossTerm read_term(Section s) {
   LossTerm term;
   size_t name = 0;
-  s.read_choice("name", std::span(loss_names).first(sum_of_losses), name);
+  s.read_choice("name", loss_names, name);
   term.options = read_options(s, name);
   s.read("weight", term.weight);
   s.finish();
@@ -124,8 +102,10 @@ LossTerm read_term(Section s) {
 LossConfig read_loss(Section s) {
   LossConfig c;
   size_t name = 0;
-  s.read_choice("name", loss_names, name);
-  if (name == sum_of_losses) {
+  std::vector<std::string_view> names(loss_names.begin(), loss_names.end());
+  names.push_back("sum");
+  s.read_choice("name", names, name);
+  if (name == loss_names.size()) {
     Section terms = s.section("terms");
     c.terms.clear();
     for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key)));

@@ -9,17 +9,19 @@
 namespace lodestone::test {
 namespace {
 
-/// The contrastive losses, and those of scores.
+/// Every loss with its default settings, and with others that change what it takes.
 std::vector<ContrastiveCase> every_loss() {
   std::vector<ContrastiveCase> cases = contrastive_cases();
   const auto add = [&](std::string name, const LossConfig& config) {
     cases.push_back({std::move(name), [config] { return make_loss(config, 24); }});
   };
+  of_each_loss([&](const auto& options) {
+    const LossConfig config{.terms = {{options}}};
+    add(describe(config), config);
+    return 0;
+  });
   add("InfoNCE, this rank's", {.terms = {{InfoNceOptions{.candidates = Candidates::this_rank, .duplicates = Duplicates::masked}}}});
   add("GTE, this rank's", {.terms = {{GteOptions{.candidates = Candidates::this_rank, .duplicates = Duplicates::masked}}}});
-  add("CoSENT", {.terms = {{CosentOptions{}}}});
-  add("KL divergence", {.terms = {{GroupDistillationOptions{}}}});
-  add("margin MSE", {.terms = {{MarginMseOptions{}}}});
   add("margin MSE of cosines", {.terms = {{MarginMseOptions{.similarity = Similarity::cosine}}}});
   add("Matryoshka GTE", {.terms = {{GteOptions{}}}, .matryoshka_dims = {6, 12, 24}});
   add("Matryoshka CoSENT", {.terms = {{CosentOptions{}}}, .matryoshka_dims = {6, 24}});

@@ -80,6 +80,14 @@ TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
   EXPECT_EQ(keys, listed.size());
 }
 
+TEST(Config, EveryLossIsReadByItsName) {
+  const auto groups = of_each_loss([]<class Options>(const Options&) { return LossRow<Options>::reads == LossReads::gold_scores ? 1 : 3; });
+  for (size_t i = 0; i < loss_names.size(); ++i) {
+    const RunConfig c = read(smallest, {cat("loss.name=", loss_names[i]), cat("data.train_group_size=", groups[i])});
+    EXPECT_EQ(c.tasks[0].loss.terms[0].options.index(), i) << loss_names[i];
+  }
+}
+
 TEST(Config, StabilisedDistillationMasksFalseNegativesAmongOtherQueriesPassages) {
   const auto options = [](const std::vector<std::string>& more) {
     std::vector<std::string> overrides{"loss.name=stabilised_distillation", "data.train_group_size=3"};
