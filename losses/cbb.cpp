@@ -95,7 +95,9 @@ double cbb(const CbbInput& in, std::span<double> d_scores) {
   return loss;
 }
 
-Cbb::Cbb(const CbbOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
+std::optional<Refusal> refused(const CbbOptions& options) { return refused_temperature("temperature", options.temperature); }
+
+Cbb::Cbb(const CbbOptions& options) : options_(options) { require_settings(refused(options)); }
 
 double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   const auto scope = ex.arena.scope();

@@ -6,6 +6,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -51,6 +52,8 @@ struct CbbOptions {
   Duplicates duplicates = Duplicates::kept;
   int64_t tile_elements = int64_t{1} << 20;  // scores held at once; a tile has at least min(N, 64) rows
 };
+/// A temperature that is not positive.
+std::optional<Refusal> refused(const CbbOptions& options);
 
 /// The same on tensors and ranks. The queries' vectors are gathered; each rank scores all of them against its own passages, and
 /// of those scores only the maximum and the sum of exponentials of each query travel. The gradient of a query is summed over
@@ -60,7 +63,7 @@ struct CbbOptions {
 /// query and its positive besides, and those of its own passages.
 class Cbb final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit Cbb(const CbbOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

@@ -61,7 +61,9 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
   return loss;
 }
 
-Cosent::Cosent(const CosentOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
+std::optional<Refusal> refused(const CosentOptions& options) { return refused_temperature("temperature", options.temperature); }
+
+Cosent::Cosent(const CosentOptions& options) : options_(options) { require_settings(refused(options)); }
 
 LossMemory Cosent::memory(const VectorBatch& batch) const {
   const int64_t mine = batch.pairs.queries, n = batch.pairs.global_queries;

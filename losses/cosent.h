@@ -2,6 +2,7 @@
 #pragma once
 
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -28,6 +29,8 @@ double cosent(const CosentInput& in, const CosentScratch& scratch, std::span<dou
 struct CosentOptions {
   double temperature = 0.05;
 };
+/// A temperature that is not positive.
+std::optional<Refusal> refused(const CosentOptions& options);
 
 /// The same on tensors and ranks. A query and its one passage are the two texts of a scored pair, Pairs::scores their gold
 /// scores. Cosines and gold scores of all ranks are gathered (two numbers a pair), the gradient goes into this rank's cosines.
@@ -35,7 +38,7 @@ struct CosentOptions {
 /// scores.
 class Cosent final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit Cosent(const CosentOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

@@ -24,10 +24,12 @@ double group_margin_mse(std::span<const double> scores, std::span<const double> 
   return share * loss;
 }
 
-GroupDistillation::GroupDistillation(const GroupDistillationOptions& options) : options_(options) {
-  require_temperature("loss.temperature", options.temperature);
-  require_temperature("loss.teacher_temperature", options.teacher_temperature);
+std::optional<Refusal> refused(const GroupDistillationOptions& options) {
+  if (auto refusal = refused_temperature("temperature", options.temperature)) return refusal;
+  return refused_temperature("teacher_temperature", options.teacher_temperature);
 }
+
+GroupDistillation::GroupDistillation(const GroupDistillationOptions& options) : options_(options) { require_settings(refused(options)); }
 
 LossMemory GroupDistillation::memory(const VectorBatch& batch) const {
   return GroupScores::memory(batch, Similarity::cosine) + LossMemory{0, 2 * batch.words(batch.pairs.queries * batch.pairs.group)};

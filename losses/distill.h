@@ -3,6 +3,7 @@
 
 #include "losses/group_scores.h"
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -25,12 +26,14 @@ struct GroupDistillationOptions {
   double teacher_temperature = 1;  // alpha: divides the teacher's scores
   DistillationForm form = DistillationForm::kl_divergence;
 };
+/// A temperature that is not positive.
+std::optional<Refusal> refused(const GroupDistillationOptions& options);
 
 /// Mean over queries of the divergence between softmax(teacher / teacher_temperature) and softmax(cosine / temperature) over the
 /// query's own G passages. Ranks exchange nothing. Throws Error (data) on rows without teacher scores.
 class GroupDistillation final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit GroupDistillation(const GroupDistillationOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;
@@ -43,6 +46,8 @@ struct MarginMseOptions {
   /// The dot product of un-normalised vectors is the definition; it cannot stand under Matryoshka, which hands over unit vectors.
   Similarity similarity = Similarity::dot;
 };
+/// None can be wrong.
+inline std::optional<Refusal> refused(const MarginMseOptions&) { return std::nullopt; }
 
 /// Mean squared difference between the student's and the teacher's margins of the positive over each negative, over all
 /// negatives. Ranks exchange nothing. Throws Error (data) on rows without teacher scores or without a negative.

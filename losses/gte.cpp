@@ -44,7 +44,9 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
   return loss;
 }
 
-Gte::Gte(const GteOptions& options) : options_(options) { require_temperature("loss.temperature", options.temperature); }
+std::optional<Refusal> refused(const GteOptions& options) { return refused_temperature("temperature", options.temperature); }
+
+Gte::Gte(const GteOptions& options) : options_(options) { require_settings(refused(options)); }
 
 double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   const auto scope = ex.arena.scope();

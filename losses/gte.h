@@ -4,6 +4,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -52,12 +53,14 @@ struct GteOptions {
   Duplicates duplicates = Duplicates::kept;
   int64_t tile_elements = int64_t{1} << 20;  // scores held at once, of the four sums together; at least min(B, 64) rows
 };
+/// A temperature that is not positive.
+std::optional<Refusal> refused(const GteOptions& options);
 
 /// The same on tensors and ranks: local queries and positives against the gathered texts, whose gradients go back to their
 /// owners.
 class Gte final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit Gte(const GteOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

@@ -35,12 +35,15 @@ double info_nce(const InfoNceInput& in, std::span<double> d_queries, std::span<d
   return loss;
 }
 
-InfoNce::InfoNce(const InfoNceOptions& options) : options_(options) {
-  require_temperature("loss.temperature", options.temperature);
+std::optional<Refusal> refused(const InfoNceOptions& options) {
   if (options.direction == Direction::both && options.candidates == Candidates::own_group)
-    refuse_setting("loss.symmetric", "a loss without in-batch negatives has one direction only",
-                   "set loss.symmetric to false, or loss.use_inbatch_neg to true");
+    return Refusal{"symmetric",
+                   "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out",
+                   "leave one of the two out"};
+  return refused_temperature("temperature", options.temperature);
 }
+
+InfoNce::InfoNce(const InfoNceOptions& options) : options_(options) { require_settings(refused(options)); }
 
 /// What the parts of one evaluation share.
 struct InfoNce::Problem {

@@ -4,6 +4,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -41,12 +42,14 @@ struct InfoNceOptions {
   /// Logits held at once. A tile has at least min(B, 64) rows, so its memory grows with N as the embeddings' does.
   int64_t tile_elements = int64_t{1} << 20;
 };
+/// A temperature that is not positive; both directions with own_group.
+std::optional<Refusal> refused(const InfoNceOptions& options);
 
 /// The same on tensors and ranks. Local rows meet all candidates in tiles; the gradient of every candidate goes back to the rank
 /// that owns it, summed over ranks, so it is exact. Ranks may hold different numbers of queries, or none.
 class InfoNce final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive, or both directions with own_group.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit InfoNce(const InfoNceOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "losses/matryoshka.h"
-#include "losses/settings.h"
 #include "losses/sum.h"
 
 namespace lodestone {
@@ -20,16 +19,6 @@ NegativeCounts negatives(const LossOptions& options, const BatchCounts& batch) {
 
 LossReads reads_of(const LossOptions& options) {
   return with_row(options, [](auto row, const auto&) { return row.reads; });
-}
-
-void check_dims(const std::vector<int64_t>& dims, int64_t embedding) {
-  int64_t last = 0;
-  for (const int64_t d : dims) {
-    if (d <= last) refuse_setting("loss.mrl_dims", cat(d, " follows ", last), "give positive dimensions in ascending order");
-    last = d;
-  }
-  if (last > embedding)
-    refuse_setting("loss.mrl_dims", cat(last, " is more than the model's ", embedding, " dimensions"), cat("give at most ", embedding));
 }
 
 bool any_reads(const LossConfig& config, LossReads what) {
@@ -50,20 +39,33 @@ int64_t BatchCounts::queries(Candidates candidates) const {
   throw_internal(__FILE__, __LINE__, "candidates", "no such candidates");
 }
 
-std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
-  check_dims(config.matryoshka_dims, embedding);
+std::optional<Refusal> refused(const LossConfig& config) {
+  if (auto refusal = refused_terms(config.terms.size())) return refusal;
   for (const LossTerm& t : config.terms) {
-    std::visit(
-        [](const auto& o) {
-          if constexpr (requires { o.temperature; }) require_temperature("loss.temperature", o.temperature);
-          if constexpr (requires { o.teacher_temperature; }) require_temperature("loss.teacher_temperature", o.teacher_temperature);
-        },
-        t.options);
+    if (auto refusal = std::visit([](const auto& o) { return refused(o); }, t.options)) return refusal;
+    if (auto refusal = refused_weight("terms.weight", t.weight)) return refusal;
     const bool lengths = with_row(t.options, [](auto row, const auto& o) { return row.reads_lengths(o); });
     if (lengths && !config.matryoshka_dims.empty())
-      refuse_setting("loss.mrl_dims", "Matryoshka hands unit vectors to a loss that is defined on un-normalised ones",
-                     "use similarity: cosine, or leave mrl_dims out");
+      return Refusal{"mrl_dims", "Matryoshka hands unit vectors to a loss that is defined on un-normalised ones",
+                     "use similarity: cosine, or leave mrl_dims out"};
   }
+  int64_t last = 0;
+  for (const int64_t d : config.matryoshka_dims) {
+    if (d <= last) return Refusal{"mrl_dims", cat(d, " follows ", last), "give positive dimensions in ascending order"};
+    last = d;
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> refused_dims(const LossConfig& config, int64_t embedding) {
+  const int64_t last = config.matryoshka_dims.empty() ? 0 : config.matryoshka_dims.back();
+  if (last <= embedding) return std::nullopt;
+  return Refusal{"mrl_dims", cat(last, " is more than the model's ", embedding, " dimensions"), cat("give at most ", embedding)};
+}
+
+std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
+  require_settings(refused(config));
+  require_settings(refused_dims(config, embedding));
   std::unique_ptr<Loss> loss;
   if (config.terms.size() == 1 && config.terms[0].weight == 1) {
     loss = make(config.terms[0].options);

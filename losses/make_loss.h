@@ -18,7 +18,12 @@ struct LossConfig {
   std::vector<int64_t> matryoshka_dims = {};           // the mean over these prefixes; empty: the whole vector only
 };
 
-/// Throws Error (usage, "config") on impossible values; `embedding` is E.
+/// What cannot be, of whatever model: settings of the terms, their weights, prefixes that do not ascend or that a loss cannot have.
+std::optional<Refusal> refused(const LossConfig& config);
+/// A prefix that is longer than a model's vectors; `embedding` is E.
+std::optional<Refusal> refused_dims(const LossConfig& config, int64_t embedding);
+
+/// Throws Error (usage, "config") where either is refused.
 std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding);
 
 /// "InfoNCE, temperature 0.05": one line for tables and model cards.

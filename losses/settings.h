@@ -1,21 +1,35 @@
-// What losses say about settings that cannot be.
+// Settings that cannot be: what is wrong with them is said here and in refused() of each loss, once, and thrown by whoever knows where they
+// are given.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "core/error.h"
 
 namespace lodestone {
 
-/// Throws Error (usage, "config") at `key`.
-[[noreturn]] inline void refuse_setting(const char* key, const std::string& what, const std::string& remedy) {
-  throw Error(ExitCode::usage, "config", what, remedy).at("key", key);
+/// Why a setting cannot be, and what to do.
+struct Refusal {
+  std::string key;  // in the section `loss`
+  std::string what, remedy;
+};
+
+/// A factor that is positive, and no slip.
+inline std::optional<Refusal> refused_factor(const char* key, double value, const char* remedy) {
+  constexpr double most = 1e6;
+  if (!(value > 0)) return Refusal{key, cat(value, " is not positive"), remedy};
+  if (value > most) return Refusal{key, cat(value, " is too large"), cat("use ", most, " or less")};
+  return std::nullopt;
+}
+inline std::optional<Refusal> refused_temperature(const char* key, double value) { return refused_factor(key, value, "for example 0.05"); }
+inline std::optional<Refusal> refused_weight(const char* key, double value) {
+  return refused_factor(key, value, "give a positive weight, or leave its loss out");
 }
 
-/// Refuses a temperature that is not a positive number.
-inline void require_temperature(const char* key, double temperature) {
-  if (!(temperature > 0) || temperature > 1e6)
-    refuse_setting(key, cat("the temperature is ", temperature), "give a positive number; 0.01 to 0.1 is usual");
+/// Throws Error (usage, "config") at the key, where a setting is refused.
+inline void require_settings(const std::optional<Refusal>& refusal) {
+  if (refusal) throw Error(ExitCode::usage, "config", refusal->what, refusal->remedy).at("key", "loss." + refusal->key);
 }
 
 }  // namespace lodestone

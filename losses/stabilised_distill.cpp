@@ -124,10 +124,15 @@ double stabilised_distillation(const StabilisedInput& in, std::span<double> d_lo
   return loss * share;
 }
 
-StabilisedDistillation::StabilisedDistillation(const StabilisedOptions& options) : options_(options) {
-  require_temperature("loss.temperature", options.temperature);
-  require_temperature("loss.teacher_temperature", options.teacher_temperature);
+std::optional<Refusal> refused(const StabilisedOptions& options) {
+  if (options.candidates == Candidates::own_group && options.duplicates == Duplicates::masked)
+    return Refusal{"mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out",
+                   "leave one of the two out"};
+  if (auto refusal = refused_temperature("temperature", options.temperature)) return refusal;
+  return refused_temperature("teacher_temperature", options.teacher_temperature);
 }
+
+StabilisedDistillation::StabilisedDistillation(const StabilisedOptions& options) : options_(options) { require_settings(refused(options)); }
 
 double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
   require_teacher(pairs.teacher_scores, pairs.queries * pairs.group, "stabilised distillation");

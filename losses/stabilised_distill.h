@@ -5,6 +5,7 @@
 
 #include "losses/info_nce.h"
 #include "losses/score_block.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -62,12 +63,14 @@ struct StabilisedOptions {
   Duplicates duplicates = Duplicates::kept;       // masked: other queries' passages only, the own candidates all stay
   int64_t tile_elements = int64_t{1} << 20;       // logits held at once, as in InfoNceOptions
 };
+/// A temperature that is not positive; masking among other queries' passages with own_group.
+std::optional<Refusal> refused(const StabilisedOptions& options);
 
 /// The same on tensors and ranks, tile by tile: local queries meet all candidates, the gradient of every candidate goes back to
 /// the rank that owns it. A source without in-batch negatives has no others. Throws Error (data) on rows without teacher scores.
 class StabilisedDistillation final : public Loss {
  public:
-  /// Throws Error (usage, "config") for a temperature that is not positive.
+  /// Throws Error (usage, "config") where its settings are refused.
   explicit StabilisedDistillation(const StabilisedOptions& options);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

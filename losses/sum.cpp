@@ -1,15 +1,15 @@
 #include "losses/sum.h"
 
-#include <cmath>
-
-#include "losses/settings.h"
-
 namespace lodestone {
 
+std::optional<Refusal> refused_terms(size_t terms) {
+  if (terms > 0) return std::nullopt;
+  return Refusal{"terms", "a sum has no terms", "give loss.terms.NAME.name and loss.terms.NAME.weight for each"};
+}
+
 SumLoss::SumLoss(std::vector<WeightedLoss> terms) : terms_(std::move(terms)) {
-  if (terms_.empty()) refuse_setting("loss.terms", "a sum of losses has no term", "give at least one");
-  for (const WeightedLoss& term : terms_)
-    if (!std::isfinite(term.weight)) refuse_setting("loss.terms.weight", cat("a term's weight is ", term.weight), "give a finite number");
+  require_settings(refused_terms(terms_.size()));
+  for (const WeightedLoss& term : terms_) require_settings(refused_weight("terms.weight", term.weight));
 }
 
 double SumLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {

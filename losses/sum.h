@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "losses/loss.h"
+#include "losses/settings.h"
 
 namespace lodestone {
 
@@ -14,10 +15,13 @@ struct WeightedLoss {
   double weight = 1;
 };
 
+/// A sum without terms.
+std::optional<Refusal> refused_terms(size_t terms);
+
 /// loss = sum_k weight_k loss_k. Terms are evaluated in their order, on every rank.
 class SumLoss final : public Loss {
  public:
-  /// Throws Error (usage, "config") if there is no term, or a weight is not finite.
+  /// Throws Error (usage, "config") if there is no term, or a weight is refused.
   explicit SumLoss(std::vector<WeightedLoss> terms);
   double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
   LossMemory memory(const VectorBatch& batch) const override;

@@ -5,13 +5,6 @@ namespace lodestone {
 
 namespace {
 
-double read_temperature(Section& s, const std::string& key, double value) {
-  s.read(key, value);
-  if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "for example 0.05");
-  at_least(s, key, value, 0.0);
-  return value;
-}
-
 double read_mask_share(Section& s, const std::string& key, double value) {
   s.read(key, value);
   if (!(value > 0 && value <= 1)) s.refuse(key, cat(value, " masks nothing or more than everything"), "choose a share above 0 and up to 1");
@@ -28,18 +21,14 @@ Candidates read_candidates(Section& s) {
 }
 
 void read_settings(Section& s, InfoNceOptions& o) {
-  o.temperature = read_temperature(s, "temperature", o.temperature);
+  s.read("temperature", o.temperature);
   o.candidates = read_candidates(s);
   read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
-  if (o.direction == Direction::both && o.candidates == Candidates::own_group)
-    s.refuse("symmetric",
-             "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out",
-             "leave one of the two out");
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
 }
 
 void read_settings(Section& s, GteOptions& o) {
-  o.temperature = read_temperature(s, "temperature", o.temperature);
+  s.read("temperature", o.temperature);
   o.candidates = read_candidates(s);
   read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
   read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
@@ -47,28 +36,25 @@ void read_settings(Section& s, GteOptions& o) {
 }
 
 void read_settings(Section& s, CbbOptions& o) {
-  o.temperature = read_temperature(s, "temperature", o.temperature);
+  s.read("temperature", o.temperature);
   read_enum(s, "neg_scope", o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
 }
 
-void read_settings(Section& s, CosentOptions& o) { o.temperature = read_temperature(s, "temperature", o.temperature); }
+void read_settings(Section& s, CosentOptions& o) { s.read("temperature", o.temperature); }
 
 void read_settings(Section& s, GroupDistillationOptions& o) {
-  o.temperature = read_temperature(s, "temperature", o.temperature);
-  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  s.read("temperature", o.temperature);
+  s.read("teacher_temperature", o.teacher_temperature);
 }
 
 void read_settings(Section& s, StabilisedOptions& o) {
-  o.temperature = read_temperature(s, "temperature", o.temperature);
-  o.teacher_temperature = read_temperature(s, "teacher_temperature", o.teacher_temperature);
+  s.read("temperature", o.temperature);
+  s.read("teacher_temperature", o.teacher_temperature);
   read_enum(s, "compat", o.order);
   o.candidates = read_candidates(s);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
-  if (o.candidates == Candidates::own_group && o.duplicates == Duplicates::masked)
-    s.refuse("mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out",
-             "leave one of the two out");
 }
 
 void read_settings(Section& s, MarginMseOptions& o) { read_enum(s, "similarity", o.similarity); }
@@ -80,6 +66,7 @@ LossOptions read_options(Section& s, size_t place) {
     return [](Section& section) -> LossOptions {
       Options o;
       read_settings(section, o);
+      require_settings(section, refused(o));
       return o;
     };
   });
@@ -93,7 +80,7 @@ LossTerm read_term(Section s) {
   term.options = read_options(s, name);
   s.read("weight", term.weight);
   s.finish();
-  require_weight(s, "weight", term.weight);
+  require_settings(s, refused_weight("weight", term.weight));
   return term;
 }
 
@@ -109,17 +96,12 @@ LossConfig read_loss(Section s) {
     Section terms = s.section("terms");
     c.terms.clear();
     for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key)));
-    if (c.terms.empty()) s.refuse("terms", "a sum has no terms", "give loss.terms.NAME.name and loss.terms.NAME.weight for each");
   } else {
     c.terms = {{read_options(s, name), 1}};
   }
   s.read("mrl_dims", c.matryoshka_dims);
   s.finish();
-  int64_t last = 0;
-  for (const int64_t dim : c.matryoshka_dims) {
-    if (dim <= last) s.refuse("mrl_dims", cat(dim, " follows ", last), "give positive dimensions in ascending order");
-    last = dim;
-  }
+  require_settings(s, refused(c));
   return c;
 }
 
@@ -137,7 +119,8 @@ ObjectiveConfig read_objective(Section s) {
     read_enum(s, "loss", c.reranker.target);
     s.read("distillation_weight", c.reranker.distillation_weight);
     at_least(s, "distillation_weight", c.reranker.distillation_weight, 0.0);
-    c.reranker.teacher_temperature = read_temperature(s, "teacher_temperature", c.reranker.teacher_temperature);
+    s.read("teacher_temperature", c.reranker.teacher_temperature);
+    require_settings(s, refused_temperature("teacher_temperature", c.reranker.teacher_temperature));
   }
   s.finish();
   return c;

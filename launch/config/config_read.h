@@ -62,10 +62,9 @@ inline void at_least(const Section& s, const std::string& key, double value, dou
 inline void at_least(const Section& s, const std::string& key, int64_t value, int64_t smallest) {
   within(s, key, value, smallest, most_count);
 }
-/// Refuses a weight of a loss that is not positive.
-inline void require_weight(const Section& s, const std::string& key, double value) {
-  if (!(value > 0)) s.refuse(key, cat(value, " is not positive"), "give a positive weight, or leave its loss out");
-  at_least(s, key, value, 0.0);
+/// Refuses a setting for what losses say of it, at the place where it is given.
+inline void require_settings(const Section& s, const std::optional<Refusal>& refusal) {
+  if (refusal) s.refuse(refusal->key, refusal->what, refusal->remedy);
 }
 
 /// loss: one of the losses of losses/make_loss.h with the keys that it knows.

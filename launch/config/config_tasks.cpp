@@ -226,7 +226,7 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
     s.read("ranks", t.ranks);
     s.finish();
     at_least(s, "global_batch", t.global_batch, 1);
-    require_weight(s, "weight", t.weight);
+    require_settings(s, refused_weight("weight", t.weight));
     within(s, "share", t.share, 0, most_share);
     at_least(s, "ranks", t.ranks, 1);
     check_task({root, &s}, t, objective.kind);

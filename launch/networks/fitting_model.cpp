@@ -15,12 +15,10 @@ std::vector<Slice> frozen_parameters(const RunConfig& config, const ParamLayout&
 void require_fitting_dims(const RunConfig& config, const Network& network) {
   if (config.objective.kind != ObjectiveKind::embedding) return;
   for (const TaskConfig& task : config.tasks) {
-    const std::vector<int64_t>& dims = task.loss.matryoshka_dims;
-    if (dims.empty() || dims.back() <= network.embedding()) continue;
-    const std::string own = cat("tasks.", task.name, ".loss.mrl_dims");
-    throw refusal(config, config.origins.contains(own) ? own : "loss.mrl_dims",
-                  cat(dims.back(), " is more than the model's ", network.embedding(), " dimensions"),
-                  cat("give at most ", network.embedding()));
+    const std::optional<Refusal> too_long = refused_dims(task.loss, network.embedding());
+    if (!too_long) continue;
+    const std::string shared = "loss." + too_long->key, own = cat("tasks.", task.name, ".", shared);
+    throw refusal(config, config.origins.contains(own) ? own : shared, too_long->what, too_long->remedy);
   }
 }
 

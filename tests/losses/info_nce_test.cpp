@@ -184,6 +184,11 @@ TEST(MakeLoss, RefusesImpossibleSettingsNamingTheKey) {
   EXPECT_EQ(where({.matryoshka_dims = {4, 4}}), "key=loss.mrl_dims");
   EXPECT_EQ(where({.matryoshka_dims = {0, 4}}), "key=loss.mrl_dims");
   EXPECT_EQ(where({.matryoshka_dims = {4, 17}}), "key=loss.mrl_dims");
+  EXPECT_EQ(where({.terms = {{MarginMseOptions{.similarity = Similarity::dot}}}, .matryoshka_dims = {4}}), "key=loss.mrl_dims");
+  EXPECT_EQ(where({.terms = {{StabilisedOptions{.candidates = Candidates::own_group, .duplicates = Duplicates::masked}}}}),
+            "key=loss.mask_false_negatives");
+  EXPECT_EQ(where({.terms = {{GteOptions{}, -1}}}), "key=loss.terms.weight");
+  EXPECT_EQ(where({.terms = {}}), "key=loss.terms");
 }
 
 }  // namespace

@@ -88,6 +88,18 @@ TEST(Config, EveryLossIsReadByItsName) {
   }
 }
 
+TEST(Config, ALossIsRefusedInTheWordsOfTheLossWhereItIsGiven) {
+  const auto words_of = [](const LossConfig& config) { return refused(config)->what; };
+  EXPECT_EQ(failure({"loss.temperature=0"}), "loss.temperature: " + words_of({.terms = {{InfoNceOptions{.temperature = 0}}}}));
+  EXPECT_EQ(failure({"loss.temperature=0"}), "loss.temperature: 0 is not positive");
+  EXPECT_EQ(failure({"loss.mrl_dims=[8, 4]"}), "loss.mrl_dims: " + words_of({.matryoshka_dims = {8, 4}}));
+  EXPECT_EQ(failure({"loss.name=sum", "loss.terms.a.teacher_temperature=1e9", "loss.terms.a.name=kl_divergence"}),
+            "loss.terms.a.teacher_temperature: 1e+09 is too large");
+  EXPECT_EQ(failure({"loss.name=sum", "loss.terms.a.weight=-1"}), "loss.terms.a.weight: -1 is not positive");
+  EXPECT_EQ(failure({"loss.name=margin_mse", "loss.similarity=dot", "loss.mrl_dims=[8]", "data.train_group_size=2"}),
+            "loss.mrl_dims: " + words_of({.terms = {{MarginMseOptions{}}}, .matryoshka_dims = {8}}));
+}
+
 TEST(Config, StabilisedDistillationMasksFalseNegativesAmongOtherQueriesPassages) {
   const auto options = [](const std::vector<std::string>& more) {
     std::vector<std::string> overrides{"loss.name=stabilised_distillation", "data.train_group_size=3"};
