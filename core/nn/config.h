@@ -53,6 +53,8 @@ struct EncoderConfig {
   int64_t vocab = 30522, hidden = 384, layers = 6, heads = 12, feed_forward = 1536, positions = 512, types = 2;
   double layer_norm_eps = 1e-12, hidden_dropout = 0.1, attention_dropout = 0.1, initializer_range = 0.02;
   HiddenActivation activation = HiddenActivation::gelu;
+  int64_t first_position = 0;  // row of the position table that a text's first token has; rows before it are not read
+  int64_t longest_text() const { return positions - first_position; }
 };
 
 /// A dense layer behind pooling (2_Dense): y = squash(x weight^T + bias).

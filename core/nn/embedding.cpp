@@ -20,7 +20,7 @@ void Embedding::forward(Exec& ex, const ParamStore& params, const TokenBatch& to
                         const Activation& y) const {
   for (int64_t b = 0; b < tokens.texts(); ++b) LODE_CHECK(tokens.length(b) >= 1, "text ", b, " of a batch has no tokens");
   const Tensor masters = params.masters(), sum = saved.sum.real();
-  ex.backend.embed_forward(tokens, words, table(masters, position_), table(masters, type_), sum);
+  ex.backend.embed_forward(tokens, words, positions(masters), table(masters, type_), sum);
   ex.backend.layer_norm_forward(sum, masters.slice(norm_.gamma), masters.slice(norm_.beta), norm_.eps, y.real(), saved.mean, saved.rstd);
   const Dropout dropout = dropout_at(ex, tokens, p_, 0, Place::embedding);
   if (dropout.p > 0) ex.backend.dropout(tokens, y.real(), dropout, y.real());
@@ -33,7 +33,7 @@ void Embedding::backward(Exec& ex, const ParamStore& params, const TokenBatch& t
   if (dropout.p > 0) ex.backend.dropout(tokens, d, dropout, d);
   ex.backend.layer_norm_backward(d, saved.sum.real(), params.masters().slice(norm_.gamma), saved.mean, saved.rstd, d,
                                  grads.slice(norm_.gamma), grads.slice(norm_.beta));
-  ex.backend.embed_backward(tokens, d, d_words, table(grads, position_), table(grads, type_));
+  ex.backend.embed_backward(tokens, d, d_words, positions(grads), table(grads, type_));
 }
 
 }  // namespace lodestone

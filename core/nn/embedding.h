@@ -7,9 +7,17 @@ namespace lodestone {
 
 class Embedding {
  public:
-  /// `slice` covers the three tables and the norm in the flat vector; word [V,H], position [P,H], type [types,H].
-  Embedding(Slice word, Slice position, Slice type, NormParams norm, Slice slice, int64_t hidden, double dropout)
-      : word_(word), position_(position), type_(type), norm_(norm), slice_(slice), hidden_(hidden), p_(dropout) {}
+  /// `slice` covers the three tables and the norm in the flat vector; word [V,H], position [P,H], type [types,H]. The first token of a
+  /// text has row `first_position` of the position table.
+  Embedding(Slice word, Slice position, int64_t first_position, Slice type, NormParams norm, Slice slice, int64_t hidden, double dropout)
+      : word_(word),
+        position_(position),
+        first_position_(first_position),
+        type_(type),
+        norm_(norm),
+        slice_(slice),
+        hidden_(hidden),
+        p_(dropout) {}
 
   Slice slice() const { return slice_; }
 
@@ -30,13 +38,18 @@ class Embedding {
   void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy, Tensor d_words,
                 Tensor grads) const;
 
-  /// The position table, or its gradient, in a flat vector.   [P,H]
-  Tensor positions(Tensor flat) const { return table(flat, position_); }
+  /// The rows of the position table that texts have, or their gradient, in a flat vector.   [P - first_position,H]
+  Tensor positions(Tensor flat) const {
+    const Tensor all = table(flat, position_);
+    return all.rows(first_position_, all.dim(0));
+  }
 
  private:
   Tensor table(Tensor flat, Slice slice) const { return flat.slice(slice).reshape({slice.count() / hidden_, hidden_}); }
 
-  Slice word_, position_, type_;
+  Slice word_, position_;
+  int64_t first_position_;
+  Slice type_;
   NormParams norm_;
   Slice slice_;
   int64_t hidden_;

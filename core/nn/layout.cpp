@@ -99,7 +99,7 @@ ParamLayout retromae_layout(const EmbedderConfig& config) {
 Embedding make_embedding(const EncoderConfig& config, const ParamLayout& layout) {
   const NormParams norm = norm_params(layout, "embeddings.", config.layer_norm_eps);
   const std::string word = "embeddings.word_embeddings.weight";
-  return Embedding(layout.find(word).slice, layout.find("embeddings.position_embeddings.weight").slice,
+  return Embedding(layout.find(word).slice, layout.find("embeddings.position_embeddings.weight").slice, config.first_position,
                    layout.find("embeddings.token_type_embeddings.weight").slice, norm, span_of(layout, word, "embeddings.LayerNorm.bias"),
                    config.hidden, config.hidden_dropout);
 }

@@ -200,7 +200,7 @@ void parse_modules(const fs::path& folder, ModelFolder& model) {
 }
 
 void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
-  model.max_seq_length = read_max_length(folder, model.config.encoder.positions);
+  model.max_seq_length = read_max_length(folder, model.config.encoder.longest_text());
   const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json",
                  prompts = folder / "config_sentence_transformers.json";
   if (path_exists(sentence)) {
@@ -227,15 +227,15 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
 
 }  // namespace
 
-int64_t read_max_length(const fs::path& folder, int64_t positions) {
+int64_t read_max_length(const fs::path& folder, int64_t longest) {
   for (const auto& [name, key] :
        {std::pair("sentence_bert_config.json", "max_seq_length"), std::pair("tokenizer_config.json", "model_max_length")}) {
     const fs::path file = folder / name;
     if (!path_exists(file)) continue;
     const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
-    if (value >= 1) return value < static_cast<double>(positions) ? static_cast<int64_t>(value) : positions;
+    if (value >= 1) return value < static_cast<double>(longest) ? static_cast<int64_t>(value) : longest;
   }
-  return positions;
+  return longest;
 }
 
 ModelFolder read_model_config(const fs::path& config_json) {
@@ -243,7 +243,7 @@ ModelFolder read_model_config(const fs::path& config_json) {
   model.path = config_json.parent_path();
   model.config_json = read_text_file(config_json, max_config_bytes, ExitCode::checkpoint);
   model.config.encoder = parse_encoder(read_json_object(config_json), config_json);
-  model.max_seq_length = model.config.encoder.positions;
+  model.max_seq_length = model.config.encoder.longest_text();
   return model;
 }
 

@@ -19,7 +19,7 @@ struct ModelFolder {
   /// defaults that the caller may set; a plain folder may even hold only config.json and a tokenizer.
   bool has_modules = false;
   bool new_head = false;                       // config.head was added by the caller: the folder holds no weights of it
-  int64_t max_seq_length = 512;                // tokens of a text, with [CLS] and [SEP]; never above encoder.positions
+  int64_t max_seq_length = 512;                // tokens of a text, with [CLS] and [SEP]; never above encoder.longest_text()
   std::map<std::string, std::string> prompts;  // name -> text put in front, e.g. "query" -> "query: "
   std::string default_prompt;                  // a name of `prompts`, or empty
   std::string similarity = "cosine";
@@ -35,8 +35,8 @@ void require_model_folder(const std::filesystem::path& folder);
 /// GELU, other position embeddings than absolute, modules or poolings that do not exist here.
 ModelFolder read_model_folder(const std::filesystem::path& folder);
 
-/// Tokens of a text by sentence_bert_config.json, else by tokenizer_config.json, else the positions; never above the positions.
-int64_t read_max_length(const std::filesystem::path& folder, int64_t positions);
+/// Tokens of a text by sentence_bert_config.json, else by tokenizer_config.json, else `longest`; never above it.
+int64_t read_max_length(const std::filesystem::path& folder, int64_t longest);
 
 /// The same from a lone config.json, for a model that starts from random weights.
 ModelFolder read_model_config(const std::filesystem::path& config_json);

@@ -15,7 +15,7 @@ struct RerankerFolder {
   std::filesystem::path path;
   RerankerConfig config;
   bool has_classifier = false;   // its weights hold a classifier of one score
-  int64_t max_seq_length = 512;  // tokens of a pair with its special tokens; never above encoder.positions
+  int64_t max_seq_length = 512;  // tokens of a pair with its special tokens; never above encoder.longest_text()
   std::string config_json;       // as it was read; kept keys go into an export
 };
 

@@ -16,7 +16,7 @@ ParamStore load_params(const ModelFolder& folder, DType compute, Backend& backen
 }
 
 int64_t length_limit(const ModelFolder& folder, int64_t wanted) {
-  const int64_t positions = folder.config.encoder.positions;
+  const int64_t positions = folder.config.encoder.longest_text();
   if (wanted > positions)
     throw Error(ExitCode::usage, "usage", cat("texts of ", wanted, " tokens for a model with ", positions, " positions"),
                 cat("give --max-len ", positions, " or less"));

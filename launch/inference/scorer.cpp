@@ -23,7 +23,7 @@ ParamStore load_params(const RerankerFolder& folder, DType compute, Backend& bac
 }
 
 int64_t longest_pair(const RerankerFolder& folder, int64_t wanted) {
-  const int64_t positions = folder.config.encoder.positions;
+  const int64_t positions = folder.config.encoder.longest_text();
   if (wanted > positions)
     throw Error(ExitCode::usage, "usage", cat("pairs of ", wanted, " tokens for a model with ", positions, " positions"),
                 cat("give --max-len ", positions, " or less"));

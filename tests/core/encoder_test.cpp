@@ -118,6 +118,31 @@ TEST(Encoder, PaddingRowsOfProductsAddNothingWhateverTheMemoryHeld) {
   }
 }
 
+TEST(Encoder, TextsMayBeginAtALaterRowOfThePositionTable) {
+  EmbedderConfig config = tiny_embedder();
+  Model plain(config, DType::f64, "reference");
+  config.encoder.positions += 2;
+  config.encoder.first_position = 2;
+  EXPECT_EQ(config.encoder.longest_text(), plain.config.encoder.positions);
+  Model later(config, DType::f64, "reference");
+  const std::string table = "embeddings.position_embeddings.weight";
+  for (const Param& p : plain.params.layout().params()) {
+    const Tensor own = later.params.master(later.params.layout().find(p.name));
+    plain.backend->copy(plain.params.master(p), p.name == table ? own.rows(2, own.dim(0)) : own);
+  }
+  later.params.refresh(*later.backend);
+  const Texts texts = make_texts({3, 1, 9}, vocab, Masks::on);
+  const std::vector<double> weights = random_vector(3 * static_cast<size_t>(config.embedding()), "weights");
+  EXPECT_EQ(later.embed(texts), plain.embed(texts));
+  std::vector<double> gradient = later.gradient(texts, weights);
+  const Slice positions = later.params.layout().find(table).slice;
+  const auto unread = gradient.begin() + positions.begin;
+  EXPECT_TRUE(std::all_of(unread, unread + 2 * config.encoder.hidden, [](double d) { return d == 0; }));
+  gradient.erase(unread, unread + 2 * config.encoder.hidden);
+  EXPECT_EQ(gradient, plain.gradient(texts, weights));
+  EXPECT_THROW(later.embed(make_texts({10}, vocab, Masks::off)), Error);
+}
+
 TEST(Encoder, HookCoversEveryParameterOnceLastLayerFirstAndNothingChangesAfterIt) {
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
     Model model(tiny_embedder(Pooling::mean, HeadConfig{5}), DType::f64, "reference", checkpointing);
