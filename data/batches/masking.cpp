@@ -30,9 +30,8 @@ class Draws {
 };
 
 std::vector<uint8_t> continuing(const Tokenizer& tokenizer) {
-  const std::string& prefix = tokenizer.options().continuing_prefix;
   std::vector<uint8_t> result(static_cast<size_t>(tokenizer.vocab_size()));
-  for (size_t id = 0; id < result.size(); ++id) result[id] = tokenizer.token(static_cast<int32_t>(id)).starts_with(prefix) ? 1 : 0;
+  for (size_t id = 0; id < result.size(); ++id) result[id] = tokenizer.continues_word(static_cast<int32_t>(id)) ? 1 : 0;
   return result;
 }
 

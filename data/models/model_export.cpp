@@ -105,10 +105,10 @@ void keep_model_source(const ModelFolder& model, const fs::path& to) {
   });
 }
 
-void make_model_source(const ModelFolder& model, const fs::path& vocab_txt, const TokenizerOptions& options, const fs::path& to) {
+void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const fs::path& vocabulary, const fs::path& to) {
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_configuration(folder, model);
-    write_tokenizer_files(vocab_txt, options, model.max_seq_length, folder);
+    tokenizer.write_files(vocabulary, model.max_seq_length, folder);
   });
 }
 

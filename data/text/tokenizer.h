@@ -1,4 +1,4 @@
-// BERT WordPiece: text to token ids, identical to Hugging Face's.
+// Tokenizer: text to token ids, identical to Hugging Face's, whichever kind a model has.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 namespace lodestone {
 
 struct TokenizerSpec;  // data/text/tokenizer_spec.h
+class TokenizerKind;   // data/text/tokenizer_kind.h
 
 /// Of BertNormalizer and WordPiece.
 struct TokenizerOptions {
@@ -26,7 +27,8 @@ struct TokenizerOptions {
 class Tokenizer {
  public:
   /// What one thread keeps between calls: buffers and the ids of recent words. Makes encode 1.0 to 1.4 times faster on prose, and
-  /// after the first texts it allocates nothing. Never shared between threads; may be used with several tokenizers in turn.
+  /// after the first texts it allocates nothing. Never shared between threads; may be used with several tokenizers in turn, and forgets all
+  /// when they change.
   class Scratch {
    public:
     Scratch();
@@ -49,6 +51,7 @@ class Tokenizer {
   /// From a vocabulary of one token a line, with the special tokens [PAD] [UNK] [CLS] [SEP] [MASK]. Throws likewise.
   static Tokenizer from_vocab(const std::filesystem::path& vocab_txt, const TokenizerOptions& options);
   explicit Tokenizer(const TokenizerSpec& spec);
+  explicit Tokenizer(std::unique_ptr<const TokenizerKind> kind);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
@@ -67,13 +70,15 @@ class Tokenizer {
   int32_t mask_id() const;
   int64_t vocab_size() const;                  // with added tokens: ids are 0 .. vocab_size() - 1
   const std::string& token(int32_t id) const;  // as in the vocabulary, with prefix
-  const TokenizerOptions& options() const;
+  /// Whether a token goes on with a word that tokens before it have begun.
+  bool continues_word(int32_t id) const;
+  /// Writes into the existing folder `to` the files that a model folder needs beside `vocabulary`, the file that this was read from.
+  void write_files(const std::filesystem::path& vocabulary, int64_t max_seq_length, const std::filesystem::path& to) const;
   /// XXH64 over everything that ids depend on, whichever files it came from: stored in corpora and checkpoints.
   uint64_t fingerprint() const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<const TokenizerKind> kind_;
 };
 
 }  // namespace lodestone

@@ -82,11 +82,11 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;
   if (!data.passage_prompt.empty()) f.prompts["passage"] = data.passage_prompt;
   const TextLimit longest = longest_text(c);
-  if (longest.tokens > f.config.encoder.positions)
+  if (longest.tokens > f.config.encoder.longest_text())
     throw refusal(c, longest.key,
                   cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of ", longest.tokens, " tokens, the model has ",
-                      f.config.encoder.positions, " positions"),
-                  cat("use ", f.config.encoder.positions, " or less"));
+                      f.config.encoder.longest_text(), " positions"),
+                  cat("use ", f.config.encoder.longest_text(), " or less"));
   f.max_seq_length = longest.tokens;
   return f;
 }
@@ -102,7 +102,7 @@ ParamStore open_params(const RunConfig& c, const ModelFolder& folder, ParamLayou
 
 void keep_encoder_source(const ModelConfig& c, const ModelFolder& folder, const Tokenizer& tokenizer, const std::filesystem::path& to) {
   if (c.folder.empty())
-    make_model_source(folder, vocabulary_file(c.vocab), tokenizer.options(), to);
+    make_model_source(folder, tokenizer, vocabulary_file(c.vocab), to);
   else
     keep_model_source(folder, to);
 }

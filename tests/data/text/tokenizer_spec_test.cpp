@@ -91,9 +91,11 @@ TEST_F(TokenizerFiles, BothKindsOfFolderGiveTheSameTokenizer) {
   const Tokenizer from_json = Tokenizer::from_folder(folder_.path());
   EXPECT_EQ(from_lines.fingerprint(), from_json.fingerprint());
   EXPECT_EQ(Tokenizer::from_vocab(folder_ / "vocab.txt", {}).fingerprint(), from_json.fingerprint());
-  EXPECT_EQ(from_json.options(), TokenizerOptions{});
+  EXPECT_EQ(read_tokenizer_folder(folder_.path()).options, TokenizerOptions{});
   EXPECT_EQ(from_json.vocab_size(), 8);
   EXPECT_EQ(from_json.token(7), "##s");
+  EXPECT_TRUE(from_json.continues_word(7));
+  EXPECT_FALSE(from_json.continues_word(1));
   EXPECT_EQ(from_json.pad_id(), 0);
   EXPECT_EQ(from_json.unk_id(), 1);
   EXPECT_EQ(from_json.cls_id(), 2);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "data/text/tokenizer_kind.h"
 #include "data/text/tokenizer_spec.h"
 #include "launch/console/allocations.h"
 #include "tests/support/temp_dir.h"
@@ -210,6 +211,41 @@ TEST(Tokenizer, FingerprintDependsOnEverythingThatIdsDependOn) {
   const uint64_t fingerprint = Tokenizer(spec).fingerprint();
   EXPECT_EQ(Tokenizer(spec).fingerprint(), fingerprint);
   for (size_t i = 0; i < others.size(); ++i) EXPECT_NE(Tokenizer(others[i]).fingerprint(), fingerprint) << i;
+}
+
+/// Another kind of tokenizer: every byte is a token of its own, and those after a blank begin a word.
+class Bytes final : public TokenizerKind {
+ public:
+  Bytes()
+      : TokenizerKind(
+            {.tokens = std::vector<std::string>(261), .cls = 256, .sep = 257, .pad = 258, .unk = 259, .mask = 260, .fingerprint = 7}) {}
+  struct Count final : Memory {
+    int64_t bytes = 0;
+    int64_t steps() const override { return bytes; }
+  };
+  std::unique_ptr<Memory> make_memory(Remember) const override { return std::make_unique<Count>(); }
+  void encode(std::string_view text, Memory& memory, std::vector<int32_t>& ids) const override {
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    static_cast<Count&>(memory).bytes += static_cast<int64_t>(text.size());
+  }
+  bool continues_word(int32_t id) const override { return id != ' '; }
+  void write_files(const std::filesystem::path&, int64_t, const std::filesystem::path&) const override {}
+};
+
+TEST(Tokenizer, MayBeOfAnotherKindAndAScratchMayChangeToIt) {
+  const Tokenizer words(small_spec()), bytes(std::make_unique<Bytes>());
+  Tokenizer::Scratch scratch;
+  for (int round = 0; round < 2; ++round) {
+    Ids ids;
+    words.encode("a", scratch, ids);
+    bytes.encode("a b", scratch, ids);
+    EXPECT_EQ(ids, (Ids{8, 'a', ' ', 'b'}));
+    EXPECT_EQ(scratch.steps(), 3);
+  }
+  EXPECT_EQ(encode(bytes, "z"), (Ids{'z'}));
+  EXPECT_EQ(bytes.vocab_size(), 261);
+  EXPECT_EQ(bytes.mask_id(), 260);
+  EXPECT_TRUE(bytes.continues_word('a'));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ struct TinyRun {
     ModelFolder model = read_model_config(folder / "config.json");
     model.config = config();
     model.prompts = {{"query", "a: "}};
-    make_model_source(model, folder / "vocab.txt", {}, folder / "run/source");
+    make_model_source(model, Tokenizer::from_vocab(folder / "vocab.txt", {}), folder / "vocab.txt", folder / "run/source");
     test::save(folder / "run", 10, first, 2);
     test::save(folder / "run", 20, second, 3);
   }
