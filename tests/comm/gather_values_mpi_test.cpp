@@ -1,6 +1,7 @@
 // gather_values: every rank's values in the order of ranks, bit for bit.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "comm/gather_values.h"

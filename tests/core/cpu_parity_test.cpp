@@ -2,6 +2,7 @@
 #include "tests/core/cpu_parity.h"
 
 #include "core/choice.h"
+#include "core/nn/config.h"
 
 namespace lodestone::test {
 

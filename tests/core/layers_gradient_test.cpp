@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/choice.h"
+#include "core/nn/config.h"
 #include "core/nn/layout.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tiny_model.h"

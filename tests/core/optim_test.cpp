@@ -51,10 +51,10 @@ TEST(AdamW, RestoredStateContinuesWithTheSameBits) {
     ParamStore params(backend->memory(), two_groups(), DType::f64);
     const auto p = params.masters().host<double>();
     p[0] = 0.5, p[1] = -1.25, p[2] = 2.0;
-    auto optimizer = std::make_unique<AdamW>(AdamWConfig{}, params.layout(), DType::f64);
+    auto optimizer = std::make_unique<AdamW>(backend->memory(), AdamWConfig{}, params.layout(), DType::f64);
     for (const Update& u : trace) {
       if (restart) {
-        auto next = std::make_unique<AdamW>(AdamWConfig{}, params.layout(), DType::f64);
+        auto next = std::make_unique<AdamW>(backend->memory(), AdamWConfig{}, params.layout(), DType::f64);
         backend->copy(optimizer->first_moments(), next->first_moments());
         backend->copy(optimizer->second_moments(), next->second_moments());
         next->restore_steps(optimizer->steps());

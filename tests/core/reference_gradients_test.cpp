@@ -1,6 +1,7 @@
 // Is every backward operation of the reference the gradient of its forward? Central differences in f64, dropout on.
 #include "core/choice.h"
 #include "core/cpu/reference/reference_backend.h"
+#include "core/nn/config.h"
 #include "tests/core/op_fixture.h"
 
 namespace lodestone {

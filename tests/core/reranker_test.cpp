@@ -132,7 +132,7 @@ TEST(Reranker, BytesSaidAreBytesTaken) {
     PairModel model(DType::f64, "reference", checkpointing);
     const Texts pairs = tiny_pairs(Masks::on);
     const int64_t n = model.params.layout().count();
-    const Buffer grads(backend->memory(), static_cast<size_t>(n) * 8);
+    const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
     const Tensor scores = model.arena.tensor(DType::f64, {3});
     const size_t before = model.arena.used_bytes();
     const size_t saved_bytes = model.reranker.saved_bytes(model.ex, 9, 3), work_bytes = model.reranker.work_bytes(model.ex, 9, 3);

@@ -14,8 +14,8 @@ class RetroMaeFolder : public ::testing::Test {
   TinyFolder tiny;
   TempDir dir;
   ModelFolder model = read_model_folder(tiny.path());
-  ParamStore trained{backend->memory(), retromae_layout(model.config), DType::f32};
   std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
+  ParamStore trained{backend->memory(), retromae_layout(model.config), DType::f32};
 
   RetroMaeFolder() { randomize(trained); }
   std::filesystem::path exported() {

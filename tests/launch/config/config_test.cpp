@@ -64,12 +64,13 @@ TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
   size_t keys = 0;
   for (std::string line; std::getline(resolved, line);) {
     const size_t colon = line.find(':');
-    if (line[0] != ' ') {
+    const bool at_top = line[0] != ' ';
+    if (at_top && colon + 1 == line.size()) {
       section = line.substr(0, colon);
       continue;
     }
     ++keys;
-    const std::string key = cat(section, ".", line.substr(2, colon - 2));
+    const std::string key = at_top ? line.substr(0, colon) : cat(section, ".", line.substr(2, colon - 2));
     ASSERT_TRUE(listed.contains(key)) << key;
     std::string value = line.substr(colon + 2);
     const bool given_here = key == "model.folder" || key == "data.train" || key == "train.output_dir" || key == "train.steps";
@@ -162,6 +163,13 @@ TEST(Config, MinedNegativesNeedAListThatStaysAsItIs) {
   EXPECT_EQ(with("teacher"),
             "data.select_positive: mined negatives are named by their places in a row's list, from which select_positive: teacher takes "
             "one away where it scores highest");
+}
+
+TEST(Config, ADeviceThatThisBuildLacksIsNamed) {
+  const auto with = [](const std::string& device) { return failure({"device=" + device}); };
+  for (const char* device : {"auto", "cpu"}) EXPECT_EQ(with(device), "") << device;
+  EXPECT_EQ(with("cuda"), "device: this program was built without CUDA");
+  EXPECT_NE(with("tpu"), "");
 }
 
 TEST(Config, ImpossibleValuesAreRefused) {

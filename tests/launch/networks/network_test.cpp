@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/host_memory.h"
 #include "tests/support/tiny_folder.h"
 
 namespace lodestone {
@@ -43,7 +44,7 @@ void make_dense(const fs::path& from, const fs::path& to) {
   ModelFolder model = read_model_folder(from);
   model.config.head = HeadConfig{.out_features = 6, .squash = Squash::tanh};
   model.new_head = true;
-  ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
+  ParamStore params(test::host_memory, embedder_layout(model.config), DType::f32);
   initialize_parameters(model.config, params, 99);
   EXPECT_EQ(load_weights(model, params), (std::vector<std::string>{"head.weight", "head.bias"}));
   write_model_folder(to, model, params, from, {}, IfExists::refuse);
@@ -75,7 +76,7 @@ TEST(Network, AFoldersOwnDenseLayerIsTrainedOn) {
   const TempDir dir;
   make_dense(tiny.path(), dir / "dense");
   const ModelFolder stored = read_model_folder(dir / "dense");
-  ParamStore params(backend->memory(), embedder_layout(stored.config), DType::f32);
+  ParamStore params(test::host_memory, embedder_layout(stored.config), DType::f32);
   EXPECT_TRUE(load_weights(stored, params).empty());
   const auto expected = params.master(params.layout().find("head.weight")).host<float>();
   for (const int64_t head : {0, 6}) {

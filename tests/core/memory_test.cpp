@@ -1,0 +1,124 @@
+// Where do buffers and arenas take their bytes from, and is everything given back?
+#include "core/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/arena.h"
+#include "core/buffer.h"
+#include "tests/support/host_memory.h"
+
+namespace lodestone {
+namespace {
+
+/// The host's memory under the name of a device, counting what is out.
+class CountingMemory final : public Memory {
+ public:
+  Device device() const override { return Device::cuda; }
+  std::byte* allocate(size_t size_bytes) override { return keep(host_.allocate(size_bytes), size_bytes); }
+  std::byte* reserve(size_t size_bytes) override { return keep(host_.reserve(size_bytes), size_bytes); }
+  void release(std::byte* data, size_t size_bytes) noexcept override {
+    EXPECT_EQ(out_[data], size_bytes);
+    out_.erase(data);
+    host_.release(data, size_bytes);
+  }
+  bool holds(const std::byte* p) const {
+    return std::any_of(out_.begin(), out_.end(), [&](const auto& o) { return o.first <= p && p < o.first + o.second; });
+  }
+  size_t pieces() const { return out_.size(); }
+
+ private:
+  std::byte* keep(std::byte* data, size_t size_bytes) {
+    out_[data] = size_bytes;
+    return data;
+  }
+  HostMemory host_;
+  std::map<std::byte*, size_t> out_;
+};
+
+TEST(HostMemory, AllocatesZerosOnPageBoundaries) {
+  HostMemory memory;
+  for (const size_t size : {size_t{1}, size_t{5000}, size_t{3} << 20}) {
+    std::byte* const data = memory.allocate(size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 4096, 0u);
+    EXPECT_TRUE(std::all_of(data, data + size, [](std::byte b) { return b == std::byte{0}; }));
+    memory.release(data, size);
+  }
+}
+
+TEST(HostMemory, RefusesWhatTheSystemDoesNotHave) {
+  for (const auto& take : {&HostMemory::allocate, &HostMemory::reserve}) {
+    HostMemory memory;
+    try {
+      (memory.*take)(size_t{1} << 60);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::resource);
+      EXPECT_EQ(error.code(), "F14");
+    }
+  }
+}
+
+TEST(Buffer, IsOfTheDeviceThatItWasMadeFromAndGoesBackToIt) {
+  CountingMemory memory;
+  {
+    Buffer first(memory, 400), moved;
+    EXPECT_TRUE(memory.holds(first.data()));
+    EXPECT_EQ(first.tensor(DType::f32, {100}).device(), Device::cuda);
+    EXPECT_THROW((void)first.tensor(DType::f32, {100}).host<float>(), Error) << "a device's elements are not the host's";
+    moved = std::move(first);
+    EXPECT_EQ(memory.pieces(), 1u);
+    const Buffer empty(memory, 0);
+    EXPECT_EQ(memory.pieces(), 1u);
+  }
+  EXPECT_EQ(memory.pieces(), 0u);
+}
+
+TEST(Arena, KeepsTensorsOnTheDeviceAndArraysOnTheHost) {
+  CountingMemory memory;
+  {
+    Arena arena(memory, size_t{1} << 20);
+    const Tensor tensor = arena.tensor(DType::f32, {10});
+    const std::span<int64_t> array = arena.array<int64_t>(3);
+    EXPECT_EQ(tensor.device(), Device::cuda);
+    EXPECT_TRUE(memory.holds(tensor.bytes()));
+    EXPECT_FALSE(memory.holds(reinterpret_cast<const std::byte*>(array.data())));
+    EXPECT_EQ(arena.used_bytes(), Arena::taken_bytes(DType::f32, {10}) + Arena::taken_bytes<int64_t>(3));
+  }
+  EXPECT_EQ(memory.pieces(), 0u);
+}
+
+TEST(Arena, AScopeReleasesBothAndThePeakCountsBoth) {
+  Arena arena(test::host_memory, size_t{1} << 20);
+  std::byte* tensor = nullptr;
+  int64_t* array = nullptr;
+  for (int round = 0; round < 2; ++round) {
+    const auto scope = arena.scope();
+    const Tensor t = arena.tensor(DType::u8, {1000});
+    const std::span<int64_t> a = arena.array<int64_t>(100);
+    if (round == 1) {
+      EXPECT_EQ(t.bytes(), tensor);
+      EXPECT_EQ(a.data(), array);
+    }
+    tensor = t.bytes();
+    array = a.data();
+  }
+  EXPECT_EQ(arena.used_bytes(), 0u);
+  EXPECT_EQ(arena.peak_bytes(), size_t{1024 + 832});
+}
+
+TEST(Arena, RefusesMoreThanItReservedAndSaysHowMuch) {
+  Arena arena(test::host_memory, size_t{1} << 20);
+  try {
+    (void)arena.tensor(DType::u8, {(1 << 20) + 1});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::resource);
+    EXPECT_EQ(std::string(error.what()), "step memory is used up: 1 MiB needed, 1 MiB reserved");
+  }
+}
+
+}  // namespace
+}  // namespace lodestone
