@@ -48,11 +48,23 @@ constexpr std::string_view name_of(Squash value) {
   return {};
 }
 
+/// Which family of models an encoder is of: what Hugging Face calls its model_type.
+enum class ModelType : uint8_t { bert };
+
+constexpr std::string_view name_of(ModelType value) {
+  switch (value) {
+    case ModelType::bert:
+      return "bert";
+  }
+  return {};
+}
+
 /// Shape of a BERT-family model, as in config.json.
 struct EncoderConfig {
   int64_t vocab = 30522, hidden = 384, layers = 6, heads = 12, feed_forward = 1536, positions = 512, types = 2;
   double layer_norm_eps = 1e-12, hidden_dropout = 0.1, attention_dropout = 0.1, initializer_range = 0.02;
   HiddenActivation activation = HiddenActivation::gelu;
+  ModelType type = ModelType::bert;
   int64_t first_position = 0;  // row of the position table that a text's first token has; rows before it are not read
   int64_t longest_text() const { return positions - first_position; }
 };

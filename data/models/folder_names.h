@@ -46,7 +46,23 @@ inline constexpr HiddenActivationName hidden_activation_names[] = {
     {"gelu_python", HiddenActivation::gelu},
 };
 
+struct ModelTypeName {
+  ModelType type;
+  const char* encoder;   // the classes of transformers: in `architectures` of an embedder
+  const char* reranker;  // and of a cross-encoder
+  const char* prefix;    // of the encoder's tensors where others stand beside them
+  const char* card;      // in a model card
+};
+inline constexpr ModelTypeName model_type_names[] = {
+    {ModelType::bert, "BertModel", "BertForSequenceClassification", "bert.", "BERT"},
+};
+
 /// The row of a value; all have one, see below.
+constexpr const ModelTypeName& row_of(ModelType type) {
+  for (const ModelTypeName& row : model_type_names)
+    if (row.type == type) return row;
+  throw_internal(__FILE__, __LINE__, "type", "a model type without a row");
+}
 constexpr const PoolingName& row_of(Pooling pooling) {
   for (const PoolingName& row : pooling_names)
     if (row.pooling == pooling) return row;
@@ -69,6 +85,6 @@ constexpr bool all_have_rows() {
   for (const Enum value : values_of<Enum>()) (void)row_of(value);
   return true;
 }
-static_assert(all_have_rows<Pooling>() && all_have_rows<Squash>() && all_have_rows<HiddenActivation>());
+static_assert(all_have_rows<Pooling>() && all_have_rows<Squash>() && all_have_rows<HiddenActivation>() && all_have_rows<ModelType>());
 
 }  // namespace lodestone

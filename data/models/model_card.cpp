@@ -75,8 +75,8 @@ std::string model_card(const ModelFolder& model, const ModelCard& card) {
   out << "# " << (card.name.empty() ? "Text-embedding model" : card.name) << "\n\nMaps texts to vectors of " << c.embedding()
       << " numbers, for search, clustering and comparing texts.\n\n## Model\n\n";
   if (!card.base_model.empty()) out << "- Base model: " << card.base_model << "\n";
-  out << "- Encoder: BERT, " << c.encoder.layers << " layers, hidden size " << c.encoder.hidden << ", " << c.encoder.heads
-      << " heads\n- Pooling: " << row_of(c.pooling).card << "\n";
+  out << "- Encoder: " << row_of(c.encoder.type).card << ", " << c.encoder.layers << " layers, hidden size " << c.encoder.hidden << ", "
+      << c.encoder.heads << " heads\n- Pooling: " << row_of(c.pooling).card << "\n";
   if (c.head) out << "- Dense: " << c.encoder.hidden << " to " << c.head->out_features << row_of(c.head->squash).card << "\n";
   out << "- Normalised: " << (c.normalize ? "yes" : "no") << "\n- Longest text: " << model.max_seq_length
       << " tokens, longer ones are cut\n- Similarity: " << model.similarity
@@ -101,7 +101,7 @@ std::string model_card(const RerankerFolder& model, const ModelCard& card) {
   out << "# " << (card.name.empty() ? "Reranker" : card.name)
       << "\n\nScores how well a text answers a query: a cross-encoder, to put the results of a search in order.\n\n## Model\n\n";
   if (!card.base_model.empty()) out << "- Base model: " << card.base_model << "\n";
-  out << "- Encoder: BERT, " << c.layers << " layers, hidden size " << c.hidden << ", " << c.heads
+  out << "- Encoder: " << row_of(c.type).card << ", " << c.layers << " layers, hidden size " << c.hidden << ", " << c.heads
       << " heads\n- Score: one number, unbounded; a sigmoid makes it a number between 0 and 1\n- Longest pair: " << model.max_seq_length
       << " tokens\n\n## Usage\n\n```python\nfrom sentence_transformers import CrossEncoder\n\n"
          "model = CrossEncoder(\"path/of/this/folder\")\n"

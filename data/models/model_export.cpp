@@ -29,7 +29,7 @@ OrderedJson dense_config(const EmbedderConfig& config) {
 
 /// modules.json, the other JSON files and the module folders: everything but weights, tokenizer and card.
 void write_configuration(const fs::path& folder, const ModelFolder& model) {
-  write_json(folder / "config.json", bert_config(model.config_json, model.config.encoder, "BertModel"));
+  write_json(folder / "config.json", bert_config(model.config_json, model.config.encoder, row_of(model.config.encoder.type).encoder));
   OrderedJson modules = OrderedJson::array();
   const auto add = [&](const char* kind) {
     const size_t index = modules.size();
@@ -68,7 +68,7 @@ void add_pooler(PoolerWeights& pooler, int64_t hidden, const std::string& prefix
 /// BertModel and BertForMaskedLM read that.
 void write_weights(const fs::path& folder, const ModelFolder& model, const ParamStore& params, PoolerWeights& pooler) {
   F32Tensors encoder, dense;
-  const std::string prefix = params.layout().contains("cls.predictions.bias") ? "bert." : "";
+  const std::string prefix = params.layout().contains("cls.predictions.bias") ? row_of(model.config.encoder.type).prefix : "";
   for (const Param& p : params.layout().params()) {
     if (p.name.starts_with("decoder.")) continue;
     if (p.name.starts_with("head."))

@@ -14,7 +14,7 @@ OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, 
         "problem_type", "finetuning_task", "hidden_act", "position_embedding_type", "classifier_dropout"})
     json.erase(key);
   json["architectures"] = OrderedJson::array({architecture});
-  json["model_type"] = "bert";
+  json["model_type"] = name_of(c.type);
   json["hidden_act"] = row_of(c.activation).name;
   json["position_embedding_type"] = "absolute";
   json["vocab_size"] = c.vocab;

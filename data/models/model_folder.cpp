@@ -49,13 +49,19 @@ HiddenActivation parse_hidden_activation(const Json& json, const fs::path& file)
                 cat("models with hidden_act ", alternatives(names_of<HiddenActivation>(), "or"), " work"));
 }
 
+ModelType parse_model_type(const Json& json, const fs::path& file) {
+  const std::string given = json_string(json, "model_type", "", file);
+  for (const ModelType type : values_of<ModelType>())
+    if (given == name_of(type)) return type;
+  throw refused(file, given.empty() ? std::string("\"model_type\" is missing") : cat("model_type \"", given, "\" is not supported"));
+}
+
 EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
-  const std::string type = json_string(json, "model_type", "", file);
-  if (type != "bert")
-    throw refused(file, type.empty() ? std::string("\"model_type\" is missing") : cat("model_type \"", type, "\" is not supported"));
+  const ModelType type = parse_model_type(json, file);
   if (json.contains("auto_map")) throw refused(file, "the model needs program code of its own (\"auto_map\")");
   if (json.contains("quantization_config"))
     throw refused(file, "the weights are quantised (\"quantization_config\")", "use the unquantised model");
+  const HiddenActivation activation = parse_hidden_activation(json, file);
   const std::string position = json_string(json, "position_embedding_type", "absolute", file);
   if (position != "absolute")
     throw refused(file, cat("position_embedding_type \"", position, "\" is not supported"),
@@ -65,7 +71,8 @@ EncoderConfig parse_encoder(const Json& json, const fs::path& file) {
   if (const auto pruned = json.find("pruned_heads"); pruned != json.end() && !pruned->empty())
     throw refused(file, "models with pruned heads are not supported");
   EncoderConfig c;
-  c.activation = parse_hidden_activation(json, file);
+  c.type = type;
+  c.activation = activation;
   c.vocab = size_key(json, "vocab_size", 0, int64_t{1} << 24, file);
   c.hidden = size_key(json, "hidden_size", 0, 1 << 16, file);
   c.layers = size_key(json, "num_hidden_layers", 0, 1000, file);

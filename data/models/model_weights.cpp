@@ -5,6 +5,7 @@
 #include "data/files/durable.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
+#include "data/models/folder_names.h"
 #include "data/models/reranker_folder.h"
 
 namespace lodestone {
@@ -36,8 +37,14 @@ fs::path weights_file(const fs::path& folder) {
 /// What stands in front of BertModel's names in this file: nothing, or the attribute that held the encoder.
 std::string name_prefix(const SafetensorsReader& reader) {
   constexpr const char* anchor = "embeddings.word_embeddings.weight";
-  for (const char* prefix : {"", "bert.", "model.", "model.bert.", "auto_model."})
-    if (reader.find(cat(prefix, anchor)) != nullptr) return prefix;
+  std::vector<std::string> prefixes;
+  for (const std::string holder : {"", "model."}) {
+    prefixes.push_back(holder);
+    for (const ModelTypeName& row : model_type_names) prefixes.push_back(holder + row.prefix);
+  }
+  prefixes.emplace_back("auto_model.");
+  for (const std::string& prefix : prefixes)
+    if (reader.find(prefix + anchor) != nullptr) return prefix;
   throw refused(reader.path(), anchor, "the file has no word embeddings: these are not the weights of a BERT encoder");
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/models/folder_names.h"
 #include "data/models/model_files.h"
 #include "data/text/tokenizer_files.h"
 
@@ -11,11 +12,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* architecture = "BertForSequenceClassification";
-
+/// Whether it is the cross-encoder of some model type.
 bool names_architecture(const Json& config) {
   const auto list = config.find("architectures");
-  return list != config.end() && list->is_array() && std::find(list->begin(), list->end(), Json(architecture)) != list->end();
+  if (list == config.end() || !list->is_array()) return false;
+  return std::any_of(std::begin(model_type_names), std::end(model_type_names),
+                     [&](const ModelTypeName& row) { return std::find(list->begin(), list->end(), Json(row.reranker)) != list->end(); });
 }
 
 /// How many scores the classifier gives: the labels of id2label, else num_labels, else two.
@@ -26,7 +28,7 @@ int64_t labels(const Json& config, const fs::path& file) {
 
 OrderedJson reranker_config(const RerankerFolder& model) {
   const RerankerConfig& c = model.config;
-  OrderedJson json = bert_config(model.config_json, c.encoder, architecture);
+  OrderedJson json = bert_config(model.config_json, c.encoder, row_of(c.encoder.type).reranker);
   json["id2label"] = {{"0", "LABEL_0"}};
   json["label2id"] = {{"LABEL_0", 0}};
   if (c.classifier_dropout == c.encoder.hidden_dropout)
@@ -91,7 +93,7 @@ void write_reranker_folder(const fs::path& path, const RerankerFolder& model, co
     set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
     F32Tensors tensors;
     for (const Param& p : params.layout().params())
-      tensors.add(p.name.starts_with("classifier.") ? p.name : "bert." + p.name, params.master(p));
+      tensors.add(p.name.starts_with("classifier.") ? p.name : row_of(model.config.encoder.type).prefix + p.name, params.master(p));
     write_safetensors(folder / "model.safetensors", tensors.list());
     write_new_file(folder / "README.md", model_card(model, card));
   });

@@ -50,7 +50,7 @@ class TokenizerKind {
   Vocabulary vocabulary_;
 };
 
-/// BERT's WordPiece (data/text/word_piece_tokenizer.cpp).
+/// BERT's WordPiece (data/text/wordpiece_tokenizer.cpp).
 std::unique_ptr<const TokenizerKind> make_word_piece(const TokenizerSpec& spec);
 
 }  // namespace lodestone

@@ -119,7 +119,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   row("  parameters", mebibytes(t.memory.parameters));
   row("  gradients", mebibytes(t.memory.gradients));
   row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
-  if (kind == ObjectiveKind::embedding) {
+  if (trains_vectors(kind)) {
     row("  activations",
         cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
     row("  embeddings", mebibytes(t.memory.embeddings));
@@ -216,6 +216,23 @@ int64_t published_steps(const RunConfig& c) {
   return std::llround(c.train.num_train_epochs * static_cast<double>(c.published.rows) / static_cast<double>(batch));
 }
 
+/// How many texts of each kind a row becomes, where a pair counts as one passage.
+struct RowTexts {
+  int64_t queries, passages;
+};
+
+RowTexts texts_of(ObjectiveKind objective, int64_t group) {
+  switch (objective) {
+    case ObjectiveKind::embedding:
+      return {1, group};
+    case ObjectiveKind::retromae:
+      return {0, 1};
+    case ObjectiveKind::reranker:
+      return {0, group};
+  }
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
+}
+
 /// The same from the configuration alone: every text as long as it may be.
 Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
   require_fitting_dims(c, network);
@@ -227,12 +244,10 @@ Checked check_without_data(const RunConfig& c, Network& network, Backend& backen
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
     const std::vector<int64_t> teams = team_sizes(schedule, static_cast<int32_t>(t), static_cast<int>(ranks));
-    if (c.objective.kind == ObjectiveKind::embedding) (void)make_loss(task.loss, network.embedding());
-    const int64_t g = task.data.train_group_size;
-    const int64_t queries = c.objective.kind == ObjectiveKind::embedding ? 1 : 0,
-                  passages = c.objective.kind == ObjectiveKind::retromae ? 1 : g;
+    if (trains_vectors(c.objective.kind)) (void)make_loss(task.loss, network.embedding());
+    const RowTexts texts = texts_of(c.objective.kind, task.data.train_group_size);
     TaskReport report{task,
-                      longest_lengths(task.global_batch, text_limits(c, task), queries, passages,
+                      longest_lengths(task.global_batch, text_limits(c, task), texts.queries, texts.passages,
                                       c.train.gradient_accumulation_steps * c.schedule.groups, fewest_ranks(teams)),
                       {},
                       0,

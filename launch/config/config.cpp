@@ -159,25 +159,40 @@ PublishedRun read_published(Section s) {
 
 /// Refuses keys of the section model that an objective would not read.
 void check_model(const Section& root, const ModelConfig& c, ObjectiveKind objective) {
-  if (objective == ObjectiveKind::embedding) return;
-  const bool retromae = objective == ObjectiveKind::retromae;
-  const auto refuse = [&](const char* key, const char* what) { root.refuse(key, what, "leave it out, or choose another objective"); };
-  if (c.head > 0)
-    refuse("model.head", retromae ? "RetroMAE trains an encoder without a dense head" : "a reranker gives scores, not vectors");
-  if (c.pooling && !(retromae && *c.pooling == Pooling::cls))
-    refuse("model.pooling", retromae ? "RetroMAE's decoder sees a text through its first token" : "a reranker gives scores, not vectors");
-  if (c.normalize && !retromae) refuse("model.normalize", "a reranker gives scores, not vectors");
-  if (!retromae && c.folder.empty())
-    root.refuse("model.folder", "a reranker starts from a model folder, not from random weights",
-                "give model.folder: any BERT encoder, or a reranker to train on");
+  const auto refuse_if = [&](bool set, const char* key, const char* what) {
+    if (set) root.refuse(key, what, "leave it out, or choose another objective");
+  };
+  switch (objective) {
+    case ObjectiveKind::embedding:
+      return;
+    case ObjectiveKind::retromae:
+      refuse_if(c.head > 0, "model.head", "RetroMAE trains an encoder without a dense head");
+      refuse_if(c.pooling && *c.pooling != Pooling::cls, "model.pooling", "RetroMAE's decoder sees a text through its first token");
+      return;
+    case ObjectiveKind::reranker:
+      refuse_if(c.head > 0, "model.head", "a reranker gives scores, not vectors");
+      refuse_if(c.pooling.has_value(), "model.pooling", "a reranker gives scores, not vectors");
+      refuse_if(c.normalize.has_value(), "model.normalize", "a reranker gives scores, not vectors");
+      if (c.folder.empty())
+        root.refuse("model.folder", "a reranker starts from a model folder, not from random weights",
+                    "give model.folder: any BERT encoder, or a reranker to train on");
+      return;
+  }
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
 }
 
 /// The figures of held-out rows that an objective gives for a task.
 std::vector<std::string_view> figure_names(ObjectiveKind objective, const TaskConfig& t) {
-  if (objective == ObjectiveKind::retromae) return {"loss", "encoder_loss", "decoder_loss"};
-  if (objective == ObjectiveKind::reranker) return {"loss", "mrr", "accuracy"};
-  if (needs_scores(t.loss)) return {"loss", "spearman"};
-  return {"loss", "mrr_at_10", "recall_at_1", "spearman"};
+  switch (objective) {
+    case ObjectiveKind::embedding:
+      if (needs_scores(t.loss)) return {"loss", "spearman"};
+      return {"loss", "mrr_at_10", "recall_at_1", "spearman"};
+    case ObjectiveKind::retromae:
+      return {"loss", "encoder_loss", "decoder_loss"};
+    case ObjectiveKind::reranker:
+      return {"loss", "mrr", "accuracy"};
+  }
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
 }
 
 /// Refuses a metric that no held-out rows can give.

@@ -57,6 +57,18 @@ constexpr std::string_view name_of(ObjectiveKind value) {
   return {};
 }
 
+/// Whether it trains sentence vectors, by losses: then it may have several tasks and mine negatives.
+constexpr bool trains_vectors(ObjectiveKind kind) {
+  switch (kind) {
+    case ObjectiveKind::embedding:
+      return true;
+    case ObjectiveKind::retromae:
+    case ObjectiveKind::reranker:
+      return false;
+  }
+  throw_internal(__FILE__, __LINE__, "kind", "no such objective");
+}
+
 struct ObjectiveConfig {
   ObjectiveKind kind = ObjectiveKind::embedding;  // objective.name
   RetroMaeOptions retromae = {};                  // read for retromae only

@@ -105,22 +105,39 @@ LossConfig read_loss(Section s) {
   return c;
 }
 
+namespace {
+
+void read_retromae(Section& s, RetroMaeOptions& o) {
+  o.encoder_mlm_probability = read_mask_share(s, "encoder_mlm_probability", o.encoder_mlm_probability);
+  o.decoder_mlm_probability = read_mask_share(s, "decoder_mlm_probability", o.decoder_mlm_probability);
+  read_enum(s, "h1_mode", o.h1_mode);
+  read_enum(s, "decoding", o.decoding);
+  s.read("decoder_weight", o.decoder_weight);
+  at_least(s, "decoder_weight", o.decoder_weight, 0.0);
+}
+
+void read_reranker(Section& s, GroupLossOptions& o) {
+  read_enum(s, "loss", o.target);
+  s.read("distillation_weight", o.distillation_weight);
+  at_least(s, "distillation_weight", o.distillation_weight, 0.0);
+  s.read("teacher_temperature", o.teacher_temperature);
+  require_settings(s, refused_temperature("teacher_temperature", o.teacher_temperature));
+}
+
+}  // namespace
+
 ObjectiveConfig read_objective(Section s) {
   ObjectiveConfig c;
   read_enum(s, "name", c.kind);
-  if (c.kind == ObjectiveKind::retromae) {
-    c.retromae.encoder_mlm_probability = read_mask_share(s, "encoder_mlm_probability", c.retromae.encoder_mlm_probability);
-    c.retromae.decoder_mlm_probability = read_mask_share(s, "decoder_mlm_probability", c.retromae.decoder_mlm_probability);
-    read_enum(s, "h1_mode", c.retromae.h1_mode);
-    read_enum(s, "decoding", c.retromae.decoding);
-    s.read("decoder_weight", c.retromae.decoder_weight);
-    at_least(s, "decoder_weight", c.retromae.decoder_weight, 0.0);
-  } else if (c.kind == ObjectiveKind::reranker) {
-    read_enum(s, "loss", c.reranker.target);
-    s.read("distillation_weight", c.reranker.distillation_weight);
-    at_least(s, "distillation_weight", c.reranker.distillation_weight, 0.0);
-    s.read("teacher_temperature", c.reranker.teacher_temperature);
-    require_settings(s, refused_temperature("teacher_temperature", c.reranker.teacher_temperature));
+  switch (c.kind) {
+    case ObjectiveKind::embedding:
+      break;  // its losses have a section of their own
+    case ObjectiveKind::retromae:
+      read_retromae(s, c.retromae);
+      break;
+    case ObjectiveKind::reranker:
+      read_reranker(s, c.reranker);
+      break;
   }
   s.finish();
   return c;

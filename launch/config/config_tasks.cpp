@@ -137,7 +137,7 @@ void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objec
                   "give mining.negatives, or choose negatives otherwise");
     return;
   }
-  if (objective != ObjectiveKind::embedding)
+  if (!trains_vectors(objective))
     keys.refuse("mining", "there are no sentence vectors to judge negatives by", "leave mining out, or use objective.name: embedding");
   if (t.mining->negatives != t.data.train_group_size - 1)
     keys.refuse("mining.negatives", "mining",
@@ -153,16 +153,8 @@ void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objec
                 "choose random, first or teacher-pos");
 }
 
-/// Throws what can be said of a task from its configuration alone.
-void check_task(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
-  if (t.data.train.empty())
-    keys.refuse("data.train", "data", cat("task ", t.name, " has no training corpus"),
-                "give data.train: a folder written by `lodestone pack`");
-  check_mining(keys, t, objective);
-  if (objective == ObjectiveKind::reranker && t.data.train_group_size < 2)
-    keys.refuse("data.train_group_size", "data", "a reranker compares a query's positive with its negatives, but train_group_size is 1",
-                "set data.train_group_size to 2 or more");
-  if (objective != ObjectiveKind::embedding) return;
+/// Refuses losses that learn nothing from the batches of a task.
+void check_loss(const TaskKeys& keys, const TaskConfig& t) {
   if (t.global_batch < 2 && !needs_scores(t.loss))
     keys.refuse("global_batch", cat(t.global_batch, " is too small: a query needs another one beside it"), "use 2 or more");
   if (needs_scores(t.loss) && t.data.train_group_size != 1)
@@ -176,17 +168,34 @@ void check_task(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objecti
                 "set it to 2 or more");
 }
 
+/// Throws what can be said of a task from its configuration alone.
+void check_task(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
+  if (t.data.train.empty())
+    keys.refuse("data.train", "data", cat("task ", t.name, " has no training corpus"),
+                "give data.train: a folder written by `lodestone pack`");
+  check_mining(keys, t, objective);
+  switch (objective) {
+    case ObjectiveKind::embedding:
+      return check_loss(keys, t);
+    case ObjectiveKind::retromae:
+      return;
+    case ObjectiveKind::reranker:
+      if (t.data.train_group_size < 2)
+        keys.refuse("data.train_group_size", "data", "a reranker compares a query's positive with its negatives, but train_group_size is 1",
+                    "set data.train_group_size to 2 or more");
+      return;
+  }
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
+}
+
 /// Refuses keys that another objective than sentence vectors would not read.
 void refuse_idle_keys(const Section& root, const TaskConfig& t, ObjectiveKind objective) {
   const DataConfig& d = t.data;
-  const char* const name = objective == ObjectiveKind::embedding  ? "embedding"
-                           : objective == ObjectiveKind::retromae ? "retromae"
-                                                                  : "reranker";
   const auto refuse_if = [&](bool set, const char* key) {
-    if (set) root.refuse(key, cat("has no effect with objective.name: ", name), "leave it out, or choose another objective");
+    if (set) root.refuse(key, cat("has no effect with objective.name: ", name_of(objective)), "leave it out, or choose another objective");
   };
   refuse_if(d.pair_max_len > 0 && objective != ObjectiveKind::reranker, "data.pair_max_len");
-  refuse_if(root.given("loss") && objective != ObjectiveKind::embedding, "loss");
+  refuse_if(root.given("loss") && !trains_vectors(objective), "loss");
   if (objective != ObjectiveKind::retromae) return;
   refuse_if(d.train_group_size > 1, "data.train_group_size");
   refuse_if(!d.instruction.empty(), "data.instruction");
@@ -201,13 +210,13 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
   base.global_batch = global_batch;
   base.data = read_data(root.section("data"), {});
   refuse_idle_keys(root, base, objective.kind);
-  if (objective.kind == ObjectiveKind::embedding) base.loss = read_loss(root.section("loss"));
+  if (trains_vectors(objective.kind)) base.loss = read_loss(root.section("loss"));
   if (root.may_have("mining")) base.mining = read_mining(root.section("mining"));
   if (!root.may_have("tasks")) {
     check_task({root, nullptr}, base, objective.kind);
     return {base};
   }
-  if (objective.kind != ObjectiveKind::embedding)
+  if (!trains_vectors(objective.kind))
     root.refuse("tasks", "only sentence vectors are trained on several tasks", "leave tasks out, or use objective.name: embedding");
   std::vector<TaskConfig> tasks;
   Section all = root.section("tasks");

@@ -13,7 +13,7 @@ std::vector<Slice> frozen_parameters(const RunConfig& config, const ParamLayout&
 }
 
 void require_fitting_dims(const RunConfig& config, const Network& network) {
-  if (config.objective.kind != ObjectiveKind::embedding) return;
+  if (!trains_vectors(config.objective.kind)) return;
   for (const TaskConfig& task : config.tasks) {
     const std::optional<Refusal> too_long = refused_dims(task.loss, network.embedding());
     if (!too_long) continue;

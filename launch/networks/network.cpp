@@ -19,12 +19,18 @@ TextLimit longest_text(const RunConfig& c) {
     if (tokens > longest.tokens) longest = {tokens, c.origins.contains(own) ? own : cat("data.", key)};
   };
   for (const TaskConfig& t : c.tasks) {
-    if (c.objective.kind == ObjectiveKind::reranker) {
-      add(t, t.data.pair_max_len > 0 ? "pair_max_len" : "query_max_len", pair_lengths(t.data).longest_pair());
-      continue;
+    switch (c.objective.kind) {
+      case ObjectiveKind::reranker:
+        add(t, t.data.pair_max_len > 0 ? "pair_max_len" : "query_max_len", pair_lengths(t.data).longest_pair());
+        break;
+      case ObjectiveKind::embedding:
+        add(t, "query_max_len", t.data.query_max_len);
+        add(t, "passage_max_len", t.data.passage_max_len);
+        break;
+      case ObjectiveKind::retromae:
+        add(t, "query_max_len", t.data.query_max_len);
+        break;
     }
-    add(t, "query_max_len", t.data.query_max_len);
-    if (c.objective.kind == ObjectiveKind::embedding) add(t, "passage_max_len", t.data.passage_max_len);
   }
   return longest;
 }
@@ -162,9 +168,9 @@ std::unique_ptr<Network> open_network(const RunConfig& config, Weights weights, 
     case ObjectiveKind::reranker:
       return open_reranker_network(config, weights, backend);
     case ObjectiveKind::embedding:
-      break;
+      return open_embedding_network(config, weights, backend);
   }
-  return open_embedding_network(config, weights, backend);
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
 }
 
 }  // namespace lodestone

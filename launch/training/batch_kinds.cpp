@@ -59,12 +59,20 @@ std::vector<BatchKind> batch_kinds(const TaskConfig& task, std::span<const PlanS
 void require_comparisons(const RunConfig& config, const TaskConfig& task, std::span<const PlanSource> sources,
                          std::span<const int64_t> team_sizes) {
   const ObjectiveKind objective = config.objective.kind;
-  if (objective == ObjectiveKind::retromae || (objective == ObjectiveKind::embedding && needs_scores(task.loss))) return;
   for (const PlanSource& source : sources) {
     const int64_t group = group_of(task, source);
-    if (objective == ObjectiveKind::reranker ? group > 1
-                                             : kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most.of_query > 0)
-      continue;
+    bool compared = true;
+    switch (objective) {
+      case ObjectiveKind::retromae:
+        break;
+      case ObjectiveKind::reranker:
+        compared = group > 1;
+        break;
+      case ObjectiveKind::embedding:
+        compared = needs_scores(task.loss) || kind_of(task, source.batch, group, source.in_batch_negatives, team_sizes).most.of_query > 0;
+        break;
+    }
+    if (compared) continue;
     throw Error(ExitCode::usage, "config",
                 cat("data: queries of the source ", source.name, " are compared with nothing: its groups are of ", group, " passage",
                     source.in_batch_negatives ? ", and no other query's passages are candidates" : ", and it has no in-batch negatives"),

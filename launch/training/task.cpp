@@ -103,7 +103,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
       heldout(read_heldout(run, task)),
       data(std::move(opened)),
       plan(plan_config(run.config, task, batches), plan_sources(data->rows().sources())),
-      loss(run.config.objective.kind == ObjectiveKind::embedding ? make_loss(task.loss, run.network.embedding()) : nullptr),
+      loss(trains_vectors(run.config.objective.kind) ? make_loss(task.loss, run.network.embedding()) : nullptr),
       ranker(make_ranker(run, task, *data)) {
   naming_corpus("data.train", task.data.train, [&] {
     require_fitting_rows(plan, data->rows(), row_needs(run.config, task, collate_config(task, 0, Purpose::training, data->corpus)),
