@@ -20,7 +20,15 @@ odr() {  # the program linked whole: types of one name that differ between files
   cmake --build --preset odr
 }
 
-parts=(stops sanitizers odr)
+format() {  # every file as .clang-format says (Debian's clang-format 14)
+  git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+}
+tidy() {  # clang-tidy over every file
+  cmake --preset tidy > /dev/null
+  cmake --build --preset tidy
+}
+
+parts=(format stops sanitizers odr tidy)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;
