@@ -107,13 +107,9 @@ SignalStack::SignalStack() {
   stack_t stack{};
   stack.ss_sp = memory_.get();
   stack.ss_size = size;
-  sigaltstack(&stack, nullptr);
+  sigaltstack(&stack, &before_);
 }
 
-SignalStack::~SignalStack() {
-  stack_t none{};
-  none.ss_flags = SS_DISABLE;
-  sigaltstack(&none, nullptr);
-}
+SignalStack::~SignalStack() { sigaltstack(&before_, nullptr); }
 
 }  // namespace lodestone

@@ -1,6 +1,8 @@
 // MappedFile: the bytes of a file in memory, whose reader survives that the file is cut short meanwhile.
 #pragma once
 
+#include <signal.h>
+
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -30,8 +32,8 @@ class MappedFile {
   Entry* entry_ = nullptr;  // what the signal's handler knows of this mapping
 };
 
-/// A stack for the handler of SIGBUS, for the thread that makes it and as long as it lives: threads that read mapped files have one,
-/// so that nothing depends on how much of their own is left.
+/// A stack for the handler of SIGBUS, in place of what the thread that makes it had before, as long as it lives: threads that read mapped
+/// files have one, so that nothing depends on how much of their own is left.
 class SignalStack {
  public:
   SignalStack();
@@ -41,6 +43,7 @@ class SignalStack {
 
  private:
   std::unique_ptr<std::byte[]> memory_;
+  stack_t before_{};
 };
 
 }  // namespace lodestone

@@ -3,7 +3,7 @@
 
   same_numbers.py EXAMPLES --before PROGRAM [--after PROGRAM] [--only NAME ...] [--ranks 1 3] [--precisions f64 f32] [--steps 10]
 
-EXAMPLES: see example_data.py. Batches of 24 (those of tasks that give their own are theirs), texts of 16 and 24 tokens. Recipes that go on from another one start here from random weights of the same shape; the two that start from
+EXAMPLES: see example_data.py. Batches of 24 (those of tasks that give their own are theirs), texts of 40 tokens. Recipes that go on from another one start here from random weights of the same shape; the two that start from
 downloaded weights do so, in f32 only: f64 runs on plain loops, which would take hours on six layers of 384. Weights, moments and the recorded
 losses and norms must be equal bit for bit. What is not is listed with the largest difference over the largest value of its tensor; with
 --within X that is accepted up to X. Everything is made in trials/same/.
@@ -17,7 +17,7 @@ import sys
 
 from small_recipes import RECIPES, ROOT, TRIALS, WEIGHTS, pack, run
 
-SHORT = ["data.query_max_len=16", "data.passage_max_len=24", "train.global_batch=24", "train.gradient_accumulation_steps=1"]
+SHORT = ["data.query_max_len=40", "data.passage_max_len=40", "train.global_batch=24", "train.gradient_accumulation_steps=1"]
 RECORDED = ("loss", "grad_norm")
 FORMATS = {"F64": "d", "F32": "f", "I64": "q", "I32": "i"}
 
