@@ -1,6 +1,5 @@
 // Pieces as non-blocking all-reduces and reduce-scatters. MPI moves data only inside its calls, so advance() has to be called often.
 #include <array>
-#include <cstring>
 #include <vector>
 
 #include "comm/piece_reducer.h"
@@ -14,10 +13,13 @@ constexpr size_t places = 8;
 
 class CommReducer final : public PieceReducer {
  public:
-  CommReducer(Communicator& comm, size_t part_bytes)
-      : comm_(comm), part_bytes_(part_bytes), parts_(memory_, places * part_bytes), counts_(static_cast<size_t>(comm.size())) {}
+  CommReducer(Communicator& comm, Backend& backend, size_t part_bytes)
+      : comm_(comm), backend_(backend), part_bytes_(part_bytes), counts_(static_cast<size_t>(comm.size())) {
+    if (part_bytes > 0) parts_ = Buffer(backend.memory(), places * part_bytes);
+  }
 
-  bool start(Tensor piece, std::span<const Slice> kept) override {
+  // Verbs of a device plane stand behind what makes the piece final.
+  bool start(Tensor piece, std::span<const Slice> kept, Event) override {
     if (started_ - completed_ == static_cast<int64_t>(places)) return false;
     UnderWay& w = place(started_);
     if (kept.empty()) {
@@ -37,7 +39,7 @@ class CommReducer final : public PieceReducer {
       const bool done = place(k).pending.test();
       if (!done || k != completed_) continue;
       const Tensor part = place(k).part;
-      if (!part.empty()) std::memcpy(part.bytes(), summed(k, part).bytes(), part.size_bytes());
+      if (!part.empty()) backend_.copy(summed(k, part), part);
       ++completed_;
     }
     return completed_;
@@ -52,12 +54,12 @@ class CommReducer final : public PieceReducer {
   /// Memory for the sum of a part: the library may not write into the piece that it reads.
   Tensor summed(int64_t k, Tensor part) const {
     LODE_CHECK(part.size_bytes() <= part_bytes_, "reduce: a part of ", part.size_bytes(), " bytes, room for ", part_bytes_);
-    return Tensor(parts_.data() + static_cast<size_t>(k) % places * part_bytes_, part.dtype(), part.shape());
+    return Tensor(parts_.data() + static_cast<size_t>(k) % places * part_bytes_, part.dtype(), part.shape(), backend_.device());
   }
 
   Communicator& comm_;
+  Backend& backend_;
   size_t part_bytes_;
-  HostMemory memory_;
   Buffer parts_;
   std::vector<int64_t> counts_;
   std::array<UnderWay, places> under_way_;
@@ -66,8 +68,8 @@ class CommReducer final : public PieceReducer {
 
 }  // namespace
 
-std::unique_ptr<PieceReducer> make_comm_reducer(Communicator& comm, size_t part_bytes) {
-  return std::make_unique<CommReducer>(comm, part_bytes);
+std::unique_ptr<PieceReducer> make_comm_reducer(Communicator& comm, Backend& backend, size_t part_bytes) {
+  return std::make_unique<CommReducer>(comm, backend, part_bytes);
 }
 
 }  // namespace lodestone

@@ -2,36 +2,33 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <numeric>
 
 #include "comm/wait.h"
 
 namespace lodestone {
 
-GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options options)
-    : watchdog_(options.watchdog), count_(count), dtype_(dtype), own_{0, count} {
+GradSync::GradSync(const Group& group, Backend& backend, int64_t count, DType dtype, Options options)
+    : backend_(backend), watchdog_(options.watchdog), count_(count), dtype_(dtype), own_{0, count} {
   LODE_CHECK(dtype == DType::f32 || dtype == DType::f64, "gradients are reduced in f32 or f64, not ", name_of(dtype));
   piece_ = options.piece_bytes / static_cast<int64_t>(size_of(dtype));
   LODE_CHECK(piece_ >= 1, "a piece of ", options.piece_bytes, " bytes holds no gradient");
-  if (comm.size() == 1) return;
+  if (group.size() == 1) return;
 
-  comm_ = comm.split(0);  // of its own: pieces start at times that differ between ranks
+  comm_ = group.device.split(0);  // of its own: pieces start at times that differ between ranks
   if (options.update == Update::own_slice) {
     shares_ = cut_shares();
     own_ = shares_[static_cast<size_t>(comm_->rank())];
     for (const Slice s : shares_) counts_.push_back(s.count());
-    ones_.assign(shares_.size(), 1);
-    squares_.resize(shares_.size());
   }
   const auto piece_bytes = static_cast<size_t>(piece_) * size_of(dtype);
-  if (options.route != Route::communicator) reducer_ = shared_reducer(options.host, piece_bytes);
+  if (options.route != Route::communicator && backend.device() == Device::cpu)
+    reducer_ = shared_reducer(group.host, options.host, piece_bytes);
   if (reducer_ == nullptr && options.route == Route::shared_memory)
     throw Error(ExitCode::resource, "shared-memory",
                 "the ranks share no memory: hosts have different numbers of ranks, or /dev/shm is too small",
                 "let the route be chosen automatically, or enlarge /dev/shm");
   if (reducer_ == nullptr) {
-    reducer_ = make_comm_reducer(*comm_, shares_.empty() ? 0 : piece_bytes);
+    reducer_ = make_comm_reducer(*comm_, backend, shares_.empty() ? 0 : piece_bytes);
     route_name_ = "communicator";
   }
   for (int64_t end = count; end > 0;) {
@@ -46,18 +43,18 @@ GradSync::GradSync(Communicator& comm, int64_t count, DType dtype, Options optio
   waiting_.reserve(256);
 }
 
-std::unique_ptr<PieceReducer> GradSync::shared_reducer(Communicator* host, size_t piece_bytes) {
+std::unique_ptr<PieceReducer> GradSync::shared_reducer(Communicator& control, Communicator* host, size_t piece_bytes) {
   if (host == nullptr || host->size() == comm_->size()) {
     route_name_ = "shared memory";
-    return make_shared_reducer(*comm_, comm_->rank(), piece_bytes, nullptr);
+    return make_shared_reducer(*comm_, backend_, comm_->rank(), piece_bytes, nullptr);
   }
   std::array<int64_t, 2> sizes{host->size(), -host->size()};  // largest and smallest
-  all_reduce(*comm_, std::span<int64_t>(sizes), Reduce::max);
+  all_reduce(control, std::span<int64_t>(sizes), Reduce::max);
   if (sizes[0] != -sizes[1] || sizes[0] == 1) return nullptr;
   route_name_ = "shared memory, hosts by communicator";
-  std::unique_ptr<PieceReducer> reducer = make_shared_reducer(*host, comm_->rank(), piece_bytes, comm_->split(host->rank()));
+  std::unique_ptr<PieceReducer> reducer = make_shared_reducer(*host, backend_, comm_->rank(), piece_bytes, comm_->split(host->rank()));
   int64_t made = reducer != nullptr ? 1 : 0;
-  all_reduce(*comm_, std::span<int64_t>(&made, 1), Reduce::min);
+  all_reduce(control, std::span<int64_t>(&made, 1), Reduce::min);
   return made == 1 ? std::move(reducer) : nullptr;
 }
 
@@ -88,7 +85,10 @@ void GradSync::ready(Slice slice) {
   LODE_CHECK(begun_ && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= count_, "gradient sum: range [", slice.begin, ",",
              slice.end, ") of ", count_, begun_ ? "" : " before begin()");
   if (reducer_ == nullptr) return;
-  if (slice.count() > 0) waiting_.push_back(slice);
+  if (slice.count() > 0) {
+    waiting_.push_back(slice);
+    final_ = backend_.record();
+  }
   for (size_t i = 0; i < waiting_.size();) {
     if (waiting_[i].end < final_from_) {
       ++i;
@@ -111,7 +111,7 @@ bool GradSync::pump() {
     }
     if (started_ == trace_.size() || trace_[started_].slice.begin < final_from_) break;
     const auto kept = shares_.empty() ? std::span<const Slice>() : std::span(kept_).subspan(started_ * shares_.size(), shares_.size());
-    if (!reducer_->start(grads_.slice(trace_[started_].slice), kept)) break;
+    if (!reducer_->start(grads_.slice(trace_[started_].slice), kept, final_)) break;
     trace_[started_++].started_s = now_s();
   }
   return done_ == trace_.size();
@@ -122,6 +122,7 @@ Slice GradSync::finish(Tensor grads) {
   LODE_CHECK(grads.bytes() == grads_.bytes(), "gradient sum: finished with other memory than it began with");
   begun_ = false;
   final_from_ = 0;
+  final_ = backend_.record();
   if (reducer_ == nullptr || pump()) return own_;
   const auto phase = Watchdog::Phase(watchdog_, {"gradient all-reduce", static_cast<int64_t>(grads.size_bytes())});
   Patience patience;
@@ -136,19 +137,12 @@ Slice GradSync::finish(Tensor grads) {
   return own_;
 }
 
-double GradSync::norm(Backend& backend, ConstTensor grads) {
-  if (shares_.empty()) return std::sqrt(backend.sum_squares(grads));
-  double own = backend.sum_squares(grads.slice(own_));
-  comm_->all_gather(view(std::span(&own, 1)), view(std::span(squares_)), ones_).wait();
-  return std::sqrt(std::accumulate(squares_.begin(), squares_.end(), 0.0));
-}
-
-void GradSync::share(Backend& backend, ParamStore& params) {
+void GradSync::share(ParamStore& params) {
   if (shares_.empty()) return;
   const Tensor masters = params.masters();
   LODE_CHECK(masters.count() == count_, "sharing ", masters.count(), " parameters, the gradient has ", count_);
   comm_->all_gather(masters.slice(own_), masters, counts_).wait();
-  params.refresh(backend);
+  params.refresh(backend_);
 }
 
 }  // namespace lodestone

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "comm/group.h"
 #include "comm/piece_reducer.h"
 #include "comm/watchdog.h"
 #include "core/params.h"
@@ -32,35 +33,36 @@ class GradSync {
     Watchdog* watchdog = nullptr;  // watches finish(); must outlive this
     Communicator* host = nullptr;  // the ranks of `comm` on this host (World::host_comm()): with several, each host sums first
   };
-  /// One piece of the last step, in seconds since begin().
+  /// One piece of the last step, in seconds since begin(), as the host sees it.
   struct PieceTime {
     Slice slice;
     double started_s = 0, done_s = 0;
   };
 
-  /// Collective. count elements of f32 or f64. Throws Error (resource) when shared memory is asked for and cannot be had.
-  GradSync(Communicator& comm, int64_t count, DType dtype, Options options);
-  GradSync(Communicator& comm, int64_t count, DType dtype) : GradSync(comm, count, dtype, Options{}) {}
+  /// Collective. count elements of f32 or f64 in the memory of `backend`. Shared memory serves gradients in the host's memory only. Throws
+  /// Error (resource) when it is asked for and cannot be had.
+  GradSync(const Group& group, Backend& backend, int64_t count, DType dtype, Options options);
+  GradSync(const Group& group, Backend& backend, int64_t count, DType dtype) : GradSync(group, backend, count, dtype, Options{}) {}
 
   /// From now on ranges of grads [count] may be declared final. grads must stay where it is until finish().
   void begin(Tensor grads);
-  /// Nothing later in this step adds to this range. Starts and moves on what can be; never waits. An empty range only moves on.
+  /// Nothing enqueued from now on in this step adds to this range. Starts and moves on what can be; never waits. An empty range only moves
+  /// on.
   void ready(Slice slice);
   /// ready() in the form that backward takes. Valid as long as this object.
   std::function<void(Slice)> hook() {
     return [this](Slice slice) { ready(slice); };
   }
-  /// Declares the rest final and waits: grads is then the sum over ranks, in own() at least. Returns own().
+  /// Declares the rest final and waits: for what is enqueued later grads is the sum over ranks, in own() at least. Returns own().
   /// Without begin() it does the whole sum.
   Slice finish(Tensor grads);
   /// The range that this rank updates: all, or its share; shares are contiguous in the order of ranks.
   Slice own() const { return own_; }
-  /// Euclidean norm of the summed gradient after finish(), equal on all ranks. Collective with Update::own_slice: the squares of
-  /// the shares are added in rank order, so its last bits depend on the number of ranks.
-  double norm(Backend& backend, ConstTensor grads);
+  /// Whether ranks update shares, so that the squares of the gradient have to be added over ranks.
+  bool sharded() const { return !shares_.empty(); }
   /// Collective. Gives every rank the masters that the others updated, and refreshes their rounded copy. Nothing to do with
   /// Update::everywhere.
-  void share(Backend& backend, ParamStore& params);
+  void share(ParamStore& params);
 
   /// "shared memory", "shared memory, hosts by communicator", "communicator", or "none" in a world of one.
   const char* route_name() const { return route_name_; }
@@ -69,14 +71,15 @@ class GradSync {
 
  private:
   /// Null, on all ranks, when the ranks of a host share no memory, or hosts have different numbers of ranks.
-  std::unique_ptr<PieceReducer> shared_reducer(Communicator* host, size_t piece_bytes);
+  std::unique_ptr<PieceReducer> shared_reducer(Communicator& control, Communicator* host, size_t piece_bytes);
   /// Cuts the vector into one share per rank, at multiples of a cache line.
   std::vector<Slice> cut_shares() const;
   double now_s() const;
   /// Moves data and starts pieces until neither is possible without waiting. Returns whether all pieces are complete.
   bool pump();
 
-  std::unique_ptr<Communicator> comm_;
+  Backend& backend_;
+  std::unique_ptr<Communicator> comm_;  // a device plane
   std::unique_ptr<PieceReducer> reducer_;
   Watchdog* watchdog_;
   const char* route_name_ = "none";
@@ -85,8 +88,6 @@ class GradSync {
   Slice own_;
   std::vector<Slice> shares_;     // [W] what every rank updates; empty when every rank updates everything
   std::vector<int64_t> counts_;   // [W] their sizes
-  std::vector<int64_t> ones_;     // [W] of 1
-  std::vector<double> squares_;   // [W] sum of squares of every share
   std::vector<Slice> kept_;       // [pieces x W] of each piece, relative to its begin, what every rank keeps
   std::vector<PieceTime> trace_;  // one per piece; its slices are the grid
   std::vector<Slice> waiting_;    // final ranges that do not yet touch final_from_
@@ -94,6 +95,7 @@ class GradSync {
   Tensor grads_;
   bool begun_ = false;
   int64_t final_from_ = 0;  // [final_from_, count) is final
+  Event final_;             // from this point on
   size_t started_ = 0, done_ = 0;
   int64_t completed_before_ = 0;  // what the reducer had completed at begin()
   std::chrono::steady_clock::time_point begin_time_{};

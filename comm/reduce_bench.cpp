@@ -28,12 +28,11 @@ ReduceTiming summarize(const Way& way, int ranks, int64_t bytes) {
 
 }  // namespace
 
-ReduceBench measure_reduce(Communicator& comm, int64_t bytes, int repeats, std::span<const int64_t> piece_bytes) {
+ReduceBench measure_reduce(Communicator& comm, Backend& backend, int64_t bytes, int repeats, std::span<const int64_t> piece_bytes) {
   ReduceBench result{.ranks = comm.size(), .bytes = bytes, .ways = {}};
   if (comm.size() == 1) return result;
   const int64_t count = bytes / static_cast<int64_t>(sizeof(float));
-  HostMemory host;
-  const Buffer memory(host, static_cast<size_t>(bytes));
+  const Buffer memory(backend.memory(), static_cast<size_t>(bytes));
   const Tensor values = memory.tensor(DType::f32, {count});
 
   std::vector<std::unique_ptr<GradSync>> syncs;
@@ -41,7 +40,8 @@ ReduceBench measure_reduce(Communicator& comm, int64_t bytes, int repeats, std::
   ways.push_back({"one whole all-reduce", [&comm](Tensor t) { comm.all_reduce(t, t, Reduce::sum).wait(); }, {}});
   for (const int64_t piece : piece_bytes)
     for (const GradSync::Route route : {GradSync::Route::communicator, GradSync::Route::automatic}) {
-      syncs.push_back(std::make_unique<GradSync>(comm, count, DType::f32, GradSync::Options{.piece_bytes = piece, .route = route}));
+      syncs.push_back(
+          std::make_unique<GradSync>(comm, backend, count, DType::f32, GradSync::Options{.piece_bytes = piece, .route = route}));
       GradSync* const sync = syncs.back().get();
       if (route == GradSync::Route::automatic && std::string(sync->route_name()) == "communicator") continue;  // measured already
       ways.push_back({cat("pieces of ", piece >> 10, " KiB through ", sync->route_name()), [sync](Tensor t) { sync->finish(t); }, {}});

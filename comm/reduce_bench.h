@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "core/backend.h"
 
 namespace lodestone {
 
@@ -23,7 +24,7 @@ struct ReduceBench {
 };
 
 /// Collective. Sums `bytes` of f32 `repeats` times by each way in turn, so that all ways see the same disturbances.
-/// piece_bytes: GradSync pieces to try.
-ReduceBench measure_reduce(Communicator& comm, int64_t bytes, int repeats, std::span<const int64_t> piece_bytes);
+/// piece_bytes: GradSync pieces to try. In the memory of `backend`, the host's.
+ReduceBench measure_reduce(Communicator& comm, Backend& backend, int64_t bytes, int repeats, std::span<const int64_t> piece_bytes);
 
 }  // namespace lodestone

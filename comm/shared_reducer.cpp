@@ -53,9 +53,10 @@ void add_in_order(std::span<const std::byte* const> sources, size_t n, T* target
 
 class SharedReducer final : public PieceReducer {
  public:
-  SharedReducer(Communicator& host, int rank, std::unique_ptr<SharedMemory> memory, size_t piece_bytes,
+  SharedReducer(Communicator& host, Backend& backend, int rank, std::unique_ptr<SharedMemory> memory, size_t piece_bytes,
                 std::unique_ptr<Communicator> across)
-      : memory_(std::move(memory)),
+      : backend_(backend),
+        memory_(std::move(memory)),
         across_(std::move(across)),
         place_(static_cast<size_t>(rank)),
         piece_bytes_(piece_bytes),
@@ -68,11 +69,12 @@ class SharedReducer final : public PieceReducer {
 
   static size_t segment_bytes(size_t piece_bytes) { return sizeof(Counters) + slots * piece_bytes; }
 
-  bool start(Tensor piece, std::span<const Slice> kept) override {
+  bool start(Tensor piece, std::span<const Slice> kept, Event final) override {
     LODE_CHECK(piece.size_bytes() <= piece_bytes_ && (piece.dtype() == DType::f32 || piece.dtype() == DType::f64),
                "shared reduce: a piece ", piece.shape(), " ", name_of(piece.dtype()), ", room for ", piece_bytes_, " bytes");
     if (published_ - collected_ == static_cast<int64_t>(slots)) return false;
     if (!all_at(&Counters::collected, published_ + 1 - static_cast<int64_t>(slots))) return false;
+    backend_.wait_for(final);
     piece_of(published_) = piece;
     const auto element = static_cast<int64_t>(size_of(piece.dtype()));
     kept_of(published_) =
@@ -162,6 +164,7 @@ class SharedReducer final : public PieceReducer {
     crossing(added_) = across_->all_reduce(sum, sum, Reduce::sum);
   }
 
+  Backend& backend_;
   std::unique_ptr<SharedMemory> memory_;
   std::unique_ptr<Communicator> across_;  // null with one host
   size_t place_;                          // among all ranks
@@ -175,11 +178,12 @@ class SharedReducer final : public PieceReducer {
 
 }  // namespace
 
-std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, int rank, size_t piece_bytes, std::unique_ptr<Communicator> across) {
+std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, Backend& backend, int rank, size_t piece_bytes,
+                                                  std::unique_ptr<Communicator> across) {
   const size_t rounded = (piece_bytes + line - 1) / line * line;
   std::unique_ptr<SharedMemory> memory = SharedMemory::make(host, SharedReducer::segment_bytes(rounded));
   if (memory == nullptr) return nullptr;
-  return std::make_unique<SharedReducer>(host, rank, std::move(memory), rounded, std::move(across));
+  return std::make_unique<SharedReducer>(host, backend, rank, std::move(memory), rounded, std::move(across));
 }
 
 }  // namespace lodestone

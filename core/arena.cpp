@@ -40,14 +40,20 @@ std::byte* Arena::take(Region& region, size_t bytes) {
   if (bytes > region.reserved - region.used)
     throw Error(ExitCode::resource, "F14",
                 cat("step memory is used up: ", (region.used + bytes) >> 20, " MiB needed, ", region.reserved >> 20, " MiB reserved"),
-                "lower train.chunk_tokens or train.keep_activations_mb");
+                "lower train.chunk_tokens or train.keep_activations_mb, or raise train.step_memory_mb");
   std::byte* const taken = region.base + region.used;
   region.used += bytes;
-  peak_ = std::max(peak_, used_bytes());
+  by_use_[static_cast<size_t>(use_)] += bytes;
+  peak_beyond_ = std::max(peak_beyond_, beyond_vectors());
+  if (used_bytes() > peak_) {
+    peak_ = used_bytes();
+    peak_by_use_ = by_use_;
+  }
   return taken;
 }
 
-void Arena::release_to(size_t device_mark, size_t host_mark) {
+void Arena::end_scope(size_t device_mark, size_t host_mark) noexcept {
+  memory_.end_scope(depth_--);
   const auto poison = [](const Region& region, size_t mark) {
     std::memset(region.base + mark, 0xff, region.used - mark);  // all ones is a NaN in every float format
   };

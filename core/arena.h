@@ -2,13 +2,20 @@
 // them.
 #pragma once
 
-#include <optional>
+#include <array>
 #include <type_traits>
 
 #include "core/memory.h"
 #include "core/tensor.h"
 
 namespace lodestone {
+
+/// What step memory is taken for.
+enum class Use : uint8_t {
+  work,         // all else: tiles of scores, what one layer needs, sums
+  activations,  // kept from a forward pass for its backward
+  vectors,      // sentence vectors, their gradients and their copies: these grow with the batch
+};
 
 /// Two bump allocators over reserved addresses: one of the device's memory, one of the host's. Nothing is given back to the system between
 /// steps, so pages are faulted in once. In debug builds released host memory is filled with NaN bit patterns.
@@ -45,21 +52,52 @@ class Arena {
   /// Everything taken after this call is released when the returned object dies.
   class Scope {
    public:
-    explicit Scope(Arena& arena) : arena_(arena), device_mark_(arena.device_.used), host_mark_(arena.host_.used) {}
-    ~Scope() { arena_.release_to(device_mark_, host_mark_); }
+    explicit Scope(Arena& arena) : arena_(arena), device_mark_(arena.device_.used), host_mark_(arena.host_.used), by_use_(arena.by_use_) {
+      ++arena.depth_;
+    }
+    ~Scope() {
+      arena_.end_scope(device_mark_, host_mark_);
+      arena_.by_use_ = by_use_;
+    }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Arena& arena_;
     size_t device_mark_, host_mark_;
+    std::array<size_t, 3> by_use_;
   };
   [[nodiscard]] Scope scope() { return Scope(*this); }
+
+  /// What is taken while the returned object lives is taken for `use`, but where another one is made inside.
+  class Tag {
+   public:
+    Tag(Arena& arena, Use use) : arena_(arena), before_(arena.use_) { arena.use_ = use; }
+    ~Tag() { arena_.use_ = before_; }
+    Tag(const Tag&) = delete;
+    Tag& operator=(const Tag&) = delete;
+
+   private:
+    Arena& arena_;
+    Use before_;
+  };
+  [[nodiscard]] Tag taking_for(Use use) { return Tag(*this, use); }
+
+  /// How many scopes are open.
+  int depth() const { return depth_; }
 
   /// Of both memories together.
   size_t used_bytes() const { return device_.used + host_.used; }
   size_t peak_bytes() const { return peak_; }
-  void reset_peak() { peak_ = used_bytes(); }
+  /// How much of the peak was taken for this.
+  size_t peak_bytes(Use use) const { return peak_by_use_[static_cast<size_t>(use)]; }
+  /// The most that was ever in use beside vectors.
+  size_t peak_beyond_vectors() const { return peak_beyond_; }
+  void reset_peak() {
+    peak_ = used_bytes();
+    peak_by_use_ = by_use_;
+    peak_beyond_ = beyond_vectors();
+  }
 
  private:
   struct Region {
@@ -68,12 +106,17 @@ class Arena {
   };
   static constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
   std::byte* take(Region& region, size_t bytes);
-  void release_to(size_t device_mark, size_t host_mark);
+  void end_scope(size_t device_mark, size_t host_mark) noexcept;
 
   Memory& memory_;
   HostMemory host_memory_;
   Region device_, host_;
-  size_t peak_ = 0;
+  size_t beyond_vectors() const { return used_bytes() - by_use_[static_cast<size_t>(Use::vectors)]; }
+
+  Use use_ = Use::work;
+  std::array<size_t, 3> by_use_{}, peak_by_use_{};
+  size_t peak_ = 0, peak_beyond_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace lodestone

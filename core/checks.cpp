@@ -32,10 +32,10 @@ void dtype(const char* op, const char* name, ConstTensor t, DType expected) {
   LODE_CHECK(t.dtype() == expected, op, ": ", name, " is ", name_of(t.dtype()), ", needs ", name_of(expected));
 }
 
-void dropout(const char* op, const TokenBatch& tokens, const Dropout& dropout) {
+void dropout(const char* op, const DeviceTexts& texts, const Dropout& dropout) {
   LODE_CHECK(dropout.p >= 0 && dropout.p < 1, op, ": dropout probability ", dropout.p, " is not in [0, 1)");
-  LODE_CHECK(dropout_threshold(dropout.p) == 0 || static_cast<int64_t>(tokens.keys.size()) == tokens.texts(), op, ": ", tokens.keys.size(),
-             " text keys for ", tokens.texts(), " texts");
+  LODE_CHECK(dropout_threshold(dropout.p) == 0 || texts.keys.count() == texts.texts(), op, ": ", texts.keys.count(), " text keys for ",
+             texts.texts(), " texts");
 }
 
 ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y) {
@@ -69,11 +69,9 @@ void column_sums(ConstTensor x, ConstTensor sums) {
   dtype("column_sums", "sums", sums, wide(x.dtype()));
 }
 
-void token_rows(const char* op, const char* name, const TokenBatch& tokens, ConstTensor x) {
+void token_rows(const char* op, const char* name, const DeviceTexts& texts, ConstTensor x) {
   matrix(op, name, x);
-  LODE_CHECK(x.dim(0) == tokens.tokens(), op, ": ", name, " has ", x.dim(0), " rows for ", tokens.tokens(), " tokens");
-  LODE_CHECK(!tokens.offsets.empty() && tokens.offsets.front() == 0 && tokens.offsets.back() == tokens.tokens(), op,
-             ": offsets of the texts do not cover the tokens");
+  LODE_CHECK(x.dim(0) == texts.tokens(), op, ": ", name, " has ", x.dim(0), " rows for ", texts.tokens(), " tokens");
 }
 
 void same(const char* op, const char* name, ConstTensor x, ConstTensor y) {
@@ -82,25 +80,18 @@ void same(const char* op, const char* name, ConstTensor x, ConstTensor y) {
   dtype(op, name, y, x.dtype());
 }
 
-void embed(const char* op, const TokenBatch& tokens, DType wide_dtype, ConstTensor word, ConstTensor position, ConstTensor type,
+void embed(const char* op, const DeviceTexts& texts, DType wide_dtype, ConstTensor word, ConstTensor position, ConstTensor type,
            ConstTensor y) {
-  token_rows(op, "y", tokens, y);
+  token_rows(op, "y", texts, y);
   const int64_t hidden = y.dim(1);
   for (const ConstTensor& t : {word, position, type}) {
     matrix(op, "a table", t);
     dtype(op, "a table", t, wide_dtype);
     LODE_CHECK(t.dim(1) == hidden, op, ": a table has ", t.dim(1), " columns, needs ", hidden);
   }
-  LODE_CHECK(type.dim(0) >= (tokens.second.empty() ? 1 : 2), op, ": the type table has ", type.dim(0), " rows");
-  LODE_CHECK(tokens.second.empty() || static_cast<int64_t>(tokens.second.size()) == tokens.texts(), op, ": ", tokens.second.size(),
-             " beginnings of type 1 for ", tokens.texts(), " texts");
-  for (const int32_t id : tokens.ids) LODE_CHECK(id >= 0 && id < word.dim(0), op, ": token id ", id, " of a vocabulary of ", word.dim(0));
-  for (int64_t b = 0; b < tokens.texts(); ++b)
-    LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= position.dim(0), op, ": text ", b, " has ", tokens.length(b),
-               " tokens, the model ", position.dim(0), " positions");
-  for (int64_t b = 0; b < tokens.texts(); ++b)
-    LODE_CHECK(tokens.first_length(b) >= 0 && tokens.first_length(b) <= tokens.length(b), op, ": type 1 begins at ", tokens.first_length(b),
-               " in text ", b, " of ", tokens.length(b), " tokens");
+  LODE_CHECK(type.dim(0) >= (texts.second.empty() ? 1 : 2), op, ": the type table has ", type.dim(0), " rows");
+  LODE_CHECK(texts.ids_end <= word.dim(0), op, ": token id ", texts.ids_end - 1, " of a vocabulary of ", word.dim(0));
+  LODE_CHECK(texts.longest <= position.dim(0), op, ": a text has ", texts.longest, " tokens, the model ", position.dim(0), " positions");
 }
 
 void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, ConstTensor y, ConstTensor mean, ConstTensor rstd) {
@@ -133,62 +124,51 @@ void layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, Const
   }
 }
 
-void attention(const char* op, const TokenBatch& tokens, ConstTensor qkv, int64_t heads, const Dropout& d, ConstTensor ctx,
+void attention(const char* op, const DeviceTexts& texts, ConstTensor qkv, int64_t heads, const Dropout& d, ConstTensor ctx,
                ConstTensor lse) {
-  token_rows(op, "qkv", tokens, qkv);
+  token_rows(op, "qkv", texts, qkv);
   compute_dtype(op, "qkv", qkv);
-  dropout(op, tokens, d);
+  dropout(op, texts, d);
   LODE_CHECK(heads > 0 && qkv.dim(1) % (3 * heads) == 0, op, ": qkv ", qkv.shape(), " does not split into 3 x ", heads, " heads");
   LODE_CHECK(heads <= 65536, op, ": more than 65536 heads");
   shape(op, "ctx", ctx, {qkv.dim(0), qkv.dim(1) / 3});
   dtype(op, "ctx", ctx, qkv.dtype());
   shape(op, "lse", lse, {qkv.dim(0), heads});
   dtype(op, "lse", lse, wide(qkv.dtype()));
-  for (int64_t b = 0; b < tokens.texts(); ++b)
-    LODE_CHECK(tokens.length(b) >= 0 && tokens.length(b) <= 65536, op, ": text ", b, " has ", tokens.length(b), " tokens");
 }
 
-void masked_attention(const char* op, const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+void masked_attention(const char* op, const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
                       const Dropout& d, ConstTensor ctx, ConstTensor lse) {
-  token_rows(op, "q", tokens, q);
+  token_rows(op, "q", texts, q);
   compute_dtype(op, "q", q);
-  dropout(op, tokens, d);
+  dropout(op, texts, d);
   LODE_CHECK(heads > 0 && heads <= 65536 && q.dim(1) % heads == 0, op, ": q ", q.shape(), " does not split into ", heads, " heads");
   shape(op, "kv", kv, {q.dim(0), 2 * q.dim(1)});
   dtype(op, "kv", kv, q.dtype());
   same(op, "ctx", q, ctx);
   shape(op, "lse", lse, {q.dim(0), heads});
   dtype(op, "lse", lse, wide(q.dtype()));
-  LODE_CHECK(std::ssize(masks.first) == tokens.texts() && std::ssize(masks.of_row) == tokens.tokens(), op, ": masks of ",
-             masks.first.size(), " texts and ", masks.of_row.size(), " rows for ", tokens.texts(), " texts of ", tokens.tokens(),
-             " tokens");
-  for (int64_t b = 0; b < tokens.texts(); ++b) {
-    const int64_t length = tokens.length(b);
-    LODE_CHECK(length >= 0 && length <= 65536, op, ": text ", b, " has ", length, " tokens");
-    const auto rows = masks.of_row.subspan(static_cast<size_t>(tokens.offsets[static_cast<size_t>(b)]), static_cast<size_t>(length));
-    const int64_t count = rows.empty() ? 0 : int64_t{*std::max_element(rows.begin(), rows.end())} + 1;
-    const int64_t first = masks.first[static_cast<size_t>(b)];
-    LODE_CHECK(first >= 0 && first + count * KeyMasks::words(length) <= std::ssize(masks.bits), op, ": the masks of text ", b,
-               " lie outside their ", masks.bits.size(), " words");
-  }
+  LODE_CHECK(masks.first.count() == texts.texts() && masks.of_row.count() == texts.tokens(), op, ": masks of ", masks.first.count(),
+             " texts and ", masks.of_row.count(), " rows for ", texts.texts(), " texts of ", texts.tokens(), " tokens");
 }
 
-void cross_entropy(const char* op, ConstTensor logits, std::span<const int32_t> labels, ConstTensor lse) {
+void cross_entropy(const char* op, ConstTensor logits, ConstTensor labels, ConstTensor lse) {
   row_statistic(op, logits, lse);
-  LODE_CHECK(std::ssize(labels) == logits.dim(0), op, ": ", labels.size(), " labels for ", logits.dim(0), " rows");
+  shape(op, "labels", labels, {logits.dim(0)});
+  dtype(op, "labels", labels, DType::i32);
 }
 
-void chosen_rows(const char* op, ConstTensor many, std::span<const int64_t> places, ConstTensor few) {
+void chosen_rows(const char* op, ConstTensor many, ConstTensor places, ConstTensor few) {
   matrix(op, "x", many);
-  shape(op, "the chosen rows", few, {std::ssize(places), many.dim(1)});
+  shape(op, "the chosen rows", few, {places.count(), many.dim(1)});
   dtype(op, "the chosen rows", few, many.dtype());
-  for (const int64_t place : places) LODE_CHECK(place >= 0 && place < many.dim(0), op, ": row ", place, " of ", many.dim(0));
+  dtype(op, "places", places, DType::i64);
 }
 
-void pool(const char* op, const TokenBatch& tokens, ConstTensor x, ConstTensor y) {
-  token_rows(op, "x", tokens, x);
+void pool(const char* op, const DeviceTexts& texts, ConstTensor x, ConstTensor y) {
+  token_rows(op, "x", texts, x);
   compute_dtype(op, "x", x);
-  shape(op, "y", y, {tokens.texts(), x.dim(1)});
+  shape(op, "y", y, {texts.texts(), x.dim(1)});
   dtype(op, "y", y, wide(x.dtype()));
 }
 
@@ -205,6 +185,59 @@ void row_statistic(const char* op, ConstTensor x, ConstTensor lse) {
   dtype(op, "x", x, wide(x.dtype()));
   shape(op, "lse", lse, {x.dim(0)});
   dtype(op, "lse", lse, x.dtype());
+}
+
+void total(const char* op, ConstTensor total) {
+  shape(op, "the total", total, {1});
+  dtype(op, "the total", total, DType::f64);
+}
+
+void band(const char* op, ConstTensor x, Band band) {
+  dtype(op, "x", x, wide(x.dtype()));
+  const int64_t rows = x.dim(0), columns = x.shape().rank() == 1 ? 1 : x.dim(1);
+  LODE_CHECK(rows == 0 || (band.first >= 0 && band.width >= 0 && band.first + band.width <= columns &&
+                           band.first + (rows - 1) * band.stride >= 0 && band.first + (rows - 1) * band.stride + band.width <= columns),
+             op, ": columns from ", band.first, ", ", band.stride, " further each row, ", band.width, " wide, of x ", x.shape());
+}
+
+void band_values(const char* op, ConstTensor x, Band b, ConstTensor y) {
+  band(op, x, b);
+  shape(op, "y", y, {x.dim(0), b.width});
+  dtype(op, "y", y, DType::f64);
+}
+
+void masked_elements(const char* op, ConstTensor offsets, ConstTensor columns, ConstTensor x) {
+  matrix(op, "x", x);
+  dtype(op, "x", x, wide(x.dtype()));
+  shape(op, "offsets", offsets, {x.dim(0) + 1});
+  dtype(op, "offsets", offsets, DType::i64);
+  if (!columns.empty()) dtype(op, "columns", columns, DType::i32);
+}
+
+void alike(const char* op, ConstTensor x, ConstTensor y) {
+  dtype(op, "x", x, wide(x.dtype()));
+  shape(op, "y", y, x.shape());
+  dtype(op, "y", y, x.dtype());
+}
+
+void groups(const char* op, ConstTensor rows, ConstTensor columns, ConstTensor scores, DType scores_dtype) {
+  matrix(op, "rows", rows);
+  matrix(op, "columns", columns);
+  matrix(op, "the scores", scores);
+  dtype(op, "rows", rows, wide(rows.dtype()));
+  shape(op, "columns", columns, {rows.dim(0) * scores.dim(1), rows.dim(1)});
+  dtype(op, "columns", columns, rows.dtype());
+  LODE_CHECK(scores.dim(0) == rows.dim(0), op, ": scores ", scores.shape(), " of rows ", rows.shape());
+  dtype(op, "the scores", scores, scores_dtype);
+}
+
+void group_loss(const char* op, ConstTensor scores, ConstTensor other, ConstTensor d_scores, ConstTensor sum) {
+  matrix(op, "scores", scores);
+  for (const ConstTensor& t : {scores, other, d_scores}) {
+    shape(op, "an operand", t, scores.shape());
+    dtype(op, "an operand", t, DType::f64);
+  }
+  total(op, sum);
 }
 
 void adamw(const AdamWStep& step, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v) {

@@ -8,7 +8,12 @@
 namespace lodestone {
 
 enum class DType : uint8_t { f64, f32, bf16, i32, i64, u8 };
-enum class Device : uint8_t { cpu, cuda };
+enum class Device : uint8_t {
+  cpu,
+  cuda,
+  debug,  // host memory behind addresses that nobody may touch: core/debug
+  null,   // addresses without memory: core/null
+};
 
 constexpr size_t size_of(DType t) {
   switch (t) {

@@ -20,6 +20,8 @@ class Memory {
   virtual std::byte* reserve(size_t size_bytes) = 0;
   /// Gives back what allocate() or reserve() gave, with the same size.
   virtual void release(std::byte* data, size_t size_bytes) noexcept = 0;
+  /// An arena of this memory ends the depth-th of its open scopes, counted from 1: what was uploaded in it may change from here on.
+  virtual void end_scope(int /*depth*/) noexcept {}
 };
 
 /// The host's own: anonymous pages, huge ones asked for from 2 MiB on. Thread-safe.

@@ -34,4 +34,34 @@ void ParamStore::refresh(Backend& backend) {
   if (compute_ == DType::bf16) backend.cast(masters_view_, compute_view_);
 }
 
+namespace {
+
+ParamStore downloaded(HostMemory& memory, const ParamStore& params, Backend& backend) {
+  ParamStore copy(memory, params.layout(), params.compute_dtype());
+  backend.download(params.masters(), copy.masters());
+  backend.synchronize();
+  return copy;
+}
+
+}  // namespace
+
+void read_on_host(const ParamStore& params, Backend& backend, const std::function<void(const ParamStore&)>& body) {
+  if (params.masters().device() == Device::cpu) return body(params);
+  HostMemory memory;
+  body(downloaded(memory, params, backend));
+}
+
+void edit_on_host(ParamStore& params, Backend& backend, const std::function<void(ParamStore&)>& body) {
+  if (params.masters().device() == Device::cpu) {
+    body(params);
+  } else {
+    HostMemory memory;
+    ParamStore copy = downloaded(memory, params, backend);
+    body(copy);
+    backend.upload(copy.masters(), params.masters());
+    backend.synchronize();
+  }
+  params.refresh(backend);
+}
+
 }  // namespace lodestone

@@ -1,6 +1,7 @@
 // ParamStore: all parameters as one vector, cut into named views; gradients and moments share its layout.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,5 +59,10 @@ class ParamStore {
   Buffer masters_, rounded_;
   Tensor masters_view_, compute_view_;
 };
+
+/// Runs body on the parameters where the host can read them: the store itself on the CPU, elsewhere a downloaded copy.
+void read_on_host(const ParamStore& params, Backend& backend, const std::function<void(const ParamStore&)>& body);
+/// The same where body changes the masters, which are then brought back and refreshed.
+void edit_on_host(ParamStore& params, Backend& backend, const std::function<void(ParamStore&)>& body);
 
 }  // namespace lodestone

@@ -92,7 +92,7 @@ class TensorView {
 
  protected:
   Byte* data_ = nullptr;
-  Shape shape_;
+  Shape shape_{0};
   DType dtype_ = DType::f32;
   Device device_ = Device::cpu;
 };

@@ -10,8 +10,8 @@ namespace lodestone {
 UnitTexts::UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& pairs) {
   const int64_t texts = pairs.queries * (1 + pairs.group);
   LODE_CHECK(emb.dim(0) == texts, loss, ": emb ", emb.shape(), " for ", pairs.queries, " queries of group ", pairs.group);
-  unit_ = ex.arena.tensor(emb.dtype(), emb.shape());
-  d_unit_ = ex.arena.tensor(emb.dtype(), emb.shape());
+  unit_ = take_vectors(ex, emb.dtype(), emb.shape());
+  d_unit_ = take_vectors(ex, emb.dtype(), emb.shape());
   norms_ = ex.arena.tensor(emb.dtype(), {texts});
   ex.backend.l2_normalize_forward(emb, unit_, norms_);
   ex.backend.fill_zero(d_unit_);
@@ -20,8 +20,6 @@ UnitTexts::UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& p
   d_queries = d_unit_.rows(0, pairs.queries);
   d_passages = d_unit_.rows(pairs.queries, texts);
 }
-
-LossMemory UnitTexts::memory(const VectorBatch& batch) { return {2 * batch.vectors(batch.texts()), batch.numbers(batch.texts())}; }
 
 void UnitTexts::finish(Exec& ex, Tensor d_emb) const {
   ex.backend.fill_zero(d_emb);
@@ -34,18 +32,13 @@ PassagesPerQuery::PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages,
   rows = d_rows = passages.rows(0, 0);
   if (count == 0) return;
   const int64_t queries = passages.dim(0) / group;
-  rows = ex.arena.tensor(passages.dtype(), {queries * count, passages.dim(1)});
-  d_rows = ex.arena.tensor(passages.dtype(), rows.shape());
+  rows = take_vectors(ex, passages.dtype(), {queries * count, passages.dim(1)});
+  d_rows = take_vectors(ex, passages.dtype(), rows.shape());
   ex.backend.fill_zero(d_rows);
   const std::span<int64_t> places = ex.arena.array<int64_t>(queries * count);
   for (int64_t i = 0; i < queries; ++i) std::iota(places.begin() + i * count, places.begin() + (i + 1) * count, i * group + first);
-  places_ = places;
+  places_ = ex.backend.upload(view(std::span<const int64_t>(places)), ex.arena);
   ex.backend.select_rows(passages, places_, rows);
-}
-
-LossMemory PassagesPerQuery::memory(const VectorBatch& batch, int64_t queries, int64_t count) {
-  if (count == batch.pairs.group || count == 0) return {};
-  return {2 * batch.vectors(queries * count), batch.words(queries * count)};
 }
 
 void PassagesPerQuery::finish(Exec& ex) const {
@@ -55,26 +48,22 @@ void PassagesPerQuery::finish(Exec& ex) const {
   ex.backend.place_rows(rows, places_, d_passages_);
 }
 
-SharedRows::SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,
+SharedRows::SharedRows(Exec& ex, const Group& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local,
                        Tensor d_local)
     : rows(local), d_rows(d_local), d_local_(d_local) {
   if (candidates != Candidates::all_ranks) return;
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
   std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
   counts_ = counts;
-  rows = gather_rows(ex, group, local, counts_);
+  const auto vectors = ex.arena.taking_for(Use::vectors);
+  rows = gather_rows(ex, group.device, local, counts_);
   d_rows = ex.arena.tensor(rows.dtype(), rows.shape());
   ex.backend.fill_zero(d_rows);
   first_query = pairs.first_query;
 }
 
-LossMemory SharedRows::memory(const VectorBatch& batch, Candidates candidates, int64_t per_query) {
-  if (candidates != Candidates::all_ranks) return {};
-  return {2 * batch.vectors(batch.pairs.global_queries * per_query), 2 * batch.rank_counts()};
-}
-
-void SharedRows::finish(Exec& ex, Communicator& group) const {
-  if (!counts_.empty()) scatter_rows(ex, group, d_rows, counts_, rows.rows(0, d_local_.dim(0)), d_local_);
+void SharedRows::finish(Exec& ex, const Group& group) const {
+  if (!counts_.empty()) scatter_rows(ex, group.device, d_rows, counts_, rows.rows(0, d_local_.dim(0)), d_local_);
 }
 
 }  // namespace lodestone

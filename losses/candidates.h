@@ -1,12 +1,17 @@
 // Candidates: which texts of a global batch a text is compared with, and how they travel between ranks.
 #pragma once
 
-#include "comm/communicator.h"
+#include "comm/group.h"
 #include "core/batch.h"
 #include "core/exec.h"
-#include "losses/loss_memory.h"
 
 namespace lodestone {
+
+/// Sentence vectors, or their gradient, until the innermost scope ends.
+inline Tensor take_vectors(Exec& ex, DType dtype, Shape shape) {
+  const auto vectors = ex.arena.taking_for(Use::vectors);
+  return ex.arena.tensor(dtype, shape);
+}
 
 /// Which passages are candidates of a query. Where a batch's source says that other queries' passages are no negatives
 /// (Pairs::in_batch_negatives), it is own_group whatever the settings say.
@@ -31,7 +36,6 @@ class UnitTexts {
   UnitTexts(Exec& ex, const char* loss, ConstTensor emb, const Pairs& pairs);
   /// d_emb [B+B*G,E] = the gradient with respect to the vectors as they came.
   void finish(Exec& ex, Tensor d_emb) const;
-  static LossMemory memory(const VectorBatch& batch);
 
   Tensor queries, passages;      // [B,E], [B*G,E]
   Tensor d_queries, d_passages;  // zero at first
@@ -48,14 +52,12 @@ class PassagesPerQuery {
   PassagesPerQuery(Exec& ex, Tensor passages, Tensor d_passages, int64_t group, int64_t first, int64_t count);
   /// d_passages += the gradient that was added to d_rows; copies in `rows` are overwritten.
   void finish(Exec& ex) const;
-  /// Of `count` passages of each of `queries` queries.
-  static LossMemory memory(const VectorBatch& batch, int64_t queries, int64_t count);
 
   Tensor rows, d_rows;  // [n*count,E]
 
  private:
   Tensor d_passages_;
-  std::span<const int64_t> places_;  // [n*count] of the rows among the passages; empty: they lie so already, or are none
+  ConstTensor places_;  // [n*count] i64 of the rows among the passages; empty: they lie so already, or are none
 };
 inline PassagesPerQuery positives_of(Exec& ex, Tensor passages, Tensor d_passages, int64_t group) {
   return {ex, passages, d_passages, group, 0, 1};
@@ -65,10 +67,9 @@ inline PassagesPerQuery positives_of(Exec& ex, Tensor passages, Tensor d_passage
 class SharedRows {
  public:
   /// The rows of all ranks for all_ranks, this rank's alone otherwise. local [B*per_query,E].
-  SharedRows(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local, Tensor d_local);
+  SharedRows(Exec& ex, const Group& group, Candidates candidates, const Pairs& pairs, int64_t per_query, Tensor local, Tensor d_local);
   /// d_local += the gradient, summed over ranks; the gathered rows are overwritten. Every rank calls it, once.
-  void finish(Exec& ex, Communicator& group) const;
-  static LossMemory memory(const VectorBatch& batch, Candidates candidates, int64_t per_query);
+  void finish(Exec& ex, const Group& group) const;
 
   Tensor rows, d_rows;      // [N*per_query,E]; d_rows is zero at first
   int64_t first_query = 0;  // which query of these this rank's first is

@@ -13,28 +13,23 @@ namespace lodestone {
 
 namespace {
 
-template <class T>
-void add_over_ranks_in(Exec& ex, Communicator& group, Tensor lse) {
+/// lse [N] = log of the sum over ranks of exp(lse): a maximum and a sum of exponentials of each query travel.
+void add_over_ranks(Exec& ex, const Group& group, Tensor lse) {
   const auto scope = ex.arena.scope();
   const Tensor largest = ex.arena.tensor(lse.dtype(), lse.shape()), sum = ex.arena.tensor(lse.dtype(), lse.shape());
   ex.backend.copy(lse, largest);
-  group.all_reduce(largest, largest, Reduce::max).wait();
-  const auto logs = lse.host<T>(), tops = largest.host<T>(), sums = sum.host<T>();
-  for (size_t i = 0; i < logs.size(); ++i) sums[i] = std::exp(logs[i] - tops[i]);
-  group.all_reduce(sum, sum, Reduce::sum).wait();
-  for (size_t i = 0; i < logs.size(); ++i) logs[i] = tops[i] + std::log(sums[i]);
-}
-
-/// lse [N] = log of the sum over ranks of exp(lse): a maximum and a sum of exponentials of each query travel.
-void add_over_ranks(Exec& ex, Communicator& group, Tensor lse) {
-  lse.dtype() == DType::f64 ? add_over_ranks_in<double>(ex, group, lse) : add_over_ranks_in<float>(ex, group, lse);
+  group.device.all_reduce(largest, largest, Reduce::max).wait();
+  ex.backend.exp_difference(lse, largest, sum);
+  group.device.all_reduce(sum, sum, Reduce::sum).wait();
+  ex.backend.add_log(largest, sum, lse);
 }
 
 /// Some of a softmax's scores, and the log-sums of their rows.
 struct Part {
   ScoreBlock block;
-  Tensor lse;    // [rows]
-  Slice places;  // of each group: the columns
+  Tensor lse;      // [rows]
+  Slice places;    // of each group: the columns
+  ScoreMask mask;  // of all rows
 };
 
 /// What a passage is scored with.
@@ -43,12 +38,28 @@ enum class ScoredWith : uint8_t { own_query, all_queries };
 /// The passages at `places` of each group, scored with the query of their own group or with those of all ranks. lse [N].
 Part part_of(ScoredWith with, const UnitTexts& texts, const SharedRows& queries, const PassagesPerQuery& passages, Slice places,
              Tensor lse) {
-  if (with == ScoredWith::all_queries) return {{queries.rows, passages.rows, queries.d_rows, passages.d_rows}, lse, places};
+  if (with == ScoredWith::all_queries) return {{queries.rows, passages.rows, queries.d_rows, passages.d_rows}, lse, places, {}};
   const Tensor own = lse.rows(queries.first_query, queries.first_query + texts.queries.dim(0));
-  return {{texts.queries, passages.rows, texts.d_queries, passages.d_rows, places.count()}, own, places};
+  return {{texts.queries, passages.rows, texts.d_queries, passages.d_rows, places.count()}, own, places, {}};
 }
 
-/// Calls visit(part, first, tile) for every tile of every part's scores.
+/// What find_false_negatives() reads of a batch.
+struct Masked {
+  const Group& group;
+  const Pairs& pairs;
+  int64_t first_query;
+};
+
+/// Fills the parts' masks.
+void find_false_negatives(Exec& ex, const Masked& batch, std::span<Part> parts) {
+  const Pairs& pairs = batch.pairs;
+  const FalseNegatives duplicates(ex, shared_hashes(ex, batch.group, pairs), local_hashes(pairs), pairs.group, batch.first_query);
+  for (Part& part : parts)
+    part.mask = part.block.group > 0 ? mask_of_own_groups(ex, local_hashes(pairs), pairs.group, part.places)
+                                     : duplicates.passages(ex, {0, pairs.global_queries}, part.places);
+}
+
+/// Calls visit(part, rows, tile) for every tile of every part's scores, which has no false negatives.
 template <class Visit>
 void each_tile(Exec& ex, std::span<const Part> parts, int64_t tile_elements, const Visit& visit) {
   for (const Part& part : parts) {
@@ -59,6 +70,7 @@ void each_tile(Exec& ex, std::span<const Part> parts, int64_t tile_elements, con
       const auto scope = ex.arena.scope();
       const Tensor tile = ex.arena.tensor(part.lse.dtype(), {n, width});
       score(ex, part.block, begin, tile);
+      part.mask.apply(ex, begin, tile);
       visit(part, Slice{begin, begin + n}, tile);
     }
   }
@@ -99,48 +111,29 @@ std::optional<Refusal> refused(const CbbOptions& options) { return refused_tempe
 
 Cbb::Cbb(const CbbOptions& options) : options_(options) { require_settings(refused(options)); }
 
-double Cbb::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+LossResult Cbb::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb, Tensor share) {
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "cbb", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  counts_ = {};
-  const double loss = own_group_only(pairs) ? own_group(ex, pairs, texts, row_weight) : shared_queries(ex, group, pairs, texts, row_weight);
+  const LossCounts counts =
+      own_group_only(pairs) ? own_group(ex, pairs, texts, row_weight, share) : shared_queries(ex, group, pairs, texts, row_weight, share);
   texts.finish(ex, d_emb);
-  return loss;
+  return {counts};
 }
 
-LossMemory Cbb::memory(const VectorBatch& batch) const {
-  const Pairs& pairs = batch.pairs;
-  const int64_t mine = pairs.queries, n = pairs.global_queries, hard = pairs.group - 1;
-  LossMemory m = UnitTexts::memory(batch);
-  if (own_group_only(pairs)) {
-    m.others += cross_entropy_bytes(batch.dtype, mine, {pairs.group}, options_.tile_elements);
-    return m;
-  }
-  const auto tile = [&](int64_t rows, int64_t width) {
-    const int64_t at_once = tile_rows(rows, width, options_.tile_elements);
-    return Arena::taken_bytes(batch.dtype, {at_once, width}) + batch.numbers(at_once);
-  };
-  m += PassagesPerQuery::memory(batch, mine, 1) + PassagesPerQuery::memory(batch, mine, hard) +
-       SharedRows::memory(batch, Candidates::all_ranks, 1);
-  const size_t positives = options_.other_positives == OtherPositives::included ? tile(n, mine) : tile(mine, 1);
-  const size_t negatives = options_.negatives == NegativeScope::all ? tile(n, mine * hard) : tile(mine, hard);
-  m.others += batch.numbers(n) + std::max({positives, negatives, 2 * batch.numbers(n)});
-  if (options_.duplicates == Duplicates::masked) m.others += shared_hash_bytes(batch);
-  return m;
-}
-
-double Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
+LossCounts Cbb::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const {
+  const auto scope = ex.arena.scope();
   const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
-  return cross_entropy(ex, {&block, 1},
-                       {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
-                       [&](size_t, int64_t first, Tensor tile) {
-                         if (options_.duplicates == Duplicates::masked)
-                           counts_.masked_candidates += mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
-                       });
+  const bool masked = options_.duplicates == Duplicates::masked;
+  const ScoreMask mask = masked ? mask_of_own_groups(ex, local_hashes(pairs), pairs.group, {0, pairs.group}) : ScoreMask();
+  cross_entropy(
+      ex, {&block, 1}, {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
+      [&](size_t, int64_t first, Tensor tile) { mask.apply(ex, first, tile); }, share);
+  return {mask.count};
 }
 
-double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
+LossCounts Cbb::shared_queries(Exec& ex, const Group& group, const Pairs& pairs, const UnitTexts& texts, double row_weight,
+                               Tensor share) const {
   const auto scope = ex.arena.scope();
   const DType dtype = texts.queries.dtype();
   const double scale = 1 / options_.temperature;
@@ -150,53 +143,42 @@ double Cbb::shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, co
 
   const Tensor lse = ex.arena.tensor(dtype, {pairs.global_queries});
   const Tensor own_lse = lse.rows(queries.first_query, queries.first_query + pairs.queries);
-  set_to_minus_infinity(lse, 0, 0);
+  ex.backend.fill_band(lse, {}, -HUGE_VAL);
   const bool others = options_.other_positives == OtherPositives::included;
   // The positives, then the negatives.
-  const std::array<Part, 2> parts{part_of(others ? ScoredWith::all_queries : ScoredWith::own_query, texts, queries, positives, {0, 1}, lse),
-                                  part_of(options_.negatives == NegativeScope::all ? ScoredWith::all_queries : ScoredWith::own_query, texts,
-                                          queries, negatives, {1, pairs.group}, lse)};
-  // Calls visit(those rows of a tile that have a positive in it, column of the first one's) for this rank's queries. Among other
-  // positives it stands on a diagonal.
+  std::array<Part, 2> parts{part_of(others ? ScoredWith::all_queries : ScoredWith::own_query, texts, queries, positives, {0, 1}, lse),
+                            part_of(options_.negatives == NegativeScope::all ? ScoredWith::all_queries : ScoredWith::own_query, texts,
+                                    queries, negatives, {1, pairs.group}, lse)};
+  if (options_.duplicates == Duplicates::masked) find_false_negatives(ex, {group, pairs, queries.first_query}, parts);
+  // Calls visit(those rows of a tile that have a positive in it, where) for this rank's queries. Among other positives it stands on a
+  // diagonal.
   const int64_t first = others ? queries.first_query : 0, stride = others ? 1 : 0;
   const auto at_positives = [&](const Part& part, Slice rows, Tensor tile, const auto& visit) {
     const int64_t begin = std::max(rows.begin, first), end = std::min(rows.end, first + pairs.queries);
-    if (&part == &parts[0] && begin < end) visit(tile.rows(begin - rows.begin, end - rows.begin), (begin - first) * stride);
+    if (&part == &parts[0] && begin < end) visit(tile.rows(begin - rows.begin, end - rows.begin), Band{(begin - first) * stride, stride});
   };
 
-  QueryHashes hashes;
-  std::optional<FalseNegatives> duplicates;
-  if (options_.duplicates == Duplicates::masked) {
-    hashes = shared_hashes(ex, group, pairs);
-    duplicates.emplace(ex, hashes, local_hashes(pairs), pairs.group, queries.first_query);
-  }
-  const auto mask = [&](const Part& part, Slice rows, Tensor tile) -> int64_t {
-    if (!duplicates) return 0;
-    if (part.block.group > 0) return mask_own_group(local_hashes(pairs), pairs.group, rows.begin, part.places, tile);
-    return duplicates->mask_passages(rows.begin, part.places, tile);
-  };
-
-  double positive_scores = 0;
+  const Tensor loss = zero_total(ex), positive_scores = zero_total(ex);
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
-    counts_.masked_candidates += mask(part, rows, tile);
-    at_positives(part, rows, tile, [&](Tensor own, int64_t column) { positive_scores += sum(own, column, stride); });
+    at_positives(part, rows, tile, [&](Tensor own, Band band) { ex.backend.add_band_sum(own, band, 1, positive_scores); });
     const Tensor tile_lse = ex.arena.tensor(dtype, {rows.count()});
     ex.backend.log_sum_exp_rows(tile, scale, tile_lse);
-    log_add(tile_lse, part.lse.slice(rows));
+    ex.backend.log_add(tile_lse, part.lse.slice(rows));
   });
   add_over_ranks(ex, group, lse);
-  const double loss = row_weight * (sum(own_lse, 0, 0) - scale * positive_scores);
+  ex.backend.add_band_sum(own_lse, {}, 1, loss);
+  ex.backend.axpy(-scale, positive_scores, loss);
+  ex.backend.axpy(row_weight, loss, share);
 
   each_tile(ex, parts, options_.tile_elements, [&](const Part& part, Slice rows, Tensor tile) {
-    mask(part, rows, tile);
     ex.backend.softmax_rows(tile, scale, part.lse.slice(rows), row_weight * scale);
-    at_positives(part, rows, tile, [&](Tensor own, int64_t column) { subtract(own, row_weight * scale, column, stride); });
+    at_positives(part, rows, tile, [&](Tensor own, Band band) { ex.backend.add_to_band(own, band, -row_weight * scale); });
     score_backward(ex, part.block, rows.begin, tile);
   });
   queries.finish(ex, group);
   negatives.finish(ex);
   positives.finish(ex);
-  return loss;
+  return {parts[0].mask.count + parts[1].mask.count};
 }
 
 }  // namespace lodestone

@@ -65,19 +65,18 @@ class Cbb final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit Cbb(const CbbOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
-  LossCounts counts() const override { return counts_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   bool own_group_only(const Pairs& pairs) const {
     return !pairs.in_batch_negatives || (options_.negatives == NegativeScope::own && options_.other_positives == OtherPositives::excluded);
   }
-  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
-  double shared_queries(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
+  LossCounts own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const;
+  LossCounts shared_queries(Exec& ex, const Group& group, const Pairs& pairs, const UnitTexts& texts, double row_weight,
+                            Tensor share) const;
 
   CbbOptions options_;
-  LossCounts counts_;
 };
 
 }  // namespace lodestone

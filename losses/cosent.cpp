@@ -5,8 +5,9 @@
 #include <numeric>
 
 #include "comm/rows.h"
+#include "core/log_sum.h"
+#include "losses/group_loss.h"
 #include "losses/group_scores.h"
-#include "losses/log_sum.h"
 #include "losses/settings.h"
 
 namespace lodestone {
@@ -65,13 +66,7 @@ std::optional<Refusal> refused(const CosentOptions& options) { return refused_te
 
 Cosent::Cosent(const CosentOptions& options) : options_(options) { require_settings(refused(options)); }
 
-LossMemory Cosent::memory(const VectorBatch& batch) const {
-  const int64_t mine = batch.pairs.queries, n = batch.pairs.global_queries;
-  return GroupScores::memory(batch, Similarity::cosine) +
-         LossMemory{0, batch.words(2 * mine) + batch.words(2 * n) + batch.rank_counts() + 6 * batch.words(n)};
-}
-
-double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+LossResult Cosent::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb, Tensor share) {
   const int64_t mine = pairs.queries, n = pairs.global_queries;
   LODE_CHECK(pairs.group == 1, "cosent: a scored pair has one second text, this batch has groups of ", pairs.group);
   if (static_cast<int64_t>(pairs.scores.size()) != mine)
@@ -80,23 +75,17 @@ double Cosent::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pa
                 "give every row of this source a score, or choose another loss");
   const auto scope = ex.arena.scope();
   const GroupScores cosines(ex, emb, pairs, Similarity::cosine);
-  const Tensor local = ex.arena.tensor(DType::f64, {mine, 2});
-  for (size_t i = 0; i < pairs.scores.size(); ++i) {
-    local.host<double>()[2 * i] = cosines.scores()[i];
-    local.host<double>()[2 * i + 1] = pairs.scores[i];
-  }
-  const std::span<const double> all = gather_rows(ex, group, local, pairs.rank_queries).host<double>();
-  const std::span<double> cosine = ex.arena.array<double>(n), gold = ex.arena.array<double>(n), d_cosine = ex.arena.array<double>(n);
-  for (size_t i = 0; i < gold.size(); ++i) {
-    cosine[i] = all[2 * i];
-    gold[i] = all[2 * i + 1];
-  }
+  const std::span<const double> own = fetch<double>(ex.backend, ex.arena, cosines.scores());
+  const std::span<const double> cosine = gather_in_arena(ex.arena, group.host, own, pairs.rank_queries);
+  const std::span<const double> gold = gather_in_arena(ex.arena, group.host, pairs.scores, pairs.rank_queries);
+  const std::span<double> d_cosine = ex.arena.array<double>(n);
   const CosentScratch scratch{ex.arena.array<int64_t>(n), ex.arena.array<double>(n), ex.arena.array<double>(n)};
   const double loss = cosent({.cosines = cosine, .gold = gold, .temperature = options_.temperature}, scratch, d_cosine);
   const std::span<double> d_mine = d_cosine.subspan(static_cast<size_t>(pairs.first_query), static_cast<size_t>(mine));
   for (double& d : d_mine) d *= weight;
-  cosines.backward(ex, d_mine, d_emb);
-  return n == 0 ? 0 : weight * loss * static_cast<double>(mine) / static_cast<double>(n);
+  cosines.backward(ex, upload_scores(ex, d_mine, {mine, 1}), d_emb);
+  if (n > 0) ex.backend.add_to_band(share, {}, weight * loss * static_cast<double>(mine) / static_cast<double>(n));
+  return {};
 }
 
 }  // namespace lodestone

@@ -33,15 +33,16 @@ struct CosentOptions {
 std::optional<Refusal> refused(const CosentOptions& options);
 
 /// The same on tensors and ranks. A query and its one passage are the two texts of a scored pair, Pairs::scores their gold
-/// scores. Cosines and gold scores of all ranks are gathered (two numbers a pair), the gradient goes into this rank's cosines.
+/// scores. This rank's cosines are downloaded, once; cosines and gold scores of all ranks are gathered (two numbers a pair), and the
+/// gradient goes into this rank's cosines.
 /// Every rank finds the same global loss and returns its part by its number of pairs. Throws Error (data) if the pairs have no
 /// scores.
 class Cosent final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit Cosent(const CosentOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   CosentOptions options_;

@@ -7,14 +7,7 @@
 
 namespace lodestone {
 
-/// The specification of the margin loss, on plain arrays (Hofstaetter et al. 2021). scores, teacher [B,G], the positive in column
-/// 0:
-///   row = 1/(G-1) sum_{g>0} ((s_0 - s_g) - (t_0 - t_g))^2
-/// Returns weight * the sum of rows, so 1/N gives the mean over all margins; d_scores [B,G] += its gradient. G is at least 2.
-double group_margin_mse(std::span<const double> scores, std::span<const double> teacher, int64_t group, double weight,
-                        std::span<double> d_scores);
-
-// The specifications of the others are group_kl_divergence and group_soft_cross_entropy in group_ce.h.
+// The specifications are group_distillation and group_margin_mse in core/cpu/reference/group_losses.h.
 
 enum class DistillationForm : uint8_t {
   kl_divergence,       // 0 where the student agrees with the teacher
@@ -35,8 +28,8 @@ class GroupDistillation final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit GroupDistillation(const GroupDistillationOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   GroupDistillationOptions options_;
@@ -54,8 +47,8 @@ inline std::optional<Refusal> refused(const MarginMseOptions&) { return std::nul
 class MarginMse final : public Loss {
  public:
   explicit MarginMse(const MarginMseOptions& options) : options_(options) {}
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   MarginMseOptions options_;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/length_chunks.h"
-#include "core/nn/encoder.h"
+#include "core/nn/chunk_meter.h"
 #include "losses/loss.h"
 #include "losses/objective.h"
 
@@ -24,9 +24,9 @@ Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, i
 class EmbeddingObjective final : public Objective {
  public:
   /// All three must outlive the objective. `group` holds the ranks that share a global batch.
-  EmbeddingObjective(const Encoder& encoder, Loss& loss, Communicator& group, const EmbeddingObjectiveOptions& options);
-  double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
-  double evaluate(Exec ex, const Batch& batch) override;
+  EmbeddingObjective(const Encoder& encoder, Loss& loss, const Group& group, const EmbeddingObjectiveOptions& options);
+  LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) override;
+  void evaluate(Exec ex, const Batch& batch, Tensor share) override;
 
   /// See embed_texts(). Without dropout.
   Tensor embed(Exec& ex, const TokenBatch& tokens) {
@@ -36,13 +36,15 @@ class EmbeddingObjective final : public Objective {
 
  private:
   /// First of the chunks at the end of the order whose activations together fit in keep_activations_bytes; the last always.
-  int64_t first_kept(const Exec& ex) const;
+  int64_t first_kept(const Exec& ex);
 
   const Encoder& encoder_;
   Loss& loss_;
-  Communicator& group_;
+  Group group_;
   EmbeddingObjectiveOptions options_;
+  ChunkMeter meter_;
   LengthChunks chunks_;
+  std::vector<DeviceTexts> texts_;    // of the chunks, while accumulate() runs
   std::vector<EncoderSaved*> saved_;  // of the kept chunks, while accumulate() runs
 };
 

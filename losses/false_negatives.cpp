@@ -1,63 +1,47 @@
 #include "losses/false_negatives.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
-#include "core/hash_words.h"
+#include "comm/rows.h"
 
 namespace lodestone {
 
 namespace {
 
-/// Sets scores of one row to -infinity and counts them; a score that is masked already is not counted again.
-template <class T>
-class RowMask {
- public:
-  RowMask(Tensor tile, int64_t row) : row_(tile.rows(row, row + 1).host<T>()) {}
-  void operator()(int64_t column) {
-    T& score = row_[static_cast<size_t>(column)];
-    if (score == masked) return;
-    score = masked;
-    ++count;
+/// Makes the mask of n rows: visit(i, mask) calls mask(column) for each column that row i leaves out; some may be named twice.
+template <class Visit>
+ScoreMask make_mask(Exec& ex, int64_t n, const Visit& visit) {
+  const std::span<int64_t> offsets = ex.arena.array<int64_t>(n + 1);
+  int64_t named = 0;
+  for (int64_t i = 0; i < n; ++i) visit(i, [&](int64_t) { ++named; });
+  const std::span<int32_t> columns = ex.arena.array<int32_t>(named);
+  auto end = columns.begin();
+  for (int64_t i = 0; i < n; ++i) {
+    const auto begin = end;
+    offsets[static_cast<size_t>(i)] = end - columns.begin();
+    visit(i, [&](int64_t column) { *end++ = static_cast<int32_t>(column); });
+    std::sort(begin, end);
+    end = std::unique(begin, end);
   }
-  int64_t count = 0;
-
- private:
-  static constexpr T masked = -std::numeric_limits<T>::infinity();
-  std::span<T> row_;
-};
-
-/// Calls mask_row(row mask, i) for every row i of the tile and returns how many scores were masked.
-template <class MaskRow>
-int64_t mask_rows(Tensor tile, const MaskRow& mask_row) {
-  const auto all = [&]<class T>(T) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < tile.dim(0); ++i) {
-      RowMask<T> row(tile, i);
-      mask_row(row, i);
-      count += row.count;
-    }
-    return count;
-  };
-  return tile.dtype() == DType::f64 ? all(double{}) : all(float{});
+  const int64_t count = offsets[static_cast<size_t>(n)] = end - columns.begin();
+  const auto upload = [&]<class T>(std::span<const T> values) { return ex.backend.upload(view(values), ex.arena); };
+  return {upload(std::span<const int64_t>(offsets)), upload(std::span<const int32_t>(columns.first(static_cast<size_t>(count)))), count};
 }
 
 uint64_t at(std::span<const uint64_t> hashes, int64_t i) { return hashes[static_cast<size_t>(i)]; }
 
 /// The hashes at the first place of each group, in the arena.
 std::span<const uint64_t> first_of_groups(Exec& ex, std::span<const uint64_t> hashes, int64_t group) {
-  const std::span<uint64_t> firsts = hashes_in(ex.arena.tensor(DType::i64, {std::ssize(hashes) / group}));
+  const std::span<uint64_t> firsts = ex.arena.array<uint64_t>(std::ssize(hashes) / group);
   for (size_t i = 0; i < firsts.size(); ++i) firsts[i] = hashes[i * static_cast<size_t>(group)];
   return firsts;
 }
 
-std::span<const uint64_t> gather(Exec& ex, Communicator& group, const Pairs& pairs, int64_t per_query, std::span<const uint64_t> local) {
+std::span<const uint64_t> gather(Exec& ex, const Group& group, const Pairs& pairs, int64_t per_query, std::span<const uint64_t> local) {
   const std::span<int64_t> counts = ex.arena.array<int64_t>(group.size());
   std::transform(pairs.rank_queries.begin(), pairs.rank_queries.end(), counts.begin(), [&](int64_t n) { return n * per_query; });
-  const Tensor all = ex.arena.tensor(DType::i64, {pairs.global_queries * per_query});
-  group.all_gather(hash_words(local), all, counts).wait();
-  return hashes_in(all);
+  return gather_in_arena(ex.arena, group.host, local, std::span<const int64_t>(counts));
 }
 
 }  // namespace
@@ -84,29 +68,17 @@ TextHashes local_hashes(const Pairs& pairs) {
   return {pairs.query_hash, pairs.passage_hash, pairs.passage_document};
 }
 
-TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs) {
+TextHashes candidate_hashes(Exec& ex, const Group& group, Candidates candidates, const Pairs& pairs) {
   const TextHashes local = local_hashes(pairs);
   if (candidates != Candidates::all_ranks) return local;
   return {gather(ex, group, pairs, 1, local.query), gather(ex, group, pairs, pairs.group, local.passage),
           gather(ex, group, pairs, pairs.group, local.document)};
 }
 
-QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs) {
+QueryHashes shared_hashes(Exec& ex, const Group& group, const Pairs& pairs) {
   const TextHashes local = local_hashes(pairs);
   return {gather(ex, group, pairs, 1, local.query), gather(ex, group, pairs, 1, first_of_groups(ex, local.passage, pairs.group)),
           gather(ex, group, pairs, 1, first_of_groups(ex, local.document, pairs.group))};
-}
-
-size_t candidate_hash_bytes(const VectorBatch& batch, Candidates candidates) {
-  if (candidates == Candidates::own_group) return 0;
-  const int64_t n = candidate_queries(batch.pairs, candidates);
-  const size_t hashes = batch.words(n) + 2 * batch.words(n * batch.pairs.group), index = hashes + 2 * batch.words(n);
-  return candidates == Candidates::all_ranks ? hashes + 3 * batch.rank_counts() + index : index;
-}
-
-size_t shared_hash_bytes(const VectorBatch& batch) {
-  const int64_t n = batch.pairs.global_queries, mine = batch.pairs.queries;
-  return 3 * (batch.words(n) + batch.rank_counts()) + 2 * batch.words(mine) + batch.words(n) + 2 * batch.words(mine * batch.pairs.group);
 }
 
 FalseNegatives::FalseNegatives(Exec& ex, const TextHashes& texts, int64_t group)
@@ -133,13 +105,14 @@ std::span<const int64_t> FalseNegatives::Index::find(uint64_t hash) const {
   return {equal.begin(), equal.end()};
 }
 
-int64_t FalseNegatives::mask_passages(int64_t first, Slice places, Tensor tile) const {
-  const int64_t owners = static_cast<int64_t>(passages_.order.size()) / group_;
-  return mask_rows(tile, [&](auto& mask, int64_t i) {
-    const int64_t query = first + i, positive = (query - first_query_) * group_;  // counted as the passages here are
+ScoreMask FalseNegatives::passages(Exec& ex, Slice rows, Slice places, OwnGroup own_group) const {
+  const int64_t owners = std::ssize(passages_.order) / group_;
+  return make_mask(ex, rows.count(), [&](int64_t i, const auto& mask) {
+    const int64_t query = rows.begin + i, positive = (query - first_query_) * group_;  // counted as the passages here are
     const uint64_t own = at(hashes_.query, query);
     const auto mask_passage = [&](int64_t passage) {
       const int64_t place = passage % group_;
+      if (own_group == OwnGroup::left_out && passage / group_ == query - first_query_) return;
       if (passage != positive && places.begin <= place && place < places.end)
         mask(passage / group_ * places.count() + place - places.begin);
     };
@@ -152,20 +125,20 @@ int64_t FalseNegatives::mask_passages(int64_t first, Slice places, Tensor tile) 
   });
 }
 
-int64_t FalseNegatives::mask_queries(int64_t first, Tensor tile) const {
-  return mask_rows(tile, [&](auto& mask, int64_t i) {
-    const int64_t query = first + i;
+ScoreMask FalseNegatives::queries(Exec& ex, Slice rows) const {
+  return make_mask(ex, rows.count(), [&](int64_t i, const auto& mask) {
+    const int64_t query = rows.begin + i;
     for (const uint64_t text : {at(hashes_.query, query), at(hashes_.positive, query)})
       for (const int64_t other : queries_.find(text))
         if (other != query) mask(other);
   });
 }
 
-int64_t FalseNegatives::mask_queries_of_positives(int64_t first, Tensor tile) const {
+ScoreMask FalseNegatives::queries_of_positives(Exec& ex, Slice rows) const {
   LODE_CHECK(first_query_ == 0 && passages_.order.size() == queries_.order.size() * static_cast<size_t>(group_),
              "false negatives: queries of positives need the passages of all queries");
-  return mask_rows(tile, [&](auto& mask, int64_t i) {
-    const int64_t owner = first + i, positive = owner * group_;
+  return make_mask(ex, rows.count(), [&](int64_t i, const auto& mask) {
+    const int64_t owner = rows.begin + i, positive = owner * group_;
     const uint64_t text = at(hashes_.positive, owner);
     const auto mask_positives = [&](std::span<const int64_t> passages) {
       for (const int64_t passage : passages)
@@ -179,10 +152,10 @@ int64_t FalseNegatives::mask_queries_of_positives(int64_t first, Tensor tile) co
   });
 }
 
-int64_t mask_own_group(const TextHashes& texts, int64_t group, int64_t first, Slice places, Tensor tile) {
-  return mask_rows(tile, [&](auto& mask, int64_t i) {
+ScoreMask mask_of_own_groups(Exec& ex, const TextHashes& texts, int64_t group, Slice places) {
+  return make_mask(ex, std::ssize(texts.query), [&](int64_t i, const auto& mask) {
     for (int64_t g = places.begin; g < places.end; ++g)
-      if (is_false_negative(texts, group, first + i, (first + i) * group + g)) mask(g - places.begin);
+      if (is_false_negative(texts, group, i, i * group + g)) mask(g - places.begin);
   });
 }
 

@@ -1,7 +1,7 @@
 // False negatives: passages of a batch that answer a query although they stand with another one, found by their hashes.
 #pragma once
 
-#include "comm/communicator.h"
+#include "comm/group.h"
 #include "core/batch.h"
 #include "core/exec.h"
 #include "losses/candidates.h"
@@ -39,13 +39,20 @@ bool is_false_negative_query(const TextHashes& texts, int64_t group, int64_t que
 TextHashes local_hashes(const Pairs& pairs);
 /// The hashes that go with `candidates`: this rank's, or those of all ranks, gathered into the arena (16 bytes a passage and 8 a
 /// query).
-TextHashes candidate_hashes(Exec& ex, Communicator& group, Candidates candidates, const Pairs& pairs);
+TextHashes candidate_hashes(Exec& ex, const Group& group, Candidates candidates, const Pairs& pairs);
 /// Those of all ranks' queries and positives alone, gathered into the arena: 24 bytes a query, however many negatives there are.
-QueryHashes shared_hashes(Exec& ex, Communicator& group, const Pairs& pairs);
+QueryHashes shared_hashes(Exec& ex, const Group& group, const Pairs& pairs);
 
-/// Bytes of the arena that masking takes: candidate_hashes() and their index, or shared_hashes() and that of this rank's passages.
-size_t candidate_hash_bytes(const VectorBatch& batch, Candidates candidates);
-size_t shared_hash_bytes(const VectorBatch& batch);
+/// Which elements of a matrix of scores are left out, row by row: made on the host once an evaluation, uploaded once.
+struct ScoreMask {
+  ConstTensor offsets = {};  // [n+1] i64
+  ConstTensor columns = {};  // i32: those of row i are columns[offsets[i]] .. columns[offsets[i+1]-1]
+  int64_t count = 0;         // how many
+  /// Sets the scores of the rows [first, first + tile's rows) of the matrix to -infinity where they are left out.
+  void apply(Exec& ex, int64_t first, Tensor tile) const {
+    if (count > 0) ex.backend.mask_elements(offsets.slice({first, first + tile.dim(0) + 1}), columns, tile);
+  }
+};
 
 /// Finds false negatives by hash: a few searches for each query, then work for those that exist only.
 class FalseNegatives {
@@ -55,14 +62,16 @@ class FalseNegatives {
   /// Of N queries among the n*G passages of the n of them that begin at `first_query`.
   FalseNegatives(Exec& ex, const QueryHashes& queries, const TextHashes& texts, int64_t group, int64_t first_query);
 
-  /// All three set scores to -infinity and return how many; those that have it already are not counted. Row i of the tile is query
-  /// or positive first + i of the N.
-  /// tile [rows,n*places]: queries, or positives in their place, against the passages at `places` of each group.
-  int64_t mask_passages(int64_t first, Slice places, Tensor tile) const;
-  /// tile [rows,N]: queries against queries.
-  int64_t mask_queries(int64_t first, Tensor tile) const;
-  /// tile [rows,N]: positives against queries, of which those are masked whose false negative the positive is.
-  int64_t mask_queries_of_positives(int64_t first, Tensor tile) const;
+  /// Whether a query's own passages are among those that are masked.
+  enum class OwnGroup : uint8_t { included, left_out };
+
+  /// Masks of rows that are the queries `rows` of the N, or their positives. Memory from ex.arena, until its scope ends.
+  /// [rows,n*places]: queries, or positives in their place, against the passages at `places` of each group.
+  ScoreMask passages(Exec& ex, Slice rows, Slice places, OwnGroup own = OwnGroup::included) const;
+  /// [rows,N]: queries against queries.
+  ScoreMask queries(Exec& ex, Slice rows) const;
+  /// [rows,N]: positives against queries, of which those are masked whose false negative the positive is.
+  ScoreMask queries_of_positives(Exec& ex, Slice rows) const;
 
  private:
   struct Index {
@@ -77,8 +86,8 @@ class FalseNegatives {
   Index queries_, passages_, documents_;
 };
 
-/// The same for queries against their own passages at `places` of the group only, tile [rows,places], of which only the hashes are
+/// The same for each of the queries against its own passages at `places` of the group only, [N,places], of which only the hashes are
 /// needed.
-int64_t mask_own_group(const TextHashes& texts, int64_t group, int64_t first, Slice places, Tensor tile);
+ScoreMask mask_of_own_groups(Exec& ex, const TextHashes& texts, int64_t group, Slice places);
 
 }  // namespace lodestone

@@ -1,6 +1,7 @@
 #include "losses/gte.h"
 
 #include <array>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -48,50 +49,49 @@ std::optional<Refusal> refused(const GteOptions& options) { return refused_tempe
 
 Gte::Gte(const GteOptions& options) : options_(options) { require_settings(refused(options)); }
 
-double Gte::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+namespace {
+
+/// The four sums, in the order of the formula.
+enum class Block : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
+using BlockMasks = std::array<ScoreMask, 4>;
+
+/// What each of them leaves out of the rows of the queries `rows`.
+BlockMasks block_masks(Exec& ex, const FalseNegatives& duplicates, Slice rows, int64_t group, int64_t rivals) {
+  return {duplicates.passages(ex, rows, {0, group}), duplicates.queries(ex, rows), duplicates.queries_of_positives(ex, rows),
+          duplicates.passages(ex, rows, {0, rivals}, FalseNegatives::OwnGroup::left_out)};
+}
+
+}  // namespace
+
+LossResult Gte::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb, Tensor share) {
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "gte", emb, pairs);
   const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  counts_ = {};
-  const double loss = candidates_of(pairs, options_.candidates) == Candidates::own_group ? own_group(ex, pairs, texts, row_weight)
-                                                                                         : in_batch(ex, group, pairs, texts, row_weight);
+  const bool own = candidates_of(pairs, options_.candidates) == Candidates::own_group;
+  const LossCounts counts = own ? own_group(ex, pairs, texts, row_weight, share) : in_batch(ex, group, pairs, texts, row_weight, share);
   texts.finish(ex, d_emb);
-  return loss;
+  return {counts};
 }
 
-LossMemory Gte::memory(const VectorBatch& batch) const {
-  const Pairs& pairs = batch.pairs;
-  const Candidates candidates = candidates_of(pairs, options_.candidates);
-  LossMemory m = UnitTexts::memory(batch) + PassagesPerQuery::memory(batch, pairs.queries, 1);
-  if (candidates == Candidates::own_group) {
-    m.others += cross_entropy_bytes(batch.dtype, pairs.queries, {pairs.group, 1}, options_.tile_elements);
-    return m;
-  }
-  const int64_t n = candidate_queries(pairs, candidates), rivals = rivals_per_query(pairs);
-  m += SharedRows::memory(batch, candidates, 1) + SharedRows::memory(batch, candidates, pairs.group) +
-       PassagesPerQuery::memory(batch, n, rivals);
-  m.others += cross_entropy_bytes(batch.dtype, pairs.queries, {n * pairs.group, n, n, n * rivals}, options_.tile_elements);
-  if (options_.duplicates == Duplicates::masked) m.others += candidate_hash_bytes(batch, candidates);
-  return m;
-}
-
-double Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
+LossCounts Gte::own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const {
   const auto scope = ex.arena.scope();
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
   const std::array<ScoreBlock, 2> blocks{{{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group},
                                           {texts.queries, positives.rows, texts.d_queries, positives.d_rows, 1}}};
-  const double loss =
-      cross_entropy(ex, std::span(blocks).first(options_.positive_terms == PositiveTerms::twice ? 2 : 1),
-                    {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
-                    [&](size_t block, int64_t first, Tensor tile) {
-                      if (block == 0 && options_.duplicates == Duplicates::masked)
-                        counts_.masked_candidates += mask_own_group(local_hashes(pairs), pairs.group, first, {0, pairs.group}, tile);
-                    });
+  const bool masked = options_.duplicates == Duplicates::masked;
+  const ScoreMask mask = masked ? mask_of_own_groups(ex, local_hashes(pairs), pairs.group, {0, pairs.group}) : ScoreMask();
+  cross_entropy(
+      ex, std::span(blocks).first(options_.positive_terms == PositiveTerms::twice ? 2 : 1),
+      {.temperature = options_.temperature, .row_weight = row_weight, .tile_elements = options_.tile_elements},
+      [&](size_t block, int64_t first, Tensor tile) {
+        if (block == 0) mask.apply(ex, first, tile);
+      },
+      share);
   positives.finish(ex);
-  return loss;
+  return {mask.count};
 }
 
-double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight) {
+LossCounts Gte::in_batch(Exec& ex, const Group& group, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const {
   const auto scope = ex.arena.scope();
   const int64_t rivals_of_query = rivals_per_query(pairs);
   const PassagesPerQuery positives = positives_of(ex, texts.passages, texts.d_passages, pairs.group);
@@ -99,52 +99,40 @@ double Gte::in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const Un
   const SharedRows passages(ex, group, options_.candidates, pairs, pairs.group, texts.passages, texts.d_passages);
   const PassagesPerQuery rivals(ex, passages.rows, passages.d_rows, pairs.group, 0, rivals_of_query);
   const int64_t first_query = queries.first_query;
-  TextHashes hashes;
-  std::optional<FalseNegatives> duplicates;
+  BlockMasks masks;
   if (options_.duplicates == Duplicates::masked) {
-    hashes = candidate_hashes(ex, group, options_.candidates, pairs);
-    duplicates.emplace(ex, hashes, pairs.group);
+    const FalseNegatives duplicates(ex, candidate_hashes(ex, group, options_.candidates, pairs), pairs.group);
+    masks = block_masks(ex, duplicates, {first_query, first_query + pairs.queries}, pairs.group, rivals_of_query);
   }
-  enum class Block : size_t { query_to_passages, query_to_queries, positive_to_queries, positive_to_rivals };
   const std::array<ScoreBlock, 4> blocks{{{texts.queries, passages.rows, texts.d_queries, passages.d_rows},
                                           {texts.queries, queries.rows, texts.d_queries, queries.d_rows},
                                           {positives.rows, queries.rows, positives.d_rows, queries.d_rows},
                                           {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
-  const auto mask_duplicates = [&](Block block, int64_t own, Tensor tile) {
-    switch (block) {
-      case Block::query_to_passages:
-        return duplicates->mask_passages(own, {0, pairs.group}, tile);
-      case Block::query_to_queries:
-        return duplicates->mask_queries(own, tile);
-      case Block::positive_to_queries:
-        return duplicates->mask_queries_of_positives(own, tile);
-      case Block::positive_to_rivals:
-        return duplicates->mask_passages(own, {0, rivals_of_query}, tile);
-    }
-    throw_internal(__FILE__, __LINE__, "block", "no such block of scores");
-  };
-  const double loss = cross_entropy(ex, blocks,
-                                    {.temperature = options_.temperature,
-                                     .row_weight = row_weight,
-                                     .tile_elements = options_.tile_elements,
-                                     .first_positive = first_query * pairs.group,
-                                     .positive_stride = pairs.group},
-                                    [&](size_t index, int64_t first, Tensor tile) {
-                                      const auto block = static_cast<Block>(index);
-                                      const int64_t own = first_query + first;
-                                      if (block == Block::query_to_queries) set_to_minus_infinity(tile, own, 1);
-                                      if (block == Block::positive_to_queries && options_.positive_terms == PositiveTerms::once)
-                                        set_to_minus_infinity(tile, own, 1);
-                                      if (block == Block::positive_to_rivals)
-                                        for (int64_t g = 0; g < rivals_of_query; ++g)
-                                          set_to_minus_infinity(tile, own * rivals_of_query + g, rivals_of_query);
-                                      if (duplicates) counts_.masked_candidates += mask_duplicates(block, own, tile);
-                                    });
+  constexpr double nothing = -std::numeric_limits<double>::infinity();
+  cross_entropy(
+      ex, blocks,
+      {.temperature = options_.temperature,
+       .row_weight = row_weight,
+       .tile_elements = options_.tile_elements,
+       .first_positive = first_query * pairs.group,
+       .positive_stride = pairs.group},
+      [&](size_t index, int64_t first, Tensor tile) {
+        const auto block = static_cast<Block>(index);
+        const int64_t own = first_query + first;
+        if (block == Block::query_to_queries || (block == Block::positive_to_queries && options_.positive_terms == PositiveTerms::once))
+          ex.backend.fill_band(tile, {own, 1}, nothing);
+        if (block == Block::positive_to_rivals)
+          ex.backend.fill_band(tile, {own * rivals_of_query, rivals_of_query, rivals_of_query}, nothing);
+        masks[index].apply(ex, first, tile);
+      },
+      share);
   rivals.finish(ex);
   passages.finish(ex, group);
   queries.finish(ex, group);
   positives.finish(ex);
-  return loss;
+  LossCounts counts;
+  for (const ScoreMask& mask : masks) counts.masked_candidates += mask.count;
+  return counts;
 }
 
 }  // namespace lodestone

@@ -62,18 +62,16 @@ class Gte final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit Gte(const GteOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
-  LossCounts counts() const override { return counts_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   /// How many passages of every other query a positive is compared with.
   int64_t rivals_per_query(const Pairs& pairs) const { return options_.positive_rivals == PositiveRivals::all_passages ? pairs.group : 1; }
-  double own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight);
-  double in_batch(Exec& ex, Communicator& group, const Pairs& pairs, const UnitTexts& texts, double row_weight);
+  LossCounts own_group(Exec& ex, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const;
+  LossCounts in_batch(Exec& ex, const Group& group, const Pairs& pairs, const UnitTexts& texts, double row_weight, Tensor share) const;
 
   GteOptions options_;
-  LossCounts counts_;
 };
 
 }  // namespace lodestone

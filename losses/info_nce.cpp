@@ -48,16 +48,17 @@ InfoNce::InfoNce(const InfoNceOptions& options) : options_(options) { require_se
 /// What the parts of one evaluation share.
 struct InfoNce::Problem {
   Exec& ex;
-  Communicator& group;
+  const Group& group;
   const Pairs& pairs;
   const UnitTexts& texts;
   Candidates candidates;
   double row_weight;
   const TextHashes* hashes;          // of the candidates; null: nothing is masked
   const FalseNegatives* duplicates;  // null: nothing is masked, or own_group
+  Tensor share;
 };
 
-double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+LossResult InfoNce::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb, Tensor share) {
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "info_nce", emb, pairs);
   const Candidates candidates = candidates_of(pairs, options_.candidates);
@@ -68,93 +69,75 @@ double InfoNce::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const P
     hashes = candidate_hashes(ex, group, candidates, pairs);
     if (!own) duplicates.emplace(ex, hashes, pairs.group);
   }
-  const double row_weight = (both ? 0.5 : 1) * weight / static_cast<double>(pairs.global_queries);
-  const Problem problem{ex,
-                        group,
-                        pairs,
-                        texts,
-                        candidates,
-                        row_weight,
-                        options_.duplicates == Duplicates::masked ? &hashes : nullptr,
-                        duplicates ? &*duplicates : nullptr};
-  counts_ = {};
-  double loss = own ? own_group(problem) : among_passages(problem);
-  if (both) loss += among_queries(problem);
+  const Problem problem{.ex = ex,
+                        .group = group,
+                        .pairs = pairs,
+                        .texts = texts,
+                        .candidates = candidates,
+                        .row_weight = (both ? 0.5 : 1) * weight / static_cast<double>(pairs.global_queries),
+                        .hashes = options_.duplicates == Duplicates::masked ? &hashes : nullptr,
+                        .duplicates = duplicates ? &*duplicates : nullptr,
+                        .share = share};
+  LossResult result{.counts = own ? own_group(problem) : among_passages(problem)};
+  if (both) result.counts += among_queries(problem);
   texts.finish(ex, d_emb);
-  return loss;
+  return result;
 }
 
-LossMemory InfoNce::memory(const VectorBatch& batch) const {
-  const Pairs& pairs = batch.pairs;
-  const Candidates candidates = candidates_of(pairs, options_.candidates);
-  const auto tile = [&](int64_t width) -> LossMemory {
-    return {0, cross_entropy_bytes(batch.dtype, pairs.queries, {width}, options_.tile_elements)};
-  };
-  const LossMemory texts = UnitTexts::memory(batch);
-  if (candidates == Candidates::own_group) return texts + tile(pairs.group);
-  const int64_t n = candidate_queries(pairs, candidates);
-  const LossMemory hashes{0, options_.duplicates == Duplicates::masked ? candidate_hash_bytes(batch, candidates) : 0};
-  const LossMemory passages = SharedRows::memory(batch, candidates, pairs.group) + tile(n * pairs.group);
-  if (options_.direction == Direction::query_to_passage) return texts + hashes + passages;
-  const LossMemory queries = PassagesPerQuery::memory(batch, pairs.queries, 1) + SharedRows::memory(batch, candidates, 1) + tile(n);
-  return texts + hashes + larger(passages, queries);
-}
-
-double InfoNce::own_group(const Problem& problem) {
+LossCounts InfoNce::own_group(const Problem& problem) const {
+  Exec& ex = problem.ex;
+  const auto scope = ex.arena.scope();
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;
   const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, group};
-  return cross_entropy(problem.ex, {&block, 1},
-                       {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
-                       [&](size_t, int64_t first, Tensor tile) {
-                         if (problem.hashes != nullptr)
-                           counts_.masked_candidates += mask_own_group(*problem.hashes, group, first, {0, group}, tile);
-                       });
+  const ScoreMask mask = problem.hashes == nullptr ? ScoreMask() : mask_of_own_groups(ex, *problem.hashes, group, {0, group});
+  cross_entropy(
+      ex, {&block, 1}, {.temperature = options_.temperature, .row_weight = problem.row_weight, .tile_elements = options_.tile_elements},
+      [&](size_t, int64_t first, Tensor tile) { mask.apply(ex, first, tile); }, problem.share);
+  return {mask.count};
 }
 
-double InfoNce::among_passages(const Problem& problem) {
+LossCounts InfoNce::among_passages(const Problem& problem) const {
   Exec& ex = problem.ex;
   const auto scope = ex.arena.scope();
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;
   const SharedRows passages(ex, problem.group, problem.candidates, problem.pairs, group, texts.passages, texts.d_passages);
   const ScoreBlock block{texts.queries, passages.rows, texts.d_queries, passages.d_rows};
-  const double loss =
-      cross_entropy(ex, {&block, 1},
-                    {.temperature = options_.temperature,
-                     .row_weight = problem.row_weight,
-                     .tile_elements = options_.tile_elements,
-                     .first_positive = passages.first_query * group,
-                     .positive_stride = group},
-                    [&](size_t, int64_t first, Tensor tile) {
-                      if (problem.duplicates != nullptr)
-                        counts_.masked_candidates += problem.duplicates->mask_passages(passages.first_query + first, {0, group}, tile);
-                    });
+  const Slice rows{passages.first_query, passages.first_query + problem.pairs.queries};
+  const ScoreMask mask = problem.duplicates == nullptr ? ScoreMask() : problem.duplicates->passages(ex, rows, {0, group});
+  cross_entropy(
+      ex, {&block, 1},
+      {.temperature = options_.temperature,
+       .row_weight = problem.row_weight,
+       .tile_elements = options_.tile_elements,
+       .first_positive = passages.first_query * group,
+       .positive_stride = group},
+      [&](size_t, int64_t first, Tensor tile) { mask.apply(ex, first, tile); }, problem.share);
   passages.finish(ex, problem.group);
-  return loss;
+  return {mask.count};
 }
 
-double InfoNce::among_queries(const Problem& problem) {
+LossCounts InfoNce::among_queries(const Problem& problem) const {
   Exec& ex = problem.ex;
   const auto scope = ex.arena.scope();
   const UnitTexts& texts = problem.texts;
   const auto positives = positives_of(ex, texts.passages, texts.d_passages, problem.pairs.group);
   const SharedRows queries(ex, problem.group, problem.candidates, problem.pairs, 1, texts.queries, texts.d_queries);
   const ScoreBlock block{positives.rows, queries.rows, positives.d_rows, queries.d_rows};
-  const double loss = cross_entropy(ex, {&block, 1},
-                                    {.temperature = options_.temperature,
-                                     .row_weight = problem.row_weight,
-                                     .tile_elements = options_.tile_elements,
-                                     .first_positive = queries.first_query,
-                                     .positive_stride = 1},
-                                    [&](size_t, int64_t first, Tensor tile) {
-                                      if (problem.duplicates != nullptr)
-                                        counts_.masked_candidates +=
-                                            problem.duplicates->mask_queries_of_positives(queries.first_query + first, tile);
-                                    });
+  const Slice rows{queries.first_query, queries.first_query + problem.pairs.queries};
+  const ScoreMask mask = problem.duplicates == nullptr ? ScoreMask() : problem.duplicates->queries_of_positives(ex, rows);
+  cross_entropy(
+      ex, {&block, 1},
+      {.temperature = options_.temperature,
+       .row_weight = problem.row_weight,
+       .tile_elements = options_.tile_elements,
+       .first_positive = queries.first_query,
+       .positive_stride = 1},
+      [&](size_t, int64_t first, Tensor tile) { mask.apply(ex, first, tile); }, problem.share);
   queries.finish(ex, problem.group);
   positives.finish(ex);
-  return loss;
+  return {mask.count};
 }
 
 }  // namespace lodestone

@@ -51,18 +51,16 @@ class InfoNce final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit InfoNce(const InfoNceOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
-  LossCounts counts() const override { return counts_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   struct Problem;
-  double own_group(const Problem& problem);
-  double among_passages(const Problem& problem);
-  double among_queries(const Problem& problem);
+  LossCounts own_group(const Problem& problem) const;
+  LossCounts among_passages(const Problem& problem) const;
+  LossCounts among_queries(const Problem& problem) const;
 
   InfoNceOptions options_;
-  LossCounts counts_;
 };
 
 }  // namespace lodestone

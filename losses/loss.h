@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "comm/communicator.h"
+#include "comm/group.h"
+#include "core/batch.h"
 #include "core/exec.h"
-#include "losses/loss_memory.h"
 
 namespace lodestone {
 
@@ -18,18 +18,29 @@ struct LossCounts {
   }
 };
 
+/// What a loss found, beside its share and its gradient, which stay on the device.
+struct LossResult {
+  LossCounts counts = {};               // of this rank; the sum over ranks is the batch's
+  std::span<const double> scores = {};  // [B (G-1)] of ScoredLoss: cosines of queries and their own negatives, until its next call
+};
+
 /// A loss owns its exchange between ranks. Normalisation rule: the loss is divided by the *global* count, so that the sum over
-/// ranks of the returned shares is the global mean, and the sum over ranks of parameter gradients is its gradient.
+/// ranks of the shares is the global mean, and the sum over ranks of parameter gradients is its gradient.
 class Loss {
  public:
   virtual ~Loss() = default;
   /// emb [texts,E] un-normalised, wide dtype, ordered as Pairs says; d_emb [texts,E] = weight * gradient for this rank's
-  /// rows (set, not added). Returns weight * this rank's share of the global mean. Every rank of `group` calls it.
-  virtual double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) = 0;
-  /// What evaluate() takes of ex.arena at most.
-  virtual LossMemory memory(const VectorBatch& batch) const = 0;
-  /// What this rank counted in the latest evaluate(); the sum over ranks is the batch's.
-  virtual LossCounts counts() const { return {}; }
+  /// rows (set, not added). share (f64 [1]) += weight * this rank's share of the global mean. Every rank of `group` calls it. Nothing is
+  /// downloaded, unless a loss says so.
+  virtual LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                              Tensor share) = 0;
 };
+
+/// Zero, on the device, until the innermost scope ends.
+inline Tensor zero_total(Exec& ex) {
+  const Tensor total = ex.arena.tensor(DType::f64, {1});
+  ex.backend.fill_zero(total);
+  return total;
+}
 
 }  // namespace lodestone

@@ -1,12 +1,14 @@
 #include "losses/masked_chunk.h"
 
+#include <algorithm>
+
 namespace lodestone {
 
 void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens,
                          std::span<const int64_t> texts) {
   tokens_ = tokens;
   mask_bits_ = masked.decoder_masks.bits;
-  for (Targets* t : {&encoder_, &decoder_}) {
+  for (Chosen* t : {&encoder_, &decoder_}) {
     t->places.clear();
     t->labels.clear();
   }
@@ -14,7 +16,7 @@ void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> off
   text_of_.clear();
   mask_first_.clear();
   mask_of_row_.clear();
-  const auto add = [](Targets& targets, int32_t label, int64_t row) {
+  const auto add = [](Chosen& targets, int32_t label, int64_t row) {
     if (label == no_label) return;
     targets.places.push_back(row);
     targets.labels.push_back(label);
@@ -32,6 +34,25 @@ void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> off
       if (!masked.decoder_masks.of_row.empty()) mask_of_row_.push_back(masked.decoder_masks.of_row[from]);
     }
   }
+}
+
+Targets MaskedChunk::Chosen::upload(Backend& backend, Arena& arena) const {
+  return {backend.upload(view(std::span(places)), arena), backend.upload(view(std::span(labels)), arena)};
+}
+
+DeviceMaskedTexts MaskedChunk::upload(Backend& backend, Arena& arena) const {
+  DeviceMaskedTexts chunk{.tokens = upload_texts(backend, arena, tokens_),
+                          .of_encoder = encoder_.upload(backend, arena),
+                          .of_decoder = decoder_.upload(backend, arena)};
+  const auto [least, most] = std::minmax_element(decoder_ids_.begin(), decoder_ids_.end());
+  LODE_CHECK(decoder_ids_.empty() || *least >= 0, "the decoder's input has the id ", *least);
+  const int64_t texts = tokens_.texts();
+  DecoderTexts& decoder = chunk.decoder;
+  decoder.tokens = chunk.tokens.with_ids(backend.upload(view(std::span(decoder_ids_)), arena), decoder_ids_.empty() ? 0 : *most + 1);
+  decoder.sentences = chunk.tokens.with_ids(backend.upload(view(std::span(text_of_)), arena), texts);
+  decoder.places = chunk.tokens.offsets.slice({0, texts});
+  if (!mask_of_row_.empty()) decoder.masks = upload_masks(backend, arena, tokens_, {mask_bits_, mask_first_, mask_of_row_});
+  return chunk;
 }
 
 }  // namespace lodestone

@@ -8,10 +8,18 @@
 
 namespace lodestone {
 
-/// Tokens of a chunk to predict: their rows, and the ids that stand there.
+/// Tokens of a chunk to predict.
 struct Targets {
-  std::vector<int64_t> places;  // [R] rows of the chunk, ascending
-  std::vector<int32_t> labels;  // [R]
+  ConstTensor places = {};  // [R] i64: rows of the chunk, ascending
+  ConstTensor labels = {};  // [R] i32: the ids that stand there
+  int64_t count() const { return places.count(); }
+};
+
+/// A chunk as operations read it.
+struct DeviceMaskedTexts {
+  DeviceTexts tokens = {};  // the encoder's input
+  Targets of_encoder = {}, of_decoder = {};
+  DecoderTexts decoder = {};
 };
 
 /// Reuses its memory from chunk to chunk.
@@ -20,16 +28,17 @@ class MaskedChunk {
   /// `tokens` are the chunk's texts, in the order of their numbers `texts` in the batch whose tokens begin at `offsets` and whose
   /// masks are `masked`. Views into all of these are kept.
   void assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens, std::span<const int64_t> texts);
-
-  const Targets& of_encoder() const { return encoder_; }
-  const Targets& of_decoder() const { return decoder_; }
-  DecoderTexts decoder_texts() const {
-    return {{decoder_ids_, tokens_.offsets, tokens_.keys}, text_of_, {mask_bits_, mask_first_, mask_of_row_}};
-  }
+  /// What assign() was given, until the innermost scope of the arena ends; until then it is not to be called again.
+  DeviceMaskedTexts upload(Backend& backend, Arena& arena) const;
 
  private:
+  struct Chosen {
+    std::vector<int64_t> places;
+    std::vector<int32_t> labels;
+    Targets upload(Backend& backend, Arena& arena) const;
+  };
   TokenBatch tokens_;
-  Targets encoder_, decoder_;
+  Chosen encoder_, decoder_;
   std::vector<int32_t> decoder_ids_, text_of_;  // [S]
   std::span<const uint64_t> mask_bits_;         // the batch's: a text's place in them is no other in the chunk
   std::vector<int64_t> mask_first_;             // [B]

@@ -28,19 +28,6 @@ std::span<const T> row(ConstTensor x, int64_t i) {
 }
 
 template <class T>
-void fill_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
-  size_t next = 0;
-  for (int64_t i = 0; i < pairs.queries; ++i) {
-    const std::span<const T> query = row<T>(emb, i);
-    const double length = norm(query);
-    for (int64_t g = 1; g < pairs.group; ++g) {
-      const std::span<const T> negative = row<T>(emb, pairs.queries + i * pairs.group + g);
-      scores[next++] = dot(query, negative) / (length * norm(negative));
-    }
-  }
-}
-
-template <class T>
 std::vector<double> cosines(ConstTensor query, ConstTensor candidates) {
   const std::span<const T> q = query.host<T>();
   const double length = norm(q);
@@ -54,14 +41,22 @@ std::vector<double> cosines(ConstTensor query, ConstTensor candidates) {
 
 }  // namespace
 
-void negative_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
-  LODE_CHECK(emb.dim(0) == pairs.queries * (1 + pairs.group) && static_cast<int64_t>(scores.size()) == pairs.queries * (pairs.group - 1),
-             "negative scores: emb ", emb.shape(), " and ", scores.size(), " scores for ", pairs.queries, " queries of group ",
-             pairs.group);
-  if (emb.dtype() == DType::f64)
-    fill_cosines<double>(emb, pairs, scores);
-  else
-    fill_cosines<float>(emb, pairs, scores);
+void negative_cosines(Exec& ex, ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
+  const int64_t texts = pairs.queries * (1 + pairs.group), passages = pairs.queries * pairs.group;
+  LODE_CHECK(emb.dim(0) == texts && std::ssize(scores) == pairs.queries * (pairs.group - 1), "negative scores: emb ", emb.shape(), " and ",
+             scores.size(), " scores for ", pairs.queries, " queries of group ", pairs.group);
+  const auto scope = ex.arena.scope();
+  const Tensor all = ex.arena.tensor(DType::f64, {passages + texts});  // products of queries and passages, then squares
+  ex.backend.group_dots(emb.rows(0, pairs.queries), emb.rows(pairs.queries, texts),
+                        all.slice({0, passages}).reshape({pairs.queries, pairs.group}));
+  ex.backend.group_dots(emb, emb, all.slice({passages, passages + texts}).reshape({texts, 1}));
+  const std::span<const double> host = fetch<double>(ex.backend, ex.arena, all);
+  const auto products = host.first(static_cast<size_t>(passages)), squares = host.subspan(static_cast<size_t>(passages));
+  const auto length = [&](size_t text) { return std::max(std::sqrt(squares[text]), smallest_norm); };
+  const auto queries = static_cast<size_t>(pairs.queries), group = static_cast<size_t>(pairs.group);
+  size_t next = 0;
+  for (size_t i = 0; i < queries; ++i)
+    for (size_t j = i * group + 1; j < (i + 1) * group; ++j) scores[next++] = products[j] / (length(i) * length(queries + j));
 }
 
 void mean_per_query(std::span<const double> scores, std::span<double> means) {
@@ -76,10 +71,13 @@ void mean_per_query(std::span<const double> scores, std::span<double> means) {
   }
 }
 
-double ScoredLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+LossResult ScoredLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                                Tensor share) {
   scores_.resize(static_cast<size_t>(pairs.queries * (pairs.group - 1)));
-  negative_cosines(emb, pairs, scores_);
-  return loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
+  negative_cosines(ex, emb, pairs, scores_);
+  LossResult result = loss_->evaluate(ex, group, emb, pairs, weight, d_emb, share);
+  result.scores = scores_;
+  return result;
 }
 
 std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes,

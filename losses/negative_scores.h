@@ -9,21 +9,19 @@
 
 namespace lodestone {
 
-/// scores[i (G-1) + k] = cosine of query i and its k-th negative, over the whole vectors; computed in double from emb's values.
-///   emb [B + B G, E] as Pairs orders it, un-normalised, f32 or f64; scores [B (G-1)].
-void negative_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores);
+/// scores[i (G-1) + k] = cosine of query i and its k-th negative, over the whole vectors; computed in double from emb's values. Downloads
+/// B (G-1) products and the squares of all texts at once.   emb [B + B G, E] as Pairs orders it, un-normalised, f32 or f64; scores [B
+/// (G-1)].
+void negative_cosines(Exec& ex, ConstTensor emb, const Pairs& pairs, std::span<double> scores);
 /// means[i] = mean of a query's scores, added in their order. scores [B (G-1)], means [B]; G > 1.
 void mean_per_query(std::span<const double> scores, std::span<double> means);
 
-/// A loss that also remembers the scores of the negatives it was given last: they cost B (G-1) E multiplications.
+/// A loss whose results also have the scores of the negatives: they cost B (G-1) E multiplications and one download.
 class ScoredLoss final : public Loss {
  public:
   explicit ScoredLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override { return loss_->memory(batch); }
-  LossCounts counts() const override { return loss_->counts(); }
-  /// Of the last evaluate(): [B (G-1)].
-  std::span<const double> scores() const { return scores_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
   std::unique_ptr<Loss> loss_;
@@ -32,7 +30,7 @@ class ScoredLoss final : public Loss {
 
 /// Orders candidates for a query anew, hardest first: places of `candidates` by descending cosine with `query`, equal ones by
 /// place. Left out are candidates whose text is one of the row's positives (hash in `positives`) and repetitions of a text.
-///   query [E], candidates [M,E], both un-normalised and of one dtype; hashes [M] text hashes.
+///   query [E], candidates [M,E], both on the host, un-normalised and of one dtype; hashes [M] text hashes.
 std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes,
                                     std::span<const uint64_t> positives);
 

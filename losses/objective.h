@@ -3,22 +3,23 @@
 
 #include <functional>
 
-#include "core/batch.h"
-#include "core/exec.h"
+#include "losses/loss.h"
 
 namespace lodestone {
 
-/// Called when the gradients of a slice of the flat vector are final (backward is past them). May start its reduction.
+/// Called when the gradients of a slice of the flat vector are final (backward is past them, or will be when what was enqueued so far is
+/// done). May start its reduction.
 using GradHook = std::function<void(Slice)>;
 
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Adds weight * gradient into grads (flat, wide dtype) and returns weight * this rank's share of the global loss.
-  /// `ready` is called once per final slice, in the last chunk's backward only; empty for all but a step's last part.
-  virtual double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) = 0;
+  /// Adds weight * gradient into grads (flat, wide dtype), and weight * this rank's share of the global loss into share (f64 [1]).
+  /// `ready` is called once per final slice, in the last chunk's backward only; empty for all but a step's last part. The result's scores
+  /// stay until the next call.
+  virtual LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) = 0;
   /// The loss share alone: no gradient, no dropout.
-  virtual double evaluate(Exec ex, const Batch& batch) = 0;
+  virtual void evaluate(Exec ex, const Batch& batch, Tensor share) = 0;
 };
 
 }  // namespace lodestone

@@ -1,7 +1,5 @@
 #include "losses/reranker_objective.h"
 
-#include <algorithm>
-
 namespace lodestone {
 
 namespace {
@@ -36,71 +34,55 @@ RerankerObjective::Chunk RerankerObjective::chunk_at(const Batch& batch, int64_t
           next};
 }
 
-double RerankerObjective::loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores, Tensor d_scores) const {
+void RerankerObjective::loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores, Tensor d_scores,
+                             Tensor share) const {
   const auto scope = ex.arena.scope();
-  const Tensor exact = ex.arena.tensor(DType::f64, scores.shape()), d_exact = ex.arena.tensor(DType::f64, scores.shape());
-  ex.backend.cast(scores, exact);
-  const double share = group_loss(options_.loss, exact.host<double>(), chunk.teacher_scores, batch.group,
-                                  weight / static_cast<double>(batch.global_queries), d_exact.host<double>());
-  ex.backend.cast(d_exact, d_scores);
-  return share;
+  const Shape groups{scores.count() / batch.group, batch.group};
+  const Tensor exact = ex.arena.tensor(DType::f64, groups), d_exact = ex.arena.tensor(DType::f64, groups), total = zero_total(ex);
+  ex.backend.cast(scores.reshape(groups), exact);
+  group_loss(ex, options_.loss, exact, chunk.teacher_scores, weight / static_cast<double>(batch.global_queries), d_exact, total);
+  ex.backend.axpy(1, total, share);
+  ex.backend.cast(d_exact, d_scores.reshape(groups));
 }
 
-double RerankerObjective::accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) {
+LossResult RerankerObjective::accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) {
   check_batch(batch);
   const GradHook not_yet;
-  double share = 0;
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
     const Chunk chunk = chunk_at(batch, query);
-    const Shape shape{chunk.tokens.texts()};
+    const DeviceTexts texts = upload_texts(ex.backend, ex.arena, chunk.tokens);
+    const Shape shape{texts.texts()};
     const Tensor scores = ex.arena.tensor(ex.wide(), shape), d_scores = ex.arena.tensor(ex.wide(), shape);
-    const RerankerSaved saved = reranker_.forward_saved(ex, chunk.tokens, scores);
-    share += loss(ex, chunk, batch, weight, scores, d_scores);
+    const RerankerSaved saved = reranker_.forward_saved(ex, texts, scores);
+    loss(ex, chunk, batch, weight, scores, d_scores, share);
     query = chunk.next_query;
-    reranker_.backward(ex, chunk.tokens, saved, d_scores, grads, query == batch.queries ? ready : not_yet);
+    reranker_.backward(ex, texts, saved, d_scores, grads, query == batch.queries ? ready : not_yet);
   }
-  if (batch.queries == 0)  // no pair here: reports its slices all the same
-    reranker_.backward(ex, batch.tokens(), {}, Tensor{}, grads, ready);
-  return share;
+  if (batch.queries == 0) reranker_.backward(ex, {}, {}, Tensor{}, grads, ready);  // no pair here: reports its slices all the same
+  return {};
 }
 
-size_t RerankerObjective::work_bytes(const Exec& ex, const Batch& batch) {
-  check_batch(batch);
-  size_t most = 0;
-  for (int64_t query = 0; query < batch.queries;) {
-    const Chunk chunk = chunk_at(batch, query);
-    const int64_t texts = chunk.tokens.texts();
-    const size_t scores = Arena::taken_bytes(ex.wide(), {texts}), exact = Arena::taken_bytes(DType::f64, {texts});
-    most = std::max(most, 2 * scores + reranker_.saved_bytes(ex, chunk.tokens.tokens(), texts) +
-                              std::max(2 * exact, reranker_.work_bytes(ex, chunk.tokens.tokens(), texts)));
-    query = chunk.next_query;
-  }
-  return most;
-}
-
-double RerankerObjective::evaluate(Exec ex, const Batch& batch) {
+void RerankerObjective::evaluate(Exec ex, const Batch& batch, Tensor share) {
   const auto scope = ex.arena.scope();
-  return evaluate(ex, batch, ex.arena.array<double>(batch.queries * batch.group));
+  evaluate(ex, batch, share, ex.arena.tensor(DType::f64, {batch.queries * batch.group}));
 }
 
-double RerankerObjective::evaluate(Exec ex, const Batch& batch, std::span<double> all) {
+void RerankerObjective::evaluate(Exec ex, const Batch& batch, Tensor share, Tensor all) {
   check_batch(batch);
-  LODE_CHECK(std::ssize(all) == batch.queries * batch.group, "reranker: room for ", all.size(), " scores of ", batch.queries,
+  LODE_CHECK(all.count() == batch.queries * batch.group, "reranker: room for ", all.shape(), " scores of ", batch.queries,
              " queries in groups of ", batch.group);
-  double share = 0;
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
-    Chunk chunk = chunk_at(batch, query);
-    chunk.tokens.keys = {};  // without keys nothing is dropped
-    const Shape shape{chunk.tokens.texts()};
+    const Chunk chunk = chunk_at(batch, query);
+    const DeviceTexts texts = upload_texts(ex.backend, ex.arena, chunk.tokens).without_dropout();
+    const Shape shape{texts.texts()};
     const Tensor scores = ex.arena.tensor(ex.wide(), shape);
-    reranker_.forward(ex, chunk.tokens, scores);
-    share += loss(ex, chunk, batch, 1, scores, ex.arena.tensor(ex.wide(), shape));
-    ex.backend.cast(scores, view(all).slice({query * batch.group, chunk.next_query * batch.group}));
+    reranker_.forward(ex, texts, scores);
+    loss(ex, chunk, batch, 1, scores, ex.arena.tensor(ex.wide(), shape), share);
+    ex.backend.cast(scores, all.slice({query * batch.group, chunk.next_query * batch.group}));
     query = chunk.next_query;
   }
-  return share;
 }
 
 }  // namespace lodestone

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/nn/reranker.h"
-#include "losses/group_ce.h"
+#include "losses/group_loss.h"
 #include "losses/objective.h"
 
 namespace lodestone {
@@ -22,24 +22,21 @@ class RerankerObjective final : public Objective {
   /// `reranker` must outlive the objective.
   RerankerObjective(const Reranker& reranker, const RerankerOptions& options);
   /// Throws Error (data) when distillation is asked for and the batch has no teacher scores.
-  double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
-  double evaluate(Exec ex, const Batch& batch) override;
-  /// The same from one forward pass that also gives scores [B*G], the pairs' in their order.
-  double evaluate(Exec ex, const Batch& batch, std::span<double> scores);
-
-  /// Bytes of ex.arena that accumulate() needs for a batch, whose ids are not looked at: those of its hungriest chunk.
-  size_t work_bytes(const Exec& ex, const Batch& batch);
+  LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) override;
+  void evaluate(Exec ex, const Batch& batch, Tensor share) override;
+  /// The same from one forward pass that also gives scores [B*G] f64, the pairs' in their order.
+  void evaluate(Exec ex, const Batch& batch, Tensor share, Tensor scores);
 
  private:
-  /// Pairs of some consecutive queries as a batch of their own.
+  /// Pairs of some consecutive queries as a batch of their own, on the host until the next one is made.
   struct Chunk {
     TokenBatch tokens;
     std::span<const double> teacher_scores;
     int64_t next_query = 0;  // the first query behind it
   };
   Chunk chunk_at(const Batch& batch, int64_t query);
-  /// The chunk's loss, and its gradient d_scores [b*G] (set).
-  double loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores, Tensor d_scores) const;
+  /// share += the chunk's loss; d_scores [b*G] = its gradient.
+  void loss(Exec& ex, const Chunk& chunk, const Batch& batch, double weight, ConstTensor scores, Tensor d_scores, Tensor share) const;
 
   const Reranker& reranker_;
   RerankerOptions options_;

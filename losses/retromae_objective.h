@@ -1,7 +1,6 @@
 // RetroMaeObjective: masked-language-model losses of an encoder and of a decoder that sees the text through one sentence vector.
 #pragma once
 
-#include "comm/communicator.h"
 #include "core/length_chunks.h"
 #include "core/nn/encoder.h"
 #include "core/nn/mlm_decoder.h"
@@ -19,19 +18,13 @@ class RetroMaeObjective final : public Objective {
  public:
   /// `params` has the layout of retromae_layout(encoder.config()); all three must outlive the objective. Pooling is not used: the
   /// sentence vector is always the first token's. Throws Error (usage) for a negative decoder_weight.
-  RetroMaeObjective(const Encoder& encoder, const ParamStore& params, Communicator& group, const RetroMaeOptions& options,
+  RetroMaeObjective(const Encoder& encoder, const ParamStore& params, const Group& group, const RetroMaeOptions& options,
                     int64_t chunk_tokens, MlmTile tile = {});
-  double accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, const GradHook& ready) override;
-  double evaluate(Exec ex, const Batch& batch) override;
-
-  /// Bytes of the arena that a chunk of `tokens` tokens in `texts` texts needs, at most: counted as if all tokens were predicted.
-  size_t chunk_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
-
-  /// This rank's shares of L_enc and L_dec in the last call, before decoder_weight; their sums over ranks are the two means.
-  struct Shares {
-    double encoder = 0, decoder = 0;
-  };
-  const Shares& shares() const { return shares_; }
+  LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) override;
+  void evaluate(Exec ex, const Batch& batch, Tensor share) override;
+  /// This rank's shares of L_enc and of L_dec, before decoder_weight, are added into shares [2] f64: their sums over ranks are the two
+  /// means.
+  void evaluate_both(Exec ex, const Batch& batch, Tensor shares);
 
  private:
   /// What one predicted token counts in either mean: 1 / the targets of all ranks, 0 where there is none.
@@ -39,33 +32,37 @@ class RetroMaeObjective final : public Objective {
     double encoder = 0, decoder = 0;
   };
   Scales scales(const Batch& batch) const;
-  /// Makes chunk c the current one; returns its tokens.
-  TokenBatch open_chunk(const Batch& batch, int64_t c);
-  double total() const { return shares_.encoder + options_.decoder_weight * shares_.decoder; }
+  /// Makes chunk c the current one of chunk_.
+  void open_chunk(const Batch& batch, int64_t c);
+  /// share += weight * (encoder + decoder_weight * decoder) of shares [2].
+  void add_total(Exec& ex, ConstTensor shares, double weight, Tensor share) const;
 
-  void train_chunk(Exec& ex, const TokenBatch& tokens, const Scales& scales, double weight, Tensor grads, const GradHook& ready);
-  /// The decoder's forward and backward; d_hidden's rows of [CLS] are set. Returns the sum of its targets' losses.
-  double train_decoder(Exec& ex, const TokenBatch& tokens, const Activation& hidden, double weight, const Activation& d_hidden,
-                       Tensor grads);
-  /// The head on the rows named by targets; their rows of d_rows are set to weight * gradient. Returns the sum of the losses.
-  double train_head(Exec& ex, const Activation& rows, const Targets& targets, double weight, const Activation& d_rows, Tensor grads);
-  void evaluate_chunk(Exec& ex, const TokenBatch& tokens, const Scales& scales);
-  double head_value(Exec& ex, const Activation& rows, const Targets& targets);
+  /// Forward and backward of a chunk, which may be without texts; its losses are added into shares [2].
+  void train_chunk(Exec& ex, const DeviceMaskedTexts& chunk, const Scales& scales, double weight, Tensor grads, Tensor shares,
+                   const GradHook& ready);
+  /// The decoder's forward and backward; d_hidden's rows of [CLS] are set. total += the sum of its targets' losses.
+  void train_decoder(Exec& ex, const DeviceMaskedTexts& chunk, const Activation& hidden, double weight, const Activation& d_hidden,
+                     Tensor grads, Tensor total);
+  /// The head on the rows named by targets; their rows of d_rows are set to weight * gradient. total += the sum of the losses.
+  void train_head(Exec& ex, const Activation& rows, const Targets& targets, double weight, const Activation& d_rows, Tensor grads,
+                  Tensor total);
+  void evaluate_chunk(Exec& ex, const DeviceMaskedTexts& chunk, const Scales& scales, Tensor shares);
+  /// total += the sum of the targets' losses.
+  void head_value(Exec& ex, const Activation& rows, const Targets& targets, Tensor total);
   /// The chosen rows as a matrix of their own.
   Activation chosen(Exec& ex, const Activation& rows, const Targets& targets) const;
   /// Last hidden states at [CLS], in the wide dtype.   [B,H]
-  Tensor sentences(Exec& ex, const TokenBatch& tokens, const Activation& hidden) const;
+  Tensor sentences(Exec& ex, const DeviceTexts& texts, const Activation& hidden) const;
 
   const Encoder& encoder_;
   const ParamStore& params_;
-  Communicator& group_;
+  Group group_;
   RetroMaeOptions options_;
   int64_t chunk_tokens_;
   MlmDecoder decoder_;
   MlmHead head_;
   LengthChunks chunks_;
   MaskedChunk chunk_;
-  Shares shares_;
 };
 
 }  // namespace lodestone

@@ -1,7 +1,6 @@
 // ScoreBlock: a matrix of cosines of which only a tile of rows exists at a time, and softmax cross-entropy over several of them.
 #pragma once
 
-#include <initializer_list>
 #include <span>
 
 #include "core/exec.h"
@@ -50,20 +49,8 @@ struct CrossEntropyOptions {
   int64_t positive_stride = 0;
 };
 
-/// row_weight * sum_i ( log sum_{blocks, columns} exp(s / temperature) - s(positive of i) / temperature ); its gradient is added.
-/// At most four blocks, all with the same number of rows.
-double cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEntropyOptions& options, const TileMask& mask);
-
-/// Bytes that cross_entropy() takes of the arena, for blocks of these widths.
-size_t cross_entropy_bytes(DType dtype, int64_t rows, std::initializer_list<int64_t> widths, int64_t tile_elements);
-
-// ---- small steps on host memory, f32 or f64: one element of each row, or a vector of row statistics ----------------------
-
-/// On the elements (i, first + i * stride) of tile [n,width]; a vector [n] counts as [n,1].
-void set_to_minus_infinity(Tensor tile, int64_t first, int64_t stride);
-void subtract(Tensor tile, double value, int64_t first, int64_t stride);
-double sum(ConstTensor tile, int64_t first, int64_t stride);
-/// total = log(exp(total) + exp(part)), element by element; -infinity is the logarithm of 0.   part, total [n].
-void log_add(ConstTensor part, Tensor total);
+/// share (f64 [1]) += row_weight * sum_i ( log sum_{blocks, columns} exp(s / temperature) - s(positive of i) / temperature ); its gradient
+/// is added. At most four blocks, all with the same number of rows.
+void cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEntropyOptions& options, const TileMask& mask, Tensor share);
 
 }  // namespace lodestone

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <vector>
 
-#include "losses/group_ce.h"
-#include "losses/log_sum.h"
+#include "core/log_sum.h"
+#include "losses/group_loss.h"
 #include "losses/settings.h"
 
 namespace lodestone {
@@ -23,74 +22,21 @@ void sort_by_reward(const StabilisedRow& row, std::span<int64_t> places) {
   });
 }
 
-/// Row i of a tile has its query's own passages in the columns [first + i * stride, first + i * stride + group).
-struct OwnColumns {
-  int64_t first, stride, group;
-};
-
-/// Calls visit(element of the tile, element of own) for the own columns of every row.
-template <class T, class Own, class Visit>
-void each_own(Tensor tile, const OwnColumns& columns, Own own, const Visit& visit) {
-  const auto x = tile.host<T>();
-  for (size_t k = 0; k < own.size(); ++k) {
-    const auto i = static_cast<int64_t>(k) / columns.group, g = static_cast<int64_t>(k) % columns.group;
-    visit(x[static_cast<size_t>(i * tile.dim(1) + columns.first + i * columns.stride + g)], own[k]);
-  }
-}
-
-/// Moves the own cosines to `own` [R,G] and leaves -infinity in their place.
-void take_own(Tensor tile, const OwnColumns& columns, std::span<double> own) {
-  const auto take = [&]<class T>(T) {
-    each_own<T>(tile, columns, own, [](T& x, double& kept) {
-      kept = static_cast<double>(x);
-      x = -std::numeric_limits<T>::infinity();
-    });
-  };
-  tile.dtype() == DType::f64 ? take(double{}) : take(float{});
-}
-/// Writes `own` [R,G] into their place.
-void put_own(std::span<const double> own, const OwnColumns& columns, Tensor tile) {
-  const auto put = [&]<class T>(T) { each_own<T>(tile, columns, own, [](T& x, const double& value) { x = static_cast<T>(value); }); };
-  tile.dtype() == DType::f64 ? put(double{}) : put(float{});
-}
-
-double element(ConstTensor x, size_t i) { return x.dtype() == DType::f64 ? x.host<double>()[i] : static_cast<double>(x.host<float>()[i]); }
-void set_element(Tensor x, size_t i, double value) {
-  if (x.dtype() == DType::f64)
-    x.host<double>()[i] = value;
-  else
-    x.host<float>()[i] = static_cast<float>(value);
+/// log w of a query's candidates, as they stand in the group.   w = softmax(reward / teacher_temperature)
+void log_weights_of(const StabilisedRow& row, std::span<double> log_weights) {
+  const double sharpness = row.order == RewardOrder::released_code ? 1 : 1 / row.teacher_temperature;
+  LogSum rewards;
+  for (const double r : row.rewards) rewards.add(sharpness * r);
+  for (size_t g = 0; g < log_weights.size(); ++g) log_weights[g] = sharpness * row.rewards[g] - rewards.value();
 }
 
 }  // namespace
 
-StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits, std::span<double> terms) {
-  const size_t group = row.logits.size();
-  const double sharpness = row.order == RewardOrder::released_code ? 1 : 1 / row.teacher_temperature;
+CascadeLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> log_weights, std::span<double> d_logits,
+                           std::span<double> terms) {
   sort_by_reward(row, places);
-  LogSum rewards;
-  for (const double r : row.rewards) rewards.add(sharpness * r);
-  // From the worst candidate up: the logarithm of each one's denominator, kept where its gradient will stand.
-  LogSum denominator;
-  denominator.add(row.others);
-  for (size_t k = group; k-- > 0;) {
-    const auto g = static_cast<size_t>(places[k]);
-    denominator.add(row.logits[g]);
-    d_logits[g] = denominator.value();
-  }
-  // From the best down: a candidate is pushed away by itself and by all that stand before it.
-  LogSum push;  // log sum_{k<=g} w_k / denominator_k
-  double loss = 0;
-  for (size_t k = 0; k < group; ++k) {
-    const auto g = static_cast<size_t>(places[k]);
-    const double log_w = sharpness * row.rewards[g] - rewards.value(), w = std::exp(log_w);
-    const double term = w * (d_logits[g] - row.logits[g]);
-    loss += term;
-    if (!terms.empty()) terms[k] += term;
-    push.add(log_w - d_logits[g]);
-    d_logits[g] = std::exp(row.logits[g] + push.value()) - w;
-  }
-  return {loss, -push.value()};
+  log_weights_of(row, log_weights);
+  return group_cascade({.logits = row.logits, .order = places, .log_weights = log_weights, .others = row.others}, d_logits, terms);
 }
 
 double stabilised_distillation(const StabilisedInput& in, std::span<double> d_logits, std::span<double> position_terms) {
@@ -99,6 +45,7 @@ double stabilised_distillation(const StabilisedInput& in, std::span<double> d_lo
                  position_terms.size() == group && in.teacher_temperature > 0,
              "stabilised distillation: ", in.logits.size(), " logits, ", in.rewards.size(), " rewards, groups of ", group);
   std::vector<int64_t> places(group);
+  std::vector<double> log_weights(group);
   const double share = 1 / static_cast<double>(n);
   double loss = 0;
   std::fill(position_terms.begin(), position_terms.end(), 0.0);
@@ -114,7 +61,7 @@ double stabilised_distillation(const StabilisedInput& in, std::span<double> d_lo
                             .others = others.value(),
                             .teacher_temperature = in.teacher_temperature,
                             .order = in.order};
-    const StabilisedRowLoss result = stabilised_row(row, places, dz.subspan(begin, group), position_terms);
+    const CascadeLoss result = stabilised_row(row, places, log_weights, dz.subspan(begin, group), position_terms);
     loss += result.loss;
     for (size_t j = 0; j < columns; ++j)
       if (j < begin || j >= end) dz[j] = std::exp(z[j] - result.others_normaliser);
@@ -134,92 +81,91 @@ std::optional<Refusal> refused(const StabilisedOptions& options) {
 
 StabilisedDistillation::StabilisedDistillation(const StabilisedOptions& options) : options_(options) { require_settings(refused(options)); }
 
-double StabilisedDistillation::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+/// What the tiles of one evaluation share.
+struct StabilisedDistillation::Problem {
+  ScoreBlock block;  // the own group's columns (block.group > 0), or those of all candidates
+  Band own;          // the own columns of row 0, and how they go on
+  ScoreMask mask;
+  ConstTensor order, log_weights;  // [B,G] i64 and f64: see Backend::group_cascade
+  double row_weight;
+  Tensor total;  // of the rows' losses, unweighted
+};
+
+LossResult StabilisedDistillation::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                                            Tensor share) {
   require_teacher(pairs.teacher_scores, pairs.queries * pairs.group, "stabilised distillation");
   const auto scope = ex.arena.scope();
   const UnitTexts texts(ex, "stabilised distillation", emb, pairs);
   const Candidates candidates = candidates_of(pairs, options_.candidates);
-  const double row_weight = weight / static_cast<double>(pairs.global_queries);
-  counts_ = {};
-  double loss = 0;
-  if (candidates == Candidates::own_group) {
-    const ScoreBlock block{texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
-    loss = distil(ex, block, 0, nullptr, pairs, row_weight);
-  } else {
-    const SharedRows passages(ex, group, candidates, pairs, pairs.group, texts.passages, texts.d_passages);
-    const ScoreBlock block{texts.queries, passages.rows, texts.d_queries, passages.d_rows};
-    TextHashes hashes;
-    std::optional<FalseNegatives> duplicates;
-    if (options_.duplicates == Duplicates::masked) {
-      hashes = candidate_hashes(ex, group, candidates, pairs);
-      duplicates.emplace(ex, hashes, pairs.group);
-    }
-    loss = distil(ex, block, passages.first_query, duplicates ? &*duplicates : nullptr, pairs, row_weight);
-    passages.finish(ex, group);
-  }
-  texts.finish(ex, d_emb);
-  return row_weight * loss;
-}
-
-LossMemory StabilisedDistillation::memory(const VectorBatch& batch) const {
-  const Pairs& pairs = batch.pairs;
-  const Candidates candidates = candidates_of(pairs, options_.candidates);
-  const bool own = candidates == Candidates::own_group;
-  const int64_t width = own ? pairs.group : candidate_queries(pairs, candidates) * pairs.group;
-  const int64_t rows = tile_rows(pairs.queries, width, options_.tile_elements);
-  LossMemory m = UnitTexts::memory(batch) + SharedRows::memory(batch, candidates, pairs.group);
-  m.others +=
-      Arena::taken_bytes(batch.dtype, {rows, width}) + batch.words(rows * pairs.group) + 2 * batch.words(pairs.group) + batch.numbers(rows);
-  if (options_.duplicates == Duplicates::masked) m.others += candidate_hash_bytes(batch, candidates);
-  return m;
-}
-
-double StabilisedDistillation::distil(Exec& ex, const ScoreBlock& block, int64_t first_query, const FalseNegatives* duplicates,
-                                      const Pairs& pairs, double row_weight) {
-  const int64_t rows = block.rows.dim(0), group = pairs.group, step = tile_rows(rows, block.width(), options_.tile_elements);
-  double loss = 0;
-  for (int64_t begin = 0; begin < rows; begin += step) {
-    const int64_t n = std::min(step, rows - begin);
-    const OwnColumns columns = block.group > 0 ? OwnColumns{0, 0, group} : OwnColumns{(first_query + begin) * group, group, group};
-    const auto scope = ex.arena.scope();
-    const Tensor tile = ex.arena.tensor(block.rows.dtype(), {n, block.width()});
-    const std::span<double> own = ex.arena.array<double>(n * group);
-    score(ex, block, begin, tile);
-    take_own(tile, columns, own);
-    if (duplicates != nullptr) counts_.masked_candidates += duplicates->mask_passages(first_query + begin, {0, group}, tile);
-    const auto rewards = pairs.teacher_scores.subspan(static_cast<size_t>(begin * group), own.size());
-    loss += distil_rows(ex, rewards, group, row_weight, tile, own);
-    put_own(own, columns, tile);
-    score_backward(ex, block, begin, tile);
-  }
-  return loss;
-}
-
-double StabilisedDistillation::distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile,
-                                           std::span<double> own) const {
-  const auto scope = ex.arena.scope();
-  const double scale = 1 / options_.temperature;
-  const auto width = static_cast<size_t>(group);
-  const std::span<double> d_logits = ex.arena.array<double>(group);
-  const std::span<int64_t> places = ex.arena.array<int64_t>(group);
-  const Tensor others = ex.arena.tensor(tile.dtype(), {tile.dim(0)});
-  ex.backend.log_sum_exp_rows(tile, scale, others);
-  double loss = 0;
-  for (size_t i = 0; i < own.size() / width; ++i) {
-    const auto logits = own.subspan(i * width, width);
-    for (double& z : logits) z *= scale;
-    const StabilisedRow row{.logits = logits,
-                            .rewards = rewards.subspan(i * width, width),
-                            .others = element(others, i),
+  const Shape shape{pairs.queries, pairs.group};
+  const std::span<int64_t> order = ex.arena.array<int64_t>(shape.count());
+  const std::span<double> log_weights = ex.arena.array<double>(shape.count());
+  const auto width = static_cast<size_t>(pairs.group);
+  for (size_t begin = 0; begin < order.size(); begin += width) {
+    const StabilisedRow row{.logits = {},
+                            .rewards = pairs.teacher_scores.subspan(begin, width),
+                            .others = 0,
                             .teacher_temperature = options_.teacher_temperature,
                             .order = options_.order};
-    const StabilisedRowLoss result = stabilised_row(row, places, d_logits, {});
-    loss += result.loss;
-    set_element(others, i, result.others_normaliser);
-    std::transform(d_logits.begin(), d_logits.end(), logits.begin(), [&](double d) { return d * row_weight * scale; });
+    sort_by_reward(row, order.subspan(begin, width));
+    log_weights_of(row, log_weights.subspan(begin, width));
   }
-  ex.backend.softmax_rows(tile, scale, others, row_weight * scale);
-  return loss;
+  Problem problem{.block = {},
+                  .own = {0, 0, pairs.group},
+                  .mask = {},
+                  .order = ex.backend.upload(view(std::span<const int64_t>(order)), ex.arena).reshape(shape),
+                  .log_weights = upload_scores(ex, log_weights, shape),
+                  .row_weight = weight / static_cast<double>(pairs.global_queries),
+                  .total = zero_total(ex)};
+  if (candidates == Candidates::own_group) {
+    problem.block = {texts.queries, texts.passages, texts.d_queries, texts.d_passages, pairs.group};
+    distil(ex, problem);
+  } else {
+    const SharedRows passages(ex, group, candidates, pairs, pairs.group, texts.passages, texts.d_passages);
+    problem.block = {texts.queries, passages.rows, texts.d_queries, passages.d_rows};
+    problem.own = {passages.first_query * pairs.group, pairs.group, pairs.group};
+    if (options_.duplicates == Duplicates::masked) {
+      const FalseNegatives duplicates(ex, candidate_hashes(ex, group, candidates, pairs), pairs.group);
+      problem.mask = duplicates.passages(ex, {passages.first_query, passages.first_query + pairs.queries}, {0, pairs.group},
+                                         FalseNegatives::OwnGroup::left_out);
+    }
+    distil(ex, problem);
+    passages.finish(ex, group);
+  }
+  ex.backend.axpy(problem.row_weight, problem.total, share);
+  texts.finish(ex, d_emb);
+  return {{problem.mask.count}};
+}
+
+void StabilisedDistillation::distil(Exec& ex, const Problem& problem) const {
+  const ScoreBlock& block = problem.block;
+  const int64_t rows = block.rows.dim(0), step = tile_rows(rows, block.width(), options_.tile_elements);
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t n = std::min(step, rows - begin);
+    const Band columns{problem.own.first + begin * problem.own.stride, problem.own.stride, problem.own.width};
+    const auto scope = ex.arena.scope();
+    const Tensor tile = ex.arena.tensor(block.rows.dtype(), {n, block.width()}), own = ex.arena.tensor(DType::f64, {n, columns.width});
+    score(ex, block, begin, tile);
+    ex.backend.read_band(tile, columns, own);
+    ex.backend.fill_band(tile, columns, -HUGE_VAL);
+    problem.mask.apply(ex, begin, tile);
+    distil_rows(ex, problem, {begin, begin + n}, tile, own, problem.total);
+    ex.backend.write_band(own, columns, tile);
+    score_backward(ex, block, begin, tile);
+  }
+}
+
+void StabilisedDistillation::distil_rows(Exec& ex, const Problem& problem, Slice rows, Tensor tile, Tensor own, Tensor total) const {
+  const auto scope = ex.arena.scope();
+  const double scale = 1 / options_.temperature;
+  const Tensor others = ex.arena.tensor(tile.dtype(), {rows.count()}), d_logits = ex.arena.tensor(DType::f64, own.shape());
+  ex.backend.log_sum_exp_rows(tile, scale, others);
+  ex.backend.scale(scale, own, own);
+  ex.backend.group_cascade(own, problem.order.rows(rows.begin, rows.end), problem.log_weights.rows(rows.begin, rows.end), others, d_logits,
+                           total);
+  ex.backend.scale(problem.row_weight, d_logits, own);
+  ex.backend.scale(scale, own, own);
+  ex.backend.softmax_rows(tile, scale, others, problem.row_weight * scale);
 }
 
 }  // namespace lodestone

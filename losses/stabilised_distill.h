@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "core/cpu/reference/group_losses.h"
 #include "losses/info_nce.h"
 #include "losses/score_block.h"
 #include "losses/settings.h"
@@ -36,13 +37,10 @@ struct StabilisedRow {
   double teacher_temperature;
   RewardOrder order;
 };
-struct StabilisedRowLoss {
-  double loss;
-  double others_normaliser;  // d loss / d z = exp(z - others_normaliser) for every passage of another query
-};
-/// d_logits [G] = gradient. places [G] is overwritten: the order of the candidates. terms [G] (or empty) += the summands of the
-/// loss, best candidate first.
-StabilisedRowLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> d_logits, std::span<double> terms);
+/// d_logits [G] = gradient. places [G] is overwritten: the order of the candidates; log_weights [G] too. terms [G] (or empty) += the
+/// summands of the loss, best candidate first.
+CascadeLoss stabilised_row(const StabilisedRow& row, std::span<int64_t> places, std::span<double> log_weights, std::span<double> d_logits,
+                           std::span<double> terms);
 
 /// The specification, on plain arrays and one process: the mean of all rows.
 struct StabilisedInput {
@@ -72,21 +70,17 @@ class StabilisedDistillation final : public Loss {
  public:
   /// Throws Error (usage, "config") where its settings are refused.
   explicit StabilisedDistillation(const StabilisedOptions& options);
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override;
-  LossCounts counts() const override { return counts_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
 
  private:
-  /// `block` has the own group's columns (block.group > 0), or those of all candidates, the first of which belong to the query
-  /// that stands `first_query` places before this rank's first. `duplicates` may be null.
-  double distil(Exec& ex, const ScoreBlock& block, int64_t first_query, const FalseNegatives* duplicates, const Pairs& pairs,
-                double row_weight);
-  /// tile [R,M]: cosines with other queries' passages (-infinity elsewhere) in, d loss / d cosine out. own [R,G]: cosines with
-  /// the own passages in, d loss / d cosine out. rewards [R,G]. Returns the sum of the rows' losses, unweighted.
-  double distil_rows(Exec& ex, std::span<const double> rewards, int64_t group, double row_weight, Tensor tile, std::span<double> own) const;
+  struct Problem;
+  void distil(Exec& ex, const Problem& problem) const;
+  /// tile [R,M]: cosines with other queries' passages (-infinity elsewhere) in, d loss / d cosine out. own [R,G] f64: cosines with
+  /// the own passages in, d loss / d cosine out. rows: of the problem. total += the sum of the rows' losses, unweighted.
+  void distil_rows(Exec& ex, const Problem& problem, Slice rows, Tensor tile, Tensor own, Tensor total) const;
 
   StabilisedOptions options_;
-  LossCounts counts_;
 };
 
 }  // namespace lodestone

@@ -1,5 +1,7 @@
 #include "losses/sum.h"
 
+#include "losses/candidates.h"
+
 namespace lodestone {
 
 std::optional<Refusal> refused_terms(size_t terms) {
@@ -12,28 +14,19 @@ SumLoss::SumLoss(std::vector<WeightedLoss> terms) : terms_(std::move(terms)) {
   for (const WeightedLoss& term : terms_) require_settings(refused_weight("terms.weight", term.weight));
 }
 
-double SumLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
+LossResult SumLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb, Tensor share) {
   const auto scope = ex.arena.scope();
-  const Tensor d_term = ex.arena.tensor(d_emb.dtype(), d_emb.shape());
-  double loss = 0;
+  const Tensor sum = zero_total(ex), of_term = ex.arena.tensor(DType::f64, {1}), d_term = take_vectors(ex, d_emb.dtype(), d_emb.shape());
+  LossResult result;
   ex.backend.fill_zero(d_emb);
   for (const WeightedLoss& term : terms_) {
-    loss += term.loss->evaluate(ex, group, emb, pairs, weight * term.weight, d_term);
+    ex.backend.fill_zero(of_term);
+    result.counts += term.loss->evaluate(ex, group, emb, pairs, weight * term.weight, d_term, of_term).counts;
+    ex.backend.axpy(1, of_term, sum);
     ex.backend.axpy(1, d_term, d_emb);
   }
-  return loss;
-}
-
-LossMemory SumLoss::memory(const VectorBatch& batch) const {
-  LossMemory most;
-  for (const WeightedLoss& term : terms_) most = larger(most, term.loss->memory(batch));
-  return most + LossMemory{batch.vectors(batch.texts()), 0};
-}
-
-LossCounts SumLoss::counts() const {
-  LossCounts total;
-  for (const WeightedLoss& term : terms_) total += term.loss->counts();
-  return total;
+  ex.backend.axpy(1, sum, share);
+  return result;
 }
 
 }  // namespace lodestone

@@ -122,9 +122,10 @@ void backward(const Work& work, const vec::Kernels<T>& kernels, const Streams<T>
 
 }  // namespace
 
-void CpuBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
-  if (qkv.dtype() == DType::f64) return reference_.attention_forward(tokens, qkv, heads, dropout, ctx, lse);
-  checks::attention("attention_forward", tokens, qkv, heads, dropout, ctx, lse);
+void CpuBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
+  if (qkv.dtype() == DType::f64) return ReferenceBackend::attention_forward(texts, qkv, heads, dropout, ctx, lse);
+  checks::attention("attention_forward", texts, qkv, heads, dropout, ctx, lse);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = ctx.dim(1);
     const Streams<T> streams{tokens, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads, dropout, nullptr};
@@ -132,13 +133,14 @@ void CpuBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, in
   });
 }
 
-void CpuBackend::attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
+void CpuBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
                                     int64_t heads, Dropout dropout, Tensor d_qkv) {
-  if (qkv.dtype() == DType::f64) return reference_.attention_backward(tokens, qkv, ctx, lse, d_ctx, heads, dropout, d_qkv);
+  if (qkv.dtype() == DType::f64) return ReferenceBackend::attention_backward(texts, qkv, ctx, lse, d_ctx, heads, dropout, d_qkv);
   const char* op = "attention_backward";
-  checks::attention(op, tokens, qkv, heads, dropout, ctx, lse);
+  checks::attention(op, texts, qkv, heads, dropout, ctx, lse);
   checks::same(op, "d_ctx", ctx, d_ctx);
   checks::same(op, "d_qkv", qkv, d_qkv);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = ctx.dim(1);
     const Streams<T> streams{tokens, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads, dropout, nullptr};
@@ -147,29 +149,34 @@ void CpuBackend::attention_backward(const TokenBatch& tokens, ConstTensor qkv, C
   });
 }
 
-void CpuBackend::masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+void CpuBackend::masked_attention_forward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
                                           Dropout dropout, Tensor ctx, Tensor lse) {
-  if (q.dtype() == DType::f64) return reference_.masked_attention_forward(tokens, masks, q, kv, heads, dropout, ctx, lse);
-  checks::masked_attention("masked_attention_forward", tokens, masks, q, kv, heads, dropout, ctx, lse);
+  if (q.dtype() == DType::f64) return ReferenceBackend::masked_attention_forward(texts, masks, q, kv, heads, dropout, ctx, lse);
+  checks::masked_attention("masked_attention_forward", texts, masks, q, kv, heads, dropout, ctx, lse);
+  const TokenBatch tokens = on_host(texts);
+  const KeyMasks key_masks = on_host(masks);
   by_storage(table_, q.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = q.dim(1);
-    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &masks};
+    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &key_masks};
     forward({parallel_, table_, scratch_}, kernels, streams, ctx, lse);
   });
 }
 
-void CpuBackend::masked_attention_backward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv, ConstTensor ctx,
-                                           ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q, Tensor d_kv) {
+void CpuBackend::masked_attention_backward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv,
+                                           ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q,
+                                           Tensor d_kv) {
   if (q.dtype() == DType::f64)
-    return reference_.masked_attention_backward(tokens, masks, q, kv, ctx, lse, d_ctx, heads, dropout, d_q, d_kv);
+    return ReferenceBackend::masked_attention_backward(texts, masks, q, kv, ctx, lse, d_ctx, heads, dropout, d_q, d_kv);
   const char* op = "masked_attention_backward";
-  checks::masked_attention(op, tokens, masks, q, kv, heads, dropout, ctx, lse);
+  checks::masked_attention(op, texts, masks, q, kv, heads, dropout, ctx, lse);
   checks::same(op, "d_ctx", ctx, d_ctx);
   checks::same(op, "d_q", q, d_q);
   checks::same(op, "d_kv", kv, d_kv);
+  const TokenBatch tokens = on_host(texts);
+  const KeyMasks key_masks = on_host(masks);
   by_storage(table_, q.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = q.dim(1);
-    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &masks};
+    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &key_masks};
     const StreamGradients<T> d{columns<T>(d_q, 0, H), columns<T>(d_kv, 0, H), columns<T>(d_kv, 1, H)};
     backward({parallel_, table_, scratch_}, kernels, streams, ctx, lse, d_ctx, d);
   });

@@ -4,14 +4,14 @@
 #include <cmath>
 
 #include "core/checks.h"
+#include "core/cpu/scratch_sizes.h"
 #include "core/cpu/storage.h"
 
 namespace lodestone {
 
 namespace {
 
-constexpr int64_t grain = 4096;            // elements below which another thread does not pay
-constexpr int64_t square_block = 1 << 16;  // elements summed together, whatever the number of threads
+constexpr int64_t grain = 4096;  // elements below which another thread does not pay
 
 }  // namespace
 
@@ -26,13 +26,13 @@ std::string CpuBackend::description() const {
 int64_t CpuBackend::row_bucket() const { return products_.native_bf16() ? 32 : 8; }
 
 void CpuBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.linear(x, weight, bias, y);
+  if (x.dtype() == DType::f64) return ReferenceBackend::linear(x, weight, bias, y);
   const checks::ProductDims dims = checks::linear(x, weight, bias, y);
   if (dims.m > 0 && dims.n > 0) products_.linear(dims, x, weight, bias, y);
 }
 
 void CpuBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {
-  if (a.dtype() == DType::f64) return reference_.gemm(op_a, a, op_b, b, alpha, beta, c);
+  if (a.dtype() == DType::f64) return ReferenceBackend::gemm(op_a, a, op_b, b, alpha, beta, c);
   const checks::ProductDims dims = checks::gemm(op_a, a, op_b, b, c);
   if (dims.m == 0 || dims.n == 0) return;
   if (dims.k > 0) return products_.gemm(dims, op_a, a, op_b, b, alpha, beta, c);
@@ -43,7 +43,7 @@ void CpuBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alp
 }
 
 void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
-  if (x.dtype() == DType::f64) return reference_.column_sums(x, sums);
+  if (x.dtype() == DType::f64) return ReferenceBackend::column_sums(x, sums);
   checks::column_sums(x, sums);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(x.dim(1), 64, [&](int64_t begin, int64_t end) {
@@ -53,7 +53,7 @@ void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
 }
 
 void CpuBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) {
-  if (g.dtype() == DType::f64) return reference_.adamw(step, g, p, m, v);
+  if (g.dtype() == DType::f64) return ReferenceBackend::adamw(step, g, p, m, v);
   checks::adamw(step, g, p, m, v);
   const double t = static_cast<double>(step.t);
   const vec::AdamW plain{static_cast<float>(step.lr),
@@ -70,9 +70,10 @@ void CpuBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m,
   });
 }
 
-double CpuBackend::sum_squares(ConstTensor x) {
-  if (x.dtype() != DType::f32) return reference_.sum_squares(x);
-  const int64_t count = x.count(), blocks = (count + square_block - 1) / square_block;
+void CpuBackend::sum_squares(ConstTensor x, Tensor total) {
+  if (x.dtype() != DType::f32) return ReferenceBackend::sum_squares(x, total);
+  checks::total("sum_squares", total);
+  const int64_t square_block = scratch_sizes::square_block, count = x.count(), blocks = scratch_sizes::square_partials(count);
   double* partial = scratch_.take<double>(blocks);
   parallel_.ranges(blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
@@ -80,7 +81,7 @@ double CpuBackend::sum_squares(ConstTensor x) {
   });
   double sum = 0;
   for (int64_t i = 0; i < blocks; ++i) sum += partial[i];
-  return sum;
+  total.host<double>()[0] = sum;
 }
 
 void CpuBackend::cast(ConstTensor x, Tensor y) {
@@ -95,12 +96,12 @@ void CpuBackend::cast(ConstTensor x, Tensor y) {
       table_.bf16.to_float(elements<uint16_t>(x) + begin, elements<float>(y) + begin, end - begin);
     });
   } else {
-    reference_.cast(x, y);
+    ReferenceBackend::cast(x, y);
   }
 }
 
 void CpuBackend::axpy(double alpha, ConstTensor x, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.axpy(alpha, x, y);
+  if (x.dtype() == DType::f64) return ReferenceBackend::axpy(alpha, x, y);
   checks::same("axpy", "y", x, y);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(x.count(), grain, [&](int64_t begin, int64_t end) {
@@ -111,9 +112,7 @@ void CpuBackend::axpy(double alpha, ConstTensor x, Tensor y) {
 
 void CpuBackend::fill_zero(Tensor x) {
   parallel_.ranges(static_cast<int64_t>(x.size_bytes()), 1 << 16,
-                   [&](int64_t begin, int64_t end) { reference_.fill_zero(Tensor(x.bytes() + begin, DType::u8, {end - begin})); });
+                   [&](int64_t begin, int64_t end) { ReferenceBackend::fill_zero(Tensor(x.bytes() + begin, DType::u8, {end - begin})); });
 }
-
-void CpuBackend::copy(ConstTensor x, Tensor y) { reference_.copy(x, y); }
 
 }  // namespace lodestone

@@ -1,14 +1,14 @@
 // CpuBackend: what works on rows - embeddings, normalisation, dropout, activations.
 #include "core/checks.h"
 #include "core/cpu/cpu_backend.h"
+#include "core/cpu/scratch_sizes.h"
 #include "core/cpu/storage.h"
 
 namespace lodestone {
 
 namespace {
 
-constexpr int64_t grain = 4096;     // elements below which another thread does not pay
-constexpr int64_t block_rows = 64;  // rows whose parameter gradients are summed together, whatever the number of threads
+constexpr int64_t grain = 4096;  // elements below which another thread does not pay
 
 /// Rows that make up about `grain` elements.
 int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, grain / std::max<int64_t>(1, columns)); }
@@ -17,8 +17,8 @@ int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, grain / std::ma
 template <class T>
 void norm_backward(const Parallel& parallel, const vec::Kernels<T>& kernels, Scratch& scratch, const vec::NormBackward<T>& op, int64_t rows,
                    float* d_gamma, float* d_beta) {
-  const int64_t blocks = (rows + block_rows - 1) / block_rows, n = op.columns;
-  float* partial = scratch.take<float>(blocks * 2 * n);
+  const int64_t block_rows = scratch_sizes::norm_block_rows, blocks = scratch_sizes::norm_blocks(rows), n = op.columns;
+  float* partial = scratch.take<float>(scratch_sizes::norm_partials(rows, n));
   parallel.ranges(blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
       kernels.norm_backward(op, b * block_rows, std::min(rows, (b + 1) * block_rows), partial + b * 2 * n);
@@ -41,9 +41,10 @@ void typed_parts(const TokenBatch& tokens, int64_t b, Body body) {
 
 }  // namespace
 
-void CpuBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
-  if (y.dtype() == DType::f64) return reference_.embed_forward(tokens, word, position, type, y);
-  checks::embed("embed_forward", tokens, DType::f32, word, position, type, y);
+void CpuBackend::embed_forward(const DeviceTexts& texts, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
+  if (y.dtype() == DType::f64) return ReferenceBackend::embed_forward(texts, word, position, type, y);
+  checks::embed("embed_forward", texts, DType::f32, word, position, type, y);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, y.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
       const int64_t hidden = y.dim(1);
@@ -57,9 +58,10 @@ void CpuBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, Const
 }
 
 // Threads own columns, so the order of additions is that of the tokens for any number of threads.
-void CpuBackend::embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
-  if (dy.dtype() == DType::f64) return reference_.embed_backward(tokens, dy, d_word, d_position, d_type);
-  checks::embed("embed_backward", tokens, DType::f32, d_word, d_position, d_type, dy);
+void CpuBackend::embed_backward(const DeviceTexts& texts, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
+  if (dy.dtype() == DType::f64) return ReferenceBackend::embed_backward(texts, dy, d_word, d_position, d_type);
+  checks::embed("embed_backward", texts, DType::f32, d_word, d_position, d_type, dy);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, dy.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(dy.dim(1), 64, [&](int64_t begin, int64_t end) {
       const int64_t hidden = dy.dim(1);
@@ -73,7 +75,7 @@ void CpuBackend::embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor
 }
 
 void CpuBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) {
-  if (x.dtype() == DType::f64) return reference_.layer_norm_forward(x, gamma, beta, eps, y, mean, rstd);
+  if (x.dtype() == DType::f64) return ReferenceBackend::layer_norm_forward(x, gamma, beta, eps, y, mean, rstd);
   checks::layer_norm_forward(x, gamma, beta, y, mean, rstd);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const vec::NormForward<T> op{nullptr,
@@ -93,7 +95,7 @@ void CpuBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTenso
 
 void CpuBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx,
                                      Tensor d_gamma, Tensor d_beta) {
-  if (x.dtype() == DType::f64) return reference_.layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
+  if (x.dtype() == DType::f64) return ReferenceBackend::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   checks::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const vec::NormBackward<T> op{elements<T>(dy),
@@ -109,11 +111,12 @@ void CpuBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor 
   });
 }
 
-void CpuBackend::dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropout, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.dropout(tokens, x, dropout, y);
-  checks::token_rows("dropout", "x", tokens, x);
+void CpuBackend::dropout(const DeviceTexts& texts, ConstTensor x, Dropout dropout, Tensor y) {
+  if (x.dtype() == DType::f64) return ReferenceBackend::dropout(texts, x, dropout, y);
+  checks::token_rows("dropout", "x", texts, x);
   checks::same("dropout", "y", x, y);
-  checks::dropout("dropout", tokens, dropout);
+  checks::dropout("dropout", texts, dropout);
+  const TokenBatch tokens = on_host(texts);
   const vec::RowMask mask = row_mask(tokens, dropout);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(x.dim(0), row_grain(x.dim(1)),
@@ -121,17 +124,18 @@ void CpuBackend::dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropou
   });
 }
 
-void CpuBackend::residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
+void CpuBackend::residual_layer_norm_forward(const DeviceTexts& texts, ConstTensor residual, ConstTensor branch, Dropout dropout,
                                              ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
                                              Tensor rstd) {
   if (branch.dtype() == DType::f64)
-    return reference_.residual_layer_norm_forward(tokens, residual, branch, dropout, gamma, beta, eps, sum, y, mean, rstd);
+    return ReferenceBackend::residual_layer_norm_forward(texts, residual, branch, dropout, gamma, beta, eps, sum, y, mean, rstd);
   const char* op_name = "residual_layer_norm_forward";
-  checks::token_rows(op_name, "branch", tokens, branch);
+  checks::token_rows(op_name, "branch", texts, branch);
   checks::same(op_name, "residual", branch, residual);
   checks::same(op_name, "sum", branch, sum);
   checks::layer_norm_forward(sum, gamma, beta, y, mean, rstd);
-  checks::dropout(op_name, tokens, dropout);
+  checks::dropout(op_name, texts, dropout);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, branch.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const vec::NormForward<T> op{elements<T>(residual),   elements<T>(branch), elements<float>(gamma),   elements<float>(beta),
                                  elements<T>(sum),        elements<T>(y),      elements<float>(mean),    elements<float>(rstd),
@@ -140,16 +144,18 @@ void CpuBackend::residual_layer_norm_forward(const TokenBatch& tokens, ConstTens
   });
 }
 
-void CpuBackend::residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout, ConstTensor gamma,
+void CpuBackend::residual_layer_norm_backward(const DeviceTexts& texts, ConstTensor dy, ConstTensor sum, Dropout dropout, ConstTensor gamma,
                                               ConstTensor mean, ConstTensor rstd, Tensor d_residual, Tensor d_branch, Tensor d_gamma,
                                               Tensor d_beta) {
   if (sum.dtype() == DType::f64)
-    return reference_.residual_layer_norm_backward(tokens, dy, sum, dropout, gamma, mean, rstd, d_residual, d_branch, d_gamma, d_beta);
+    return ReferenceBackend::residual_layer_norm_backward(texts, dy, sum, dropout, gamma, mean, rstd, d_residual, d_branch, d_gamma,
+                                                          d_beta);
   const char* op_name = "residual_layer_norm_backward";
-  checks::token_rows(op_name, "sum", tokens, sum);
+  checks::token_rows(op_name, "sum", texts, sum);
   checks::layer_norm_backward(dy, sum, gamma, mean, rstd, d_residual, d_gamma, d_beta);
   checks::same(op_name, "d_branch", sum, d_branch);
-  checks::dropout(op_name, tokens, dropout);
+  checks::dropout(op_name, texts, dropout);
+  const TokenBatch tokens = on_host(texts);
   by_storage(table_, sum.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const vec::NormBackward<T> op{elements<T>(dy),          elements<T>(sum),        elements<float>(gamma), elements<float>(mean),
                                   elements<float>(rstd),    elements<T>(d_residual), elements<T>(d_branch),  sum.dim(1),
@@ -159,7 +165,7 @@ void CpuBackend::residual_layer_norm_backward(const TokenBatch& tokens, ConstTen
 }
 
 void CpuBackend::gelu_forward(ConstTensor x, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.gelu_forward(x, y);
+  if (x.dtype() == DType::f64) return ReferenceBackend::gelu_forward(x, y);
   checks::same("gelu_forward", "y", x, y);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(x.count(), grain,
@@ -168,7 +174,7 @@ void CpuBackend::gelu_forward(ConstTensor x, Tensor y) {
 }
 
 void CpuBackend::gelu_backward(ConstTensor x, ConstTensor dy, Tensor dx) {
-  if (x.dtype() == DType::f64) return reference_.gelu_backward(x, dy, dx);
+  if (x.dtype() == DType::f64) return ReferenceBackend::gelu_backward(x, dy, dx);
   checks::same("gelu_backward", "dy", x, dy);
   checks::same("gelu_backward", "dx", x, dx);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
@@ -179,7 +185,7 @@ void CpuBackend::gelu_backward(ConstTensor x, ConstTensor dy, Tensor dx) {
 }
 
 void CpuBackend::tanh_forward(ConstTensor x, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.tanh_forward(x, y);
+  if (x.dtype() == DType::f64) return ReferenceBackend::tanh_forward(x, y);
   checks::same("tanh_forward", "y", x, y);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(x.count(), grain,
@@ -188,7 +194,7 @@ void CpuBackend::tanh_forward(ConstTensor x, Tensor y) {
 }
 
 void CpuBackend::tanh_backward(ConstTensor y, ConstTensor dy, Tensor dx) {
-  if (y.dtype() == DType::f64) return reference_.tanh_backward(y, dy, dx);
+  if (y.dtype() == DType::f64) return ReferenceBackend::tanh_backward(y, dy, dx);
   checks::same("tanh_backward", "dy", y, dy);
   checks::same("tanh_backward", "dx", y, dx);
   by_storage(table_, y.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {

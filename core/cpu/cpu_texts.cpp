@@ -4,6 +4,7 @@
 
 #include "core/checks.h"
 #include "core/cpu/cpu_backend.h"
+#include "core/cpu/reference/views.h"
 #include "core/cpu/storage.h"
 
 namespace lodestone {
@@ -33,9 +34,10 @@ PooledTokens pooled_tokens(Pooling pooling, int64_t length) {
 
 }  // namespace
 
-void CpuBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) {
-  if (x.dtype() == DType::f64) return reference_.pool_forward(tokens, x, pooling, y);
-  checks::pool("pool_forward", tokens, x, y);
+void CpuBackend::pool_forward(const DeviceTexts& texts, ConstTensor x, Pooling pooling, Tensor y) {
+  if (x.dtype() == DType::f64) return ReferenceBackend::pool_forward(texts, x, pooling, y);
+  checks::pool("pool_forward", texts, x, y);
+  const TokenBatch tokens = on_host(texts);
   const int64_t hidden = x.dim(1);
   by_storage(table_, x.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
@@ -48,9 +50,10 @@ void CpuBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling p
   });
 }
 
-void CpuBackend::pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling pooling, Tensor dx) {
-  if (dx.dtype() == DType::f64) return reference_.pool_backward(tokens, dy, pooling, dx);
-  checks::pool("pool_backward", tokens, dx, dy);
+void CpuBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Pooling pooling, Tensor dx) {
+  if (dx.dtype() == DType::f64) return ReferenceBackend::pool_backward(texts, dy, pooling, dx);
+  checks::pool("pool_backward", texts, dx, dy);
+  const TokenBatch tokens = on_host(texts);
   const int64_t hidden = dx.dim(1);
   by_storage(table_, dx.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(tokens.texts(), 1, [&](int64_t begin, int64_t end) {
@@ -67,7 +70,7 @@ void CpuBackend::pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling
 }
 
 void CpuBackend::l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) {
-  if (x.dtype() == DType::f64) return reference_.l2_normalize_forward(x, y, norms);
+  if (x.dtype() == DType::f64) return ReferenceBackend::l2_normalize_forward(x, y, norms);
   checks::l2_normalize("l2_normalize_forward", x, y, norms);
   const int64_t columns = y.dim(1);
   parallel_.ranges(x.dim(0), 8, [&](int64_t begin, int64_t end) {
@@ -82,7 +85,7 @@ void CpuBackend::l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) {
 
 // dx += (dy - y <y, dy>) / |x|; below the smallest norm the divisor is constant, so dx += dy / 1e-12.
 void CpuBackend::l2_normalize_backward(ConstTensor dy, ConstTensor y, ConstTensor norms, Tensor dx) {
-  if (dx.dtype() == DType::f64) return reference_.l2_normalize_backward(dy, y, norms, dx);
+  if (dx.dtype() == DType::f64) return ReferenceBackend::l2_normalize_backward(dy, y, norms, dx);
   checks::l2_normalize("l2_normalize_backward", dx, y, norms);
   checks::same("l2_normalize_backward", "dy", y, dy);
   const int64_t columns = y.dim(1);
@@ -98,7 +101,7 @@ void CpuBackend::l2_normalize_backward(ConstTensor dy, ConstTensor y, ConstTenso
 }
 
 void CpuBackend::log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) {
-  if (x.dtype() == DType::f64) return reference_.log_sum_exp_rows(x, scale, lse);
+  if (x.dtype() == DType::f64) return ReferenceBackend::log_sum_exp_rows(x, scale, lse);
   checks::row_statistic("log_sum_exp_rows", x, lse);
   parallel_.ranges(x.dim(0), 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
@@ -107,7 +110,7 @@ void CpuBackend::log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) {
 }
 
 void CpuBackend::softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) {
-  if (x.dtype() == DType::f64) return reference_.softmax_rows(x, scale, lse, weight);
+  if (x.dtype() == DType::f64) return ReferenceBackend::softmax_rows(x, scale, lse, weight);
   checks::row_statistic("softmax_rows", x, lse);
   parallel_.ranges(x.dim(0), 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
@@ -116,37 +119,38 @@ void CpuBackend::softmax_rows(Tensor x, double scale, ConstTensor lse, double we
   });
 }
 
-void CpuBackend::cross_entropy_forward(ConstTensor logits, std::span<const int32_t> labels, int64_t first, Tensor lse, Tensor target) {
-  if (logits.dtype() == DType::f64) return reference_.cross_entropy_forward(logits, labels, first, lse, target);
+void CpuBackend::cross_entropy_forward(ConstTensor logits, ConstTensor labels, int64_t first, Tensor lse, Tensor target) {
+  if (logits.dtype() == DType::f64) return ReferenceBackend::cross_entropy_forward(logits, labels, first, lse, target);
   checks::cross_entropy("cross_entropy_forward", logits, labels, lse);
   checks::row_statistic("cross_entropy_forward", logits, target);
   const int64_t columns = logits.dim(1);
+  const auto label = labels.host<int32_t>();
   parallel_.ranges(logits.dim(0), 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* row = elements<float>(logits) + i * columns;
       const float sum = table_.log_sum_exp(row, columns, 1.0f), before = elements<float>(lse)[i];
       const float top = first == 0 ? sum : std::max(sum, before), low = first == 0 ? sum : std::min(sum, before);
       elements<float>(lse)[i] = first == 0 ? sum : top + std::log1p(std::exp(low - top));
-      const int64_t j = labels[static_cast<size_t>(i)] - first;
+      const int64_t j = label[static_cast<size_t>(i)] - first;
       if (j >= 0 && j < columns) elements<float>(target)[i] = row[j];
     }
   });
 }
 
-void CpuBackend::cross_entropy_backward(Tensor logits, std::span<const int32_t> labels, int64_t first, ConstTensor lse, double weight,
-                                        Tensor d_logits) {
-  if (logits.dtype() == DType::f64) return reference_.cross_entropy_backward(logits, labels, first, lse, weight, d_logits);
+void CpuBackend::cross_entropy_backward(Tensor logits, ConstTensor labels, int64_t first, ConstTensor lse, double weight, Tensor d_logits) {
+  if (logits.dtype() == DType::f64) return ReferenceBackend::cross_entropy_backward(logits, labels, first, lse, weight, d_logits);
   const char* op = "cross_entropy_backward";
   checks::cross_entropy(op, logits, labels, lse);
   checks::shape(op, "d_logits", d_logits, logits.shape());
   if (d_logits.dtype() != DType::bf16) checks::dtype(op, "d_logits", d_logits, DType::f32);
   const int64_t columns = logits.dim(1);
+  const auto label = labels.host<int32_t>();
   by_storage(table_, d_logits.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     parallel_.ranges(logits.dim(0), 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float* row = elements<float>(logits) + i * columns;
         table_.softmax(row, columns, 1.0f, elements<float>(lse)[i], static_cast<float>(weight));
-        const int64_t j = labels[static_cast<size_t>(i)] - first;
+        const int64_t j = label[static_cast<size_t>(i)] - first;
         if (j >= 0 && j < columns) row[j] -= static_cast<float>(weight);
         if (d_logits.bytes() != logits.bytes()) kernels.from_float(row, elements<T>(d_logits) + i * columns, columns);
       }
@@ -154,21 +158,23 @@ void CpuBackend::cross_entropy_backward(Tensor logits, std::span<const int32_t> 
   });
 }
 
-void CpuBackend::select_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) {
+void CpuBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) {
   checks::chosen_rows("select_rows", x, places, y);
   const int64_t row = x.dim(1) * static_cast<int64_t>(size_of(x.dtype()));
-  parallel_.ranges(std::ssize(places), 16, [&](int64_t begin, int64_t end) {
+  const auto place = reference::places_below("select_rows", places, x.dim(0));
+  parallel_.ranges(std::ssize(place), 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      std::memcpy(y.bytes() + i * row, x.bytes() + places[static_cast<size_t>(i)] * row, static_cast<size_t>(row));
+      std::memcpy(y.bytes() + i * row, x.bytes() + place[static_cast<size_t>(i)] * row, static_cast<size_t>(row));
   });
 }
 
-void CpuBackend::place_rows(ConstTensor x, std::span<const int64_t> places, Tensor y) {
+void CpuBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) {
   checks::chosen_rows("place_rows", y, places, x);
   const int64_t row = x.dim(1) * static_cast<int64_t>(size_of(x.dtype()));
-  parallel_.ranges(std::ssize(places), 16, [&](int64_t begin, int64_t end) {
+  const auto place = reference::places_below("place_rows", places, y.dim(0));
+  parallel_.ranges(std::ssize(place), 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      std::memcpy(y.bytes() + places[static_cast<size_t>(i)] * row, x.bytes() + i * row, static_cast<size_t>(row));
+      std::memcpy(y.bytes() + place[static_cast<size_t>(i)] * row, x.bytes() + i * row, static_cast<size_t>(row));
   });
 }
 

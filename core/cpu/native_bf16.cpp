@@ -90,12 +90,16 @@ Products::NativeBf16::Entry Products::NativeBf16::make(const Key& key) {
   return entry;
 }
 
-bool Products::NativeBf16::multiply(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor bias,
-                                    bool add, Tensor c) {
-  const Key key{dims.m, dims.n, dims.k, op_a, op_b, !bias.empty(), add, c.dtype() == DType::f32};
+const Products::NativeBf16::Entry& Products::NativeBf16::entry_of(const Key& key) {
   auto found = entries_.find(key);
   if (found == entries_.end()) found = entries_.emplace(key, make(key)).first;
-  const Entry& entry = found->second;
+  return found->second;
+}
+
+bool Products::NativeBf16::multiply(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor bias,
+                                    bool add, Tensor c) {
+  const Key key = key_of(dims, op_a, op_b, bias, add, c);
+  const Entry& entry = entry_of(key);
   if (!entry.primitive) return false;
 
   std::array<dnnl_exec_arg_t, 5> args{};

@@ -6,6 +6,7 @@
 #include <array>
 #include <compare>
 #include <map>
+#include <optional>
 
 #include "core/backend.h"
 #include "core/checks.h"
@@ -25,6 +26,10 @@ class Products::NativeBf16 {
 
   /// c = op(a) op(b) (+ bias) (+ c). False, and nothing done, when the library has no body for this product.
   bool multiply(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor bias, bool add, Tensor c);
+  /// Bytes of work memory that multiply() takes for such operands; nullopt when the library has no body for this product.
+  std::optional<size_t> work_bytes(const checks::ProductDims& dims, Op op_a, Op op_b, ConstTensor bias, bool add, ConstTensor c);
+  /// Bytes of work memory that it holds.
+  size_t held_bytes() const { return work_.size_bytes(); }
 
  private:
   struct Key {
@@ -44,6 +49,11 @@ class Products::NativeBf16 {
     int64_t work_bytes = 0;  // what the primitive needs while it runs
   };
 
+  static Key key_of(const checks::ProductDims& dims, Op op_a, Op op_b, ConstTensor bias, bool add, ConstTensor c) {
+    return {dims.m, dims.n, dims.k, op_a, op_b, !bias.empty(), add, c.dtype() == DType::f32};
+  }
+  /// Made when it is first asked for.
+  const Entry& entry_of(const Key& key);
   Entry make(const Key& key);
 
   Engine engine_;

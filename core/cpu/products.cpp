@@ -57,6 +57,7 @@ bool native_products_are_right(Native& native) {
 
 Products::Products(const Parallel& parallel, const vec::Table& table) : parallel_(parallel), table_(table) {
   if (!NativeBf16::processor_has_them()) return;
+  omp_set_num_threads(parallel_.threads());
   auto native = std::make_unique<NativeBf16>();
   if (native_products_are_right(*native)) native_ = std::move(native);
 }

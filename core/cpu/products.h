@@ -29,6 +29,17 @@ class Products {
   /// c = a op(b) + bias, bias f32 [N] or empty.
   void linear(const checks::ProductDims& dims, ConstTensor a, ConstTensor b, ConstTensor bias, Tensor c);
 
+  /// Bytes of each of its scratch memories: f32 copies of the first operand, the second and the result, and work memory of the library.
+  struct ScratchBytes {
+    size_t a = 0, b = 0, c = 0, work = 0;
+    size_t total() const { return a + b + c + work; }
+  };
+  ScratchBytes held_scratch() const;
+  /// What gemm() and linear() with such operands take, whose bytes are not read. Makes the primitive of a shape not seen before.
+  ScratchBytes gemm_scratch(const checks::ProductDims& dims, Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta,
+                            ConstTensor c);
+  ScratchBytes linear_scratch(const checks::ProductDims& dims, ConstTensor a, ConstTensor b, ConstTensor bias, ConstTensor c);
+
  private:
   class NativeBf16;
 

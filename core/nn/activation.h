@@ -41,8 +41,8 @@ enum class Keep : uint8_t { all, nothing };
 enum class Place : uint8_t { embedding = 0, attention = 1, attention_output = 2, feed_forward_output = 3, score = 4 };
 
 /// The mask of a place. No dropout when the texts have no keys.
-inline Dropout dropout_at(const Exec& ex, const TokenBatch& tokens, double p, int64_t layer, Place place) {
-  if (tokens.keys.empty() || p <= 0) return {};
+inline Dropout dropout_at(const Exec& ex, const DeviceTexts& texts, double p, int64_t layer, Place place) {
+  if (texts.keys.empty() || p <= 0) return {};
   return {p, ex.key.with("dropout").with(static_cast<uint64_t>(layer)).with(static_cast<uint64_t>(place))};
 }
 

@@ -27,16 +27,16 @@ BlockSaved Block::take(Exec& ex, int64_t rows, Keep keep) const {
   return {{view(3 * H), ctx, lse, first}, middle, {view(F), view(F), {ctx, first.mean, first.rstd}}};
 }
 
-void Block::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const BlockSaved& saved,
+void Block::forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const BlockSaved& saved,
                     const Activation& y) const {
-  attention_.forward(ex, params, tokens, x, saved.attention, saved.middle);
-  mlp_.forward(ex, params, tokens, saved.middle, saved.mlp, y);
+  attention_.forward(ex, params, texts, x, saved.attention, saved.middle);
+  mlp_.forward(ex, params, texts, saved.middle, saved.mlp, y);
 }
 
-void Block::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const BlockSaved& saved,
+void Block::backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const BlockSaved& saved,
                      const Activation& dy, Tensor grads) const {
-  mlp_.backward(ex, params, tokens, saved.middle, saved.mlp, dy, grads);
-  attention_.backward(ex, params, tokens, x, saved.attention, dy, grads);
+  mlp_.backward(ex, params, texts, saved.middle, saved.mlp, dy, grads);
+  attention_.backward(ex, params, texts, x, saved.attention, dy, grads);
 }
 
 }  // namespace lodestone

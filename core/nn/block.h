@@ -24,10 +24,10 @@ class Block {
   /// backward then is impossible.
   BlockSaved take(Exec& ex, int64_t rows, Keep keep) const;
   /// y [S,H] from x [S,H]; fills saved. y is not x.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const BlockSaved& saved,
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const BlockSaved& saved,
                const Activation& y) const;
   /// dy = dL/dy becomes dL/dx, in place; gradients of the parameters are added into grads. x and ex.key as given to forward.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const BlockSaved& saved,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const BlockSaved& saved,
                 const Activation& dy, Tensor grads) const;
 
  private:

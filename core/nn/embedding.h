@@ -28,14 +28,14 @@ class Embedding {
   Saved take(Exec& ex, int64_t rows) const;
 
   /// y [S,H]. Throws Error (internal) when a text is longer than the position table or an id lies outside the vocabulary.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& y) const;
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, const Activation& y) const;
   /// Adds into the gradients of tables and norm; dy is overwritten.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy, Tensor grads) const;
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, const Activation& dy, Tensor grads) const;
 
   /// The same with rows of `words` [.,H] (wide dtype) in place of the word table's, and their gradient added into d_words.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, ConstTensor words, const Saved& saved,
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, ConstTensor words, const Saved& saved,
                const Activation& y) const;
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy, Tensor d_words,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, const Activation& dy, Tensor d_words,
                 Tensor grads) const;
 
   /// The rows of the position table that texts have, or their gradient, in a flat vector.   [P - first_position,H]

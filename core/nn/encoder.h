@@ -19,7 +19,7 @@ enum class Checkpointing : uint8_t { none, per_block };  // per_block: keep bloc
 ParamLayout embedder_layout(const EmbedderConfig& config);
 
 /// Normal(0, initializer_range) for matrices, 1 for LayerNorm weights, 0 for biases; a function of (seed, name, element).
-/// Sets the masters; call params.refresh() afterwards.
+/// Sets the masters, which lie in the host's memory; call params.refresh() afterwards.
 void initialize_parameters(const EmbedderConfig& config, ParamStore& params, uint64_t seed);
 
 /// What backward needs of one forward, in its arena; trivially destructible.
@@ -38,27 +38,22 @@ class Encoder {
   const EmbedderConfig& config() const { return config_; }
 
   /// emb [B,E] (wide dtype, un-normalised) = head(pool(blocks(embed(tokens)))). ex.key names the step for dropout; dropout is off
-  /// when tokens.keys is empty. Throws Error (internal) on a text that is empty or longer than the position table, and on ids
+  /// when texts.keys is empty. Throws Error (internal) on a text that is empty or longer than the position table, and on ids
   /// outside the vocabulary. No text at all is allowed.
-  void forward(Exec& ex, const TokenBatch& tokens, Tensor emb) const;
+  void forward(Exec& ex, const DeviceTexts& texts, Tensor emb) const;
   /// The same values; activations stay in ex.arena until the caller's scope ends, and the result can be given to backward once.
-  EncoderSaved* forward_saved(Exec& ex, const TokenBatch& tokens, Tensor emb) const;
-  /// grads (flat, wide dtype, laid out as params) +=; tokens and ex.key as given to forward_saved. ready(slice), where given, is
+  EncoderSaved* forward_saved(Exec& ex, const DeviceTexts& texts, Tensor emb) const;
+  /// grads (flat, wide dtype, laid out as params) +=; texts and ex.key as given to forward_saved. ready(slice), where given, is
   /// called once for the head, each block from the last to the first, and the embeddings, when nothing later in this call adds to
   /// that slice; together the slices are all parameters.
-  void backward(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, ConstTensor d_emb, Tensor grads,
+  void backward(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, ConstTensor d_emb, Tensor grads,
                 const std::function<void(Slice)>& ready) const;
 
   /// The two without pooling and head: the vectors of all tokens [S,H] are saved->inputs.back().
-  EncoderSaved* forward_tokens(Exec& ex, const TokenBatch& tokens) const;
+  EncoderSaved* forward_tokens(Exec& ex, const DeviceTexts& texts) const;
   /// d [S,H] = dL/d token vectors, padding rows zero, is overwritten. ready is called as by backward, but not for the head.
-  void backward_tokens(Exec& ex, const TokenBatch& tokens, EncoderSaved* saved, const Activation& d, Tensor grads,
+  void backward_tokens(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, const Activation& d, Tensor grads,
                        const std::function<void(Slice)>& ready) const;
-
-  /// Bytes of ex.arena that forward_saved() keeps for a chunk of `tokens` tokens in `texts` texts, exactly.
-  size_t saved_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
-  /// Bytes of ex.arena that the hungriest call of the three needs for such a chunk, beyond what forward_saved() keeps. Exact.
-  size_t work_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
 
  private:
   EmbedderConfig config_;

@@ -29,9 +29,9 @@ class Head {
   Saved take(Exec& ex, int64_t texts) const;
 
   /// emb [B,E] from x [S,H].
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, Tensor emb) const;
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const Saved& saved, Tensor emb) const;
   /// dx = dL/dx; gradients of the dense layer are added into grads.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, ConstTensor d_emb, const Activation& dx,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, ConstTensor d_emb, const Activation& dx,
                 Tensor grads) const;
 
  private:

@@ -10,9 +10,6 @@ namespace {
 Exec token_stream(const Exec& ex) { return ex.with(ex.key.with("decoder tokens")); }
 Exec query_stream(const Exec& ex) { return ex.with(ex.key.with("decoder queries")); }
 
-/// Every token's id is the number of its text: embeddings then take a row of the sentence vectors for a word.
-TokenBatch sentence_tokens(const DecoderTexts& texts) { return {texts.text_of, texts.tokens.offsets, texts.tokens.keys}; }
-
 }  // namespace
 
 MlmDecoder::MlmDecoder(const EncoderConfig& config, const ParamLayout& layout, Decoding decoding, QueryStream h1_mode)
@@ -79,18 +76,18 @@ void MlmDecoder::forward_tokens(Exec& ex, const ParamStore& params, const Decode
   const auto scope = ex.arena.scope();
   const Tensor rounded = ex.arena.tensor(ex.compute, sentence.shape());
   ex.backend.cast(sentence, rounded);
-  ex.backend.place_rows(rounded, texts.places(), saved.h2.real());
+  ex.backend.place_rows(rounded, texts.places, saved.h2.real());
 }
 
 void MlmDecoder::backward_tokens(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& d,
                                  Tensor d_sentence, Tensor grads) const {
   const auto scope = ex.arena.scope();
   const Tensor chosen = ex.arena.tensor(ex.compute, d_sentence.shape()), wide = ex.arena.tensor(ex.wide(), d_sentence.shape());
-  ex.backend.select_rows(d.real(), texts.places(), chosen);
+  ex.backend.select_rows(d.real(), texts.places, chosen);
   ex.backend.cast(chosen, wide);
   ex.backend.axpy(1.0, wide, d_sentence);
   ex.backend.fill_zero(chosen);
-  ex.backend.place_rows(chosen, texts.places(), d.real());  // the embeddings of [CLS] were not used
+  ex.backend.place_rows(chosen, texts.places, d.real());  // the embeddings of [CLS] were not used
   Exec stream = token_stream(ex);
   embedding_.backward(stream, params, texts.tokens, saved.embedding, d, grads);
 }
@@ -99,22 +96,22 @@ void MlmDecoder::forward_queries(Exec& ex, const ParamStore& params, const Decod
                                  const Saved& saved) const {
   Exec stream = query_stream(ex);
   if (h1_mode_ == QueryStream::embed_block)
-    return embedding_.forward(stream, params, sentence_tokens(texts), sentence, saved.query_embedding, saved.h1);
+    return embedding_.forward(stream, params, texts.sentences, sentence, saved.query_embedding, saved.h1);
   const auto scope = ex.arena.scope();
   const Tensor no_type = ex.arena.tensor(ex.wide(), {1, hidden_});
   ex.backend.fill_zero(no_type);
-  ex.backend.embed_forward(sentence_tokens(texts), sentence, embedding_.positions(params.masters()), no_type, saved.h1.real());
+  ex.backend.embed_forward(texts.sentences, sentence, embedding_.positions(params.masters()), no_type, saved.h1.real());
 }
 
 void MlmDecoder::backward_queries(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& d,
                                   Tensor d_sentence, Tensor grads) const {
   Exec stream = query_stream(ex);
   if (h1_mode_ == QueryStream::embed_block)
-    return embedding_.backward(stream, params, sentence_tokens(texts), saved.query_embedding, d, d_sentence, grads);
+    return embedding_.backward(stream, params, texts.sentences, saved.query_embedding, d, d_sentence, grads);
   const auto scope = ex.arena.scope();
   const Tensor unused = ex.arena.tensor(ex.wide(), {1, hidden_});
   ex.backend.fill_zero(unused);
-  ex.backend.embed_backward(sentence_tokens(texts), d.real(), d_sentence, embedding_.positions(grads), unused);
+  ex.backend.embed_backward(texts.sentences, d.real(), d_sentence, embedding_.positions(grads), unused);
 }
 
 }  // namespace lodestone

@@ -1,8 +1,6 @@
 // MlmDecoder: RetroMAE's one decoder layer, from a sentence vector and tokens to vectors that predict the text, and its backward.
 #pragma once
 
-#include <optional>
-
 #include "core/nn/block.h"
 #include "core/nn/embedding.h"
 #include "core/nn/retromae.h"
@@ -12,10 +10,10 @@ namespace lodestone {
 
 /// The decoder's view of a batch.
 struct DecoderTexts {
-  TokenBatch tokens;                 // ids: the decoder's input, in the order of the encoder's texts
-  std::span<const int32_t> text_of;  // [S] the text each token belongs to
-  KeyMasks masks;                    // of enhanced decoding; empty for basic
-  std::span<const int64_t> places() const { return tokens.offsets.first(static_cast<size_t>(tokens.texts())); }  // [B] of [CLS]
+  DeviceTexts tokens;     // ids: the decoder's input, in the order of the encoder's texts
+  DeviceTexts sentences;  // ids: the text that each token belongs to, so that embeddings take a row of the sentence vectors for a word
+  ConstTensor places;     // [B] i64: rows of [CLS]
+  DeviceMasks masks;      // of enhanced decoding; empty for basic
 };
 
 /// Enhanced decoding: queries H1 stand for "sentence vector at position i" (see QueryStream); keys and values H2 are the embedding
@@ -47,10 +45,6 @@ class MlmDecoder {
   /// d_sentence = dL/d sentence; gradients of the parameters, the embeddings' among them, are added into grads; dy is overwritten.
   void backward(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& dy, Tensor d_sentence,
                 Tensor grads) const;
-
-  /// Bytes of ex.arena that take() keeps for a chunk of `tokens` tokens, exactly, and that forward or backward need beyond them, at most.
-  size_t saved_bytes(const Exec& ex, int64_t tokens) const;
-  size_t work_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
 
  private:
   /// H2, or its gradient passed on; backward adds into d_sentence.

@@ -11,16 +11,6 @@ Activation rows_of(const Exec& ex, const Activation& x, int64_t begin, int64_t e
   return {x.padded.rows(begin, begin + padded_rows(ex, end - begin)), end - begin};
 }
 
-double sum_of_differences(ConstTensor a, ConstTensor b) {
-  const auto sum = [&]<class T>(T) {
-    const auto x = a.host<T>(), y = b.host<T>();
-    double total = 0;
-    for (size_t i = 0; i < x.size(); ++i) total += static_cast<double>(x[i]) - static_cast<double>(y[i]);
-    return total;
-  };
-  return a.dtype() == DType::f64 ? sum(double{}) : sum(float{});
-}
-
 /// The columns [0, columns) of a tile's memory as a matrix of its own.
 Activation narrowed(const Activation& x, int64_t columns) {
   const int64_t rows = x.padded.dim(0);
@@ -51,7 +41,7 @@ void MlmHead::logits(Exec& ex, const ParamStore& params, const Activation& t, in
                     params.masters().slice(bias_).slice({first, end}), logits.padded);
 }
 
-double MlmHead::row_losses(Exec& ex, const ParamStore& params, const Activation& t, std::span<const int32_t> labels, Tensor lse) const {
+void MlmHead::row_losses(Exec& ex, const ParamStore& params, const Activation& t, ConstTensor labels, Tensor lse, Tensor total) const {
   const auto scope = ex.arena.scope();
   const Tensor target = ex.arena.tensor(ex.wide(), {t.rows});
   const int64_t columns = tile_columns(t.padded.dim(0));
@@ -61,40 +51,36 @@ double MlmHead::row_losses(Exec& ex, const ParamStore& params, const Activation&
     logits(ex, params, t, first, part);
     ex.backend.cross_entropy_forward(part.real(), labels, first, lse, target);
   }
-  return sum_of_differences(lse, target);
+  ex.backend.add_differences(lse, target, total);
 }
 
-double MlmHead::value(Exec& ex, const ParamStore& params, const Activation& x, std::span<const int32_t> labels) const {
-  if (x.rows == 0) return 0;
+void MlmHead::value(Exec& ex, const ParamStore& params, const Activation& x, ConstTensor labels, Tensor total) const {
+  if (x.rows == 0) return;
   const auto scope = ex.arena.scope();
   const Transformed y = transform(ex, params, x);
-  double sum = 0;
   const int64_t step = padded_rows(ex, tile_.rows);
   for (int64_t begin = 0; begin < x.rows; begin += step) {
     const auto inner = ex.arena.scope();
     const Activation t = rows_of(ex, y.t, begin, std::min(begin + step, x.rows));
-    sum += row_losses(ex, params, t, labels.subspan(static_cast<size_t>(begin), static_cast<size_t>(t.rows)),
-                      ex.arena.tensor(ex.wide(), {t.rows}));
+    row_losses(ex, params, t, labels.slice({begin, begin + t.rows}), ex.arena.tensor(ex.wide(), {t.rows}), total);
   }
-  return sum;
 }
 
 // With p = softmax(t word^T + bias) and d = weight (p - one_hot(label)):  dt = d word;  d_word += d^T t;  d_bias += column sums of d.
-double MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x, std::span<const int32_t> labels, double weight,
-                         const Activation& dx, Tensor grads) const {
-  if (x.rows == 0) return 0;
+void MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x, ConstTensor labels, double weight, const Activation& dx,
+                       Tensor grads, Tensor total) const {
+  if (x.rows == 0) return;
   const auto scope = ex.arena.scope();
   const Transformed y = transform(ex, params, x);
   const Activation dt = take_rows(ex, ex.wide(), x.rows, hidden(), Padding::any);
-  double sum = 0;
   const int64_t step = padded_rows(ex, tile_.rows);
   for (int64_t begin = 0; begin < x.rows; begin += step) {
     const auto inner = ex.arena.scope();
     const int64_t end = std::min(begin + step, x.rows);
     const Activation t = rows_of(ex, y.t, begin, end), d_rows = rows_of(ex, dt, begin, end);
-    const auto tile_labels = labels.subspan(static_cast<size_t>(begin), static_cast<size_t>(t.rows));
+    const ConstTensor tile_labels = labels.slice({begin, end});
     const Tensor lse = ex.arena.tensor(ex.wide(), {t.rows});
-    sum += row_losses(ex, params, t, tile_labels, lse);
+    row_losses(ex, params, t, tile_labels, lse, total);
     const int64_t columns = tile_columns(t.padded.dim(0));
     const Activation tile{ex.arena.tensor(ex.wide(), {t.padded.dim(0), columns}), t.rows};
     const Activation d_tile = ex.compute == ex.wide() ? tile : Activation{ex.arena.tensor(ex.compute, tile.padded.shape()), t.rows};
@@ -117,7 +103,6 @@ double MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x
                                  grads.slice(norm_.gamma), grads.slice(norm_.beta));
   hidden_activation_backward(ex, activation_, y.u, du, du);
   transform_.backward(ex, params, x, du, Linear::Into::set, dx, grads);
-  return sum;
 }
 
 }  // namespace lodestone

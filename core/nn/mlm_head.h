@@ -2,8 +2,6 @@
 // logits.
 #pragma once
 
-#include <span>
-
 #include "core/nn/hidden_activation.h"
 #include "core/nn/linear.h"
 #include "core/nn/residual_norm.h"
@@ -26,15 +24,12 @@ class MlmHead {
 
   Slice slice() const { return slice_; }
 
-  /// Sum over the rows of -log softmax(logits)[label].   x [R,H], labels [R] below V.
-  double value(Exec& ex, const ParamStore& params, const Activation& x, std::span<const int32_t> labels) const;
+  /// total (f64 [1]) += sum over the rows of -log softmax(logits)[label].   x [R,H], labels [R] i32 below V.
+  void value(Exec& ex, const ParamStore& params, const Activation& x, ConstTensor labels, Tensor total) const;
   /// The same; dx = weight * gradient, and weight * the gradients of the parameters is added into grads. Logits are computed
   /// twice: once for the softmax's denominators, once for the gradient.
-  double gradient(Exec& ex, const ParamStore& params, const Activation& x, std::span<const int32_t> labels, double weight,
-                  const Activation& dx, Tensor grads) const;
-
-  /// Bytes of ex.arena that gradient() needs for `rows` rows, at most.
-  size_t work_bytes(const Exec& ex, int64_t rows) const;
+  void gradient(Exec& ex, const ParamStore& params, const Activation& x, ConstTensor labels, double weight, const Activation& dx,
+                Tensor grads, Tensor total) const;
 
  private:
   /// x transformed, and what its backward needs.
@@ -49,8 +44,8 @@ class MlmHead {
   int64_t tile_columns(int64_t rows) const;
   /// logits [R,K] = the rows t times the words [first, first + K), plus bias.
   void logits(Exec& ex, const ParamStore& params, const Activation& t, int64_t first, const Activation& logits) const;
-  /// Sum of the losses of the rows t; fills lse [R].
-  double row_losses(Exec& ex, const ParamStore& params, const Activation& t, std::span<const int32_t> labels, Tensor lse) const;
+  /// total += the losses of the rows t; fills lse [R].
+  void row_losses(Exec& ex, const ParamStore& params, const Activation& t, ConstTensor labels, Tensor lse, Tensor total) const;
 
   Linear transform_;
   HiddenActivation activation_;

@@ -21,10 +21,10 @@ class Mlp {
   };
 
   /// y [S,H] from x [S,H]; fills saved. saved.h may be saved.u when no backward follows.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved,
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const Saved& saved,
                const Activation& y) const;
   /// dy = dL/dy becomes dL/dx, in place; gradients of the parameters are added into grads. x as given to forward.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& x, const Saved& saved, const Activation& dy,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& x, const Saved& saved, const Activation& dy,
                 Tensor grads) const;
 
  private:

@@ -24,20 +24,15 @@ class Reranker {
 
   const RerankerConfig& config() const { return config_; }
 
-  /// scores [B] (wide dtype, unbounded) of the pairs in `tokens`, whose second text begins at tokens.second. Dropout, errors and
+  /// scores [B] (wide dtype, unbounded) of the pairs in `texts`, whose second text begins at texts.second. Dropout, errors and
   /// the empty batch are as Encoder::forward has them.
-  void forward(Exec& ex, const TokenBatch& tokens, Tensor scores) const;
+  void forward(Exec& ex, const DeviceTexts& texts, Tensor scores) const;
   /// The same values; activations stay in ex.arena until the caller's scope ends, and the result can be given to backward once.
-  RerankerSaved forward_saved(Exec& ex, const TokenBatch& tokens, Tensor scores) const;
-  /// grads (flat, wide dtype, laid out as params) +=; tokens and ex.key as given to forward_saved; d_scores [B]. ready(slice) is
+  RerankerSaved forward_saved(Exec& ex, const DeviceTexts& texts, Tensor scores) const;
+  /// grads (flat, wide dtype, laid out as params) +=; texts and ex.key as given to forward_saved; d_scores [B]. ready(slice) is
   /// called as Encoder::backward does it, first for the score head.
-  void backward(Exec& ex, const TokenBatch& tokens, const RerankerSaved& saved, ConstTensor d_scores, Tensor grads,
+  void backward(Exec& ex, const DeviceTexts& texts, const RerankerSaved& saved, ConstTensor d_scores, Tensor grads,
                 const std::function<void(Slice)>& ready) const;
-
-  /// Bytes of ex.arena that forward_saved() keeps for a chunk of `tokens` tokens in `texts` texts, exactly.
-  size_t saved_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
-  /// Bytes of ex.arena that the hungriest call of the three needs for such a chunk, beyond what forward_saved() keeps. Exact.
-  size_t work_bytes(const Exec& ex, int64_t tokens, int64_t texts) const;
 
  private:
   RerankerConfig config_;

@@ -24,10 +24,10 @@ class ResidualNorm {
   /// The statistics alone; the caller gives `sum`.
   static Saved take(Exec& ex, const Activation& sum);
 
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Activation& residual, const Saved& saved,
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Activation& residual, const Saved& saved,
                const Activation& y) const;
   /// dy becomes dL/d residual, in place; d_branch = dL/d branch; d_gamma +=, d_beta +=.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, const Activation& dy,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, const Activation& dy,
                 const Activation& d_branch, Tensor grads) const;
 
  private:

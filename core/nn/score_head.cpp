@@ -5,31 +5,34 @@
 namespace lodestone {
 
 /// Drops elements of x [B,H] in place; its own transpose.
-void ScoreHead::drop(Exec& ex, const TokenBatch& tokens, Tensor x) const {
-  const Dropout dropout = dropout_at(ex, tokens, p_, 0, Place::score);
+void ScoreHead::drop(Exec& ex, const DeviceTexts& texts, Tensor x) const {
+  const Dropout dropout = dropout_at(ex, texts, p_, 0, Place::score);
   if (dropout.p <= 0) return;
   const auto scope = ex.arena.scope();
-  const std::span<int64_t> offsets = ex.arena.array<int64_t>(tokens.texts() + 1);  // one row per text
+  const std::span<int64_t> offsets = ex.arena.array<int64_t>(texts.texts() + 1);  // one row per text
   std::iota(offsets.begin(), offsets.end(), int64_t{0});
-  const TokenBatch rows{tokens.ids.first(static_cast<size_t>(tokens.texts())), offsets, tokens.keys};  // only how many ids counts
+  DeviceTexts rows;
+  rows.ids = texts.ids.slice({0, texts.texts()});  // only how many counts
+  rows.offsets = ex.backend.upload(view(std::span<const int64_t>(offsets)), ex.arena);
+  rows.keys = texts.keys;
   ex.backend.dropout(rows, x, dropout, x);
 }
 
-void ScoreHead::forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, Tensor scores) const {
-  drop(ex, tokens, saved.x.real());
+void ScoreHead::forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, Tensor scores) const {
+  drop(ex, texts, saved.x.real());
   const auto scope = ex.arena.scope();
-  const Activation y = take_rows(ex, ex.wide(), tokens.texts(), 1, Padding::any);
+  const Activation y = take_rows(ex, ex.wide(), texts.texts(), 1, Padding::any);
   classifier_.forward(ex, params, saved.x, y);
-  ex.backend.copy(y.real(), scores.reshape({tokens.texts(), 1}));
+  ex.backend.copy(y.real(), scores.reshape({texts.texts(), 1}));
 }
 
-void ScoreHead::backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, ConstTensor d_scores,
+void ScoreHead::backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, ConstTensor d_scores,
                          const Activation& dx, Tensor grads) const {
   const auto scope = ex.arena.scope();
-  const Activation dy = take_rows(ex, ex.wide(), tokens.texts(), 1, Padding::zero);
-  ex.backend.copy(d_scores.reshape({tokens.texts(), 1}), dy.real());
+  const Activation dy = take_rows(ex, ex.wide(), texts.texts(), 1, Padding::zero);
+  ex.backend.copy(d_scores.reshape({texts.texts(), 1}), dy.real());
   classifier_.backward(ex, params, saved.x, dy, Linear::Into::set, dx, grads);
-  drop(ex, tokens, dx.real());
+  drop(ex, texts, dx.real());
 }
 
 }  // namespace lodestone

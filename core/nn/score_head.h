@@ -18,14 +18,14 @@ class ScoreHead {
   };
   Saved take(Exec& ex, int64_t texts) const { return {take_rows(ex, ex.wide(), texts, classifier_.in(), Padding::zero)}; }
 
-  /// scores [B] from saved.x, which the caller has filled. `tokens` names the texts for dropout.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, Tensor scores) const;
+  /// scores [B] from saved.x, which the caller has filled. `texts` names them for dropout.
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, Tensor scores) const;
   /// dx [B,H] = dL/dx from d_scores [B]; gradients of the parameters are added into grads.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const Saved& saved, ConstTensor d_scores,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const Saved& saved, ConstTensor d_scores,
                 const Activation& dx, Tensor grads) const;
 
  private:
-  void drop(Exec& ex, const TokenBatch& tokens, Tensor x) const;
+  void drop(Exec& ex, const DeviceTexts& texts, Tensor x) const;
 
   Linear classifier_;
   double p_;

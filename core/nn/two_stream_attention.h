@@ -22,10 +22,10 @@ class TwoStreamAttention {
   Saved take(Exec& ex, int64_t rows) const;
 
   /// y [S,H] from the queries' stream x and the keys' and values' stream, both [S,H]; fills saved.
-  void forward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const KeyMasks& masks, const Activation& x,
+  void forward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const DeviceMasks& masks, const Activation& x,
                const Activation& others, const Saved& saved, const Activation& y) const;
   /// dy = dL/dy becomes dL/dx, in place; d_others = dL/d others; gradients of the parameters are added into grads.
-  void backward(Exec& ex, const ParamStore& params, const TokenBatch& tokens, const KeyMasks& masks, const Activation& x,
+  void backward(Exec& ex, const ParamStore& params, const DeviceTexts& texts, const DeviceMasks& masks, const Activation& x,
                 const Activation& others, const Saved& saved, const Activation& dy, const Activation& d_others, Tensor grads) const;
 
  private:

@@ -127,7 +127,7 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
   }
   const double median_s = median(seconds), ceiling = median(ceilings);
   const auto steps = static_cast<double>(o.steps);
-  const StepMemory memory = bench.memory(batch);
+  const StepMemory memory = bench.memory();
   nlohmann::ordered_json result = setting(o, bench, world);
   result.update(
       {{"pairs", o.pairs},
@@ -193,13 +193,13 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
   std::array<PairTimes, 2> times;
   const auto measure = [&](size_t i, int64_t steps) {
     for (int64_t step = 0; step < steps; ++step) times[i].add(bench.run(batches[i]), sizes[i]);
-    peaks[i] = bench.memory(batches[i]);
+    peaks[i] = bench.memory();
     resident[i] = std::max(resident[i], peak_resident_bytes());
   };
   bench.run(batches[0]);
   measure(0, 1);
   const int64_t resident_before = resident[0];
-  bench.touch(batches[1], bench.loss());
+  bench.touch(bench.step_bytes(batches[1]));
   measure(0, o.steps);
   measure(1, 1);
   measure(0, o.steps);
@@ -220,8 +220,8 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
   nlohmann::ordered_json result = setting(o, bench, world);
   result.update({{"batches", sized},
                  {"counted",
-                  "sentence vectors, their gradients, copies in other orders, and what the loss gathers; of each phase of a "
-                  "step what it holds. Step memory is the largest, over phases, of its peak less those bytes"},
+                  "sentence vectors, their gradients, copies in other orders, and what the loss gathers, as they stand at the peak of a "
+                  "step. Step memory is the most that is in use beside them at any time"},
                  {"ratio", static_cast<double>(peaks[1].beyond_bytes) / static_cast<double>(peaks[0].beyond_bytes)},
                  {"time_per_pair_ratio", ratios(times, &Seconds::wall)},
                  {"processor_time_per_pair_ratio", ratios(times, &Seconds::processor)}});
@@ -245,7 +245,8 @@ nlohmann::ordered_json bench_all_reduce(World& world) {
   if (world.size() < 2)
     throw Error(ExitCode::usage, "usage", "bench --all-reduce needs at least two ranks", "mpirun -np 2 lodestone bench --all-reduce");
   constexpr int64_t pieces[] = {int64_t{1} << 18, int64_t{1} << 19, int64_t{1} << 20};
-  const ReduceBench bench = measure_reduce(world.comm(), int64_t{64} << 20, 15, pieces);
+  const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu"});
+  const ReduceBench bench = measure_reduce(world.comm(), *backend, int64_t{64} << 20, 15, pieces);
   nlohmann::ordered_json ways = nlohmann::ordered_json::array();
   for (const ReduceTiming& w : bench.ways)
     ways.push_back({{"way", w.name},

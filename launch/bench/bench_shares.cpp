@@ -27,7 +27,7 @@ nlohmann::ordered_json bench_shares(BenchStep& bench, const BenchOptions& option
     const std::unique_ptr<Loss> loss = make_loss(known.config(bench.embedding()), bench.embedding());
     bench.run(few);
     bench.loss_seconds(*loss, few);
-    bench.touch(all, *loss);
+    bench.touch(bench.loss_bytes(*loss, all));
     std::vector<Seconds> in_loss, in_encoder;
     for (int64_t step = 0; step < options.steps; ++step) {
       in_encoder.push_back(bench.run(few).encoder() * scale);

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
+#include "comm/null_comm.h"
+#include "core/null/dry_run.h"
 #include "core/optim/clip.h"
 #include "data/plan/plan.h"
 #include "launch/console/allocations.h"
@@ -58,16 +61,14 @@ Seconds Seconds::now() {
   return {now_s(), static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)};
 }
 
-double WatchedLoss::evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) {
-  before_ = ex.arena.peak_bytes();
-  used_ = ex.arena.used_bytes();
-  ex.arena.reset_peak();
+LossResult WatchedLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                                 Tensor share) {
+  ex.backend.synchronize();
   const Seconds start = Seconds::now();
-  const double share = loss_->evaluate(ex, group, emb, pairs, weight, d_emb);
+  const LossResult result = loss_->evaluate(ex, group, emb, pairs, weight, d_emb, share);
+  ex.backend.synchronize();
   seconds_ = Seconds::now() - start;
-  peak_ = ex.arena.peak_bytes();
-  ex.arena.reset_peak();
-  return share;
+  return result;
 }
 
 BenchStep::BenchStep(World& world, const BenchOptions& options)
@@ -76,6 +77,7 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       config_(shape_of(options.model)),
       cores_(choose_threads(world, options.threads)),
       backend_(make_backend({.threads = cores_.threads})),
+      planes_(world.comm(), *backend_),
       arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
       params_(random_params(config_, ex_.compute, *backend_)),
@@ -83,10 +85,10 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
       encoder_(config_, params_),
       loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding())),
-      objective_(encoder_, loss_, world.comm(),
-                 {.chunk_tokens = options.chunk_tokens, .keep_activations_bytes = static_cast<size_t>(options.keep_mb) << 20}),
+      objective_(objective(planes_.group())),
       optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
-      sync_(world.comm(), params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}) {}
+      sync_(planes_.group(), *backend_, params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
+      results_(*backend_, 1) {}
 
 Batch BenchStep::batch(int64_t queries, int64_t group) const {
   const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids"), scores = lengths.with("scores");
@@ -127,13 +129,22 @@ StepCounts BenchStep::run(const Batch& batch) {
   const Seconds start = Seconds::now();
   arena_.reset_peak();
   backend_->fill_zero(grads_);
+  results_.begin();
   sync_.begin(grads_);
-  double loss = objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, sync_.hook());
+  objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, results_.share(0), sync_.hook());
+  backend_->synchronize();
   const Seconds update = Seconds::now();
   sync_.finish(grads_);
-  const double norm = sync_.norm(*backend_, grads_);
-  all_reduce(world_.comm(), std::span(&loss, 1), Reduce::sum);
+  backend_->sum_squares(grads_, results_.squares());
+  std::array<double, 2> found{};  // loss and squares
+  {
+    const auto scope = arena_.scope();
+    std::ranges::copy(results_.read(arena_), found.begin());
+  }
+  all_reduce(world_.comm(), std::span(found).first(1), Reduce::sum);
+  const double norm = std::sqrt(found[1]);
   optimizer_.step(ex_, 1e-5, clip_scale(norm, 1), grads_, params_);
+  backend_->synchronize();
   ++steps_;
   const Seconds end = Seconds::now();
   std::array<double, 2> counts{static_cast<double>(page_faults() - faults), static_cast<double>(heap_allocations() - allocations)};
@@ -148,22 +159,43 @@ StepCounts BenchStep::run(const Batch& batch) {
 Seconds BenchStep::loss_seconds(Loss& loss, const Batch& batch) {
   const auto scope = arena_.scope();
   const Shape matrix{batch.tokens().texts(), embedding()};
-  const Tensor emb = arena_.tensor(ex_.wide(), matrix), d_emb = arena_.tensor(ex_.wide(), matrix);
+  const Tensor d_emb = arena_.tensor(ex_.wide(), matrix), share = zero_total(ex_);
+  const std::span<float> vectors = arena_.array<float>(matrix.count());
   const Key key = Key(1).with("bench vectors").with(static_cast<uint64_t>(batch.first_query));
   uint64_t i = 0;
-  for (float& x : emb.host<float>()) x = static_cast<float>(key.uniform(i++) - 0.5);
+  for (float& x : vectors) x = static_cast<float>(key.uniform(i++) - 0.5);
+  const ConstTensor emb = backend_->upload(view(std::span<const float>(vectors)), arena_).reshape(matrix);
   backend_->fill_zero(d_emb);
+  backend_->synchronize();
   world_.comm().barrier();
   const Seconds start = Seconds::now();
-  loss.evaluate(ex_, world_.comm(), emb, batch.pairs(), 1, d_emb);
+  loss.evaluate(ex_, planes_.group(), emb, batch.pairs(), 1, d_emb, share);
+  backend_->synchronize();
   return slowest(world_, Seconds::now() - start);
 }
 
-void BenchStep::touch(const Batch& batch, const Loss& loss) {
+size_t BenchStep::step_bytes(const Batch& batch) {
+  DryRun dry(*backend_);
+  const auto alone = make_null_comm(world_.rank(), world_.size());
+  EmbeddingObjective same = objective(*alone);
+  const Tensor share = dry.arena().tensor(DType::f64, {1});
+  same.accumulate(dry.exec(ex_), batch, 1, grads_, share, {});
+  return dry.arena().peak_bytes();
+}
+
+size_t BenchStep::loss_bytes(Loss& loss, const Batch& batch) {
+  DryRun dry(*backend_);
+  const auto alone = make_null_comm(world_.rank(), world_.size());
+  Exec ex = dry.exec(ex_);
+  const Shape matrix{batch.tokens().texts(), embedding()};
+  const Tensor emb = dry.arena().tensor(ex.wide(), matrix), d_emb = dry.arena().tensor(ex.wide(), matrix);
+  loss.evaluate(ex, *alone, emb, batch.pairs(), 1, d_emb, dry.arena().tensor(DType::f64, {1}));
+  return dry.arena().peak_bytes();
+}
+
+void BenchStep::touch(size_t bytes) {
   const auto scope = arena_.scope();
-  const VectorBytes bytes = vector_bytes(batch, loss);
-  const size_t most = arena_.peak_bytes() + 3 * bytes.texts + bytes.loss;
-  backend_->fill_zero(arena_.tensor(DType::f32, {static_cast<int64_t>(most / sizeof(float))}));
+  backend_->fill_zero(arena_.tensor(DType::f32, {static_cast<int64_t>(bytes / sizeof(float))}));
 }
 
 double BenchStep::ceiling_flops_per_s() {
@@ -177,27 +209,12 @@ double BenchStep::ceiling_flops_per_s() {
   for (int i = 0; i < 12; ++i) {
     const double start = now_s();
     backend_->linear(x, w, bias, y);
+    backend_->synchronize();
     if (i > 1) best_s = std::min(best_s, now_s() - start);
   }
   double rate = 2.0 * static_cast<double>(rows * hidden * feed_forward) / best_s;
   all_reduce(world_.comm(), std::span(&rate, 1), Reduce::sum);
   return rate;
-}
-
-BenchStep::VectorBytes BenchStep::vector_bytes(const Batch& batch, const Loss& loss) const {
-  const VectorBatch vectors{batch.pairs(), embedding(), ex_.wide()};
-  return {vectors.vectors(batch.tokens().texts()), loss.memory(vectors).vectors};
-}
-
-StepMemory BenchStep::memory(const Batch& batch) const {
-  const VectorBytes bytes = vector_bytes(batch, loss_);
-  const size_t second_pass = arena_.peak_bytes(), in_loss = 3 * bytes.texts + bytes.loss;
-  // First pass: vectors in both orders, and at its end room for their gradient. Loss: what it takes itself. Second pass: vectors in
-  // both orders, and the gradient.
-  const size_t in_first_pass = (loss_.peak_before() > loss_.used_before() ? 2 : 3) * bytes.texts;
-  return {.peak_bytes = std::max({loss_.peak_before(), loss_.peak(), second_pass}),
-          .vectors_bytes = in_loss,
-          .beyond_bytes = std::max({loss_.peak_before() - in_first_pass, loss_.peak() - in_loss, second_pass - 3 * bytes.texts})};
 }
 
 double BenchStep::flops(const Batch& batch) const {

@@ -5,11 +5,13 @@
 #include <string>
 
 #include "comm/grad_sync.h"
+#include "comm/planes.h"
 #include "comm/world.h"
 #include "core/optim/adamw.h"
 #include "launch/bench/bench_loss.h"
 #include "launch/console/cores.h"
 #include "losses/embedding_objective.h"
+#include "losses/step_results.h"
 
 namespace lodestone {
 
@@ -41,28 +43,23 @@ struct StepCounts {
   int64_t allocations = 0;  // calls of operator new, by all threads
 };
 
-/// Step memory of this rank in one step. The vectors of texts and their gradients grow with the batch and are counted from shapes;
-/// the rest should not grow.
+/// Step memory of this rank in one step. The vectors of texts and their gradients grow with the batch; the rest should not grow.
 struct StepMemory {
   size_t peak_bytes = 0;
-  size_t vectors_bytes = 0;  // the most that are held at once: while the loss runs, gathered copies included
-  size_t beyond_bytes = 0;   // the largest, over first pass, loss and second pass, of its peak less the vectors held in it
+  size_t vectors_bytes = 0;  // of the peak: sentence vectors, their gradients and copies, gathered ones included
+  size_t beyond_bytes = 0;   // the most that is in use beside vectors at any time
 };
 
-/// A loss that notes how long it took, and how much step memory was in use before and while it ran.
+/// A loss that notes how long it took, until the device was done with it.
 class WatchedLoss final : public Loss {
  public:
   explicit WatchedLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override;
-  LossMemory memory(const VectorBatch& batch) const override { return loss_->memory(batch); }
-  size_t peak_before() const { return before_; }
-  size_t used_before() const { return used_; }  // when it began
-  size_t peak() const { return peak_; }
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override;
   Seconds seconds() const { return seconds_; }
 
  private:
   std::unique_ptr<Loss> loss_;
-  size_t before_ = 0, used_ = 0, peak_ = 0;
   Seconds seconds_;
 };
 
@@ -78,32 +75,33 @@ class BenchStep {
   StepCounts run(const Batch& batch);
   /// Collective: the loss alone (value and gradient), on random vectors for the texts of `batch`; the slowest rank's.
   Seconds loss_seconds(Loss& loss, const Batch& batch);
-  /// Writes to as much step memory as a step of `batch` takes at most beside what the last run() took, so that no page is new to it.
-  void touch(const Batch& batch, const Loss& loss);
+  /// Step memory of a step of `batch`, and of the loss alone as loss_seconds() runs it: found without doing either.
+  size_t step_bytes(const Batch& batch);
+  size_t loss_bytes(Loss& loss, const Batch& batch);
+  /// Writes to so much step memory, so that no page of it is new to what comes.
+  void touch(size_t bytes);
   /// Collective: the rate of a large product in the compute dtype, the best of ten, run by all ranks at once; their sum.
   double ceiling_flops_per_s();
   /// Of the last run().
-  StepMemory memory(const Batch& batch) const;
+  StepMemory memory() const { return {arena_.peak_bytes(), arena_.peak_bytes(Use::vectors), arena_.peak_beyond_vectors()}; }
   /// Forward and backward of this rank's tokens: 6 flops per product weight and token, 12 L T H for attention (no recomputation).
   double flops(const Batch& batch) const;
 
-  const Loss& loss() const { return loss_; }  // of its steps
   int64_t embedding() const { return config_.embedding(); }
   const Cores& cores() const { return cores_; }
   std::string backend_description() const { return backend_->description(); }
 
  private:
-  /// Bytes of texts' vectors, of this rank, and of the vectors that the loss takes beside them.
-  struct VectorBytes {
-    size_t texts, loss;
-  };
-  VectorBytes vector_bytes(const Batch& batch, const Loss& loss) const;
+  EmbeddingObjective objective(const Group& group) {
+    return {encoder_, loss_, group, {.chunk_tokens = options_.chunk_tokens, .keep_activations_bytes = size_t(options_.keep_mb) << 20}};
+  }
 
   World& world_;
   BenchOptions options_;
   EmbedderConfig config_;
   Cores cores_;
   std::unique_ptr<Backend> backend_;
+  Planes planes_;
   Arena arena_;
   Exec ex_;
   ParamStore params_;
@@ -114,6 +112,7 @@ class BenchStep {
   EmbeddingObjective objective_;
   AdamW optimizer_;
   GradSync sync_;
+  StepResults results_;
   uint64_t steps_ = 0;
 };
 

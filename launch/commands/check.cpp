@@ -115,7 +115,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
     if (t.lengths.queries.texts > 0) row("queries", lengths_text(t.lengths.queries, t.cfg.data.query_max_len));
     row(kind == ObjectiveKind::embedding ? "passages" : "texts", lengths_text(t.lengths.passages, text_limits(r.config, t.cfg).passage));
   }
-  row("memory", cat(mebibytes(t.memory.total()), " per rank, counted from shapes; the libraries' own comes on top"));
+  row("memory", cat(mebibytes(t.memory.total()), " per rank, found by a step that computes nothing; MPI's own comes on top"));
   row("  parameters", mebibytes(t.memory.parameters));
   row("  gradients", mebibytes(t.memory.gradients));
   row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
@@ -127,6 +127,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   } else {
     row("  work", cat(mebibytes(t.memory.work), " (one chunk, forward and backward)"));
   }
+  row("  scratch", cat(mebibytes(t.memory.scratch), " (inside single operations)"));
   row("  batches", mebibytes(t.memory.batches));
   if (!t.sources.empty())
     row("  reading", cat(mebibytes(t.memory.reading), " (tables of the corpus and the plan, a chunk while it is checked, held-out rows)"));
@@ -161,7 +162,9 @@ MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Net
                            int64_t ranks) {
   Arena arena(backend.memory());
   const Exec ex{backend, arena, Key(), c.train.precision};
-  MemoryEstimate memory = network.memory(ex, task, largest);
+  const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(task.loss, network.embedding()) : nullptr;
+  MemoryEstimate memory = estimate_memory(ex, network.params().layout().count(), largest,
+                                          [&](const Group& group) { return network.objective(loss.get(), group); });
   if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
   return memory;
 }
@@ -214,23 +217,6 @@ int64_t published_steps(const RunConfig& c) {
   if (c.train.steps > 0) return c.train.steps;
   const int64_t batch = c.tasks.front().global_batch * c.train.gradient_accumulation_steps * c.schedule.groups;
   return std::llround(c.train.num_train_epochs * static_cast<double>(c.published.rows) / static_cast<double>(batch));
-}
-
-/// How many texts of each kind a row becomes, where a pair counts as one passage.
-struct RowTexts {
-  int64_t queries, passages;
-};
-
-RowTexts texts_of(ObjectiveKind objective, int64_t group) {
-  switch (objective) {
-    case ObjectiveKind::embedding:
-      return {1, group};
-    case ObjectiveKind::retromae:
-      return {0, 1};
-    case ObjectiveKind::reranker:
-      return {0, group};
-  }
-  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
 }
 
 /// The same from the configuration alone: every text as long as it may be.

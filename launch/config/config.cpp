@@ -62,6 +62,7 @@ TrainConfig read_train(Section s) {
   std::string threads = "auto";
   s.read("threads", threads);
   s.read("chunk_tokens", c.chunk_tokens);
+  s.read("step_memory_mb", c.step_memory_mb);
   s.read("keep_activations_mb", c.keep_activations_mb);
   s.read("logging_steps", c.logging_steps);
   s.read("save_steps", c.save_steps);
@@ -86,6 +87,7 @@ TrainConfig read_train(Section s) {
   at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
   within(s, "seed", c.seed, 0, std::numeric_limits<int64_t>::max());
   at_least(s, "chunk_tokens", c.chunk_tokens, 1);
+  at_least(s, "step_memory_mb", c.step_memory_mb, 0);
   at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
   at_least(s, "logging_steps", c.logging_steps, 1);
   at_least(s, "save_steps", c.save_steps, 0);

@@ -10,8 +10,7 @@ namespace {
 
 ParamStore load_params(const ModelFolder& folder, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), embedder_layout(folder.config), compute);
-  load_weights(folder, params);
-  params.refresh(backend);
+  edit_on_host(params, backend, [&](ParamStore& host) { load_weights(folder, host); });
   return params;
 }
 
@@ -85,20 +84,24 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
   LODE_CHECK(static_cast<int64_t>(out.size()) == n * width, "embed: ", out.size(), " elements for ", n, " vectors of ", width);
   tokenize(ex.backend.threads(), texts, prompt);
   chunks_.assign({ids_, offsets_, {}}, options_.chunk_tokens);
-  const Tensor rows = view(out).reshape({n, width});
+  const auto columns = static_cast<size_t>(width);
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
     const int64_t all = encoder_.config().embedding();
     const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), kept = ex.arena.tensor(ex.wide(), {places.count(), width});
-    encoder_.forward(ex, chunks_.tokens(c), emb);
+    encoder_.forward(ex, upload_texts(ex.backend, ex.arena, chunks_.tokens(c)), emb);
     if (encoder_.config().normalize)
       ex.backend.l2_normalize_forward(emb, kept, ex.arena.tensor(ex.wide(), {places.count()}));
     else
       leading_components(ex, emb, kept);
     const Tensor vectors = ex.arena.tensor(DType::f32, kept.shape());
     ex.backend.cast(kept, vectors);
-    ex.backend.place_rows(vectors, chunks_.order().subspan(static_cast<size_t>(places.begin), static_cast<size_t>(places.count())), rows);
+    const std::span<const float> found = fetch<float>(ex.backend, ex.arena, vectors);
+    for (size_t i = 0; i < static_cast<size_t>(places.count()); ++i) {
+      const auto row = static_cast<size_t>(chunks_.order()[static_cast<size_t>(places.begin) + i]);
+      std::ranges::copy(found.subspan(i * columns, columns), out.subspan(row * columns, columns).begin());
+    }
   }
 }
 

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/gather_values.h"
-#include "comm/rows.h"
 #include "data/files/durable.h"
 #include "data/plan/plan.h"
 #include "data/records/inputs.h"
@@ -56,14 +55,11 @@ std::vector<std::pair<std::string, double>> retrieval_scores(std::span<const Que
 }
 
 /// Every rank's rows [.,E] of `share`, on all ranks.
-std::vector<float> gather_all(Exec ex, Communicator& comm, std::span<const float> share, int64_t total, int64_t width) {
-  const auto scope = ex.arena.scope();
-  const std::span<int64_t> rows = ex.arena.array<int64_t>(comm.size());
+std::vector<float> gather_all(Communicator& comm, std::span<const float> share, int64_t total, int64_t width) {
+  std::vector<int64_t> counts;
   for (int r = 0; r < comm.size(); ++r)
-    rows[static_cast<size_t>(r)] = rank_rows(total, r, comm.size()).end - rank_rows(total, r, comm.size()).begin;
-  const Tensor all = gather_rows(ex, comm, view(share).reshape({rows[static_cast<size_t>(comm.rank())], width}), rows);
-  const auto values = all.host<float>();
-  return {values.begin(), values.end()};
+    counts.push_back((rank_rows(total, r, comm.size()).end - rank_rows(total, r, comm.size()).begin) * width);
+  return gather_values(comm, share, counts);
 }
 
 /// Then it correlates with nothing. Also when a value is NaN.
@@ -108,8 +104,7 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
   const int64_t width = model.embedder().embedding();
   const auto query_count = static_cast<int64_t>(set.queries.size()), document_count = static_cast<int64_t>(set.documents.size());
   const std::vector<float> documents = embed_share(comm, model, set.documents, prompts.passage, "documents");
-  const std::vector<float> queries =
-      gather_all(model.exec(), comm, embed_share(comm, model, set.queries, prompts.query, "queries"), query_count, width);
+  const std::vector<float> queries = gather_all(comm, embed_share(comm, model, set.queries, prompts.query, "queries"), query_count, width);
   const std::vector<int64_t> precedence = precedence_of(set.document_ids);
 
   Retrieval out;

@@ -17,8 +17,7 @@ RerankerFolder read_folder(const std::filesystem::path& path) {
 
 ParamStore load_params(const RerankerFolder& folder, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), reranker_layout(folder.config), compute);
-  load_weights(folder, params);
-  params.refresh(backend);
+  edit_on_host(params, backend, [&](ParamStore& host) { load_weights(folder, host); });
   return params;
 }
 
@@ -81,15 +80,15 @@ void PairScorer::score(Exec ex, std::span<const TextPair> pairs, std::span<float
   LODE_CHECK(out.size() == pairs.size(), "score: ", out.size(), " elements for ", pairs.size(), " pairs");
   tokenize(ex.backend.threads(), pairs);
   chunks_.assign({ids_, offsets_, {}, second_}, chunk_tokens_);
-  const Tensor all = view(out).reshape({std::ssize(out), 1});
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
     const int64_t n = places.count();
-    const Tensor scores = ex.arena.tensor(ex.wide(), {n}), rounded = ex.arena.tensor(DType::f32, {n, 1});
-    reranker_.forward(ex, chunks_.tokens(c), scores);
-    ex.backend.cast(scores.reshape({n, 1}), rounded);
-    ex.backend.place_rows(rounded, chunks_.order().subspan(static_cast<size_t>(places.begin), static_cast<size_t>(n)), all);
+    const Tensor scores = ex.arena.tensor(ex.wide(), {n}), rounded = ex.arena.tensor(DType::f32, {n});
+    reranker_.forward(ex, upload_texts(ex.backend, ex.arena, chunks_.tokens(c)), scores);
+    ex.backend.cast(scores, rounded);
+    const std::span<const float> found = fetch<float>(ex.backend, ex.arena, rounded);
+    for (size_t i = 0; i < found.size(); ++i) out[static_cast<size_t>(chunks_.order()[static_cast<size_t>(places.begin) + i])] = found[i];
   }
 }
 

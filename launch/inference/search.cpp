@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "comm/rows.h"
+
 namespace lodestone {
 
 namespace {
@@ -32,13 +34,13 @@ void offer(std::vector<Found>& heap, size_t best, const Found& found, const Bett
 /// The best of this rank's documents for each query of a tile, unordered.
 void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, const Better& better, std::vector<std::vector<Found>>& heaps) {
   const auto share = static_cast<int64_t>(in.documents.size()) / in.embedding;
-  const ConstTensor documents = view(in.documents).reshape({share, in.embedding});
+  const ConstTensor documents = ex.backend.upload(view(in.documents), ex.arena).reshape({share, in.embedding});
   for (int64_t begin = 0; begin < share; begin += document_tile) {
     const auto scope = ex.arena.scope();
     const int64_t columns = std::min(document_tile, share - begin);
     const Tensor scores = ex.arena.tensor(DType::f32, {queries.dim(0), columns});
     ex.backend.gemm(Op::none, queries, Op::transpose, documents.rows(begin, begin + columns), 1, 0, scores);
-    const auto values = scores.host<float>();
+    const std::span<const float> values = fetch<float>(ex.backend, ex.arena, scores);
 #pragma omp parallel for schedule(static) num_threads(ex.backend.threads())
     for (int64_t q = 0; q < queries.dim(0); ++q)
       for (int64_t c = 0; c < columns; ++c)
@@ -55,21 +57,17 @@ struct Gathered {
 
 Gathered gather(Exec& ex, Communicator& comm, int64_t best, std::span<const std::vector<Found>> heaps) {
   const auto count = static_cast<int64_t>(heaps.size()) * best;
-  const Tensor documents = ex.arena.tensor(DType::i64, {count}), scores = ex.arena.tensor(DType::f32, {count});
-  std::ranges::fill(documents.host<int64_t>(), int64_t{-1});
-  std::ranges::fill(scores.host<float>(), 0.0f);
+  const std::span<int64_t> documents = ex.arena.array<int64_t>(count), counts = ex.arena.array<int64_t>(comm.size());
+  const std::span<float> scores = ex.arena.array<float>(count);
+  std::ranges::fill(documents, int64_t{-1});
+  std::ranges::fill(scores, 0.0f);
   for (size_t q = 0; q < heaps.size(); ++q)
     for (size_t j = 0; j < heaps[q].size(); ++j) {
-      documents.host<int64_t>()[q * static_cast<size_t>(best) + j] = heaps[q][j].document;
-      scores.host<float>()[q * static_cast<size_t>(best) + j] = heaps[q][j].score;
+      documents[q * static_cast<size_t>(best) + j] = heaps[q][j].document;
+      scores[q * static_cast<size_t>(best) + j] = heaps[q][j].score;
     }
-  const std::span<int64_t> counts = ex.arena.array<int64_t>(comm.size());
   std::ranges::fill(counts, count);
-  const Tensor all_documents = ex.arena.tensor(DType::i64, {count * comm.size()});
-  const Tensor all_scores = ex.arena.tensor(DType::f32, {count * comm.size()});
-  comm.all_gather(documents, all_documents, counts).wait();
-  comm.all_gather(scores, all_scores, counts).wait();
-  return {all_documents.host<int64_t>(), all_scores.host<float>()};
+  return {gather_in_arena<int64_t>(ex.arena, comm, documents, counts), gather_in_arena<float>(ex.arena, comm, scores, counts)};
 }
 
 }  // namespace
@@ -82,7 +80,8 @@ std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const Search
     const auto scope = ex.arena.scope();
     const int64_t rows = std::min(query_tile, queries - begin);
     std::vector<std::vector<Found>> heaps(static_cast<size_t>(rows));
-    search_share(ex, in, view(in.queries).reshape({queries, in.embedding}).rows(begin, begin + rows), better, heaps);
+    const ConstTensor all_queries = ex.backend.upload(view(in.queries), ex.arena).reshape({queries, in.embedding});
+    search_share(ex, in, all_queries.rows(begin, begin + rows), better, heaps);
     const Gathered all = gather(ex, comm, in.best, heaps);
     if (comm.rank() != 0) continue;
     for (int64_t q = 0; q < rows; ++q) {

@@ -23,10 +23,6 @@ class EmbeddingNetwork final : public Network {
                folder_.new_head ? ", new" : "");
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
-  MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const override {
-    return estimate_memory(encoder_, ex, params().layout().count(), batch, objective_options(config_.train),
-                           *make_loss(task.loss, embedding()));
-  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
                                         const Corpus& corpus, const NegativeWindows* windows) const override {
@@ -46,12 +42,12 @@ class EmbeddingNetwork final : public Network {
     return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, texts, make_framing(task, tokenizer, corpus), plan,
                                          rows);
   }
-  std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) override {
+  std::unique_ptr<Objective> objective(Loss* loss, const Group& group) const override {
     return std::make_unique<EmbeddingObjective>(encoder_, *loss, group, objective_options(config_.train));
   }
-  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, Communicator& comm) override {
-    EmbeddingObjective objective(encoder_, *loss, comm, objective_options(config_.train));
-    return evaluate_heldout(ex, heldout, objective, *loss, comm);
+  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, const Group& ranks) override {
+    EmbeddingObjective objective(encoder_, *loss, ranks, objective_options(config_.train));
+    return evaluate_heldout(ex, heldout, objective, *loss, ranks);
   }
   void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
     keep_encoder_source(config_.model, folder_, tokenizer, to);

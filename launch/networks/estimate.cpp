@@ -1,8 +1,11 @@
 #include "launch/networks/estimate.h"
 
 #include <algorithm>
+#include <iterator>
 
-#include "core/length_chunks.h"
+#include "comm/null_comm.h"
+#include "core/buffer.h"
+#include "core/null/dry_run.h"
 #include "data/batches/global_rows.h"
 
 namespace lodestone {
@@ -23,15 +26,29 @@ void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, 
   }
 }
 
-/// What any objective takes: parameters, gradients, moments, token ids.
-MemoryEstimate common_memory(const Exec& ex, int64_t parameters, const Batch& batch) {
-  const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
-  MemoryEstimate m;
-  m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
-  m.gradients = count * wide;
-  m.moments = 2 * count * wide;
-  m.batches = batches_held * (batch.ids.size() * sizeof(int32_t) + static_cast<size_t>(batch.tokens().texts()) * 3 * sizeof(int64_t));
-  return m;
+/// Fills what training would find in the batch beside token ids.
+void make_complete(Batch& b) {
+  const auto texts = static_cast<size_t>(b.tokens().texts());
+  const auto queries = static_cast<size_t>(b.queries), passages = static_cast<size_t>(b.queries * b.group);
+  const auto fill = [](auto& values, size_t count, auto next) {
+    if (values.empty()) std::generate_n(std::back_inserter(values), count, next);
+  };
+  const auto different = [n = uint64_t{0}]() mutable { return mix64(++n); };
+  fill(b.keys, texts, different);
+  fill(b.query_hash, queries, different);
+  fill(b.passage_hash, passages, [&, n = uint64_t{1} << 32]() mutable { return mix64(++n); });
+  fill(b.passage_document, passages, [&, n = uint64_t{1} << 33]() mutable { return mix64(++n); });
+  const auto score = [n = 0]() mutable { return 1.0 / ++n; };
+  fill(b.scores, queries, score);
+  fill(b.teacher_scores, passages, score);
+  b.in_batch_negatives = true;
+  if (texts != queries || !b.mlm_labels.empty()) return;  // single texts are masked
+  b.mlm_labels = b.decoder_ids = b.decoder_labels = b.ids;
+  b.mask_of_row.assign(b.ids.size(), 0);
+  for (int64_t t = 0; t < b.tokens().texts(); ++t) {
+    b.mask_first.push_back(std::ssize(b.mask_bits));
+    b.mask_bits.resize(b.mask_bits.size() + static_cast<size_t>(KeyMasks::words(b.tokens().length(t))));
+  }
 }
 
 }  // namespace
@@ -89,48 +106,47 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
   return sample;
 }
 
-MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
-                               const EmbeddingObjectiveOptions& options, const Loss& loss) {
-  MemoryEstimate m = common_memory(ex, parameters, batch);
-  LengthChunks chunks;
-  chunks.assign(batch.tokens(), options.chunk_tokens);
-  size_t kept = 0, largest_saved = 0, largest_work = 0;
-  bool keeping = true;
-  for (int64_t c = chunks.count(); c-- > 0;) {  // the last chunks are kept as far as they fit, the very last always
-    const TokenBatch tokens = chunks.tokens(c);
-    const size_t saved = encoder.saved_bytes(ex, tokens.tokens(), tokens.texts());
-    largest_work = std::max(largest_work, encoder.work_bytes(ex, tokens.tokens(), tokens.texts()));
-    keeping = keeping && (c + 1 == chunks.count() || kept + saved <= options.keep_activations_bytes);
-    if (keeping)
-      kept += saved;
-    else
-      largest_saved = std::max(largest_saved, saved);
+MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, const MakeObjective& make) {
+  make_complete(batch);
+  const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
+  const auto alone = make_null_comm(0, static_cast<int>(std::max<size_t>(1, batch.rank_queries.size())));
+  const std::unique_ptr<Objective> objective = make(*alone);
+  DryRun dry(ex.backend);
+  const Buffer memory(dry.backend().memory(), count * wide);
+  const Tensor grads = memory.tensor(ex.wide(), {parameters});
+  objective->accumulate(dry.exec(ex), batch, 1, grads, dry.arena().tensor(DType::f64, {1}), {});
+  MemoryEstimate m;
+  m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
+  m.gradients = count * wide;
+  m.moments = 2 * count * wide;
+  m.activations = dry.arena().peak_bytes(Use::activations);
+  m.embeddings = dry.arena().peak_bytes(Use::vectors);
+  m.work = dry.arena().peak_bytes(Use::work);
+  m.scratch = dry.backend().scratch_bytes();
+  m.batches = batches_held * batch.memory_bytes();
+  return m;
+}
+
+void require_step_memory(const Exec& ex, int64_t parameters, size_t limit_bytes, int64_t longest, const std::function<Batch(int64_t)>& row,
+                         const MakeObjective& make) {
+  const auto need = [&](int64_t tokens) {
+    const MemoryEstimate m = estimate_memory(ex, parameters, row(tokens), make);
+    return m.activations + m.embeddings + m.work;
+  };
+  const size_t of_longest = need(longest);
+  if (of_longest <= limit_bytes) return;
+  int64_t fits = 0, fails = longest;
+  while (fails - fits > 1) {
+    const int64_t middle = fits + (fails - fits) / 2;
+    (need(middle) <= limit_bytes ? fits : fails) = middle;
   }
-  m.activations = kept;
-
-  VectorBatch vectors{batch.pairs(), encoder.config().embedding(), ex.wide()};
-  vectors.pairs.in_batch_negatives = true;
-  m.embeddings = 3 * vectors.vectors(batch.tokens().texts());
-  m.work = std::max(largest_saved + largest_work, loss.memory(vectors).total());
-  return m;
-}
-
-MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch,
-                               int64_t chunk_tokens) {
-  constexpr size_t masks = 25;  // bytes a token, at most: labels, the decoder's input, masks
-  MemoryEstimate m = common_memory(ex, parameters, batch);
-  m.batches += batches_held * masks * batch.ids.size();
-  LengthChunks chunks;
-  chunks.assign(batch.tokens(), chunk_tokens);
-  for (int64_t c = 0; c < chunks.count(); ++c)
-    m.work = std::max(m.work, objective.chunk_bytes(ex, chunks.tokens(c).tokens(), chunks.tokens(c).texts()));
-  return m;
-}
-
-MemoryEstimate estimate_memory(RerankerObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch) {
-  MemoryEstimate m = common_memory(ex, parameters, batch);
-  m.work = objective.work_bytes(ex, batch);
-  return m;
+  const auto mebibytes = [](size_t bytes) { return (bytes + (size_t{1} << 20) - 1) >> 20; };
+  throw Error(
+      ExitCode::resource, "F14",
+      cat("a row with texts of ", longest, " tokens needs ", mebibytes(of_longest), " MiB of step memory, train.step_memory_mb allows ",
+          mebibytes(limit_bytes), " MiB"),
+      fits > 0 ? cat("the longest texts that fit have ", fits, " tokens: lower data.query_max_len and data.passage_max_len, or allow more")
+               : cat("allow more: a row with texts of one token needs ", mebibytes(need(1)), " MiB"));
 }
 
 }  // namespace lodestone

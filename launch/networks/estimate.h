@@ -1,12 +1,12 @@
-// What a training run will need: tokens per step from sampled batches, and bytes per rank counted from shapes.
+// What a training run will need: tokens per step from sampled batches, and bytes per rank found by a step that computes nothing.
 #pragma once
 
-#include "core/nn/encoder.h"
+#include <functional>
+#include <memory>
+
 #include "data/batches/row_collator.h"
 #include "data/plan/plan.h"
-#include "losses/embedding_objective.h"
-#include "losses/reranker_objective.h"
-#include "losses/retromae_objective.h"
+#include "losses/objective.h"
 
 namespace lodestone {
 
@@ -40,24 +40,32 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator
 LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row,
                              int64_t batches_per_step, int world);
 
-/// Bytes per rank, counted from shapes; the libraries' own memory comes on top.
+/// Bytes per rank. Those of one step are what the step itself takes when it is run on a backend that computes nothing.
 struct MemoryEstimate {
   size_t parameters = 0;  // masters, and the bf16 copy
   size_t gradients = 0, moments = 0;
+  // At the peak of a step:
   size_t activations = 0;  // kept from the first pass to backward; none where chunks are trained one after the other
-  size_t embeddings = 0;   // sentence vectors and their gradients
-  size_t work = 0;         // the larger of: one encoder call; what the loss takes. Or one chunk
+  size_t embeddings = 0;   // sentence vectors, their gradients and copies
+  size_t work = 0;         // all else of step memory
+  size_t scratch = 0;      // the backend's own, beside step memory
   size_t batches = 0;      // token ids
   size_t reading = 0;      // of corpora: their tables, the chunk being checked, the plan, held-out rows. 0 without data
-  size_t total() const { return parameters + gradients + moments + activations + embeddings + work + batches + reading; }
+  size_t total() const { return parameters + gradients + moments + activations + embeddings + work + scratch + batches + reading; }
 };
 
-/// Under each of the three objectives, with as many parameters in all. `batch` is this rank's share of a global batch; the loss is taken
-/// as if it had in-batch negatives, since others of the task's batches may have them.
-MemoryEstimate estimate_memory(const Encoder& encoder, const Exec& ex, int64_t parameters, const Batch& batch,
-                               const EmbeddingObjectiveOptions& options, const Loss& loss);
-MemoryEstimate estimate_memory(const RetroMaeObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch,
-                               int64_t chunk_tokens);
-MemoryEstimate estimate_memory(RerankerObjective& objective, const Exec& ex, int64_t parameters, const Batch& batch);
+/// Makes an objective over the ranks that share a batch, of which none need be there.
+using MakeObjective = std::function<std::unique_ptr<Objective>(const Group&)>;
+
+/// Of training an objective on such a batch, this rank's share of a global one. What the batch lacks is made up: text keys, hashes that
+/// all differ, scores, and masks under which every token is predicted. The loss is taken as if it had in-batch negatives, since others of
+/// the task's batches may have them.
+MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, const MakeObjective& make);
+
+/// Throws Error (resource, "F14") when a batch of one row needs more step memory than `limit_bytes`, saying how much, and how long the
+/// texts of a row that fits may be. row(n): a row whose texts have n tokens, or their own limit where that is less; no text has more than
+/// `longest`.
+void require_step_memory(const Exec& ex, int64_t parameters, size_t limit_bytes, int64_t longest, const std::function<Batch(int64_t)>& row,
+                         const MakeObjective& make);
 
 }  // namespace lodestone

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.h"
+#include "comm/group.h"
 #include "core/exec.h"
 #include "data/batches/heldout.h"
 #include "losses/embedding_objective.h"
@@ -20,6 +20,6 @@ struct Figure {
 /// Every rank calls it with its share. No dropout, no gradients. loss: the mean over rows, each in its batch. mrr_at_10 and recall_at_1,
 /// where some rows have no gold score: of each such query's positive among the positives of all such rows, where passages of equal text
 /// count as one. spearman, where some rows have one: of cosine and gold score over all of these.
-std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Communicator& comm);
+std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, const Group& ranks);
 
 }  // namespace lodestone

@@ -100,9 +100,10 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
 ParamStore open_params(const RunConfig& c, const ModelFolder& folder, ParamLayout layout, Weights weights, Backend& backend) {
   ParamStore params(backend.memory(), std::move(layout), c.train.precision);
   if (weights == Weights::shapes) return params;
-  initialize_parameters(folder.config, params, static_cast<uint64_t>(c.train.seed));
-  if (!c.model.folder.empty()) load_weights(folder, params);
-  params.refresh(backend);
+  edit_on_host(params, backend, [&](ParamStore& host) {
+    initialize_parameters(folder.config, host, static_cast<uint64_t>(c.train.seed));
+    if (!c.model.folder.empty()) load_weights(folder, host);
+  });
   return params;
 }
 

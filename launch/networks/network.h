@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.h"
+#include "comm/group.h"
 #include "core/params.h"
 #include "data/batches/collate.h"
 #include "data/batches/heldout.h"
@@ -38,15 +38,13 @@ class Network {
   virtual std::string head() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
-  /// Bytes per rank that training on such a batch of a task takes, counted from shapes.
-  virtual MemoryEstimate memory(const Exec& ex, const TaskConfig& task, const Batch& batch) const = 0;
 
   /// What makes batches of a task's corpus, or of its held-out rows. Throws Error (usage): prompts whose end is no token boundary,
   /// lengths without room for a text. `windows`: mined negatives, where data.select_negative asks for them.
   virtual std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
                                                 const Corpus& corpus, const NegativeWindows* windows) const = 0;
   /// What trains a task; the ranks of `group` share its batches. `loss` (null where there is none), group and network must outlive it.
-  virtual std::unique_ptr<Objective> objective(Loss* loss, Communicator& group) = 0;
+  virtual std::unique_ptr<Objective> objective(Loss* loss, const Group& group) const = 0;
   /// What ranks a row's negatives anew by the weights as they are. Throws Error (usage) where there are no sentence vectors.
   virtual std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
                                                  const RowSource& rows);
@@ -54,7 +52,7 @@ class Network {
   virtual std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
                                                const Plan& plan, const RowSource& rows);
   /// What held-out rows say of the network in its present state. Collective. The first figure is the loss.
-  virtual std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, Communicator& comm) = 0;
+  virtual std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, const Group& ranks) = 0;
 
   /// Keeps in `to` what an export needs beside the weights.
   virtual void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const = 0;

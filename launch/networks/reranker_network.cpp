@@ -34,28 +34,30 @@ class RerankerNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string head() const override { return "one score per pair"; }
-  MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
-    RerankerObjective objective = make_objective();
-    return estimate_memory(objective, ex, params().layout().count(), batch);
-  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
                                         const Corpus& corpus, const NegativeWindows* windows) const override {
     const RerankCollateConfig config{.texts = collate_config(task, seed, purpose, corpus), .pair_max_len = task.data.pair_max_len};
     return std::make_unique<RerankCollator>(config, make_framing(task, tokenizer, corpus), windows);
   }
-  std::unique_ptr<Objective> objective(Loss*, Communicator&) override { return std::make_unique<RerankerObjective>(make_objective()); }
-  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
+  std::unique_ptr<Objective> objective(Loss*, const Group&) const override { return std::make_unique<RerankerObjective>(make_objective()); }
+  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, const Group& ranks) override {
     RerankerObjective objective = make_objective();
     GroupSums sums;
     for (const Batch& batch : heldout.batches()) {
       const auto scope = ex.arena.scope();
-      const std::span<double> scores = ex.arena.array<double>(batch.queries * batch.group);
-      sums.loss += objective.evaluate(ex, batch, scores) * static_cast<double>(batch.global_queries);
+      const int64_t pairs = batch.queries * batch.group;
+      const Tensor found = ex.arena.tensor(DType::f64, {pairs + 1});  // the scores, then the loss
+      const Tensor share = found.slice({pairs, pairs + 1});
+      ex.backend.fill_zero(share);
+      objective.evaluate(ex, batch, share, found.slice({0, pairs}));
+      const std::span<const double> values = fetch<double>(ex.backend, ex.arena, found);
+      sums.loss += values.back() * static_cast<double>(batch.global_queries);
+      const auto scores = values.first(static_cast<size_t>(pairs));
       const auto g = static_cast<size_t>(batch.group);
       for (size_t first = 0; first < scores.size(); first += g) sums.add(scores.subspan(first, g));
     }
-    all_reduce(comm, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
+    all_reduce(ranks.host, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
     return {{"loss", sums.loss / sums.groups}, {"mrr", sums.reciprocal / sums.groups}, {"accuracy", sums.first / sums.groups}};
   }
   void keep_source(const Tokenizer&, const std::filesystem::path& to) const override { keep_reranker_source(folder_, to); }
@@ -90,9 +92,10 @@ std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights 
   folder.max_seq_length = encoder.max_seq_length;
   ParamStore params(backend.memory(), reranker_layout(folder.config), config.train.precision);
   if (weights == Weights::values) {
-    initialize_parameters(folder.config.body(), params, static_cast<uint64_t>(config.train.seed));
-    load_weights(folder, params);
-    params.refresh(backend);
+    edit_on_host(params, backend, [&](ParamStore& host) {
+      initialize_parameters(folder.config.body(), host, static_cast<uint64_t>(config.train.seed));
+      load_weights(folder, host);
+    });
   }
   return std::make_unique<RerankerNetwork>(config, std::move(folder), std::move(params));
 }

@@ -21,10 +21,6 @@ class RetroMaeNetwork final : public Network {
     return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ",
                config_.objective.retromae.decoder_mlm_probability);
   }
-  MemoryEstimate memory(const Exec& ex, const TaskConfig&, const Batch& batch) const override {
-    const auto alone = make_self_comm();
-    return estimate_memory(*make_objective(*alone), ex, params().layout().count(), batch, config_.train.chunk_tokens);
-  }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer, const Corpus&,
                                         const NegativeWindows*) const override {
@@ -32,18 +28,22 @@ class RetroMaeNetwork final : public Network {
         .max_len = task.data.query_max_len, .options = config_.objective.retromae, .seed = seed, .purpose = purpose};
     return std::make_unique<RetroMaeCollator>(config, WordTable(tokenizer));
   }
-  std::unique_ptr<Objective> objective(Loss*, Communicator& group) override { return make_objective(group); }
-  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, Communicator& comm) override {
-    const std::unique_ptr<RetroMaeObjective> objective = make_objective(comm);
+  std::unique_ptr<Objective> objective(Loss*, const Group& group) const override { return make_objective(group); }
+  std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss*, const Group& ranks) override {
+    const std::unique_ptr<RetroMaeObjective> objective = make_objective(ranks);
     double sums[3] = {0, 0, 0};  // losses of encoder and decoder by rows, and rows
     for (const Batch& batch : heldout.batches()) {
+      const auto scope = ex.arena.scope();
+      const Tensor both = ex.arena.tensor(DType::f64, {2});
+      ex.backend.fill_zero(both);
+      objective->evaluate_both(ex, batch, both);
+      const std::span<const double> shares = fetch<double>(ex.backend, ex.arena, both);
       const auto rows = static_cast<double>(batch.global_queries);
-      objective->evaluate(ex, batch);
-      sums[0] += objective->shares().encoder * rows;
-      sums[1] += objective->shares().decoder * rows;
+      sums[0] += shares[0] * rows;
+      sums[1] += shares[1] * rows;
       sums[2] += static_cast<double>(batch.queries);
     }
-    all_reduce(comm, std::span(sums), Reduce::sum);
+    all_reduce(ranks.host, std::span(sums), Reduce::sum);
     const double encoder = sums[0] / sums[2], decoder = sums[1] / sums[2];
     return {{"loss", encoder + config_.objective.retromae.decoder_weight * decoder}, {"encoder_loss", encoder}, {"decoder_loss", decoder}};
   }
@@ -56,7 +56,7 @@ class RetroMaeNetwork final : public Network {
   }
 
  private:
-  std::unique_ptr<RetroMaeObjective> make_objective(Communicator& group) const {
+  std::unique_ptr<RetroMaeObjective> make_objective(const Group& group) const {
     return std::make_unique<RetroMaeObjective>(encoder_, params(), group, config_.objective.retromae, config_.train.chunk_tokens);
   }
 

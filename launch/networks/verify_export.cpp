@@ -66,9 +66,19 @@ double require_equal(const std::filesystem::path& path, const char* what, double
       .at("file", path.string());
 }
 
-/// to = the values of the same names, which may be fewer than `from` has (an encoder without what it was pre-trained with).
-void copy_by_name(const ParamStore& from, ParamStore& to, Backend& backend) {
-  for (const Param& p : to.layout().params()) backend.cast(from.master(from.layout().find(p.name)), to.master(p));
+/// to = the values of the same names, which may be fewer than `from` has (an encoder without what it was pre-trained with). Both on the
+/// host.
+void copy_by_name(const ParamStore& from, ParamStore& to) {
+  const auto copy = [](auto in, std::span<float> out) {
+    std::transform(in.begin(), in.end(), out.begin(), [](auto v) { return static_cast<float>(v); });
+  };
+  for (const Param& p : to.layout().params()) {
+    const ConstTensor values = from.master(from.layout().find(p.name));
+    if (values.dtype() == DType::f64)
+      copy(values.host<double>(), to.master(p).host<float>());
+    else
+      copy(values.host<float>(), to.master(p).host<float>());
+  }
 }
 
 }  // namespace
@@ -82,11 +92,13 @@ void require_finite(const ParamStore& params, const std::string& remedy) {
   }
 }
 
-double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
-                       Backend& backend) {
+namespace {
+
+double export_from_host(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source,
+                        const ModelCard& card, Backend& backend) {
   require_finite(live.params, of_diverged);
   ParamStore params(backend.memory(), embedder_layout(live.folder.config), DType::f32);
-  copy_by_name(live.params, params, backend);
+  edit_on_host(params, backend, [&](ParamStore& host) { copy_by_name(live.params, host); });
   const Encoder encoder(live.folder.config, params);
   const EmbedOptions options{.max_length = live.folder.max_seq_length};
   TextEmbedder embedder(encoder, live.tokenizer, options);
@@ -104,11 +116,11 @@ double export_verified(const std::filesystem::path& path, const LiveModel& live,
   });
 }
 
-double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
-                       const ModelCard& card, Backend& backend) {
+double export_from_host(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
+                        const ModelCard& card, Backend& backend) {
   require_finite(live.params, of_diverged);
   ParamStore params(backend.memory(), reranker_layout(live.folder.config), DType::f32);
-  copy_by_name(live.params, params, backend);
+  edit_on_host(params, backend, [&](ParamStore& host) { copy_by_name(live.params, host); });
   const Reranker reranker(live.folder.config, params);
   PairScorer scorer(reranker, live.tokenizer, inference_lengths(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
   Arena arena(backend.memory());
@@ -125,6 +137,29 @@ double export_verified(const std::filesystem::path& path, const LiveReranker& li
     const Comparison c = compare(ours, reloaded);
     return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));
   });
+}
+
+/// Calls export_from_host with the parameters where the host reads them.
+template <class Live>
+double export_any(const std::filesystem::path& path, const Live& live, const std::filesystem::path& source, const ModelCard& card,
+                  Backend& backend) {
+  double difference = 0;
+  read_on_host(live.params, backend, [&](const ParamStore& params) {
+    difference = export_from_host(path, Live{live.folder, params, live.tokenizer}, source, card, backend);
+  });
+  return difference;
+}
+
+}  // namespace
+
+double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
+                       Backend& backend) {
+  return export_any(path, live, source, card, backend);
+}
+
+double export_verified(const std::filesystem::path& path, const LiveReranker& live, const std::filesystem::path& source,
+                       const ModelCard& card, Backend& backend) {
+  return export_any(path, live, source, card, backend);
 }
 
 }  // namespace lodestone

@@ -28,14 +28,16 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
       backend(make_backend({.kind = cfg.device, .threads = cores.threads})),
-      arena(backend->memory()),
+      planes(world.comm(), *backend),
+      arena(backend->memory(),
+            cfg.train.step_memory_mb > 0 ? static_cast<size_t>(cfg.train.step_memory_mb) << 20 : Arena::default_reserve_bytes),
       network(open_network(cfg, Weights::values, *backend)),
       tokenizer(open_tokenizer(cfg, network->encoder_config())),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
       grads_memory(backend->memory(), static_cast<size_t>(params().layout().count()) * size_of(params().wide_dtype())),
       grads(grads_memory.tensor(params().wide_dtype(), {params().layout().count()})),
       work(task_context()),
-      sync(world.comm(), params().layout().count(), params().wide_dtype(),
+      sync(planes.group(), *backend, params().layout().count(), params().wide_dtype(),
            {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere,
             .watchdog = &world.watchdog(),
             .host = &world.host_comm()}),
@@ -76,7 +78,7 @@ std::vector<HeldOutFigures> heldout_figures(Run& run) {
     const Task& task = *run.work.tasks[t];
     if (!task.heldout) continue;
     HeldOutFigures figures{run.work.tasks.size() > 1 ? task.cfg.name : "", task.heldout->global_rows(),
-                           run.network->evaluate(run.ex, *task.heldout, task.loss.get(), run.world.comm())};
+                           run.network->evaluate(run.ex, *task.heldout, task.loss.get(), run.planes.group())};
     for (const Figure& f : figures.figures)
       if (f.name == "loss") loss += run.work.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
     together.rows += figures.rows;

@@ -20,7 +20,7 @@ struct Run {
   Run& operator=(const Run&) = delete;
 
   ParamStore& params() { return network->params(); }
-  TaskContext task_context() { return {cfg, ex, *network, tokenizer, world.comm(), {world.rank(), world.size()}}; }
+  TaskContext task_context() { return {cfg, ex, *network, tokenizer, planes.group(), {world.rank(), world.size()}}; }
   /// The true gradient is grads times this: 1 / ranks under optim.ref_grad_scale.
   double ref_scale() const { return cfg.optim.ref_grad_scale ? 1.0 / world.size() : 1.0; }
 
@@ -29,6 +29,7 @@ struct Run {
   const Cores cores;
 
   std::unique_ptr<Backend> backend;
+  Planes planes;  // of all ranks
   Arena arena;
   std::unique_ptr<Network> network;  // weights as loaded, or random
   Tokenizer tokenizer;

@@ -19,6 +19,20 @@ std::vector<CheckpointVector> state_of(Run& run) {
           {"adam_v", run.optimizer.second_moments(), own.begin}};
 }
 
+/// The same vectors where the host reads them: themselves on the CPU, elsewhere in memory of their own, which `memory` keeps.
+std::vector<CheckpointVector> on_host(Run& run, std::vector<CheckpointVector> vectors, std::vector<Buffer>& memory) {
+  static HostMemory host;
+  for (CheckpointVector& v : vectors) {
+    if (v.values.device() == Device::cpu) continue;
+    memory.emplace_back(host, v.values.size_bytes());
+    const Tensor copy = memory.back().tensor(v.values.dtype(), v.values.shape());
+    run.backend->download(v.values, copy);
+    v.values = copy;
+  }
+  run.backend->synchronize();
+  return vectors;
+}
+
 std::map<std::string, std::string> fingerprints_of(const Run& run) {
   std::map<std::string, std::string> prints{{"tokenizer", hex64(run.tokenizer.fingerprint())}};
   for (const auto& task : run.work.tasks)
@@ -54,8 +68,10 @@ RunSnapshot take_snapshot(Run& run, int64_t step) {
   const int64_t count = run.params().layout().count();
   RunSnapshot snapshot{.layout = run.params().layout(),
                        .manifest = {},
-                       .vectors = state_of(run),
+                       .memory = {},
+                       .vectors = {},
                        .share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(count, world.rank(), world.size())};
+  snapshot.vectors = on_host(run, state_of(run), snapshot.memory);
   snapshot.manifest.step = step;
   snapshot.manifest.save_id = save_id(run.world, step);
   snapshot.manifest.world_size = world.size();
@@ -94,8 +110,12 @@ void restore_run(Run& run, const std::filesystem::path& checkpoint) {
                   "restore it, or choose another train.output_dir")
           .at("file", checkpoint.string());
   }
-  const auto vectors = state_of(run);
+  const std::vector<CheckpointVector> live = state_of(run);
+  std::vector<Buffer> memory;
+  const std::vector<CheckpointVector> vectors = on_host(run, live, memory);
   load_checkpoint(checkpoint, run.params().layout(), vectors);
+  for (size_t i = 0; i < live.size(); ++i) run.backend->upload(vectors[i].values, live[i].values);
+  run.backend->synchronize();
   run.optimizer.restore_steps(nlohmann::json::parse(m.documents.at("trainer_state.json")).at("optimizer_steps").get<int64_t>());
   if (run.loss_scale && m.documents.contains(loss_scale_file)) run.loss_scale->restore(parse_loss_scale(m.documents.at(loss_scale_file)));
   for (const auto& task : run.work.tasks)

@@ -10,10 +10,12 @@
 
 namespace lodestone {
 
-/// What of a run is saved, between two steps. `vectors` are views of the run's own memory: it may not train on before they are written.
+/// What of a run is saved, between two steps. On the CPU `vectors` are views of the run's own memory: it may not train on before they are
+/// written.
 struct RunSnapshot {
   const ParamLayout& layout;
   CheckpointManifest manifest;            // step, name of the save, documents and fingerprints, complete on every rank
+  std::vector<Buffer> memory;             // of vectors that were downloaded
   std::vector<CheckpointVector> vectors;  // parameters and moments, of which this rank holds `share` at least
   Slice share;                            // what this rank writes
 };

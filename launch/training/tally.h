@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -15,21 +17,35 @@ namespace lodestone {
 /// Sums of one step: this rank's until sum(), then those of all ranks.
 class StepTally {
  public:
-  explicit StepTally(size_t tasks) : values_(fixed + tasks) {}
+  /// ranks: those whose shares of the gradient have squares to add; 0 where every rank has the whole gradient.
+  StepTally(size_t tasks, size_t ranks) : tasks_(tasks), ranks_(ranks), values_(fixed + tasks + ranks) {}
 
   void begin() { std::fill(values_.begin(), values_.end(), 0.0); }
-  /// share: what Objective::accumulate returned, without a loss scale.
-  void add(const StepPart& part, double share, const Batch& batch, const LossCounts& counts) {
-    values_[loss_place] += share;
+  void add(const Batch& batch, const LossCounts& counts) {
     values_[pairs_place] += static_cast<double>(batch.queries);
     values_[tokens_place] += static_cast<double>(batch.ids.size());
     values_[masked_place] += static_cast<double>(counts.masked_candidates);
+  }
+  /// share: what Objective::accumulate found of the part, without a loss scale.
+  void add_share(const StepPart& part, double share) {
+    values_[loss_place] += share;
     values_[fixed + static_cast<size_t>(part.task)] += share;
+  }
+  /// Of the gradient, or of the share of it that `rank` updates.
+  void set_squares(double squares, int rank) {
+    squares_ = squares;
+    if (ranks_ > 0) values_[fixed + tasks_ + static_cast<size_t>(rank)] = squares;
   }
   void ask_to_stop() { values_[stop_place] = 1; }
   /// Collective; one small reduction.
   void sum(Communicator& comm) { all_reduce(comm, std::span(values_), Reduce::sum); }
 
+  /// Of the summed gradient, the same on all ranks: squares of shares are added in the order of ranks, so its last bits depend on their
+  /// number.
+  double norm() const {
+    const auto shares = std::span(values_).subspan(fixed + tasks_);
+    return std::sqrt(ranks_ == 0 ? squares_ : std::accumulate(shares.begin(), shares.end(), 0.0));
+  }
   double loss() const { return values_[loss_place]; }
   double pairs() const { return values_[pairs_place]; }
   double tokens() const { return values_[tokens_place]; }
@@ -40,7 +56,9 @@ class StepTally {
 
  private:
   enum Place : size_t { loss_place, pairs_place, tokens_place, masked_place, stop_place, fixed };
+  size_t tasks_, ranks_;
   std::vector<double> values_;
+  double squares_ = 0;
 };
 
 /// Means over the steps since the last take().

@@ -33,7 +33,7 @@ std::optional<HeldOut> read_heldout(const TaskContext& run, const TaskConfig& ta
     const RowNeeds needs = row_needs(run.config, task, collate_config(task, heldout_seed, Purpose::evaluation, corpus));
     std::optional<FilteredRows> kept;  // teacher scores filter what is learnt from, not what it is judged by
     if (task.data.filter.without_negatives == RowsWithoutNegatives::leave_out)
-      kept.emplace(all, judge_over_ranks(run.world, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates,
+      kept.emplace(all, judge_over_ranks(run.world.host, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates,
                                          needs.source_groups));
     const RowSource& rows = kept ? static_cast<const RowSource&>(*kept) : all;
     const auto collator = run.network.collator(task, heldout_seed, Purpose::evaluation, run.tokenizer, corpus, nullptr);
@@ -98,7 +98,19 @@ TextLimits text_limits(const RunConfig& c, const TaskConfig& task) {
   return {d.query_max_len, d.passage_max_len};
 }
 
-Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Communicator& team)
+RowTexts texts_of(ObjectiveKind objective, int64_t group) {
+  switch (objective) {
+    case ObjectiveKind::embedding:
+      return {1, group};
+    case ObjectiveKind::retromae:
+      return {0, 1};
+    case ObjectiveKind::reranker:
+      return {0, group};
+  }
+  throw_internal(__FILE__, __LINE__, "objective", "no such objective");
+}
+
+Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, const Group& team)
     : cfg(task),
       heldout(read_heldout(run, task)),
       data(std::move(opened)),
@@ -107,7 +119,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
       ranker(make_ranker(run, task, *data)) {
   naming_corpus("data.train", task.data.train, [&] {
     require_fitting_rows(plan, data->rows(), row_needs(run.config, task, collate_config(task, 0, Purpose::training, data->corpus)),
-                         run.world);
+                         run.world.host);
   });
   if (task.mining) {
     for (const PlanSource& s : plan.sources())
@@ -116,11 +128,9 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
                     cat("mining: source ", s.name, " has groups of ", s.group, " passages, and mining keeps ", task.mining->negatives,
                         " negatives a query"),
                     "leave the source out, or mine without it");
-    auto with_scores = std::make_unique<ScoredLoss>(std::move(loss));
-    scored = with_scores.get();
-    loss = std::move(with_scores);
+    loss = std::make_unique<ScoredLoss>(std::move(loss));
     if (task.mining->probe > 0) probe = run.network.probe(run.ex, task, run.tokenizer, data->corpus, plan, data->rows());
-    mining.emplace(run.world, *task.mining, ranker.get(), probe.get());
+    mining.emplace(run.world.host, *task.mining, ranker.get(), probe.get());
   }
   objective = run.network.objective(loss.get(), team);
 }

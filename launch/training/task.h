@@ -49,6 +49,12 @@ PlanConfig plan_config(const RunConfig& config, const TaskConfig& task, int64_t 
 /// How long texts of a task may be, as the report on them sees it.
 TextLimits text_limits(const RunConfig& config, const TaskConfig& task);
 
+/// How many texts of each kind a row becomes, where a pair counts as one passage.
+struct RowTexts {
+  int64_t queries, passages;
+};
+RowTexts texts_of(ObjectiveKind objective, int64_t group);
+
 /// A rank of a run.
 struct RankOfRun {
   int rank = 0, world = 1;
@@ -60,14 +66,14 @@ struct TaskContext {
   const Exec& ex;
   Network& network;
   const Tokenizer& tokenizer;
-  Communicator& world;  // all ranks
-  RankOfRun share;      // whose share of the work is wanted; not of world's ranks where a run is only judged that others will start
+  Group world;      // all ranks
+  RankOfRun share;  // whose share of the work is wanted; not of world's ranks where a run is only judged that others will start
 };
 
 struct Task {
   /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. `batches` are
   /// those that the schedule draws; the ranks of `team` share each of them. Collective over run.world.
-  Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, Communicator& team);
+  Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, const Group& team);
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -82,8 +88,7 @@ struct Task {
   std::optional<HeldOut> heldout;
   const std::unique_ptr<TaskRows> data;
   const Plan plan;
-  std::unique_ptr<Loss> loss;              // null where the objective has its own
-  ScoredLoss* scored = nullptr;            // the same loss, where negatives are mined
+  std::unique_ptr<Loss> loss;              // null where the objective has its own; a ScoredLoss where negatives are mined
   std::unique_ptr<NegativeRanker> ranker;  // where they are mined anew
   std::unique_ptr<NegativeProbe> probe;    // where rows are scored besides
   std::optional<Mining> mining;

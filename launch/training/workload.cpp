@@ -20,7 +20,7 @@ std::vector<std::unique_ptr<TaskRows>> open_rows(const TaskContext& run) {
   require_fitting_dims(run.config, run.network);
   std::vector<std::unique_ptr<TaskRows>> rows;
   for (const TaskConfig& task : run.config.tasks)
-    rows.push_back(naming_task(run.config, task, [&] { return std::make_unique<TaskRows>(task, run.tokenizer, run.world); }));
+    rows.push_back(naming_task(run.config, task, [&] { return std::make_unique<TaskRows>(task, run.tokenizer, run.world.host); }));
   return rows;
 }
 
@@ -47,15 +47,18 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
 
 /// The team of rank `run.share`. Where those are not the ranks of run.world, it stays without a communicator.
 TeamPlace find_team(const Schedule& schedule, const TaskContext& run) {
-  if (schedule.config().layout == Layout::colocated) return {{.ranks = run.share.world}, nullptr};
+  if (schedule.config().layout == Layout::colocated) return {{.ranks = run.share.world}, nullptr, nullptr};
   const std::vector<Team> teams = form_teams(schedule.config(), run.share.world);
   int64_t first = 0;
   size_t mine = 0;
   while (run.share.rank >= first + teams[mine].ranks) first += teams[mine++].ranks;
-  return {teams[mine], run.world.size() == run.share.world ? run.world.split(static_cast<int>(mine)) : nullptr};
+  if (run.world.size() != run.share.world) return {teams[mine], nullptr, nullptr};
+  std::unique_ptr<Communicator> comm = run.world.host.split(static_cast<int>(mine));
+  auto planes = std::make_unique<Planes>(*comm, run.ex.backend);
+  return {teams[mine], std::move(comm), std::move(planes)};
 }
 
-Communicator& team_comm(const TeamPlace& team, const TaskContext& run) { return team.comm != nullptr ? *team.comm : run.world; }
+const Group& group_of(const TeamPlace& team, const TaskContext& run) { return team.planes != nullptr ? team.planes->group() : run.world; }
 
 /// Throws Error (usage, F13) where ranks that share a batch of the task would have no row, and its objective needs one: all do, but for
 /// contrastive batches and pairs in a grouped run. `teams`: how many ranks share a batch, as team_sizes gives them.
@@ -72,12 +75,26 @@ std::vector<std::unique_ptr<Task>> make_tasks(const TaskContext& run, const Sche
     const auto number = static_cast<int32_t>(t);
     const std::vector<int64_t> teams = team_sizes(schedule.config(), number, run.share.world);
     naming_task(c, c.tasks[t], [&] {
-      tasks.push_back(std::make_unique<Task>(run, c.tasks[t], std::move(rows[t]), schedule.draws(number), team_comm(team, run)));
+      tasks.push_back(std::make_unique<Task>(run, c.tasks[t], std::move(rows[t]), schedule.draws(number), group_of(team, run)));
       require_comparisons(c, c.tasks[t], tasks.back()->plan.sources(), teams);
     });
     require_rows_for_ranks(c, *tasks.back(), teams);
   }
   return tasks;
+}
+
+/// Throws Error (resource) where train.step_memory_mb has no room for a row of a task.
+void require_room_for_a_row(const TaskContext& run, const Task& task) {
+  const RunConfig& c = run.config;
+  if (c.train.step_memory_mb == 0) return;
+  const TextLimits limits = text_limits(c, task.cfg);
+  const RowTexts texts = texts_of(c.objective.kind, task.cfg.data.train_group_size);
+  const auto row = [&](int64_t most) {
+    return longest_lengths(1, {std::min(limits.query, most), std::min(limits.passage, most)}, texts.queries, texts.passages, 1, 1).largest;
+  };
+  require_step_memory(run.ex, run.network.params().layout().count(), static_cast<size_t>(c.train.step_memory_mb) << 20,
+                      std::max(limits.query, limits.passage), row,
+                      [&](const Group& group) { return run.network.objective(task.loss.get(), group); });
 }
 
 }  // namespace
@@ -104,13 +121,15 @@ ScheduleConfig schedule_config(const RunConfig& c) {
 Workload::Workload(const TaskContext& run) : Workload(run, open_rows(run)) {}
 
 Workload::Workload(const TaskContext& run, std::vector<std::unique_ptr<TaskRows>> rows)
-    : schedule(make_schedule(run.config, rows)), team(find_team(schedule, run)), tasks(make_tasks(run, schedule, team, std::move(rows))) {}
+    : schedule(make_schedule(run.config, rows)), team(find_team(schedule, run)), tasks(make_tasks(run, schedule, team, std::move(rows))) {
+  for (const auto& task : tasks) naming_task(run.config, task->cfg, [&] { require_room_for_a_row(run, *task); });
+}
 
 std::vector<BatchStream> Workload::streams(const TaskContext& run) const {
-  const Communicator& comm = team_comm(team, run);
+  const Group& group = group_of(team, run);
   std::vector<BatchStream> streams;
   for (const auto& task : tasks)
-    streams.push_back(naming_task(run.config, task->cfg, [&] { return task->stream(run, comm.rank(), comm.size()); }));
+    streams.push_back(naming_task(run.config, task->cfg, [&] { return task->stream(run, group.rank(), group.size()); }));
   return streams;
 }
 

@@ -1,6 +1,7 @@
 // Workload: what a run trains on - its schedule, the team that this rank belongs to, and its tasks.
 #pragma once
 
+#include "comm/planes.h"
 #include "data/plan/schedule.h"
 #include "launch/training/task.h"
 
@@ -13,6 +14,7 @@ ScheduleConfig schedule_config(const RunConfig& config);
 struct TeamPlace {
   Team team;
   std::unique_ptr<Communicator> comm;  // of the team; null: all ranks are one
+  std::unique_ptr<Planes> planes;      // over it
 };
 
 struct Workload {

@@ -8,6 +8,7 @@
 
 #include "comm/grad_sync.h"
 #include "launch/console/allocations.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -59,7 +60,7 @@ TYPED_TEST(GradSyncOf, EqualsAPlainAllReduceOverManySteps) {
     for (const int64_t n : {0, 1, 7, 1024, 100'003})
       for (const int64_t piece_bytes : {64, 4096, 1 << 20}) {
         if (n / piece_bytes > 1000) continue;
-        GradSync sync(world_comm(), n, dtype_of<T>, {.piece_bytes = piece_bytes, .route = route});
+        GradSync sync(world_comm(), test::host_backend, n, dtype_of<T>, {.piece_bytes = piece_bytes, .route = route});
         for (int step = 0; step < 3; ++step) {
           std::vector<T> grads = integers<T>(n, world_comm().rank(), step);
           const std::vector<T> expected = plain_sum(grads);
@@ -82,7 +83,7 @@ TYPED_TEST(GradSyncOf, RealNumbersAgreeWithAPlainAllReduceAndBetweenRanks) {
     for (const int64_t piece_bytes : {1 << 12, 1 << 16}) {
       std::vector<T> grads = reals<T>(n, world_comm().rank());
       const std::vector<T> expected = plain_sum(grads);
-      GradSync sync(world_comm(), n, dtype_of<T>, {.piece_bytes = piece_bytes, .route = route});
+      GradSync sync(world_comm(), test::host_backend, n, dtype_of<T>, {.piece_bytes = piece_bytes, .route = route});
       sync.finish(view(std::span(grads)));
       for (size_t i = 0; i < grads.size(); ++i) ASSERT_NEAR(grads[i], expected[i], tolerance);
       std::vector<T> root = grads;
@@ -97,7 +98,7 @@ TYPED_TEST(GradSyncOf, RealNumbersAgreeWithAPlainAllReduceAndBetweenRanks) {
 TEST(GradSync, RanksMayDeclareRangesInAnyOrderOrNotAtAll) {
   const int64_t n = 40'000;
   for (const Route route : routes) {
-    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 2048, .route = route});
+    GradSync sync(world_comm(), test::host_backend, n, DType::f32, {.piece_bytes = 2048, .route = route});
     for (int step = 0; step < 4; ++step) {
       std::vector<float> grads = integers<float>(n, world_comm().rank(), step);
       const std::vector<float> expected = plain_sum(grads);
@@ -119,7 +120,7 @@ TEST(GradSync, HostsSumAmongThemselvesFirst) {
   // Pairs of ranks play hosts. Four ranks are two hosts of two; three are hosts of different sizes; two are one host.
   const auto host = world_comm().split(world_comm().rank() / 2);
   for (const int64_t n : {1, 20, 1001, 40'007}) {
-    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 4096, .host = host.get()});
+    GradSync sync(world_comm(), test::host_backend, n, DType::f32, {.piece_bytes = 4096, .host = host.get()});
     if (world_comm().size() == 4) {
       EXPECT_STREQ(sync.route_name(), "shared memory, hosts by communicator");
     }
@@ -146,7 +147,8 @@ TEST(GradSync, HostsSumAmongThemselvesFirst) {
 TEST(GradSync, AllocatesNothingOnceWarm) {
   const int64_t n = 100'000;
   for (const Route route : routes) {
-    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 16'384, .route = route, .watchdog = &test::world().watchdog()});
+    GradSync sync(world_comm(), test::host_backend, n, DType::f32,
+                  {.piece_bytes = 16'384, .route = route, .watchdog = &test::world().watchdog()});
     std::vector<float> grads = integers<float>(n, world_comm().rank(), 0);
     const std::vector<Slice> slices = descending(n, 12);
     uint64_t before = 0;
@@ -166,7 +168,7 @@ TEST(GradSync, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
   if (world_comm().size() == 1) GTEST_SKIP() << "a world of one sends nothing";
   const int64_t n = 3'000'000;
   for (const Route route : routes) {
-    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 1 << 20, .route = route});
+    GradSync sync(world_comm(), test::host_backend, n, DType::f32, {.piece_bytes = 1 << 20, .route = route});
     std::vector<float> grads(static_cast<size_t>(n), 1.0f);
     const Tensor g = view(std::span(grads));
     world_comm().barrier();
@@ -193,7 +195,7 @@ TEST(GradSync, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
 
 TEST(GradSync, AWorldOfOneDoesNothing) {
   const auto self = make_self_comm();
-  GradSync sync(*self, 10, DType::f64);
+  GradSync sync(*self, test::host_backend, 10, DType::f64);
   std::vector<double> grads = integers<double>(10, 0, 0);
   const Tensor g = view(std::span(grads));
   sync.begin(g);
@@ -205,7 +207,7 @@ TEST(GradSync, AWorldOfOneDoesNothing) {
 
 TEST(GradSync, RefusesOtherMemoryAndBadRanges) {
   const auto self = make_self_comm();
-  GradSync sync(*self, 10, DType::f32);
+  GradSync sync(*self, test::host_backend, 10, DType::f32);
   std::vector<float> grads(10), other(10), shorter(9);
   EXPECT_THROW(sync.ready({0, 1}), Error);
   EXPECT_THROW(sync.begin(view(std::span(shorter))), Error);

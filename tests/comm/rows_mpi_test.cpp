@@ -77,6 +77,24 @@ TEST(Rows, GatheredRowsAreOrderedByRankAndLiveInTheCallersScope) {
   }
 }
 
+TEST(Rows, SmallValuesOfEveryRankComeIntoTheHostPartOfTheArena) {
+  Communicator& comm = world_comm();
+  Fixture f;
+  const auto scope = f.arena.scope();
+  for (const std::vector<int64_t>& rows : row_layouts(comm.size())) {
+    std::vector<uint64_t> own, expected;
+    for (int r = 0; r < comm.size(); ++r)
+      for (int64_t i = 0; i < rows[static_cast<size_t>(r)]; ++i) {
+        expected.push_back((uint64_t{1} << 63) + static_cast<uint64_t>(100 * r + i));
+        if (r == comm.rank()) own.push_back(expected.back());
+      }
+    const size_t before = f.arena.used_bytes();
+    const auto all = gather_in_arena(f.arena, comm, std::span<const uint64_t>(own), std::span<const int64_t>(rows));
+    EXPECT_EQ(std::vector<uint64_t>(all.begin(), all.end()), expected);
+    EXPECT_EQ(f.arena.used_bytes() - before, Arena::taken_bytes<uint64_t>(std::ssize(expected)));
+  }
+}
+
 TEST(Rows, CountsThatDoNotMatchAreRefused) {
   Communicator& comm = world_comm();
   Fixture f;

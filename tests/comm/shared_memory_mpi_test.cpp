@@ -5,6 +5,7 @@
 #include "comm/grad_sync.h"
 #include "comm/reduce_bench.h"
 #include "comm/shared_memory.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -32,17 +33,18 @@ TEST(SharedMemory, TooMuchIsRefusedOnAllRanksAndGradientsGoThroughTheCommunicato
   if (comm.size() == 1) GTEST_SKIP() << "a world of one sends nothing";
   const auto far_too_much = static_cast<int64_t>(file_system.f_blocks * file_system.f_frsize) * 2;
   EXPECT_EQ(SharedMemory::make(comm, static_cast<size_t>(far_too_much)), nullptr);
-  GradSync sync(comm, 1000, DType::f32, {.piece_bytes = far_too_much});
+  GradSync sync(comm, test::host_backend, 1000, DType::f32, {.piece_bytes = far_too_much});
   EXPECT_STREQ(sync.route_name(), "communicator");
   std::vector<float> grads(1000, 1.0f);
   sync.finish(view(std::span(grads)));
   EXPECT_EQ(grads, std::vector<float>(1000, static_cast<float>(comm.size())));
-  EXPECT_THROW(GradSync(comm, 1000, DType::f32, {.piece_bytes = far_too_much, .route = GradSync::Route::shared_memory}), Error);
+  EXPECT_THROW(GradSync(comm, test::host_backend, 1000, DType::f32, {.piece_bytes = far_too_much, .route = GradSync::Route::shared_memory}),
+               Error);
 }
 
 TEST(ReduceBench, MeasuresEveryWay) {
   const std::vector<int64_t> pieces{1 << 16};
-  const ReduceBench bench = measure_reduce(world_comm(), 1 << 20, 3, pieces);
+  const ReduceBench bench = measure_reduce(world_comm(), test::host_backend, 1 << 20, 3, pieces);
   EXPECT_EQ(bench.ranks, world_comm().size());
   ASSERT_EQ(bench.ways.size(), world_comm().size() == 1 ? 0u : 3u);
   for (const ReduceTiming& way : bench.ways) {

@@ -18,7 +18,7 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
   CpuBackend be(GetParam());
   Arena arena(be.memory(), size_t{1} << 30);
   const Texts texts({33, 70, 25}, 50);
-  const TokenBatch tokens = texts.batch();
+  const DeviceTexts tokens = texts.on(be);
   const int64_t S = texts.tokens(), B = 3, A = 4, H = 128, F = 256;
   const Dropout dropout{0.1, Key(1)};
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -35,8 +35,37 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
     const Tensor weight = take(dtype, {F, H}), d_weight = wide({F, H}), bias = wide({F}), lse = wide({S, A}), gamma = wide({H}),
                  beta = wide({H});
     const Tensor mean = wide({S}), rstd = wide({S}), word = wide({50, H}), position = wide({70, H}), type = wide({2, H}),
-                 emb = wide({B, H});
+                 emb = wide({B, H}), squares = take(DType::f64, {1});
     const Tensor normal = wide({B, H}), norms = wide({B}), scores = wide({B, B});
+    const std::vector<int64_t> row_offsets{0, 1, 1, 2};
+    const std::vector<int32_t> row_columns{2, 0};
+    const ConstTensor offsets = view(std::span(row_offsets)), columns = view(std::span(row_columns));
+    const Tensor own = wide({B, 1}), own_exact = take(DType::f64, {B, 1}), groups = take(DType::f64, {B, 2}),
+                 d_groups = take(DType::f64, {B, 2});
+    const Tensor order = take(DType::i64, {B, 2}), d_emb = wide({B, H}), d_normal = wide({B, H});
+    order.host<int64_t>()[1] = order.host<int64_t>()[3] = order.host<int64_t>()[5] = 1;
+    const auto score = [&] {
+      be.fill_band(scores, {0, 1, 1}, 0.5);
+      be.add_to_band(scores, {0, 1, 1}, 0.5);
+      be.read_band(scores, {0, 1, 1}, own_exact);
+      be.write_band(own_exact, {0, 1, 1}, scores);
+      be.add_band_sum(scores, {0, 1, 1}, 1, squares);
+      be.mask_elements(offsets, columns, scores);
+      be.log_add(norms, norms);
+      be.exp_difference(norms, norms, norms);
+      be.add_log(norms, norms, norms);
+      be.add_differences(norms, norms, squares);
+      be.scale(0.5, norms, norms);
+      be.group_products(emb, normal, own);
+      be.group_products_backward(own, emb, normal, d_emb, d_normal);
+      be.group_dots(emb, normal, own_exact);
+      be.group_dots_backward(own_exact, emb, normal, d_emb, d_normal);
+      be.group_cross_entropy(groups, 1, d_groups, squares);
+      be.group_binary_cross_entropy(groups, 1, d_groups, squares);
+      be.group_distillation(groups, groups, 1, Entropy::removed, 1, d_groups, squares);
+      be.group_margin_mse(groups, groups, 1, d_groups, squares);
+      be.group_cascade(groups, order, groups, norms, d_groups, squares);
+    };
     const auto step = [&] {
       be.embed_forward(tokens, word, position, type, x);
       be.linear(x, weight, bias, u);
@@ -54,12 +83,13 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
       be.gemm(Op::none, normal, Op::transpose, normal, 1, 0, scores);
       be.log_sum_exp_rows(scores, 20, norms);
       be.softmax_rows(scores, 20, norms, 1);
+      score();
       be.l2_normalize_backward(normal, normal, norms, emb);
       be.pool_backward(tokens, emb, Pooling::mean, x);
       be.embed_backward(tokens, x, word, position, type);
       be.adamw({.lr = 1e-3}, d_weight, d_weight, d_weight, d_weight);
       be.cast(d_weight, weight);
-      return be.sum_squares(d_weight);
+      be.sum_squares(d_weight, squares);
     };
     step();
     const uint64_t before = test::own_allocations();

@@ -13,12 +13,12 @@ TEST_P(CpuAttentionParity, Attention) {
       const int64_t S = texts.tokens(), H = heads * D;
       const Dropout dropout{p, Key(4).with("attention")};
       const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&](Backend& be, auto pick) { be.attention_forward(texts.batch(), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
+      run([&](Backend& be, auto pick) { be.attention_forward(texts.on(be), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
       expect_same("ctx", ctx);
       expect_same("lse", lse);
       const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
       run([&](Backend& be, auto pick) {
-        be.attention_backward(texts.batch(), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
+        be.attention_backward(texts.on(be), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
       });
       expect_same("d_qkv", d_qkv);
     }
@@ -33,14 +33,14 @@ TEST_P(CpuAttentionParity, MaskedAttention) {
       const Dropout dropout{p, Key(4).with("attention")};
       const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
       run([&](Backend& be, auto pick) {
-        be.masked_attention_forward(texts.batch(), masks.view(), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
+        be.masked_attention_forward(texts.on(be), masks.on(be, texts), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
       });
       expect_same("ctx", ctx);
       expect_same("lse", lse);
       const Operand d_ctx = activation({S, H}, 4), d_q = activation({S, H}, 5), d_kv = activation({S, 2 * H}, 7);
       run([&](Backend& be, auto pick) {
-        be.masked_attention_backward(texts.batch(), masks.view(), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout,
-                                     pick(d_q), pick(d_kv));
+        be.masked_attention_backward(texts.on(be), masks.on(be, texts), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads,
+                                     dropout, pick(d_q), pick(d_kv));
       });
       expect_same("d_q", d_q);
       expect_same("d_kv", d_kv);
@@ -55,7 +55,7 @@ TEST_P(CpuAttentionParity, HiddenKeysChangeNoBit) {
   const Dropout dropout{0.1, Key(4).with("attention")};
   const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
   const auto forward = [&] {
-    fast_.masked_attention_forward(texts.batch(), masks.view(), q.fast, kv.fast, heads, dropout, ctx.fast, lse.fast);
+    fast_.masked_attention_forward(texts.on(fast_), masks.on(fast_, texts), q.fast, kv.fast, heads, dropout, ctx.fast, lse.fast);
     return std::vector<std::byte>(ctx.fast.bytes(), ctx.fast.bytes() + ctx.fast.size_bytes());
   };
   const auto before = forward();

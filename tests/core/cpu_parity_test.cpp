@@ -3,6 +3,7 @@
 
 #include "core/choice.h"
 #include "core/nn/config.h"
+#include "tests/support/squares.h"
 
 namespace lodestone::test {
 
@@ -56,10 +57,10 @@ TEST_P(CpuParity, EmbeddingsOfOneAndTwoTokenTypes) {
     texts.second = second;
     const int64_t S = texts.tokens(), H = 84;
     const Operand word = wide({9, H}, 1), position = wide({20, H}, 2), type = wide({2, H}, 3), y = activation({S, H}, 4);
-    run([&](Backend& be, auto pick) { be.embed_forward(texts.batch(), pick(word), pick(position), pick(type), pick(y)); });
+    run([&](Backend& be, auto pick) { be.embed_forward(texts.on(be), pick(word), pick(position), pick(type), pick(y)); });
     expect_same("y", y);
     const Operand dy = activation({S, H}, 5);
-    run([&](Backend& be, auto pick) { be.embed_backward(texts.batch(), pick(dy), pick(word), pick(position), pick(type)); });
+    run([&](Backend& be, auto pick) { be.embed_backward(texts.on(be), pick(dy), pick(word), pick(position), pick(type)); });
     expect_same("d_word", word);
     expect_same("d_position", position);
     expect_same("d_type", type);
@@ -92,7 +93,7 @@ TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
       const Operand residual = activation({S, H}, 1), branch = activation({S, H}, 2), gamma = wide({H}, 3), beta = wide({H}, 4);
       const Operand sum = activation({S, H}, 5), y = activation({S, H}, 6), mean = wide({S}, 7), rstd = wide({S}, 8);
       run([&](Backend& be, auto pick) {
-        be.residual_layer_norm_forward(texts.batch(), pick(residual), pick(branch), dropout, pick(gamma), pick(beta), 1e-12, pick(sum),
+        be.residual_layer_norm_forward(texts.on(be), pick(residual), pick(branch), dropout, pick(gamma), pick(beta), 1e-12, pick(sum),
                                        pick(y), pick(mean), pick(rstd));
       });
       expect_same("sum", sum);
@@ -103,14 +104,14 @@ TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
                     d_branch = activation({S, H}, 13);
       const Operand dg = wide({H}, 14), db = wide({H}, 15);
       run([&](Backend& be, auto pick) {
-        be.residual_layer_norm_backward(texts.batch(), pick(dy), pick(x), dropout, pick(gamma), pick(m), pick(r), pick(dy), pick(d_branch),
+        be.residual_layer_norm_backward(texts.on(be), pick(dy), pick(x), dropout, pick(gamma), pick(m), pick(r), pick(dy), pick(d_branch),
                                         pick(dg), pick(db));
       });
       expect_same("d_residual", dy);
       expect_same("d_branch", d_branch);
       expect_same("d_gamma", dg);
       expect_same("d_beta", db);
-      run([&](Backend& be, auto pick) { be.dropout(texts.batch(), pick(x), dropout, pick(y)); });
+      run([&](Backend& be, auto pick) { be.dropout(texts.on(be), pick(x), dropout, pick(y)); });
       expect_same("dropout", y);
     }
 }
@@ -130,8 +131,9 @@ TEST_P(CpuParity, Activations) {
 
 TEST_P(CpuParity, CrossEntropyInTiles) {
   for (const auto& [R, K] : {std::pair{4, 2}, {9, 33}, {5, 1003}}) {
-    std::vector<int32_t> labels;
-    for (int64_t i = 0; i < R; ++i) labels.push_back(static_cast<int32_t>(i * 400 % (2 * K)));
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < R; ++i) ids.push_back(static_cast<int32_t>(i * 400 % (2 * K)));
+    const ConstTensor labels = view(std::span(ids));
     const Operand left = wide({R, K}, 1, 20), right = wide({R, K}, 2, 20), lse = wide({R}, 3), target = wide({R}, 4);
     run([&](Backend& be, auto pick) {
       be.cross_entropy_forward(pick(left), labels, 0, pick(lse), pick(target));
@@ -150,11 +152,12 @@ TEST_P(CpuParity, CrossEntropyInTiles) {
 
 TEST_P(CpuParity, RowsAreChosenAndPutBack) {
   const Operand x = activation({50, 33}, 1), few = activation({3, 33}, 2), y = activation({50, 33}, 3);
-  const std::vector<int64_t> places = {49, 0, 17};
+  const std::vector<int64_t> chosen = {49, 0, 17}, outside = {0, 1, 50};
+  const ConstTensor places = view(std::span(chosen));
   run([&](Backend& be, auto pick) { be.select_rows(pick(x), places, pick(few)), be.place_rows(pick(few), places, pick(y)); });
   expect_same("chosen", few, 0);
   expect_same("put back", y, 0);
-  EXPECT_THROW(fast_.select_rows(x.fast, std::vector<int64_t>{0, 1, 50}, few.fast), Error);
+  EXPECT_THROW(fast_.select_rows(x.fast, view(std::span(outside)), few.fast), Error);
 }
 
 TEST_P(CpuParity, SentenceVectors) {
@@ -163,8 +166,8 @@ TEST_P(CpuParity, SentenceVectors) {
   for (const Pooling pooling : values_of<Pooling>()) {
     const Operand x = activation({S, H}, 1), y = wide({B, H}, 2), dy = wide({B, H}, 3), dx = activation({S, H}, 4);
     run([&](Backend& be, auto pick) {
-      be.pool_forward(texts.batch(), pick(x), pooling, pick(y));
-      be.pool_backward(texts.batch(), pick(dy), pooling, pick(dx));
+      be.pool_forward(texts.on(be), pick(x), pooling, pick(y));
+      be.pool_backward(texts.on(be), pick(dy), pooling, pick(dx));
     });
     expect_same("pooled", y);
     expect_same("d_pooled", dx);
@@ -215,7 +218,7 @@ TEST_P(CpuParity, OptimizerAndVectors) {
   expect_same("p", p);
   expect_same("m", m);
   expect_same("v", v);
-  EXPECT_NEAR(fast_.sum_squares(g.fast) / reference_.sum_squares(g.reference), 1, 1e-12);
+  EXPECT_NEAR(squares_of(fast_, g.fast) / squares_of(reference_, g.reference), 1, 1e-12);
   const Operand x = activation({n}, 5), y = activation({n}, 6), z = wide({n}, 7);
   run([&](Backend& be, auto pick) { be.axpy(-1.5, pick(x), pick(y)), be.cast(pick(y), pick(z)); });
   expect_same("axpy", y);
@@ -241,10 +244,10 @@ TEST(CpuBackendThreads, SumsDoNotDependOnTheNumberOfThreads) {
     const Tensor stat = view(std::span(statistics));
     be.column_sums(X, all.slice({0, H}));
     be.layer_norm_backward(X, X, view(std::span(gamma)), stat, stat, DX, all.slice({H, 2 * H}), all.slice({2 * H, 3 * H}));
-    be.embed_backward(texts.batch(), X, view(std::span(word)).reshape({7, H}), view(std::span(position)).reshape({S, H}),
+    be.embed_backward(texts.on(be), X, view(std::span(word)).reshape({7, H}), view(std::span(position)).reshape({S, H}),
                       view(std::span(type)).reshape({1, H}));
     sums.insert(sums.end(), word.begin(), word.end());
-    sums.push_back(static_cast<float>(be.sum_squares(X)));
+    sums.push_back(static_cast<float>(squares_of(be, X)));
     results.push_back(sums);
   }
   EXPECT_EQ(results[0], results[1]);

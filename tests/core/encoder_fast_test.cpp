@@ -1,7 +1,9 @@
 // The encoder on the fast CPU backend: against the reference, and what must hold of it in f32 and bf16.
 #include <gtest/gtest.h>
 
+#include "core/nn/chunk_meter.h"
 #include "core/nn/encoder.h"
+#include "tests/support/arena_peak.h"
 #include "tests/support/onednn_calls.h"
 #include "tests/support/tiny_model.h"
 
@@ -16,8 +18,8 @@ EmbedderConfig small_embedder() {
   return c;
 }
 
-const Texts& small_texts() {
-  static const Texts texts = make_texts({3, 64, 1, 17, 33, 12, 50}, 101, Masks::on);
+const ModelTexts& small_texts() {
+  static const ModelTexts texts = make_texts({3, 64, 1, 17, 33, 12, 50}, 101, Masks::on);
   return texts;
 }
 
@@ -88,7 +90,7 @@ TEST(EncoderFast, ForwardAndBackwardDoNotAllocateOnceTheirShapesWereSeen) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
       Model model(small_embedder(), dtype, "cpu", checkpointing);
-      const TokenBatch tokens = small_texts().tokens();
+      const DeviceTexts tokens = model.on_device(small_texts());
       const int64_t n = model.params.layout().count();
       const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 4);
       const Tensor emb = model.arena.tensor(DType::f32, {7, 20}), flat = grads.tensor(DType::f32, {n});
@@ -111,15 +113,24 @@ TEST(EncoderFast, ForwardAndBackwardDoNotAllocateOnceTheirShapesWereSeen) {
 
 TEST(EncoderFast, BytesSaidAreBytesTaken) {
   Model model(small_embedder(), DType::bf16, "cpu");
-  const TokenBatch tokens = small_texts().tokens();
-  const Tensor emb = model.arena.tensor(DType::f32, {7, 20});
-  const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 4);
-  const size_t before = model.arena.used_bytes();
-  EncoderSaved* saved = model.encoder.forward_saved(model.ex, tokens, emb);
-  EXPECT_EQ(model.arena.used_bytes() - before, model.encoder.saved_bytes(model.ex, tokens.tokens(), 7));
-  model.encoder.backward(model.ex, tokens, saved, emb, grads.tensor(DType::f32, {model.params.layout().count()}), {});
-  EXPECT_LE(model.arena.peak_bytes() - before,
-            model.encoder.saved_bytes(model.ex, tokens.tokens(), 7) + model.encoder.work_bytes(model.ex, tokens.tokens(), 7));
+  const int64_t n = model.params.layout().count();
+  size_t kept_bytes = 0;
+  const auto train = [&](Exec ex) {
+    const auto scope = ex.arena.scope();
+    const Buffer grads(ex.backend.memory(), static_cast<size_t>(n) * 4);
+    const DeviceTexts tokens = upload_texts(ex.backend, ex.arena, small_texts().tokens());
+    const Tensor emb = ex.arena.tensor(DType::f32, {7, 20});
+    const size_t before = ex.arena.used_bytes();
+    EncoderSaved* saved = model.encoder.forward_saved(ex, tokens, emb);
+    kept_bytes = ex.arena.used_bytes() - before;
+    model.encoder.backward(ex, tokens, saved, emb, grads.tensor(DType::f32, {n}), {});
+  };
+  DryRun dry(*model.backend);
+  const size_t said = peak_of(dry.exec(model.ex), train), taken = peak_of(model.ex, train);
+  EXPECT_EQ(said, taken);
+  const auto scope = model.arena.scope();
+  EXPECT_GT(kept_bytes, 0u);
+  EXPECT_EQ(ChunkMeter().saved_bytes(model.ex, model.encoder, model.on_device(small_texts())), kept_bytes);
 }
 
 }  // namespace

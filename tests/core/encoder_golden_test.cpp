@@ -39,8 +39,8 @@ EmbedderConfig golden_config(const Golden& golden, Pooling pooling, std::optiona
   return config;
 }
 
-Texts golden_texts(const Golden& golden) {
-  Texts texts;
+ModelTexts golden_texts(const Golden& golden) {
+  ModelTexts texts;
   for (const double id : golden.at("ids")) texts.ids.push_back(static_cast<int32_t>(id));
   for (const int64_t length : nlohmann::json::parse(golden.metadata.at("lengths"))) texts.offsets.push_back(texts.offsets.back() + length);
   return texts;
@@ -58,7 +58,7 @@ void set_weights(Model& model, const Golden& golden) {
 /// theory (key biases, tables' unused rows).
 void expect_parity(const std::string& backend, DType compute, double tolerance) {
   const Golden golden = read_golden(LODE_TEST_DATA "/golden/encoder.safetensors");
-  const Texts texts = golden_texts(golden);
+  const ModelTexts texts = golden_texts(golden);
   for (const Case& c : cases) {
     const std::string prefix = std::string(c.name) + "/";
     Model model(golden_config(golden, c.pooling, c.head), compute, backend);
@@ -121,7 +121,7 @@ TEST(EncoderGolden, GradientInBf16IsAsNearToTheExactOneAsPyTorchsAutocast) {
     const auto& g = golden.at("gradient/" + p.name);
     std::copy(g.begin(), g.end(), exact.begin() + p.slice.begin);
   }
-  const Texts texts = golden_texts(golden);
+  const ModelTexts texts = golden_texts(golden);
   const double error = relative_error(model.gradient(texts, golden.at("d_embeddings")), exact);
   const double embedding_error = relative_error(model.embed(texts), golden.at("embeddings"));
   EXPECT_LT(error, 1.5 * std::stod(golden.metadata.at("autocast_gradient_error")));

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "core/cpu/reference/reference_backend.h"
+#include "core/nn/chunk_meter.h"
+#include "tests/support/arena_peak.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/host_memory.h"
 #include "tests/support/tiny_model.h"
@@ -21,11 +23,14 @@ std::vector<double> random_vector(size_t n, const char* name) {
 
 void expect_whole_gradient(EmbedderConfig config, size_t stride) {
   Model model(config, DType::f64, "reference");
-  const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 1, 5}, vocab, Masks::on);
   const std::vector<double> weights = random_vector(3 * static_cast<size_t>(config.embedding()), "weights");
   const std::vector<double> gradient = model.gradient(texts, weights);
-  const auto loss = [&] { return dot(model.embed(texts), weights); };
-  const std::span<double> values = model.params.masters().host<double>();
+  std::vector<double> values = model.to_double(model.params.masters());
+  const auto loss = [&] {
+    from_double(*model.backend, model.arena, values, model.params.masters());
+    return dot(model.embed(texts), weights);
+  };
   expect_gradient("encoder", values, gradient, loss, stride);
   expect_directional("encoder", values, gradient, random_vector(gradient.size(), "direction"), loss);
 }
@@ -40,7 +45,7 @@ TEST(Encoder, GradientWithHeadMatchesCentralDifferences) {
 
 TEST(Encoder, ForwardWithAndWithoutSavingGiveTheSameBits) {
   Model model(tiny_embedder(), DType::f64, "reference");
-  const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 1, 5}, vocab, Masks::on);
   const Buffer grads(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 8);
   const std::vector<double> weights = random_vector(24, "weights");
   EXPECT_EQ(model.embed(texts), model.add_gradient(texts, weights, grads.tensor(DType::f64, {model.params.layout().count()})));
@@ -48,7 +53,7 @@ TEST(Encoder, ForwardWithAndWithoutSavingGiveTheSameBits) {
 
 TEST(Encoder, DropoutChangesTheEmbeddingAndFollowsTheStepsKey) {
   Model model(tiny_embedder(), DType::f64, "reference");
-  const Texts on = make_texts({3, 5}, vocab, Masks::on), off = make_texts({3, 5}, vocab, Masks::off);
+  const ModelTexts on = make_texts({3, 5}, vocab, Masks::on), off = make_texts({3, 5}, vocab, Masks::off);
   const std::vector<double> first = model.embed(on);
   EXPECT_NE(first, model.embed(off));
   EXPECT_EQ(first, model.embed(on));
@@ -60,7 +65,7 @@ TEST(Encoder, RecomputingBlocksGivesEqualGradientsFromLessMemory) {
   EmbedderConfig config = tiny_embedder();
   config.encoder.layers = 4;
   Model keeping(config, DType::f64, "reference"), recomputing(config, DType::f64, "reference", Checkpointing::per_block);
-  const Texts texts = make_texts({3, 1, 5, 9, 9, 9}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 1, 5, 9, 9, 9}, vocab, Masks::on);
   const std::vector<double> weights = random_vector(6 * 8, "weights");
   EXPECT_EQ(keeping.gradient(texts, weights), recomputing.gradient(texts, weights));
   EXPECT_LT(recomputing.arena.peak_bytes(), keeping.arena.peak_bytes() * 2 / 3);
@@ -69,7 +74,7 @@ TEST(Encoder, RecomputingBlocksGivesEqualGradientsFromLessMemory) {
 // Chunks change the order of sums over tokens only: about 30 sums of rounding 1e-16 each.
 TEST(Encoder, SplittingTextsOverCallsChangesNothingButRounding) {
   Model model(tiny_embedder(), DType::f64, "reference");
-  const Texts texts = make_texts({3, 1, 5, 4, 2}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 1, 5, 4, 2}, vocab, Masks::on);
   const std::vector<double> weights = random_vector(5 * 8, "weights");
   const std::vector<double> whole_gradient = model.gradient(texts, weights), whole = model.embed(texts);
   const int64_t n = model.params.layout().count();
@@ -88,7 +93,7 @@ TEST(Encoder, SplittingTextsOverCallsChangesNothingButRounding) {
 
 TEST(Encoder, ATextsEmbeddingDoesNotDependOnItsNeighbours) {
   Model model(tiny_embedder(), DType::f64, "reference");
-  const Texts texts = make_texts({3, 9, 1, 5}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 9, 1, 5}, vocab, Masks::on);
   const std::vector<double> together = model.embed(texts);
   for (size_t b = 0; b < 4; ++b) {
     const std::vector<double> alone = model.embed(texts.part(b, b + 1));
@@ -111,7 +116,7 @@ TEST(Encoder, PaddingRowsOfProductsAddNothingWhateverTheMemoryHeld) {
       const Tensor all = padded.arena.tensor(DType::u8, {1 << 20});
       std::fill_n(all.bytes(), 1 << 20, std::byte{0xff});  // every float is a NaN
     }
-    const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);  // 9 tokens, 3 texts
+    const ModelTexts texts = make_texts({3, 1, 5}, vocab, Masks::on);  // 9 tokens, 3 texts
     const std::vector<double> weights = random_vector(15, "weights");
     EXPECT_LT(relative_error(padded.embed(texts), plain.embed(texts)), 1e-14);
     EXPECT_LT(relative_error(padded.gradient(texts, weights), plain.gradient(texts, weights)), 1e-14);
@@ -131,7 +136,7 @@ TEST(Encoder, TextsMayBeginAtALaterRowOfThePositionTable) {
     plain.backend->copy(plain.params.master(p), p.name == table ? own.rows(2, own.dim(0)) : own);
   }
   later.params.refresh(*later.backend);
-  const Texts texts = make_texts({3, 1, 9}, vocab, Masks::on);
+  const ModelTexts texts = make_texts({3, 1, 9}, vocab, Masks::on);
   const std::vector<double> weights = random_vector(3 * static_cast<size_t>(config.embedding()), "weights");
   EXPECT_EQ(later.embed(texts), plain.embed(texts));
   std::vector<double> gradient = later.gradient(texts, weights);
@@ -156,7 +161,7 @@ TEST(Encoder, HookCoversEveryParameterOnceLastLayerFirstAndNothingChangesAfterIt
       EXPECT_EQ(slice.end, next_end);
       next_end = slice.begin;
       ++calls;
-      const auto values = flat.slice(slice).host<double>();
+      const std::vector<double> values = model.to_double(flat.slice(slice));
       std::copy(values.begin(), values.end(), at_hook.begin() + slice.begin);
     });
     EXPECT_EQ(next_end, 0);
@@ -170,7 +175,7 @@ TEST(Encoder, NoTextsAtAllStillReportsEveryParameterReady) {
   const int64_t n = model.params.layout().count();
   const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
   int64_t covered = 0;
-  model.add_gradient(Texts{}, {}, grads.tensor(DType::f64, {n}), [&](Slice slice) { covered += slice.count(); });
+  model.add_gradient(ModelTexts{}, {}, grads.tensor(DType::f64, {n}), [&](Slice slice) { covered += slice.count(); });
   EXPECT_EQ(covered, n);
 }
 
@@ -178,22 +183,31 @@ TEST(Encoder, BytesSaidAreBytesTaken) {
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block})
     for (const std::optional<HeadConfig> head : {std::optional<HeadConfig>{}, std::optional<HeadConfig>{HeadConfig{5}}}) {
       Model model(tiny_embedder(Pooling::mean, head), DType::f64, "reference", checkpointing);
-      const Texts texts = make_texts({3, 1, 5}, vocab, Masks::on);
+      const ModelTexts texts = make_texts({3, 1, 5}, vocab, Masks::on);
       const int64_t E = model.config.embedding(), n = model.params.layout().count();
-      const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
-      const Tensor emb = model.arena.tensor(DType::f64, {3, E});
-      const size_t before = model.arena.used_bytes();
-      const size_t saved_bytes = model.encoder.saved_bytes(model.ex, 9, 3), work_bytes = model.encoder.work_bytes(model.ex, 9, 3);
-
-      model.arena.reset_peak();
-      model.encoder.forward(model.ex, texts.tokens(), emb);
-      const size_t forward_peak = model.arena.peak_bytes() - before;
-      model.arena.reset_peak();
-      EncoderSaved* saved = model.encoder.forward_saved(model.ex, texts.tokens(), emb);
-      EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
-      model.encoder.backward(model.ex, texts.tokens(), saved, emb, grads.tensor(DType::f64, {n}), {});
-      EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
-      EXPECT_EQ(std::max(forward_peak, model.arena.peak_bytes() - before - saved_bytes), work_bytes);
+      size_t kept_bytes = 0;
+      const auto forward = [&](Exec ex) {
+        const auto scope = ex.arena.scope();
+        model.encoder.forward(ex, upload_texts(ex.backend, ex.arena, texts.tokens()), ex.arena.tensor(DType::f64, {3, E}));
+      };
+      const auto train = [&](Exec ex) {
+        const auto scope = ex.arena.scope();
+        const Buffer grads(ex.backend.memory(), static_cast<size_t>(n) * 8);
+        const DeviceTexts tokens = upload_texts(ex.backend, ex.arena, texts.tokens());
+        const Tensor emb = ex.arena.tensor(DType::f64, {3, E});
+        const size_t before = ex.arena.used_bytes();
+        EncoderSaved* saved = model.encoder.forward_saved(ex, tokens, emb);
+        kept_bytes = ex.arena.used_bytes() - before;
+        model.encoder.backward(ex, tokens, saved, emb, grads.tensor(DType::f64, {n}), {});
+        EXPECT_EQ(ex.arena.used_bytes() - before, kept_bytes);
+      };
+      DryRun dry(*model.backend);
+      EXPECT_EQ(peak_of(dry.exec(model.ex), forward), peak_of(model.ex, forward));
+      const size_t said = peak_of(dry.exec(model.ex), train), taken = peak_of(model.ex, train);
+      EXPECT_EQ(said, taken);
+      const auto scope = model.arena.scope();
+      EXPECT_GT(kept_bytes, 0u);
+      EXPECT_EQ(ChunkMeter().saved_bytes(model.ex, model.encoder, model.on_device(texts)), kept_bytes);
     }
 }
 
@@ -201,7 +215,7 @@ TEST(Encoder, TextsTheModelCannotTakeAreRefused) {
   Model model(tiny_embedder(), DType::f64, "reference");
   EXPECT_THROW(model.embed(make_texts({10}, vocab, Masks::off)), Error);
   EXPECT_THROW(model.embed(make_texts({2, 0}, vocab, Masks::off)), Error);
-  Texts outside = make_texts({3}, vocab, Masks::off);
+  ModelTexts outside = make_texts({3}, vocab, Masks::off);
   outside.ids[1] = vocab;
   EXPECT_THROW(model.embed(outside), Error);
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/optim/adamw.h"
+#include "tests/support/squares.h"
 
 namespace lodestone::test {
 namespace {
@@ -54,7 +55,7 @@ struct Optimized {
       for (size_t i = 0; i < grads.size(); ++i) grads[i] = static_cast<T>(Key(4).with(static_cast<uint64_t>(step)).uniform(i) - 0.5);
       const Tensor g = view(std::span(grads));
       clear_frozen(*backend, frozen, g);
-      norm = std::sqrt(backend->sum_squares(g));
+      norm = std::sqrt(squares_of(*backend, g));
       optimizer.step(ex, 0.01, 1, g, params);
     }
   }

@@ -14,8 +14,8 @@ namespace {
 class LayerGradient : public ::testing::Test {
  protected:
   Model model{tiny_embedder(Pooling::mean, HeadConfig{5, true, Squash::tanh}), DType::f64, "reference"};
-  Texts texts = make_texts({3, 1, 5}, 13, Masks::on);
-  TokenBatch tokens = texts.tokens();
+  ModelTexts texts = make_texts({3, 1, 5}, 13, Masks::on);
+  DeviceTexts tokens = model.on_device(texts);  // of a backend on the host: views
   int64_t S = tokens.tokens(), H = 8;
   Buffer grads_buffer{model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * 8};
   Tensor grads = grads_buffer.tensor(DType::f64, {model.params.layout().count()});
@@ -26,12 +26,28 @@ class LayerGradient : public ::testing::Test {
 
   Activation random_rows(int64_t columns, const char* name) {
     const Activation x = take_rows(ex(), DType::f64, S, columns, Padding::zero);
-    fill_uniform(x.real().host<double>(), name, 1.0);
+    fill(x.real(), name);
     return x;
   }
-  static double product(const Activation& a, const Activation& b) { return dot(a.real().host<double>(), b.real().host<double>()); }
+  std::vector<double> values(ConstTensor x) { return model.to_double(x); }
+  void fill(Tensor x, const char* name) {
+    std::vector<double> uniform(static_cast<size_t>(x.count()));
+    fill_uniform(std::span(uniform), name, 1.0);
+    from_double(*model.backend, model.arena, uniform, x);
+  }
+  double product(ConstTensor a, ConstTensor b) { return dot(values(a), values(b)); }
+  double product(const Activation& a, const Activation& b) { return product(a.real(), b.real()); }
+  /// gradient against central differences of `loss` in x, which is as it was afterwards.
+  void expect_tensor(const char* name, Tensor x, ConstTensor gradient, const std::function<double()>& loss) {
+    std::vector<double> varied = values(x);
+    expect_gradient(name, varied, values(gradient), [&] {
+      from_double(*model.backend, model.arena, varied, x);
+      return loss();
+    });
+    from_double(*model.backend, model.arena, varied, x);
+  }
   void expect_parameters(Slice slice, const std::function<double()>& loss) {
-    expect_gradient("parameters", model.params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
+    expect_tensor("parameters", model.params.masters().slice(slice), grads.slice(slice), loss);
   }
   /// Copies dy, which backward overwrites.
   Activation copy_of(const Activation& x) {
@@ -51,14 +67,14 @@ TEST_F(LayerGradient, LinearSetsOrAddsItsInputGradient) {
     return product(y, weights);
   };
   linear.backward(ex(), model.params, x, weights, Linear::Into::set, dx, grads);
-  expect_gradient("x", x.real().host<double>(), dx.real().host<double>(), loss);
+  expect_tensor("x", x.real(), dx.real(), loss);
   expect_parameters(w.slice, loss);
   expect_parameters(bias, loss);
 
   const Activation twice = copy_of(dx);
   linear.backward(ex(), model.params, x, weights, Linear::Into::add, twice, grads);
-  for (size_t i = 0; i < static_cast<size_t>(S * H); ++i)
-    EXPECT_NEAR(twice.real().host<double>()[i], 2 * dx.real().host<double>()[i], 1e-14);
+  const std::vector<double> both = values(twice.real()), one = values(dx.real());
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(both[i], 2 * one[i], 1e-14);
 }
 
 TEST_F(LayerGradient, ResidualNormReachesBothInputs) {
@@ -76,8 +92,8 @@ TEST_F(LayerGradient, ResidualNormReachesBothInputs) {
   loss();
   const Activation d_residual = copy_of(weights);
   norm.backward(ex(), model.params, tokens, saved, d_residual, d_branch, grads);
-  expect_gradient("residual", residual.real().host<double>(), d_residual.real().host<double>(), loss);
-  expect_gradient("branch", branch.real().host<double>(), d_branch.real().host<double>(), loss);
+  expect_tensor("residual", residual.real(), d_residual.real(), loss);
+  expect_tensor("branch", branch.real(), d_branch.real(), loss);
   expect_parameters(gamma, loss);
   expect_parameters(beta, loss);
 }
@@ -93,7 +109,7 @@ TEST_F(LayerGradient, BlockReachesItsInputAndAllItsParameters) {
   loss();
   const Activation d = copy_of(weights);
   block.backward(ex(), model.params, tokens, x, saved, d, grads);
-  expect_gradient("x", x.real().host<double>(), d.real().host<double>(), loss);
+  expect_tensor("x", x.real(), d.real(), loss);
   expect_parameters(block.slice(), loss);
 }
 
@@ -102,7 +118,7 @@ TEST_F(LayerGradient, BlockGivesTheSameOutputWhenNothingIsKept) {
   const Activation x = random_rows(H, "x"), kept = random_rows(H, "a"), passing = random_rows(H, "b");
   block.forward(ex(), model.params, tokens, x, block.take(ex(), S, Keep::all), kept);
   block.forward(ex(), model.params, tokens, x, block.take(ex(), S, Keep::nothing), passing);
-  for (size_t i = 0; i < static_cast<size_t>(S * H); ++i) EXPECT_EQ(kept.real().host<double>()[i], passing.real().host<double>()[i]);
+  EXPECT_EQ(values(kept.real()), values(passing.real()));
 }
 
 TEST_F(LayerGradient, EmbeddingReachesTablesAndNorm) {
@@ -127,16 +143,16 @@ TEST_F(LayerGradient, HeadReachesTokensAndItsParametersForEveryPoolingAndActivat
       const Head head = make_head(config, layout());
       const Activation x = random_rows(H, "x"), dx = random_rows(H, "dx");
       const Tensor weights = ex().arena.tensor(DType::f64, {3, 5}), emb = ex().arena.tensor(DType::f64, {3, 5});
-      fill_uniform(weights.host<double>(), "w", 1.0);
+      fill(weights, "w");
       const Head::Saved saved = head.take(ex(), 3);
       const auto loss = [&] {
         head.forward(ex(), model.params, tokens, x, saved, emb);
-        return dot(emb.host<double>(), weights.host<double>());
+        return product(emb, weights);
       };
       loss();
       ex().backend.fill_zero(grads);
       head.backward(ex(), model.params, tokens, saved, weights, dx, grads);
-      expect_gradient("x", x.real().host<double>(), dx.real().host<double>(), loss);
+      expect_tensor("x", x.real(), dx.real(), loss);
       expect_parameters(head.slice(), loss);
     }
 }

@@ -9,6 +9,7 @@
 #include "core/optim/adamw.h"
 #include "core/optim/clip.h"
 #include "data/checkpoints/loss_scale_document.h"
+#include "tests/support/squares.h"
 
 namespace lodestone::test {
 namespace {
@@ -97,7 +98,7 @@ TEST(LossScale, AnInfiniteGradientSkipsTheStepAndHalvesTheScale) {
         Buffer memory(backend->memory(), 3 * size_of(dtype));
         const Tensor grads = memory.tensor(dtype, {3});
         backend->cast(view(std::span<const double>(g)), grads);
-        const ScaledGradient s = scaled_gradient(std::sqrt(backend->sum_squares(grads)), loss_scale, 1, 0.5);
+        const ScaledGradient s = scaled_gradient(std::sqrt(squares_of(*backend, grads)), loss_scale, 1, 0.5);
         if (!std::isfinite(s.norm)) return GradientState::overflow;
         optimizer.step(ex, 0.125, s.factor, grads, params);
         return GradientState::finite;

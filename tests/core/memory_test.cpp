@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "core/arena.h"
 #include "core/buffer.h"
@@ -107,6 +110,83 @@ TEST(Arena, AScopeReleasesBothAndThePeakCountsBoth) {
   }
   EXPECT_EQ(arena.used_bytes(), 0u);
   EXPECT_EQ(arena.peak_bytes(), size_t{1024 + 832});
+}
+
+TEST(Arena, KnowsWhatItsPeakWasTakenFor) {
+  Arena arena(test::host_memory, size_t{1} << 20);
+  const auto take = [&](int64_t bytes) { (void)arena.tensor(DType::u8, {bytes}); };
+  const auto outer = arena.scope();
+  take(64);
+  {
+    const auto kept = arena.taking_for(Use::activations);
+    take(640);
+    const auto scope = arena.scope();
+    const auto vectors = arena.taking_for(Use::vectors);
+    take(1280);
+    (void)arena.array<std::byte>(128);
+  }
+  {
+    const auto scope = arena.scope();
+    take(1088);  // not the peak of all, but of what is not vectors
+  }
+  take(64);
+  EXPECT_EQ(arena.peak_bytes(), size_t{64 + 640 + 1280 + 128});
+  EXPECT_EQ(arena.peak_bytes(Use::work), size_t{64});
+  EXPECT_EQ(arena.peak_bytes(Use::activations), size_t{640});
+  EXPECT_EQ(arena.peak_bytes(Use::vectors), size_t{1280 + 128});
+  EXPECT_EQ(arena.peak_beyond_vectors(), size_t{64 + 640 + 1088});
+  arena.reset_peak();
+  EXPECT_EQ(arena.peak_bytes(), size_t{64 + 640 + 64});
+  EXPECT_EQ(arena.peak_bytes(Use::work), size_t{128});
+  EXPECT_EQ(arena.peak_bytes(Use::vectors), size_t{0});
+}
+
+/// Notes which scopes end.
+class ScopedMemory final : public Memory {
+ public:
+  Device device() const override { return Device::cuda; }
+  std::byte* allocate(size_t size_bytes) override { return inner_.allocate(size_bytes); }
+  std::byte* reserve(size_t size_bytes) override { return inner_.reserve(size_bytes); }
+  void release(std::byte* data, size_t size_bytes) noexcept override { inner_.release(data, size_bytes); }
+  void end_scope(int depth) noexcept override { ended += static_cast<char>('0' + depth); }
+  std::string ended;
+
+ private:
+  HostMemory inner_;
+};
+
+TEST(Arena, TellsItsMemoryWhichScopeEnds) {
+  ScopedMemory memory;
+  Arena arena(memory, size_t{1} << 20);
+  EXPECT_EQ(arena.depth(), 0);
+  {
+    const auto outer = arena.scope();
+    { const auto inner = arena.scope(); }
+    const auto second = arena.scope();
+    const auto third = arena.scope();
+    EXPECT_EQ(arena.depth(), 3);
+  }
+  EXPECT_EQ(memory.ended, "2321");
+  EXPECT_EQ(arena.depth(), 0);
+}
+
+TEST(HostBackend, GivesViewsAndCountsWhatItWasAskedFor) {
+  ReferenceBackend backend;
+  Arena arena(backend.memory(), size_t{1} << 20);
+  std::vector<double> values{1, 2, 3}, other(3);
+  const Tensor host = view(std::span(values));
+  EXPECT_EQ(backend.upload(host, arena).bytes(), host.bytes());
+  EXPECT_EQ(backend.download(host, arena).bytes(), host.bytes());
+  backend.upload(host, host);
+  EXPECT_EQ(backend.transfers().copied_bytes, 0);
+  backend.download(host, view(std::span(other)));
+  EXPECT_EQ(other, values);
+  EXPECT_EQ(fetch<double>(backend, arena, host).data(), values.data());
+  backend.wait_for(backend.record());
+  const Transfers& seen = backend.transfers();
+  EXPECT_EQ((std::array{seen.uploads, seen.downloads, seen.waits, seen.copied_bytes}), (std::array<int64_t, 4>{2, 3, 1, 24}));
+  EXPECT_EQ(arena.used_bytes(), 0u);
+  EXPECT_THROW(backend.upload(host, view(std::span(other)).slice({0, 2})), Error);
 }
 
 TEST(Arena, RefusesMoreThanItReservedAndSaysHowMuch) {

@@ -8,8 +8,15 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "tests/support/host_memory.h"
 
 namespace lodestone::test {
+
+/// Where texts and masks go on their way to a backend on the host, which takes nothing from it.
+inline Arena& host_arena() {
+  static Arena arena(host_memory, size_t{1} << 20);
+  return arena;
+}
 
 /// n numbers, uniform in [-spread, spread), a function of the seed.
 inline std::vector<double> random_values(int64_t n, uint64_t seed, double spread = 1.0) {
@@ -37,6 +44,8 @@ struct Texts {
     }
   }
   TokenBatch batch() const { return {ids, offsets, keys, second}; }
+  /// As operations of a backend on the host read them: views of these texts.
+  DeviceTexts on(Backend& backend) const { return upload_texts(backend, host_arena(), batch()); }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -60,6 +69,8 @@ struct RandomMasks {
     }
   }
   KeyMasks view() const { return {bits, first, of_row}; }
+  /// As Texts::on(): views of these masks.
+  DeviceMasks on(Backend& backend, const Texts& texts) const { return upload_masks(backend, host_arena(), texts.batch(), view()); }
 };
 
 /// Compares `gradient` with central differences of `loss`, a smooth function of `values` of size and curvature about 1.

@@ -1,4 +1,6 @@
 // Do the reference operations give what a hand calculation gives?
+#include <algorithm>
+
 #include "core/cpu/reference/reference_backend.h"
 #include "tests/core/op_fixture.h"
 
@@ -59,10 +61,10 @@ TEST(ReferenceValues, EmbeddingAddsWordPositionAndFirstType) {
   Values word{1, 2, 3, 4}, position{10, 20, 30, 40}, type{100, 200, 300, 400}, y(6), dw(4), dp(4), dt(4);
   Texts texts({2, 1});
   texts.ids = {1, 0, 1};
-  be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
+  be.embed_forward(texts.on(be), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
   EXPECT_EQ(y, (Values{113, 224, 131, 242, 113, 224}));
   Values dy{1, 2, 4, 8, 16, 32};
-  be.embed_backward(texts.batch(), matrix(dy, 3, 2), matrix(dw, 2, 2), matrix(dp, 2, 2), matrix(dt, 2, 2));
+  be.embed_backward(texts.on(be), matrix(dy, 3, 2), matrix(dw, 2, 2), matrix(dp, 2, 2), matrix(dt, 2, 2));
   EXPECT_EQ(dw, (Values{4, 8, 17, 34}));
   EXPECT_EQ(dp, (Values{17, 34, 4, 8}));
   EXPECT_EQ(dt, (Values{21, 42, 0, 0}));
@@ -74,10 +76,10 @@ TEST(ReferenceValues, EmbeddingGivesTheSecondTypeFromItsBeginningOn) {
   Texts texts({2, 1});
   texts.ids = {1, 0, 1};
   texts.second = {1, 1};  // the second token of the first text; none of the second text
-  be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
+  be.embed_forward(texts.on(be), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, 2, 2), matrix(y, 3, 2));
   EXPECT_EQ(y, (Values{113, 224, 331, 442, 113, 224}));
   Values dy{1, 2, 4, 8, 16, 32};
-  be.embed_backward(texts.batch(), matrix(dy, 3, 2), matrix(dw, 2, 2), matrix(dp, 2, 2), matrix(dt, 2, 2));
+  be.embed_backward(texts.on(be), matrix(dy, 3, 2), matrix(dw, 2, 2), matrix(dp, 2, 2), matrix(dt, 2, 2));
   EXPECT_EQ(dt, (Values{17, 34, 4, 8}));
 }
 
@@ -88,7 +90,7 @@ TEST(ReferenceValues, ASecondTypeOutsideItsTextOrTableIsRefused) {
   texts.ids = {1, 0, 1};
   const auto embed = [&](std::vector<int64_t> second, int64_t types) {
     texts.second = second;
-    be.embed_forward(texts.batch(), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, types, 4 / types), matrix(y, 3, 2));
+    be.embed_forward(texts.on(be), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, types, 4 / types), matrix(y, 3, 2));
   };
   EXPECT_NO_THROW(embed({0, 1}, 2));
   for (const std::vector<int64_t>& second : {std::vector<int64_t>{3, 0}, {0, -1}, {0}, {0, 0, 0}}) EXPECT_THROW(embed(second, 2), Error);
@@ -99,7 +101,7 @@ TEST(ReferenceValues, AttentionWithEqualScoresAveragesTheValuesOfItsOwnText) {
   ReferenceBackend be;
   Texts texts({2, 1});
   Values qkv{0, 0, 1, 0, 0, 3, 0, 0, 100}, ctx(3), lse(3);
-  be.attention_forward(texts.batch(), matrix(qkv, 3, 3), 1, {}, matrix(ctx, 3, 1), matrix(lse, 3, 1));
+  be.attention_forward(texts.on(be), matrix(qkv, 3, 3), 1, {}, matrix(ctx, 3, 1), matrix(lse, 3, 1));
   EXPECT_NEAR(ctx[0], 2, 1e-15);
   EXPECT_NEAR(ctx[1], 2, 1e-15);
   EXPECT_EQ(ctx[2], 100);
@@ -112,7 +114,7 @@ TEST(ReferenceValues, PoolingTakesFirstMeanOrLast) {
   Texts texts({3, 0, 1});
   Values x{1, 2, 6, 5}, y(3);
   const auto pooled = [&](Pooling p) {
-    be.pool_forward(texts.batch(), matrix(x, 4, 1), p, matrix(y, 3, 1));
+    be.pool_forward(texts.on(be), matrix(x, 4, 1), p, matrix(y, 3, 1));
     return y;
   };
   EXPECT_EQ(pooled(Pooling::cls), (Values{1, 0, 5}));
@@ -159,6 +161,63 @@ TEST(ReferenceValues, MismatchedShapesAreRefusedWithTheOperationsName) {
     EXPECT_EQ(e.exit_code(), ExitCode::internal);
     EXPECT_NE(std::string(e.what()).find("linear"), std::string::npos);
   }
+}
+
+/// Asks for what operations on a device read.
+class PlaceReader final : public ReferenceBackend {
+ public:
+  bool wants_token_places() const override { return true; }
+};
+
+TEST(UploadTexts, SaysWhatIsKnownOfTheTextsAndGivesTheSameOnTheHostAgain) {
+  PlaceReader be;
+  Arena arena(be.memory(), size_t{1} << 20);
+  Texts texts({3, 1, 2});
+  texts.ids = {4, 0, 2, 9, 1, 1};
+  texts.second = {1, 1, 0};
+  const DeviceTexts on = upload_texts(be, arena, texts.batch());
+  EXPECT_EQ((std::vector<int64_t>{on.texts(), on.tokens(), on.shortest, on.longest, on.ids_end}), (std::vector<int64_t>{3, 6, 1, 3, 10}));
+  const auto values = [](ConstTensor t) { return std::vector<int32_t>(t.host<int32_t>().begin(), t.host<int32_t>().end()); };
+  EXPECT_EQ(values(on.text_of), (std::vector<int32_t>{0, 0, 0, 1, 2, 2}));
+  EXPECT_EQ(values(on.place), (std::vector<int32_t>{0, 1, 2, 0, 0, 1}));
+  const TokenBatch back = on_host(on);
+  EXPECT_TRUE(std::ranges::equal(back.ids, texts.ids) && std::ranges::equal(back.offsets, texts.offsets));
+  EXPECT_TRUE(std::ranges::equal(back.keys, texts.keys) && std::ranges::equal(back.second, texts.second));
+  EXPECT_TRUE(on_host(on.without_dropout()).keys.empty());
+  const std::vector<int32_t> other(6, 3);
+  const DeviceTexts with_other = on.with_ids(view(std::span(other)), 4);
+  EXPECT_EQ(with_other.ids_end, 4);
+  EXPECT_TRUE(std::ranges::equal(on_host(with_other).ids, other));
+  const DeviceTexts none = upload_texts(be, arena, {{}, std::span<const int64_t>(texts.offsets).first(1), {}});
+  EXPECT_EQ(none.texts() + none.tokens() + none.longest + none.ids_end, 0);
+}
+
+TEST(UploadTexts, RefusesWhatAreNoTextsAndNoMasksOfThem) {
+  ReferenceBackend be;
+  const auto upload = [&](const auto& change) {
+    Texts texts({3, 1, 2});
+    change(texts);
+    (void)texts.on(be);
+  };
+  EXPECT_NO_THROW(upload([](Texts&) {}));
+  EXPECT_THROW(upload([](Texts& t) { t.ids.pop_back(); }), Error);
+  EXPECT_THROW(upload([](Texts& t) { t.ids[1] = -1; }), Error);
+  EXPECT_THROW(upload([](Texts& t) { t.offsets = {0, 4, 3, 6}; }), Error);
+  EXPECT_THROW(upload([](Texts& t) { t.offsets = {1, 3, 4, 6}; }), Error);
+  EXPECT_THROW(upload([](Texts& t) { t.keys.pop_back(); }), Error);
+  EXPECT_THROW(upload([](Texts& t) { t.second = {0, 0, 3}; }), Error);
+  const Texts texts({3, 70, 2});
+  const auto upload_mask = [&](const auto& change) {
+    test::RandomMasks masks(texts.batch(), 3);
+    change(masks);
+    (void)masks.on(be, texts);
+  };
+  EXPECT_NO_THROW(upload_mask([](test::RandomMasks&) {}));
+  EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.bits.resize(m.bits.size() - 1 - m.bits.size() / 2); }), Error);
+  EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.of_row[20] = 200; }), Error);
+  EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.first[0] = -1; }), Error);
+  EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.first.pop_back(); }), Error);
+  EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.of_row.pop_back(); }), Error);
 }
 
 TEST(MakeBackend, NamesWhatThisBuildHas) {

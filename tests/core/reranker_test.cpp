@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/null/dry_run.h"
+#include "tests/support/arena_peak.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tiny_model.h"
 
@@ -14,8 +16,8 @@ constexpr int64_t vocab = 13;
 RerankerConfig tiny_reranker() { return {.encoder = tiny_encoder(), .classifier_dropout = 0.3}; }
 
 /// Three pairs of 9 tokens in all.
-Texts tiny_pairs(Masks masks) {
-  Texts pairs = make_texts({4, 2, 3}, vocab, masks);
+ModelTexts tiny_pairs(Masks masks) {
+  ModelTexts pairs = make_texts({4, 2, 3}, vocab, masks);
   pairs.second = {2, 1, 3};  // the last has no second text
   return pairs;
 }
@@ -35,22 +37,23 @@ struct PairModel {
     backend->cast(t.reshape({t.count()}), view(std::span(out)));
     return out;
   }
-  std::vector<double> score(const Texts& pairs) {
+  std::vector<double> score(const ModelTexts& pairs) {
     const auto scope = arena.scope();
     const Tensor scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
-    reranker.forward(ex, pairs.tokens(), scores);
+    reranker.forward(ex, upload_texts(*backend, arena, pairs.tokens()), scores);
     return as_doubles(scores);
   }
   /// The gradient of <d_scores, scores>.
-  std::vector<double> gradient(const Texts& pairs, std::span<const double> d_scores, const std::function<void(Slice)>& ready = {}) {
+  std::vector<double> gradient(const ModelTexts& pairs, std::span<const double> d_scores, const std::function<void(Slice)>& ready = {}) {
     const auto scope = arena.scope();
     const int64_t n = params.layout().count();
     const Buffer memory(backend->memory(), static_cast<size_t>(n) * size_of(ex.wide()));
     const Tensor grads = memory.tensor(ex.wide(), {n}), scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
-    const RerankerSaved saved = reranker.forward_saved(ex, pairs.tokens(), scores);
+    const DeviceTexts texts = upload_texts(*backend, arena, pairs.tokens());
+    const RerankerSaved saved = reranker.forward_saved(ex, texts, scores);
     const Tensor d = arena.tensor(ex.wide(), scores.shape());
     backend->cast(view(d_scores), d);
-    reranker.backward(ex, pairs.tokens(), saved, d, grads, ready);
+    reranker.backward(ex, texts, saved, d, grads, ready);
     return as_doubles(grads);
   }
 
@@ -65,7 +68,7 @@ const std::vector<double> weights{0.7, -1.3, 0.4};
 
 TEST(Reranker, GradientOfEveryParameterMatchesCentralDifferencesWithDropout) {
   PairModel model(DType::f64);
-  const Texts pairs = tiny_pairs(Masks::on);
+  const ModelTexts pairs = tiny_pairs(Masks::on);
   const std::vector<double> gradient = model.gradient(pairs, weights);
   expect_gradient("reranker", model.params.masters().host<double>(), gradient, [&] { return dot(model.score(pairs), weights); });
   const Param& types = model.params.layout().find("embeddings.token_type_embeddings.weight");
@@ -76,7 +79,7 @@ TEST(Reranker, GradientOfEveryParameterMatchesCentralDifferencesWithDropout) {
 
 TEST(Reranker, ScoreIsLinearInTheTanhOfADenseLayerOnTheFirstToken) {
   PairModel model(DType::f64);
-  const Texts pairs = tiny_pairs(Masks::off);
+  const ModelTexts pairs = tiny_pairs(Masks::off);
   Model encoder(tiny_embedder(Pooling::cls), DType::f64, "reference");  // the same parameters by name
   const std::vector<double> first = encoder.embed(pairs), scores = model.score(pairs);
   const auto value = [&](const char* name) { return model.params.master(model.params.layout().find(name)).host<double>(); };
@@ -98,12 +101,12 @@ TEST(Reranker, DropsElementsOfTheVectorByTheNameOfThePair) {
   const std::vector<double> on = model.score(tiny_pairs(Masks::on)), off = model.score(tiny_pairs(Masks::off));
   EXPECT_NE(on, off);
   EXPECT_EQ(on, model.score(tiny_pairs(Masks::on)));
-  const Texts pairs = tiny_pairs(Masks::on);
+  const ModelTexts pairs = tiny_pairs(Masks::on);
   for (size_t b = 0; b < 3; ++b) EXPECT_NEAR(model.score(pairs.part(b, b + 1))[0], on[b], 1e-14);  // whatever its neighbours
 }
 
 TEST(Reranker, RecomputingBlocksAndFastBackendsGiveTheSameGradient) {
-  const Texts pairs = tiny_pairs(Masks::on);
+  const ModelTexts pairs = tiny_pairs(Masks::on);
   PairModel exact(DType::f64);
   const std::vector<double> expected = exact.gradient(pairs, weights), scores = exact.score(pairs);
   PairModel recomputing(DType::f64, "reference", Checkpointing::per_block);
@@ -118,7 +121,7 @@ TEST(Reranker, HookCoversEveryParameterOnceScoreHeadFirst) {
   PairModel model(DType::f64);
   for (const bool any : {true, false}) {
     int64_t next_end = model.params.layout().count();
-    const Texts pairs = any ? tiny_pairs(Masks::on) : Texts{};
+    const ModelTexts pairs = any ? tiny_pairs(Masks::on) : ModelTexts{};
     model.gradient(pairs, std::span(weights).first(any ? 3 : 0), [&](Slice slice) {
       EXPECT_EQ(slice.end, next_end);
       next_end = slice.begin;
@@ -130,21 +133,29 @@ TEST(Reranker, HookCoversEveryParameterOnceScoreHeadFirst) {
 TEST(Reranker, BytesSaidAreBytesTaken) {
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
     PairModel model(DType::f64, "reference", checkpointing);
-    const Texts pairs = tiny_pairs(Masks::on);
+    const ModelTexts pairs = tiny_pairs(Masks::on);
     const int64_t n = model.params.layout().count();
-    const Buffer grads(model.backend->memory(), static_cast<size_t>(n) * 8);
-    const Tensor scores = model.arena.tensor(DType::f64, {3});
-    const size_t before = model.arena.used_bytes();
-    const size_t saved_bytes = model.reranker.saved_bytes(model.ex, 9, 3), work_bytes = model.reranker.work_bytes(model.ex, 9, 3);
-    model.arena.reset_peak();
-    model.reranker.forward(model.ex, pairs.tokens(), scores);
-    const size_t forward_peak = model.arena.peak_bytes() - before;
-    model.arena.reset_peak();
-    const RerankerSaved saved = model.reranker.forward_saved(model.ex, pairs.tokens(), scores);
-    EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
-    model.reranker.backward(model.ex, pairs.tokens(), saved, scores, grads.tensor(DType::f64, {n}), {});
-    EXPECT_EQ(model.arena.used_bytes() - before, saved_bytes);
-    EXPECT_EQ(std::max(forward_peak, model.arena.peak_bytes() - before - saved_bytes), work_bytes);
+    std::vector<size_t> kept;
+    const auto forward = [&](Exec ex) {
+      const auto scope = ex.arena.scope();
+      model.reranker.forward(ex, upload_texts(ex.backend, ex.arena, pairs.tokens()), ex.arena.tensor(DType::f64, {3}));
+    };
+    const auto train = [&](Exec ex) {
+      const auto scope = ex.arena.scope();
+      const Buffer grads(ex.backend.memory(), static_cast<size_t>(n) * 8);
+      const DeviceTexts texts = upload_texts(ex.backend, ex.arena, pairs.tokens());
+      const Tensor scores = ex.arena.tensor(DType::f64, {3});
+      const size_t before = ex.arena.used_bytes();
+      const RerankerSaved saved = model.reranker.forward_saved(ex, texts, scores);
+      kept.push_back(ex.arena.used_bytes() - before);
+      model.reranker.backward(ex, texts, saved, scores, grads.tensor(DType::f64, {n}), {});
+      EXPECT_EQ(ex.arena.used_bytes() - before, kept.back());
+    };
+    DryRun dry(*model.backend);
+    EXPECT_EQ(peak_of(dry.exec(model.ex), forward), peak_of(model.ex, forward));
+    EXPECT_EQ(peak_of(dry.exec(model.ex), train), peak_of(model.ex, train));
+    EXPECT_EQ(kept.at(0), kept.at(1));
+    EXPECT_GT(kept.at(0), 0u);
   }
 }
 

@@ -19,7 +19,7 @@ class RetroMaeLayers : public ::testing::Test {
   Arena arena{backend->memory(), size_t{1} << 30};
   ParamStore params{backend->memory(), retromae_layout(config), DType::f64};
   Exec ex{*backend, arena, Key(5).with("train"), DType::f64};
-  Texts texts = make_texts({4, 1, 7, 2}, 13, Masks::on);
+  ModelTexts texts = make_texts({4, 1, 7, 2}, 13, Masks::on);
   int64_t S = texts.tokens().tokens(), B = 4, H = 8;
   std::vector<int32_t> text_of;
   std::vector<uint64_t> bits;
@@ -43,7 +43,13 @@ class RetroMaeLayers : public ::testing::Test {
       }
     }
   }
-  DecoderTexts decoder_texts(const TokenBatch& tokens) const { return {tokens, text_of, {bits, first, of_row}}; }
+  /// Views of `tokens` and of the masks, as the reference reads them.
+  DecoderTexts decoder_texts(const TokenBatch& tokens) {
+    const DeviceTexts on_device = upload_texts(*backend, arena, tokens);
+    return {on_device, on_device.with_ids(backend->upload(view(std::span(text_of)), arena), B), on_device.offsets.slice({0, B}),
+            device_masks(tokens)};
+  }
+  DeviceMasks device_masks(const TokenBatch& tokens) { return upload_masks(*backend, arena, tokens, {bits, first, of_row}); }
   MlmDecoder decoder(Decoding decoding, QueryStream h1_mode) const {
     return MlmDecoder(config.encoder, params.layout(), decoding, h1_mode);
   }
@@ -93,7 +99,7 @@ TEST_F(RetroMaeLayers, B2_ATokensOwnRowDoesNotSeeItWhileOthersDo) {
   for (int64_t b = 0; b < B; ++b) {
     const int64_t begin = texts.offsets[static_cast<size_t>(b)], length = texts.tokens().length(b);
     for (int64_t j = 1; j < length; ++j) {
-      Texts changed = texts;
+      ModelTexts changed = texts;
       int32_t& id = changed.ids[static_cast<size_t>(begin + j)];
       id = (id + 1) % 13;
       const std::vector<double> after = decode(d, changed.tokens());
@@ -112,7 +118,7 @@ TEST_F(RetroMaeLayers, B2_ATokensOwnRowDoesNotSeeItWhileOthersDo) {
 TEST_F(RetroMaeLayers, B2_TheFirstTokensWordIsNotUsed) {
   for (const Form& form : forms) {
     const MlmDecoder d = decoder(form.decoding, form.h1_mode);
-    Texts changed = texts;
+    ModelTexts changed = texts;
     for (int64_t b = 0; b < B; ++b) {
       int32_t& id = changed.ids[static_cast<size_t>(texts.offsets[static_cast<size_t>(b)])];
       id = (id + 1) % 13;
@@ -124,6 +130,7 @@ TEST_F(RetroMaeLayers, B2_TheFirstTokensWordIsNotUsed) {
 // Without dropout the query stream is, by its definition, h + p_i, and layer_norm(h + p_i + t_0) in the embedding block's form.
 TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
   const TokenBatch tokens{texts.ids, texts.offsets, {}};
+  const DeviceTexts on_device = upload_texts(*backend, arena, tokens);
   const auto table = [&](const char* name) { return params.master(params.layout().find(name)).host<double>(); };
   const auto position = table("embeddings.position_embeddings.weight"), type = table("embeddings.token_type_embeddings.weight");
   const auto gamma = table("embeddings.LayerNorm.weight"), beta = table("embeddings.LayerNorm.bias"),
@@ -160,8 +167,8 @@ TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
     const Activation middle = take_rows(ex, DType::f64, S, H, Padding::zero), y = take_rows(ex, DType::f64, S, H, Padding::zero);
     const MlmDecoder d = decoder(Decoding::enhanced, mode);
     const MlmDecoder::Saved saved = d.take(ex, S);
-    attention.forward(ex, params, tokens, {bits, first, of_row}, h1, h2, saved.attention, middle);
-    mlp.forward(ex, params, tokens, middle, saved.mlp, y);
+    attention.forward(ex, params, on_device, device_masks(tokens), h1, h2, saved.attention, middle);
+    mlp.forward(ex, params, on_device, middle, saved.mlp, y);
     const auto expected = y.real().host<double>();
     outputs.push_back(decode(d, tokens));
     EXPECT_LT(relative_error(outputs.back(), expected), 1e-13);
@@ -172,7 +179,7 @@ TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
 TEST_F(RetroMaeLayers, B4_BasicDecodingSeesTheWholeInput) {
   const MlmDecoder d = decoder(Decoding::basic, QueryStream::embed_block);
   const std::vector<double> before = decode(d, texts.tokens());
-  Texts changed = texts;
+  ModelTexts changed = texts;
   changed.ids[6] = (changed.ids[6] + 1) % 13;  // in the third text
   const std::vector<double> after = decode(d, changed.tokens());
   for (int64_t s = 5; s < 12; ++s)
@@ -209,17 +216,27 @@ double naive_mlm(const ParamStore& params, std::span<const double> x, std::span<
 }
 
 TEST_F(RetroMaeLayers, B3_TiedHeadEqualsTheFormulaAndItsGradientInAnyTiling) {
-  const std::vector<int32_t> labels = {3, 0, 12, 5, 5};
+  const std::vector<int32_t> ids = {3, 0, 12, 5, 5};
+  const ConstTensor labels = view(std::span(ids));
   const Activation x = take_rows(ex, DType::f64, 5, H, Padding::zero), dx = take_rows(ex, DType::f64, 5, H, Padding::zero);
   fill_uniform(x.real().host<double>(), "x", 1.0);
-  const double expected = naive_mlm(params, x.real().host<double>(), labels, 8, 13);
+  const double expected = naive_mlm(params, x.real().host<double>(), ids, 8, 13);
+  double sum = 0;
+  const Tensor total = view(std::span(&sum, 1));
   for (const MlmTile tile :
        {MlmTile{}, MlmTile{.rows = 2, .elements = 8}, MlmTile{.rows = 3, .elements = 1}, MlmTile{.rows = 1, .elements = 13}}) {
     const MlmHead head = make_mlm_head(config.encoder, params.layout(), tile);
-    const auto loss = [&] { return 0.3 * head.value(ex, params, x, labels); };
-    EXPECT_NEAR(head.value(ex, params, x, labels), expected, 1e-12 * expected);
+    const auto value = [&] {
+      sum = 0;
+      head.value(ex, params, x, labels, total);
+      return sum;
+    };
+    const auto loss = [&] { return 0.3 * value(); };
+    EXPECT_NEAR(value(), expected, 1e-12 * expected);
     backend->fill_zero(grads);
-    EXPECT_NEAR(head.gradient(ex, params, x, labels, 0.3, dx, grads), expected, 1e-12 * expected);
+    sum = 1;  // it is added
+    head.gradient(ex, params, x, labels, 0.3, dx, grads, total);
+    EXPECT_NEAR(sum - 1, expected, 1e-12 * expected);
     expect_gradient("x", x.real().host<double>(), dx.real().host<double>(), loss);
     const Slice word = params.layout().find("embeddings.word_embeddings.weight").slice;
     for (const Slice slice : {head.slice(), word})
@@ -256,11 +273,13 @@ TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
   const Activation x = take_rows(ex, DType::f32, R, H, Padding::zero), dx = take_rows(ex, DType::f32, R, H, Padding::zero);
   fill_uniform(x.real().host<float>(), "x", 1.0);
   const std::vector<int32_t> labels(static_cast<size_t>(R), 4321);
+  const Tensor total = arena.tensor(DType::f64, {1});
+  backend->fill_zero(total);
   const int64_t tile_bytes = 4 << 16;
   const MlmHead head = make_mlm_head(config.encoder, params.layout(), {.rows = 256, .elements = 1 << 16});
   arena.reset_peak();
   const size_t before = arena.used_bytes();
-  head.gradient(ex, params, x, labels, 1, dx, grads.tensor(DType::f32, {params.layout().count()}));
+  head.gradient(ex, params, x, view(std::span(labels)), 1, dx, grads.tensor(DType::f32, {params.layout().count()}), total);
   const int64_t rows_bytes = 6 * (R + 32) * H * 4 + 8 * R * 4;  // what is proportional to the rows alone
   EXPECT_LE(static_cast<int64_t>(arena.peak_bytes() - before), tile_bytes + rows_bytes);
 }

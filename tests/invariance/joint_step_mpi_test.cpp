@@ -66,7 +66,7 @@ class JointRun {
       const double of_ranks = mistake == Mistake::counts_ranks ? static_cast<double>(place_.team.ranks) / world_.size() : 1;
       const Exec ex = run_.ex.with(Key(5).with(static_cast<uint64_t>(part.draw)).with(static_cast<uint64_t>(part.task)));
       Objective& objective = part.task == 0 ? static_cast<Objective&>(run_.objective) : sts_;
-      shares[static_cast<size_t>(part.task)] += objective.accumulate(ex, batch_of(part, team()), part.weight * of_ranks, run_.grads, {});
+      shares[static_cast<size_t>(part.task)] += accumulate(objective, ex, batch_of(part, team()), part.weight * of_ranks, run_.grads, {});
     }
     world_.all_reduce(run_.grads, run_.grads, Reduce::sum).wait();
     all_reduce(world_, std::span(shares), Reduce::sum);

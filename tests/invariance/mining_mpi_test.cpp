@@ -12,6 +12,7 @@
 #include "launch/mining/mining.h"
 #include "losses/info_nce.h"
 #include "losses/negative_scores.h"
+#include "tests/support/gradient_norm.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/toy_training.h"
@@ -69,28 +70,29 @@ std::unique_ptr<ScoredLoss> scored_loss() {
 }
 
 struct MinedTraining {
-  MinedTraining(DType compute, Communicator& comm, std::unique_ptr<ScoredLoss> loss)
-      : scored(*loss),
-        toy(compute, comm, std::move(loss), {}, Checkpointing::none, "cpu"),
-        sync(comm, toy.params.layout().count(), toy.params.wide_dtype(), {.piece_bytes = 2048, .update = GradSync::Update::own_slice}),
+  MinedTraining(DType compute, Communicator& comm)
+      : toy(compute, comm, scored_loss(), {}, Checkpointing::none, "cpu"),
+        sync(comm, *toy.backend, toy.params.layout().count(), toy.params.wide_dtype(),
+             {.piece_bytes = 2048, .update = GradSync::Update::own_slice}),
         optimizer(toy.backend->memory(), {}, toy.params.layout(), toy.params.wide_dtype(), {sync.own(), {}}),
         mining(comm, mining_config, nullptr) {}
-  MinedTraining(DType compute, Communicator& comm) : MinedTraining(compute, comm, scored_loss()) {}
 
   void run(int64_t begin, int64_t end) {
     for (int64_t step = begin; step < end; ++step) {
       const Batch batch = mined_batch(step, mining.negatives(), toy.comm.rank(), toy.comm.size());
       toy.backend->fill_zero(toy.grads);
       sync.begin(toy.grads);
-      toy.objective.accumulate(toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, scale.value(), toy.grads, sync.hook());
+      const auto scope = toy.arena.scope();
+      const LossResult result = toy.objective.accumulate(toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, scale.value(),
+                                                         toy.grads, zero_total(toy.ex), sync.hook());
       sync.finish(toy.grads);
-      const ScaledGradient g = scaled_gradient(sync.norm(*toy.backend, toy.grads), scale.value(), 1, 1);
+      const ScaledGradient g = scaled_gradient(test::gradient_norm(sync, toy.comm, *toy.backend, toy.grads), scale.value(), 1, 1);
       ASSERT_TRUE(std::isfinite(g.norm));
       optimizer.step(toy.ex, 0.02, g.factor, toy.grads, toy.params);
-      sync.share(*toy.backend, toy.params);
+      sync.share(toy.params);
       scale.update(GradientState::finite);
       const std::vector<int32_t> lists(batch.rows.size(), list_length);
-      mining.observe(step, 0, batch.rows, lists, scored.scores());
+      mining.observe(step, 0, batch.rows, lists, result.scores);
       if (const auto report = mining.end_of_step(step + 1)) replaced += report->replaced;
     }
   }
@@ -121,7 +123,6 @@ struct MinedTraining {
   }
   std::vector<double> values() { return toy.as_doubles(toy.params.masters()); }
 
-  const ScoredLoss& scored;
   test::ToyRun toy;
   GradSync sync;
   AdamW optimizer;

@@ -23,8 +23,8 @@ TEST(GradientOverlap, FirstPieceIsUnderWayBeforeHalfOfBackwardIsDone) {
   for (const GradSync::Route route : {GradSync::Route::shared_memory, GradSync::Route::communicator}) {
     test::Model model(eight_layers(), DType::f32, "reference");
     const int64_t n = model.params.layout().count();
-    GradSync sync(world_comm(), n, DType::f32, {.piece_bytes = 16'384, .route = route});
-    const test::Texts texts = test::make_texts({9, 3 + world_comm().rank(), 7}, 60, test::Masks::off);
+    GradSync sync(world_comm(), *model.backend, n, DType::f32, {.piece_bytes = 16'384, .route = route});
+    const test::ModelTexts texts = test::make_texts({9, 3 + world_comm().rank(), 7}, 60, test::Masks::off);
     std::vector<double> d_emb(3 * 32);
     test::fill_uniform(std::span(d_emb), "d_emb", 1.0);
 

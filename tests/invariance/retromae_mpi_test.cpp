@@ -17,12 +17,13 @@ struct Trajectory {
 /// Trains on `comm`, the counts of targets being summed over `counting`.
 Trajectory train(DType compute, Communicator& comm, Communicator& counting, const RetroMaeOptions& options, int64_t chunk_tokens) {
   ToyRetroMae run(compute, counting, options, chunk_tokens);
+  const Planes all(comm, *run.backend);
   Trajectory result;
   for (int64_t step = 0; step < 5; ++step) {
     const Batch batch = toy_masked_batch(step, 7, comm.rank(), comm.size(), options);  // 7 texts: uneven for 2, 3 and 4 ranks
     run.backend->fill_zero(run.grads);
-    double value = run.objective.accumulate(run.at_step(step), batch, 1, run.grads, {});
-    comm.all_reduce(run.grads, run.grads, Reduce::sum).wait();
+    double value = accumulate(run.objective, run.at_step(step), batch, 1, run.grads, {});
+    all.group().device.all_reduce(run.grads, run.grads, Reduce::sum).wait();
     all_reduce(comm, std::span(&value, 1), Reduce::sum);
     run.backend->axpy(-0.1, run.grads, run.params.masters());
     run.params.refresh(*run.backend);

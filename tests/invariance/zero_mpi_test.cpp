@@ -9,6 +9,7 @@
 #include "data/checkpoints/checkpoint.h"
 #include "losses/info_nce.h"
 #include "losses/loss.h"
+#include "tests/support/gradient_norm.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/toy_training.h"
@@ -16,6 +17,8 @@
 namespace lodestone {
 namespace {
 
+using test::accumulate;
+using test::gradient_norm;
 using test::world_comm;
 using Route = GradSync::Route;
 using Update = GradSync::Update;
@@ -28,7 +31,8 @@ struct Training {
   Training(DType compute, Communicator& comm, Update update, Route route, double max_norm, std::vector<std::string> frozen_names = {})
       : toy(compute, comm, std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}), {}, Checkpointing::none, "cpu"),
         frozen(frozen_ranges(toy.params.layout(), frozen_names)),
-        sync(comm, toy.params.layout().count(), toy.params.wide_dtype(), {.piece_bytes = 2048, .route = route, .update = update}),
+        sync(comm, *toy.backend, toy.params.layout().count(), toy.params.wide_dtype(),
+             {.piece_bytes = 2048, .route = route, .update = update}),
         optimizer(toy.backend->memory(), compute == DType::f64 ? AdamWConfig{} : test::adam_above_rounding(), toy.params.layout(),
                   toy.params.wide_dtype(), {sync.own(), frozen}),
         max_norm(max_norm) {}
@@ -37,12 +41,12 @@ struct Training {
     const Batch batch = test::toy_batch(step, rows, 3, toy.comm.rank(), toy.comm.size());
     toy.backend->fill_zero(toy.grads);
     sync.begin(toy.grads);
-    toy.objective.accumulate(toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, 1, toy.grads, sync.hook());
+    accumulate(toy.objective, toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, 1, toy.grads, sync.hook());
     sync.finish(toy.grads);
     clear_frozen(*toy.backend, frozen, toy.grads);
-    norm = sync.norm(*toy.backend, toy.grads);
+    norm = gradient_norm(sync, toy.comm, *toy.backend, toy.grads);
     optimizer.step(toy.ex, 0.01, clip_scale(norm, max_norm), toy.grads, toy.params);
-    sync.share(*toy.backend, toy.params);
+    sync.share(toy.params);
   }
   std::vector<CheckpointVector> vectors() {
     const int64_t begin = optimizer.own().begin;

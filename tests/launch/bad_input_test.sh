@@ -136,4 +136,19 @@ expect "RetroMAE grouped on as many ranks as rows" 0 mpi 2 "$lodestone" train re
 # ---- a reranker with the default train_group_size -------------------------------------------------------------------------------
 printf 'model: {folder: m}\nobjective: {name: reranker}\ndata: {train: tasks}\ntrain: {output_dir: run, steps: 3}\n' > tasks.yaml
 before_training "a reranker without negatives" 2 "data: a reranker compares a query's positive with its negatives, but train_group_size is 1"
+
+# ---- step memory without room for a row, and a device that this build does not have ------------------------------------------------
+sed 's/"hidden_size": 32/"hidden_size": 256/; s/"intermediate_size": 64/"intermediate_size": 1024/' config.json > wide.json
+cat > wide.yaml <<'YAML'
+model: {config: wide.json, vocab: vocab}
+data: {train: tasks, query_max_len: 48, passage_max_len: 64}
+train: {output_dir: narrow, global_batch: 8, steps: 1, precision: f32, threads: 1, step_memory_mb: 2}
+YAML
+refuses "check: step memory without room for a row" 9 "F14 a row with texts of 64 tokens needs" "$lodestone" check wide.yaml
+says "its limit" "train.step_memory_mb allows 2 MiB"
+says "what fits" "the longest texts that fit have"
+refuses "train: the same" 9 "F14 a row with texts of 64 tokens needs" "$lodestone" train wide.yaml
+fits=$(sed -n 's/.*texts that fit have \([0-9]*\) tokens.*/\1/p' err.log)
+expect "a row that fits trains" 0 "$lodestone" train wide.yaml train.output_dir=narrow2 train.global_batch=2 data.query_max_len="$fits" data.passage_max_len="$fits"
+refuses "device: cuda" 2 "this program was built without CUDA" "$lodestone" check wide.yaml device=cuda
 all_passed

@@ -3,6 +3,7 @@
 
 #include "launch/console/allocations.h"
 #include "tests/losses/contrastive_cases.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"
 
@@ -58,9 +59,9 @@ TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
     const Shape shape{problem.n * (1 + problem.group), problem.width};
     const Tensor x = view(std::span(emb)).reshape(shape), dx = view(std::span(d_emb)).reshape(shape);
     const auto loss = c.make();
-    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    evaluate(*loss, ex, *self, x, pairs, 1, dx);
     const uint64_t before = heap_allocations();
-    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    evaluate(*loss, ex, *self, x, pairs, 1, dx);
     EXPECT_EQ(heap_allocations(), before) << c.name;
   }
 }
@@ -86,7 +87,7 @@ TEST(ContrastiveLosses, HoldOneTileOfScoresHoweverLargeTheBatch) {
       emb.insert(emb.end(), problem.passages.begin(), problem.passages.end());
       d_emb.resize(emb.size());
       const Shape shape{n * 3, 5};
-      c.make()->evaluate(ex, *self, view(std::span(emb)).reshape(shape), pairs, 1, view(std::span(d_emb)).reshape(shape));
+      evaluate(*c.make(), ex, *self, view(std::span(emb)).reshape(shape), pairs, 1, view(std::span(d_emb)).reshape(shape));
       return static_cast<double>(arena.peak_bytes());
     };
     // Vectors, norms, hashes and a tile of 64 rows grow with N; all scores would grow with its square, sixteen times.

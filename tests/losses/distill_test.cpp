@@ -3,9 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "core/cpu/reference/group_losses.h"
 #include "launch/console/allocations.h"
 #include "losses/cosines.h"
-#include "losses/group_ce.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"
 
@@ -78,8 +79,8 @@ TEST(GroupDistillation, TensorFormEqualsThePureFunctionForBothForms) {
   GroupDistillation divergence({.temperature = 0.2, .teacher_temperature = 0.5});
   GroupDistillation soft({.temperature = 0.2, .teacher_temperature = 0.5, .form = DistillationForm::soft_cross_entropy});
   const LossAnswer kl = answer_alone(divergence, problem), ce = answer_alone(soft, problem);
-  EXPECT_NEAR(kl.loss, group_kl_divergence(logits, teacher, 4, 1.0 / 7, unused), 1e-13);
-  EXPECT_NEAR(ce.loss, group_soft_cross_entropy(logits, teacher, 4, 1.0 / 7, unused), 1e-13);
+  EXPECT_NEAR(kl.loss, group_distillation(logits, teacher, 4, Entropy::removed, 1.0 / 7, unused), 1e-13);
+  EXPECT_NEAR(ce.loss, group_distillation(logits, teacher, 4, Entropy::kept, 1.0 / 7, unused), 1e-13);
   EXPECT_GT(ce.loss, kl.loss);
   EXPECT_EQ(gradient_difference(ce, kl), 0);
   expect_exact_gradient(divergence, problem);
@@ -129,9 +130,9 @@ TEST(GroupDistillation, AllocatesNothing) {
   MarginMse margins({});
   const Tensor x = view(std::span(emb)).reshape({100, 8}), dx = view(std::span(d_emb)).reshape({100, 8});
   for (Loss* loss : {static_cast<Loss*>(&distillation), static_cast<Loss*>(&margins)}) {
-    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    evaluate(*loss, ex, *self, x, pairs, 1, dx);
     const uint64_t before = heap_allocations();
-    loss->evaluate(ex, *self, x, pairs, 1, dx);
+    evaluate(*loss, ex, *self, x, pairs, 1, dx);
     EXPECT_EQ(heap_allocations(), before);
   }
 }

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "losses/cbb.h"
 #include "losses/cosines.h"
 #include "losses/gte.h"
@@ -42,6 +45,15 @@ TEST(FalseNegatives, RuleByCases) {
   EXPECT_EQ((Hashes{.passage = {1, 4, 5, 6}}.all()), (Found{}));           // a positive that repeats its query stays
 }
 
+/// What a mask leaves out of scores [rows,columns] of zeros, applied to tiles of a few rows; and that it counts as many.
+std::vector<double> masked_scores(Exec& ex, const ScoreMask& mask, int64_t rows, int64_t columns) {
+  std::vector<double> scores(static_cast<size_t>(rows * columns));
+  const Tensor all = view(std::span(scores)).reshape({rows, columns});
+  for (int64_t first = 0; first < rows; first += 7) mask.apply(ex, first, all.rows(first, std::min(first + 7, rows)));
+  EXPECT_EQ(mask.count, std::count(scores.begin(), scores.end(), -HUGE_VAL));
+  return scores;
+}
+
 TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
   for (const int64_t group : {1, 3}) {
     for (uint32_t seed = 0; seed < 5; ++seed) {
@@ -53,14 +65,17 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       Exec ex{*backend, arena, Key{}, DType::f64};
       const FalseNegatives index(ex, texts, group);
       const int64_t first = 11, rows = 20, m = 40 * group;
-      std::vector<double> forward(static_cast<size_t>(rows * m)), reverse(static_cast<size_t>(rows * 40));
-      const int64_t in_forward = index.mask_passages(first, {0, group}, view(std::span(forward)).reshape({rows, m})),
-                    in_reverse = index.mask_queries_of_positives(first, view(std::span(reverse)).reshape({rows, 40}));
+      const ScoreMask in_forward = index.passages(ex, {first, first + rows}, {0, group}),
+                      in_reverse = index.queries_of_positives(ex, {first, first + rows}),
+                      of_others = index.passages(ex, {first, first + rows}, {0, group}, FalseNegatives::OwnGroup::left_out);
+      const std::vector<double> forward = masked_scores(ex, in_forward, rows, m), reverse = masked_scores(ex, in_reverse, rows, 40),
+                                others = masked_scores(ex, of_others, rows, m);
       int64_t expected_forward = 0, expected_reverse = 0;
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < m; ++j) {
           const bool masked = is_false_negative(texts, group, first + i, j);
           ASSERT_EQ(std::isinf(forward[static_cast<size_t>(i * m + j)]), masked) << "query " << first + i << ", passage " << j;
+          ASSERT_EQ(std::isinf(others[static_cast<size_t>(i * m + j)]), masked && j / group != first + i) << "of others' passages";
           expected_forward += masked;
         }
         for (int64_t j = 0; j < 40; ++j) {
@@ -70,8 +85,8 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
         }
       }
       EXPECT_GT(expected_forward, 0);
-      EXPECT_EQ(in_forward, expected_forward);
-      EXPECT_EQ(in_reverse, expected_reverse);
+      EXPECT_EQ(in_forward.count, expected_forward);
+      EXPECT_EQ(in_reverse.count, expected_reverse);
     }
   }
 }
@@ -98,8 +113,8 @@ TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
     const FalseNegatives index(ex, {problem.query_hash, positive, positive_document}, passages, group, owners.begin);
     for (const Slice places : {Slice{0, 3}, Slice{0, 1}, Slice{1, 3}}) {
       const int64_t columns = owners.count() * places.count();
-      std::vector<double> scores(static_cast<size_t>(n * columns));
-      const int64_t count = index.mask_passages(0, places, view(std::span(scores)).reshape({n, columns}));
+      const ScoreMask mask = index.passages(ex, {0, n}, places);
+      const std::vector<double> scores = masked_scores(ex, mask, n, columns);
       int64_t expected = 0;
       for (int64_t i = 0; i < n; ++i) {
         for (int64_t j = 0; j < columns; ++j) {
@@ -109,7 +124,7 @@ TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
           expected += masked;
         }
       }
-      EXPECT_EQ(count, expected);
+      EXPECT_EQ(mask.count, expected);
       EXPECT_EQ(expected > 0, columns > 0);
     }
   }
@@ -122,14 +137,37 @@ TEST(FalseNegatives, QueriesOfEqualTextAreNotEachOthersNegatives) {
   const auto backend = make_backend({.kind = "reference"});
   Arena arena(backend->memory(), size_t{1} << 24);
   Exec ex{*backend, arena, Key{}, DType::f64};
-  std::vector<double> scores(16);
-  EXPECT_EQ(FalseNegatives(ex, texts, 1).mask_queries(0, view(std::span(scores)).reshape({4, 4})), 3);
+  const ScoreMask mask = FalseNegatives(ex, texts, 1).queries(ex, {0, 4});
+  EXPECT_EQ(mask.count, 3);
+  const std::vector<double> scores = masked_scores(ex, mask, 4, 4);
   for (const int64_t i : {0, 1, 2, 3})
     for (const int64_t j : {0, 1, 2, 3}) {
       const bool masked = (i == 0 && (j == 1 || j == 2)) || (i == 1 && j == 0);
       EXPECT_EQ(std::isinf(scores[static_cast<size_t>(4 * i + j)]), masked) << i << ' ' << j;
       EXPECT_EQ(is_false_negative_query(texts, 1, i, j), masked) << i << ' ' << j;
     }
+}
+
+TEST(FalseNegatives, MasksOfOwnGroupsAreTheRuleWithinThem) {
+  const int64_t n = 40, group = 3;
+  LossProblem problem(n, group, 1);
+  problem.plant_duplicates();
+  for (const int64_t i : {0, 7, 30})
+    problem.passage_hash[static_cast<size_t>(i * group + 2)] = problem.passage_hash[static_cast<size_t>(i * group)];
+  const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
+  const auto backend = make_backend({.kind = "reference"});
+  Arena arena(backend->memory(), size_t{1} << 24);
+  Exec ex{*backend, arena, Key{}, DType::f64};
+  for (const Slice places : {Slice{0, 3}, Slice{0, 1}, Slice{1, 3}}) {
+    const ScoreMask mask = mask_of_own_groups(ex, texts, group, places);
+    const std::vector<double> scores = masked_scores(ex, mask, n, places.count());
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t g = places.begin; g < places.end; ++g)
+        EXPECT_EQ(std::isinf(scores[static_cast<size_t>(i * places.count() + g - places.begin)]),
+                  is_false_negative(texts, group, i, i * group + g))
+            << i << ' ' << g;
+    EXPECT_EQ(mask.count > 2, places.end == 3) << "a positive is never one of its own query's";
+  }
 }
 
 TEST(FalseNegatives, AreCountedOnceWhateverTheNumberOfPrefixes) {

@@ -58,7 +58,8 @@ Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communic
   std::vector<double> emb = both(problem.queries, problem.passages), d_emb(emb.size(), 3.0);
   const Shape shape{batch.queries * (1 + problem.group), problem.width};
   InfoNce loss({.temperature = 0.2, .candidates = candidates});
-  double total = loss.evaluate(ex, group, view(std::span(emb)).reshape(shape), batch.pairs(), 1, view(std::span(d_emb)).reshape(shape));
+  double total =
+      evaluate(loss, ex, group, view(std::span(emb)).reshape(shape), batch.pairs(), 1, view(std::span(d_emb)).reshape(shape)).share;
   all_reduce(world, std::span(&total, 1), Reduce::sum);
   Deviation worst{std::abs(total - problem.loss), 0};
   const std::vector<double> expected = both(problem.d_queries, problem.d_passages);

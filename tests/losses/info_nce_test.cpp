@@ -9,6 +9,7 @@
 #include "losses/make_loss.h"
 #include "losses/matryoshka.h"
 #include "tests/losses/golden_pairs.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/loss_problem.h"
 
 namespace lodestone::test {
@@ -25,7 +26,7 @@ std::vector<double> random_rows(int64_t count, uint32_t seed) {
 /// One rank that holds the whole batch, in f64 on the reference backend.
 class InfoNceTest : public ::testing::Test {
  protected:
-  double evaluate(Loss& loss, int64_t n, int64_t group, int64_t width, std::vector<double>& emb, double weight = 1) {
+  double value_of(Loss& loss, int64_t n, int64_t group, int64_t width, std::vector<double>& emb, double weight = 1) {
     const std::vector<int64_t> rank_queries{n};
     Pairs pairs;
     pairs.queries = pairs.global_queries = n;
@@ -33,7 +34,7 @@ class InfoNceTest : public ::testing::Test {
     pairs.rank_queries = rank_queries;
     const Shape shape{n * (1 + group), width};
     d_emb_.assign(emb.size(), 7.0);  // evaluate sets, it does not add
-    return loss.evaluate(ex_, *comm_, view(std::span(emb)).reshape(shape), pairs, weight, view(std::span(d_emb_)).reshape(shape));
+    return evaluate(loss, ex_, *comm_, view(std::span(emb)).reshape(shape), pairs, weight, view(std::span(d_emb_)).reshape(shape)).share;
   }
   /// The pure function on the same vectors: its value, and its gradient in `expected_`.
   double expect(InfoNceInput in, int64_t n, const std::vector<double>& emb) {
@@ -57,7 +58,7 @@ TEST_F(InfoNceTest, TensorFormEqualsThePureFunctionForEveryCandidateSetAndTiling
   for (const Candidates candidates : {Candidates::all_ranks, Candidates::this_rank, Candidates::own_group}) {
     for (const int64_t tile_elements : {int64_t{1}, int64_t{1} << 20}) {
       InfoNce loss({.temperature = 0.1, .candidates = candidates, .tile_elements = tile_elements});
-      const double value = evaluate(loss, n, group, width, emb);
+      const double value = value_of(loss, n, group, width, emb);
       const double expected =
           expect({.embedding = width, .dimensions = width, .group = group, .temperature = 0.1, .candidates = candidates}, n, emb);
       EXPECT_NEAR(value, expected, 1e-13 * expected);
@@ -69,9 +70,9 @@ TEST_F(InfoNceTest, TensorFormEqualsThePureFunctionForEveryCandidateSetAndTiling
 TEST_F(InfoNceTest, WeightScalesValueAndGradient) {
   std::vector<double> emb = random_rows(int64_t{4} * 3 * 5, 2);
   InfoNce loss({.temperature = 0.1});
-  const double once = evaluate(loss, 4, 2, 5, emb);
+  const double once = value_of(loss, 4, 2, 5, emb);
   const std::vector<double> d_once = d_emb_;
-  EXPECT_NEAR(evaluate(loss, 4, 2, 5, emb, 0.25), once / 4, 1e-15);
+  EXPECT_NEAR(value_of(loss, 4, 2, 5, emb, 0.25), once / 4, 1e-15);
   for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_emb_[i], d_once[i] / 4, 1e-15);
 }
 
@@ -79,14 +80,14 @@ TEST_F(InfoNceTest, MatryoshkaIsTheAverageOverPrefixesOfTheRawVector) {
   std::vector<double> emb(golden_queries.begin(), golden_queries.end());
   emb.insert(emb.end(), golden_passages.begin(), golden_passages.end());
   const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.5}}}, .matryoshka_dims = {2, 3}}, 3);
-  EXPECT_NEAR(evaluate(*loss, 2, 2, 3, emb), 0.9049300713, 5e-11);
+  EXPECT_NEAR(value_of(*loss, 2, 2, 3, emb), 0.9049300713, 5e-11);
 }
 
 TEST_F(InfoNceTest, MatryoshkaGradientIsZeroBeyondTheLargestDimensionAndExactBelow) {
   const int64_t n = 5, group = 2, width = 7;
   std::vector<double> emb = random_rows(n * (1 + group) * width, 3);
   const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {2, 5}}, width);
-  evaluate(*loss, n, group, width, emb);
+  value_of(*loss, n, group, width, emb);
   std::vector<double> average(emb.size());
   for (const int64_t d : {2, 5}) {
     expect({.embedding = width, .dimensions = d, .group = group, .temperature = 0.2}, n, emb);
@@ -112,8 +113,9 @@ TEST_F(InfoNceTest, SinglePrecisionFollowsDoubleAtASmallTemperature) {
   std::vector<float> narrow(emb.begin(), emb.end()), d_narrow(emb.size());
   Exec ex{*backend_, arena_, Key{}, DType::f32};
   InfoNce loss({.temperature = 0.01});
-  const double value = loss.evaluate(ex, *comm_, view(std::span(narrow)).reshape({texts, width}), pairs, 1,
-                                     view(std::span(d_narrow)).reshape({texts, width}));
+  const double value = evaluate(loss, ex, *comm_, view(std::span(narrow)).reshape({texts, width}), pairs, 1,
+                                view(std::span(d_narrow)).reshape({texts, width}))
+                           .share;
   // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
   EXPECT_NEAR(value, expected, 1e-5 * expected);
   for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_narrow[i], expected_[i], 2e-5);

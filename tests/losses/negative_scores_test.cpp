@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "losses/make_loss.h"
+#include "tests/support/host_memory.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -18,6 +19,12 @@ Pairs pairs_of(int64_t queries, int64_t group) {
   return p;
 }
 
+void host_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
+  Arena arena(host_memory, size_t{1} << 20);
+  Exec ex{host_backend, arena, Key{}, emb.dtype()};
+  negative_cosines(ex, emb, pairs, scores);
+}
+
 template <class T>
 void expect_hand_computed() {
   // Two queries, groups of three: a positive, then two negatives.
@@ -25,7 +32,7 @@ void expect_hand_computed() {
                            1, 0, 4, 3, -3, -4,   // query 0: cosines 24/25 and -1
                            5, 5, 1, 1, 0,  -7};  // query 1: 1/sqrt(2) and -1
   std::vector<double> scores(4), means(2);
-  negative_cosines(view(std::span(emb)).reshape({8, 2}), pairs_of(2, 3), scores);
+  host_cosines(view(std::span(emb)).reshape({8, 2}), pairs_of(2, 3), scores);
   const double expected[] = {0.96, -1, std::sqrt(0.5), -1};
   for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(scores[i], expected[i], 1e-15);
   mean_per_query(scores, means);
@@ -40,11 +47,11 @@ TEST(NegativeScores, EqualAHandComputation) {
 
 TEST(NegativeScores, NoQueriesAndZeroVectorsAreHarmless) {
   std::vector<double> scores, means;
-  negative_cosines(ConstTensor(nullptr, DType::f64, {0, 4}), pairs_of(0, 3), scores);
+  host_cosines(ConstTensor(nullptr, DType::f64, {0, 4}), pairs_of(0, 3), scores);
   mean_per_query(scores, means);
   const std::vector<double> zero(6);
   scores.resize(1);
-  negative_cosines(view(std::span(zero)).reshape({3, 2}), pairs_of(1, 2), scores);
+  host_cosines(view(std::span(zero)).reshape({3, 2}), pairs_of(1, 2), scores);
   EXPECT_EQ(scores[0], 0);
 }
 
@@ -52,15 +59,15 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
   const auto comm = make_self_comm();
   const LossConfig config{.terms = {{InfoNceOptions{.temperature = 0.1}}}};
   ToyRun plain(DType::f64, *comm, make_loss(config, 12), {});
-  auto scored_loss = std::make_unique<ScoredLoss>(make_loss(config, 12));
-  const ScoredLoss& scored = *scored_loss;
-  ToyRun with(DType::f64, *comm, std::move(scored_loss), {.chunk_tokens = 20});
-  const Batch batch = toy_batch(0, 5, 4, 0, 1);
+  ToyRun with(DType::f64, *comm, std::make_unique<ScoredLoss>(make_loss(config, 12)), {.chunk_tokens = 20});
+  Batch batch = toy_batch(0, 5, 4, 0, 1);
   EXPECT_NEAR(plain.gradient(0, batch), with.gradient(0, batch), 1e-12);
-  ASSERT_EQ(scored.scores().size(), 15u);
-  // Recomputed from the vectors alone. The toy drops out in training, so the vectors are those of evaluation.
-  with.objective.evaluate(with.ex, batch);
+  EXPECT_LT(relative_difference(with.as_doubles(with.grads), plain.as_doubles(plain.grads)), 1e-12);
+  // Recomputed from the vectors alone. The toy drops out in training, so the vectors are those of a batch without keys.
+  batch.keys.clear();
   const auto scope = with.arena.scope();
+  const LossResult result = with.objective.accumulate(with.ex, batch, 1, with.grads, zero_total(with.ex), {});
+  ASSERT_EQ(result.scores.size(), 15u);
   const Tensor emb = with.objective.embed(with.ex, batch.tokens());
   const auto e = emb.host<double>();
   for (int64_t i = 0; i < 5; ++i)
@@ -70,7 +77,7 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
         const double q = e[static_cast<size_t>(i * 12 + d)], n = e[static_cast<size_t>((5 + i * 4 + k) * 12 + d)];
         qn += q * n, qq += q * q, nn += n * n;
       }
-      EXPECT_NEAR(scored.scores()[static_cast<size_t>(i * 3 + k - 1)], qn / std::sqrt(qq * nn), 1e-14);
+      EXPECT_NEAR(result.scores[static_cast<size_t>(i * 3 + k - 1)], qn / std::sqrt(qq * nn), 1e-14);
     }
 }
 

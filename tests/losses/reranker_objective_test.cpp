@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "core/cpu/reference/group_losses.h"
 #include "launch/console/allocations.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/toy_reranker.h"
@@ -40,8 +41,11 @@ TEST(RerankerObjective, GradientOfTheWholeModelAgreesWithCentralDifferences) {
     const std::vector<double> gradient = run.as_doubles(run.grads);
     std::vector<double> direction(gradient.size());
     for (size_t i = 0; i < direction.size(); ++i) direction[i] = 2 * Key(4).uniform(i) - 1;
-    const std::span<double> values = run.params.masters().host<double>();
-    const auto value = [&] { return run.gradient(1, batch); };
+    std::vector<double> values = run.as_doubles(run.params.masters());
+    const auto value = [&] {
+      run.set_masters(values);
+      return run.gradient(1, batch);
+    };
     expect_gradient("reranker", values, gradient, value, 211);
     expect_directional("reranker", values, gradient, direction, value);
   }
@@ -54,9 +58,9 @@ TEST(RerankerObjective, LossIsTheGroupLossOfTheRerankersScores) {
   TokenBatch tokens = batch.tokens();
   tokens.keys = {};
   const Tensor scores = run.arena.tensor(DType::f64, {12});
-  run.reranker.forward(run.ex, tokens, scores);
+  run.reranker.forward(run.ex, upload_texts(*run.backend, run.arena, tokens), scores);
   std::vector<double> unused(12);
-  EXPECT_NEAR(run.objective.evaluate(run.ex, batch), group_cross_entropy(scores.host<double>(), 3, 0.25, unused), 1e-14);
+  EXPECT_NEAR(evaluate(run.objective, run.ex, batch), group_cross_entropy(scores.host<double>(), 3, 0.25, unused), 1e-14);
 }
 
 TEST(RerankerObjective, EvaluateGivesTheScoresOfItsOwnForwardPassInTheBatchsOrder) {
@@ -67,11 +71,14 @@ TEST(RerankerObjective, EvaluateGivesTheScoresOfItsOwnForwardPassInTheBatchsOrde
   for (const int64_t chunk_tokens : {int64_t{50}, all_tokens}) {  // about two groups a chunk, and all of them
     ToyReranker run(DType::f64, *self, {.chunk_tokens = chunk_tokens});
     const Tensor expected = run.arena.tensor(DType::f64, {12});
-    run.reranker.forward(run.ex, tokens, expected);
+    run.reranker.forward(run.ex, upload_texts(*run.backend, run.arena, tokens), expected);
     std::vector<double> scores(12);
-    EXPECT_EQ(run.objective.evaluate(run.ex, batch, scores), run.objective.evaluate(run.ex, batch));
+    double share = 0;
+    const Tensor all = view(std::span(scores)), total = view(std::span(&share, 1));
+    run.objective.evaluate(run.ex, batch, total, all);
+    EXPECT_EQ(share, evaluate(run.objective, run.ex, batch));
     for (size_t i = 0; i < scores.size(); ++i) EXPECT_NEAR(scores[i], expected.host<double>()[i], 1e-14) << "pair " << i;
-    EXPECT_THROW(run.objective.evaluate(run.ex, batch, std::span(scores).first(11)), Error);
+    EXPECT_THROW(run.objective.evaluate(run.ex, batch, total, all.slice({0, 11})), Error);
   }
 }
 
@@ -79,14 +86,14 @@ TEST(RerankerObjective, EvaluateDropsNothingAndWeightScalesLossAndGradient) {
   const auto self = make_self_comm();
   ToyReranker run(DType::f64, *self, {.chunk_tokens = 60});
   Batch batch = toy_pairs(3, 5, 2, 0, 1);
-  const double once = run.objective.evaluate(run.ex.with(Key(1)), batch);
-  EXPECT_EQ(once, run.objective.evaluate(run.ex.with(Key(2)), batch));
+  const double once = evaluate(run.objective, run.ex.with(Key(1)), batch);
+  EXPECT_EQ(once, evaluate(run.objective, run.ex.with(Key(2)), batch));
   EXPECT_NE(once, run.gradient(0, batch));  // dropout is on there
   batch.keys.clear();
   EXPECT_NEAR(once, run.gradient(0, batch), 1e-14);
   const std::vector<double> gradient = run.as_doubles(run.grads);
   run.backend->fill_zero(run.grads);
-  EXPECT_NEAR(run.objective.accumulate(run.ex, batch, 0.25, run.grads, {}), 0.25 * once, 1e-14);
+  EXPECT_NEAR(accumulate(run.objective, run.ex, batch, 0.25, run.grads, {}), 0.25 * once, 1e-14);
   const std::vector<double> quarter = run.as_doubles(run.grads);
   for (size_t i = 0; i < gradient.size(); ++i) ASSERT_NEAR(quarter[i], 0.25 * gradient[i], 1e-14);
 }
@@ -120,9 +127,9 @@ TEST(RerankerObjective, AllocatesNothingOnceWarm) {
   ToyReranker run(DType::f32, *self, {.loss = distilled, .chunk_tokens = 60}, "cpu");
   const Batch batch = toy_pairs(3, 6, 2, 0, 1);
   const GradHook ready = [](Slice) {};
-  run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
+  accumulate(run.objective, run.ex, batch, 1, run.grads, ready);
   const uint64_t before = heap_allocations();
-  run.objective.accumulate(run.ex, batch, 1, run.grads, ready);
+  accumulate(run.objective, run.ex, batch, 1, run.grads, ready);
   EXPECT_EQ(heap_allocations(), before);
 }
 
@@ -141,10 +148,10 @@ TEST(RerankerObjective, LearnsWhichPassageSaysItsQueryAgain) {
   const auto self = make_self_comm();
   ToyReranker run(DType::f32, *self, {.chunk_tokens = 500}, "cpu");
   const Batch batch = toy_pairs(7, 12, 3, 0, 1);
-  const double before = run.objective.evaluate(run.ex, batch);
+  const double before = evaluate(run.objective, run.ex, batch);
   for (int64_t step = 0; step < 80; ++step) run.train_step(step, batch, 5e-3);
   EXPECT_GT(before, 0.9);
-  EXPECT_LT(run.objective.evaluate(run.ex, batch), 0.1);
+  EXPECT_LT(evaluate(run.objective, run.ex, batch), 0.1);
 }
 
 }  // namespace

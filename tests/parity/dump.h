@@ -12,7 +12,7 @@
 #include "core/buffer.h"
 #include "core/params.h"
 #include "data/files/safetensors.h"
-#include "losses/objective.h"
+#include "tests/support/evaluate.h"
 
 namespace lodestone {
 
@@ -52,7 +52,7 @@ struct DumpGradient {
   DumpGradient(const Dump& dump, Objective& objective, const Batch& batch, const ParamStore& params)
       : memory(dump.backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(dump.ex.wide())),
         grads(memory.tensor(dump.ex.wide(), {params.layout().count()})),
-        loss(objective.accumulate(dump.ex, batch, 1, grads, {})) {}
+        loss(test::accumulate(objective, dump.ex, batch, 1, grads, {})) {}
   NamedTensor of(const Param& p) const { return {p.name, grads.slice(p.slice).reshape(p.shape)}; }
 };
 

@@ -9,12 +9,12 @@ namespace lodestone::test {
 class DividedByOwnCount final : public Loss {
  public:
   explicit DividedByOwnCount(std::unique_ptr<Loss> inner) : inner_(std::move(inner)) {}
-  double evaluate(Exec& ex, Communicator& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb) override {
+  LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
+                      Tensor share) override {
     Pairs own = pairs;
     own.global_queries = pairs.queries;
-    return inner_->evaluate(ex, group, emb, own, weight, d_emb);
+    return inner_->evaluate(ex, group, emb, own, weight, d_emb, share);
   }
-  LossMemory memory(const VectorBatch& batch) const override { return inner_->memory(batch); }
 
  private:
   const std::unique_ptr<Loss> inner_;

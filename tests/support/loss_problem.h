@@ -7,7 +7,10 @@
 #include <random>
 #include <vector>
 
+#include "comm/planes.h"
 #include "losses/loss.h"
+#include "tests/support/any_backend.h"
+#include "tests/support/arena_peak.h"
 
 namespace lodestone::test {
 
@@ -52,7 +55,7 @@ struct LossAnswer {
   double loss = 0;
   int64_t masked = 0;
   std::vector<double> d_queries, d_passages;
-  size_t taken_bytes = 0, counted_bytes = 0;  // of this rank's arena: in fact, and as Loss::memory() has it
+  size_t taken_bytes = 0;  // of this rank's arena
 };
 
 /// How N rows may lie on W ranks: cut evenly, all on the last rank, and every other rank empty.
@@ -65,16 +68,12 @@ inline std::vector<std::vector<int64_t>> row_splits(int64_t n, int world) {
   return {even, last, odd};
 }
 
-/// `rank_queries` [W] rows lie on each rank of `world`; the loss exchanges over `exchange`. Vectors are of `dtype`.
-inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vector<int64_t>& rank_queries, Communicator& world,
-                         Communicator& exchange, DType dtype = DType::f64, const char* backend_kind = "reference", double weight = 1) {
-  const auto backend = make_backend({.kind = backend_kind});
-  Arena arena(backend->memory(), size_t{1} << 30);
-  Exec ex{*backend, arena, Key{}, dtype};
+/// What `rank` has of the problem when `rank_queries` [W] rows lie on each rank. A view of both.
+inline Pairs rank_pairs(const LossProblem& problem, const std::vector<int64_t>& rank_queries, int rank) {
   Pairs pairs;
-  pairs.queries = rank_queries[static_cast<size_t>(world.rank())];
+  pairs.queries = rank_queries[static_cast<size_t>(rank)];
   pairs.group = problem.group;
-  pairs.first_query = std::accumulate(rank_queries.begin(), rank_queries.begin() + world.rank(), int64_t{0});
+  pairs.first_query = std::accumulate(rank_queries.begin(), rank_queries.begin() + rank, int64_t{0});
   pairs.global_queries = problem.n;
   pairs.rank_queries = rank_queries;
   pairs.in_batch_negatives = problem.in_batch_negatives;
@@ -87,23 +86,35 @@ inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vect
   pairs.passage_document = local(problem.passage_document, problem.group);
   pairs.scores = local(problem.scores, 1);
   pairs.teacher_scores = local(problem.teacher_scores, problem.group);
+  return pairs;
+}
 
+/// `rank_queries` [W] rows lie on each rank of `world`; the loss exchanges over `exchange`. Vectors are of `dtype`.
+inline LossAnswer answer(Loss& loss, const LossProblem& problem, const std::vector<int64_t>& rank_queries, Communicator& world,
+                         Communicator& exchange, DType dtype = DType::f64, const char* backend_kind = "reference", double weight = 1) {
+  const auto backend = any_backend(backend_kind);
+  const Planes planes(exchange, *backend);
+  Arena arena(backend->memory(), size_t{1} << 30);
+  Exec ex{*backend, arena, Key{}, dtype};
+  const Pairs pairs = rank_pairs(problem, rank_queries, world.rank());
   const int64_t width = problem.width, q = pairs.queries, p = q * problem.group;
   std::vector<double> emb, d_emb(static_cast<size_t>((q + p) * width), 7.0);  // evaluate() sets, it does not add
-  for (const auto part : {local(problem.queries, width), local(problem.passages, problem.group * width)})
-    emb.insert(emb.end(), part.begin(), part.end());
+  const auto append_local = [&](const std::vector<double>& all, int64_t per_query) {
+    const auto begin = all.begin() + pairs.first_query * per_query;
+    emb.insert(emb.end(), begin, begin + q * per_query);
+  };
+  append_local(problem.queries, width);
+  append_local(problem.passages, problem.group * width);
   const auto scope = arena.scope();
   const Tensor x = arena.tensor(dtype, {q + p, width}), dx = arena.tensor(dtype, {q + p, width});
-  backend->cast(view(std::span(emb)).reshape(x.shape()), x);
-  backend->cast(view(std::span(d_emb)).reshape(x.shape()), dx);
+  from_double(*backend, arena, emb, x);
+  from_double(*backend, arena, d_emb, dx);
+  const Tensor share = zero_total(ex);
   LossAnswer a;
-  arena.reset_peak();
-  const size_t before = arena.used_bytes();
-  a.loss = loss.evaluate(ex, exchange, x, pairs, weight, dx);
-  a.taken_bytes = arena.peak_bytes() - before;
-  a.counted_bytes = loss.memory({pairs, width, dtype}).total();
-  a.masked = loss.counts().masked_candidates;
-  backend->cast(dx, view(std::span(d_emb)).reshape(x.shape()));
+  a.taken_bytes =
+      peak_of(ex, [&](Exec e) { a.masked = loss.evaluate(e, planes.group(), x, pairs, weight, dx, share).counts.masked_candidates; });
+  a.loss = fetch<double>(*backend, arena, share)[0];
+  d_emb = to_double(*backend, arena, dx);
   a.d_queries.resize(problem.queries.size());
   a.d_passages.resize(problem.passages.size());
   std::copy_n(d_emb.begin(), q * width, a.d_queries.begin() + pairs.first_query * width);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/nn/encoder.h"
+#include "tests/support/any_backend.h"
 
 namespace lodestone::test {
 
@@ -40,7 +41,7 @@ inline void randomize(ParamStore& params, double size = 0.5) {
     if (p.name.ends_with("LayerNorm.weight"))
       for (T& v : values) v += T{1};
   };
-  for (const Param& p : params.layout().params()) {
+  for (const Param& p : params.layout().params()) {  // on the host
     if (params.wide_dtype() == DType::f64)
       fill(params.master(p).host<double>(), p);
     else
@@ -50,8 +51,8 @@ inline void randomize(ParamStore& params, double size = 0.5) {
 
 enum class Masks : uint8_t { off, on };
 
-/// Texts with their storage; text(b) says which of them a view holds.
-struct Texts {
+/// Texts for a model, with their storage; text(b) says which of them a view holds.
+struct ModelTexts {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};
   std::vector<uint64_t> keys;
@@ -59,8 +60,8 @@ struct Texts {
 
   TokenBatch tokens() const { return {ids, offsets, keys, second}; }
   /// Texts [first, last) as a batch of their own.
-  Texts part(size_t first, size_t last) const {
-    Texts t;
+  ModelTexts part(size_t first, size_t last) const {
+    ModelTexts t;
     for (size_t b = first; b < last; ++b) {
       t.ids.insert(t.ids.end(), ids.begin() + offsets[b], ids.begin() + offsets[b + 1]);
       t.offsets.push_back(static_cast<int64_t>(t.ids.size()));
@@ -72,8 +73,8 @@ struct Texts {
 };
 
 /// Texts of the given lengths with ids below `vocab`.
-inline Texts make_texts(std::initializer_list<int64_t> lengths, int64_t vocab, Masks masks) {
-  Texts t;
+inline ModelTexts make_texts(std::initializer_list<int64_t> lengths, int64_t vocab, Masks masks) {
+  ModelTexts t;
   for (const int64_t length : lengths) {
     for (int64_t i = 0; i < length; ++i) t.ids.push_back(static_cast<int32_t>(Key(3).bits(t.ids.size()) % static_cast<uint64_t>(vocab)));
     t.offsets.push_back(static_cast<int64_t>(t.ids.size()));
@@ -92,48 +93,45 @@ struct Model {
   Exec ex;
 
   Model(EmbedderConfig c, DType compute, const std::string& kind, Checkpointing checkpointing = Checkpointing::none)
-      : Model(c, compute, make_backend({.kind = kind}), checkpointing) {}
+      : Model(c, compute, any_backend(kind), checkpointing) {}
   Model(EmbedderConfig c, DType compute, std::unique_ptr<Backend> on, Checkpointing checkpointing = Checkpointing::none)
       : config(c),
         backend(std::move(on)),
         params(backend->memory(), embedder_layout(c), compute),
         encoder(c, params, checkpointing),
         ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
-    randomize(params);
-    params.refresh(*backend);
+    edit_on_host(params, *backend, [](ParamStore& host) { randomize(host); });
   }
 
+  /// As the backend reads them, until the innermost scope of the arena ends.
+  DeviceTexts on_device(const ModelTexts& texts) { return upload_texts(*backend, arena, texts.tokens()); }
   /// Embeddings [B*E] of texts, in double.
-  std::vector<double> embed(const Texts& texts) {
+  std::vector<double> embed(const ModelTexts& texts) {
     const auto scope = arena.scope();
     const Tensor emb = arena.tensor(ex.wide(), {texts.tokens().texts(), config.embedding()});
-    encoder.forward(ex, texts.tokens(), emb);
+    encoder.forward(ex, on_device(texts), emb);
     return to_double(emb);
   }
   /// Adds the gradient of <d_emb, embeddings> into grads (wide dtype, flat); returns the embeddings.
-  std::vector<double> add_gradient(const Texts& texts, std::span<const double> d_emb, Tensor grads,
+  std::vector<double> add_gradient(const ModelTexts& texts, std::span<const double> d_emb, Tensor grads,
                                    const std::function<void(Slice)>& ready = {}) {
     const auto scope = arena.scope();
     const Tensor emb = arena.tensor(ex.wide(), {texts.tokens().texts(), config.embedding()});
-    EncoderSaved* saved = encoder.forward_saved(ex, texts.tokens(), emb);
+    const DeviceTexts tokens = on_device(texts);
+    EncoderSaved* saved = encoder.forward_saved(ex, tokens, emb);
     const Tensor d = arena.tensor(ex.wide(), emb.shape());
-    const Tensor source(reinterpret_cast<std::byte*>(const_cast<double*>(d_emb.data())), DType::f64, emb.shape());
-    backend->cast(source, d);
-    encoder.backward(ex, texts.tokens(), saved, d, grads, ready);
+    from_double(*backend, arena, d_emb, d);
+    encoder.backward(ex, tokens, saved, d, grads, ready);
     return to_double(emb);
   }
   /// The whole gradient, in double.
-  std::vector<double> gradient(const Texts& texts, std::span<const double> d_emb) {
+  std::vector<double> gradient(const ModelTexts& texts, std::span<const double> d_emb) {
     const Buffer grads(backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(ex.wide()));
     const Tensor flat = grads.tensor(ex.wide(), {params.layout().count()});
     add_gradient(texts, d_emb, flat);
     return to_double(flat);
   }
-  std::vector<double> to_double(ConstTensor t) {
-    std::vector<double> out(static_cast<size_t>(t.count()));
-    backend->cast(t, Tensor(reinterpret_cast<std::byte*>(out.data()), DType::f64, t.shape()));
-    return out;
-  }
+  std::vector<double> to_double(ConstTensor t) { return test::to_double(*backend, arena, t); }
 };
 
 inline double dot(std::span<const double> a, std::span<const double> b) {

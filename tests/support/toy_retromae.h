@@ -52,7 +52,7 @@ struct ToyRetroMae final : ToyStep {
               MlmTile tile = {.rows = 16, .elements = 128})
       : ToyStep(compute, comm, retromae_layout(toy_retromae_config()), toy_retromae_config(), kind),
         encoder(toy_retromae_config(), params),
-        objective(encoder, params, comm, options, chunk_tokens, tile) {}
+        objective(encoder, params, planes.group(), options, chunk_tokens, tile) {}
 
   Encoder encoder;
   RetroMaeObjective objective;

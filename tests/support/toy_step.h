@@ -4,10 +4,11 @@
 #include <memory>
 #include <vector>
 
-#include "comm/communicator.h"
+#include "comm/planes.h"
 #include "core/nn/encoder.h"
 #include "core/optim/adamw.h"
-#include "losses/objective.h"
+#include "tests/support/any_backend.h"
+#include "tests/support/evaluate.h"
 
 namespace lodestone::test {
 
@@ -27,8 +28,8 @@ class ToyStep {
   /// Gradient of one step summed over ranks, in grads; returns the global loss.
   double gradient(int64_t step, const Batch& batch) {
     backend->fill_zero(grads);
-    double value = trained().accumulate(at_step(step), batch, 1, grads, {});
-    comm.all_reduce(grads, grads, Reduce::sum).wait();
+    double value = accumulate(trained(), at_step(step), batch, 1, grads, {});
+    planes.group().device.all_reduce(grads, grads, Reduce::sum).wait();
     all_reduce(comm, std::span(&value, 1), Reduce::sum);
     return value;
   }
@@ -37,16 +38,14 @@ class ToyStep {
     optimizer.step(ex, lr, 1, grads, params);
     return value;
   }
-  std::vector<double> as_doubles(ConstTensor x) {
-    std::vector<double> out(static_cast<size_t>(x.count()));
-    backend->cast(x, view(std::span(out)));
-    return out;
-  }
+  std::vector<double> as_doubles(ConstTensor x) { return to_double(*backend, arena, x); }
+  void set_masters(std::span<const double> values) { from_double(*backend, arena, values, params.masters()); }
 
   std::unique_ptr<Backend> backend;
   Arena arena{backend->memory()};
   ParamStore params;
   Communicator& comm;
+  Planes planes;  // over comm
   AdamW optimizer;
   Buffer gradient_memory;
   Tensor grads;
@@ -55,15 +54,15 @@ class ToyStep {
  protected:
   ToyStep(DType compute, Communicator& comm, const ParamLayout& layout, const EmbedderConfig& body, const char* backend_kind,
           const AdamWConfig& adam = {})
-      : backend(make_backend({.kind = backend_kind})),
+      : backend(any_backend(backend_kind)),
         params(backend->memory(), layout, compute),
         comm(comm),
+        planes(comm, *backend),
         optimizer(backend->memory(), adam, params.layout(), params.wide_dtype()),
         gradient_memory(backend->memory(), static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype())),
         grads(gradient_memory.tensor(params.wide_dtype(), {params.layout().count()})),
         ex{*backend, arena, Key{}, compute} {
-    initialize_parameters(body, params, 11);
-    params.refresh(*backend);
+    edit_on_host(params, *backend, [&](ParamStore& host) { initialize_parameters(body, host, 11); });
   }
 
  private:
@@ -81,10 +80,11 @@ inline HookReport watch_hook(ToyStep& run, Objective& objective, const Batch& ba
   const auto count = static_cast<size_t>(run.grads.count());
   HookReport report{std::vector<int>(count), std::vector<double>(count)};
   run.backend->fill_zero(run.grads);
-  objective.accumulate(run.ex, batch, 1, run.grads, [&](Slice slice) {
+  accumulate(objective, run.ex, batch, 1, run.grads, [&](Slice slice) {
+    const std::vector<double> now = run.as_doubles(run.grads);
     for (auto i = static_cast<size_t>(slice.begin); i < static_cast<size_t>(slice.end); ++i) {
       report.times[i] += 1;
-      report.gradient[i] = run.grads.host<double>()[i];
+      report.gradient[i] = now[i];
     }
   });
   return report;

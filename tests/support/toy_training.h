@@ -60,7 +60,7 @@ struct ToyRun final : ToyStep {
       : ToyStep(compute, comm, embedder_layout(toy_config()), toy_config(), backend_kind, adam),
         encoder(toy_config(), params, checkpointing),
         loss(std::move(with_loss)),
-        objective(encoder, *loss, comm, options) {}
+        objective(encoder, *loss, planes.group(), options) {}
 
   Encoder encoder;
   std::unique_ptr<Loss> loss;

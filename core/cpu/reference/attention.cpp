@@ -110,9 +110,10 @@ auto sees_unmasked(const KeyMasks& masks, const TokenBatch& tokens, int64_t b) {
 
 }  // namespace
 
-void ReferenceBackend::attention_forward(const TokenBatch& tokens, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx,
+void ReferenceBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx,
                                          Tensor lse) {
-  checks::attention("attention_forward", tokens, qkv, heads, dropout, ctx, lse);
+  checks::attention("attention_forward", texts, qkv, heads, dropout, ctx, lse);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("attention_forward", qkv.dtype(), [&]<class T>(T) {
     const int64_t hidden = qkv.dim(1) / 3, size = hidden / heads;
     const auto in = read<T>(qkv);
@@ -128,11 +129,12 @@ void ReferenceBackend::attention_forward(const TokenBatch& tokens, ConstTensor q
   });
 }
 
-void ReferenceBackend::attention_backward(const TokenBatch& tokens, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
+void ReferenceBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
                                           int64_t heads, Dropout dropout, Tensor d_qkv) {
-  checks::attention("attention_backward", tokens, qkv, heads, dropout, ctx, lse);
+  checks::attention("attention_backward", texts, qkv, heads, dropout, ctx, lse);
   checks::same("attention_backward", "d_ctx", ctx, d_ctx);
   checks::same("attention_backward", "d_qkv", qkv, d_qkv);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("attention_backward", qkv.dtype(), [&]<class T>(T) {
     const int64_t hidden = qkv.dim(1) / 3, size = hidden / heads;
     const auto in = read<T>(qkv), context = read<T>(ctx), statistic = read<T>(lse), d_out = read<T>(d_ctx);
@@ -150,10 +152,12 @@ void ReferenceBackend::attention_backward(const TokenBatch& tokens, ConstTensor 
   });
 }
 
-void ReferenceBackend::masked_attention_forward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv,
+void ReferenceBackend::masked_attention_forward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv,
                                                 int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
   const char* op = "masked_attention_forward";
-  checks::masked_attention(op, tokens, masks, q, kv, heads, dropout, ctx, lse);
+  checks::masked_attention(op, texts, masks, q, kv, heads, dropout, ctx, lse);
+  const TokenBatch tokens = on_host(texts);
+  const KeyMasks key_masks = on_host(masks);
   for_dtype(op, q.dtype(), [&]<class T>(T) {
     const int64_t hidden = q.dim(1), size = hidden / heads;
     const auto queries = read<T>(q), others = read<T>(kv);
@@ -163,20 +167,22 @@ void ReferenceBackend::masked_attention_forward(const TokenBatch& tokens, const 
       const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size),
                                  head_of(others, first, hidden + a * size), tokens.length(b), size};
       forward_head(
-          operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
+          operands, sees_unmasked(key_masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
           head_of(out, first, a * size), head_of(statistic, first, a));
     });
   });
 }
 
-void ReferenceBackend::masked_attention_backward(const TokenBatch& tokens, const KeyMasks& masks, ConstTensor q, ConstTensor kv,
+void ReferenceBackend::masked_attention_backward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv,
                                                  ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout,
                                                  Tensor d_q, Tensor d_kv) {
   const char* op = "masked_attention_backward";
-  checks::masked_attention(op, tokens, masks, q, kv, heads, dropout, ctx, lse);
+  checks::masked_attention(op, texts, masks, q, kv, heads, dropout, ctx, lse);
   checks::same(op, "d_ctx", ctx, d_ctx);
   checks::same(op, "d_q", q, d_q);
   checks::same(op, "d_kv", kv, d_kv);
+  const TokenBatch tokens = on_host(texts);
+  const KeyMasks key_masks = on_host(masks);
   for_dtype(op, q.dtype(), [&]<class T>(T) {
     const int64_t hidden = q.dim(1), size = hidden / heads;
     const auto queries = read<T>(q), others = read<T>(kv), context = read<T>(ctx), statistic = read<T>(lse), d_out = read<T>(d_ctx);
@@ -188,7 +194,7 @@ void ReferenceBackend::masked_attention_backward(const TokenBatch& tokens, const
       const Operands<T> operands{head_of(queries, first, a * size), head_of(others, first, a * size),
                                  head_of(others, first, hidden + a * size), tokens.length(b), size};
       backward_head(
-          operands, sees_unmasked(masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
+          operands, sees_unmasked(key_masks, tokens, b), [&](int64_t i, int64_t j) { return mask(tokens, b, a << 16 | i, j); },
           head_of(context, first, a * size), head_of(statistic, first, a), head_of(d_out, first, a * size),
           head_of(d_queries, first, a * size), head_of(d_others, first, a * size), head_of(d_others, first, hidden + a * size));
     });

@@ -9,8 +9,9 @@ using reference::for_dtype;
 using reference::read;
 using reference::write;
 
-void ReferenceBackend::embed_forward(const TokenBatch& tokens, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
-  checks::embed("embed_forward", tokens, checks::wide(y.dtype()), word, position, type, y);
+void ReferenceBackend::embed_forward(const DeviceTexts& texts, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) {
+  checks::embed("embed_forward", texts, checks::wide(y.dtype()), word, position, type, y);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("embed_forward", y.dtype(), [&]<class T>(T) {
     const auto w = read<T>(word), p = read<T>(position), k = read<T>(type);
     const auto out = write<T>(y);
@@ -23,8 +24,9 @@ void ReferenceBackend::embed_forward(const TokenBatch& tokens, ConstTensor word,
   });
 }
 
-void ReferenceBackend::embed_backward(const TokenBatch& tokens, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
-  checks::embed("embed_backward", tokens, checks::wide(dy.dtype()), d_word, d_position, d_type, dy);
+void ReferenceBackend::embed_backward(const DeviceTexts& texts, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
+  checks::embed("embed_backward", texts, checks::wide(dy.dtype()), d_word, d_position, d_type, dy);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("embed_backward", dy.dtype(), [&]<class T>(T) {
     const auto d = read<T>(dy);
     const auto w = write<T>(d_word), p = write<T>(d_position), k = write<T>(d_type);

@@ -55,10 +55,11 @@ void ReferenceBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstT
   });
 }
 
-void ReferenceBackend::dropout(const TokenBatch& tokens, ConstTensor x, Dropout dropout, Tensor y) {
-  checks::token_rows("dropout", "x", tokens, x);
+void ReferenceBackend::dropout(const DeviceTexts& texts, ConstTensor x, Dropout dropout, Tensor y) {
+  checks::token_rows("dropout", "x", texts, x);
   checks::same("dropout", "y", x, y);
-  checks::dropout("dropout", tokens, dropout);
+  checks::dropout("dropout", texts, dropout);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("dropout", x.dtype(), [&]<class T>(T) {
     const Mask<T> mask(dropout);
     const auto in = read<T>(x);
@@ -71,21 +72,21 @@ void ReferenceBackend::dropout(const TokenBatch& tokens, ConstTensor x, Dropout 
   });
 }
 
-void ReferenceBackend::residual_layer_norm_forward(const TokenBatch& tokens, ConstTensor residual, ConstTensor branch, Dropout dropout,
+void ReferenceBackend::residual_layer_norm_forward(const DeviceTexts& texts, ConstTensor residual, ConstTensor branch, Dropout dropout,
                                                    ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
                                                    Tensor rstd) {
   checks::same("residual_layer_norm_forward", "residual", branch, residual);
   checks::same("residual_layer_norm_forward", "sum", branch, sum);
-  this->dropout(tokens, branch, dropout, sum);
+  this->dropout(texts, branch, dropout, sum);
   axpy(1, residual, sum);
   layer_norm_forward(sum, gamma, beta, eps, y, mean, rstd);
 }
 
-void ReferenceBackend::residual_layer_norm_backward(const TokenBatch& tokens, ConstTensor dy, ConstTensor sum, Dropout dropout,
+void ReferenceBackend::residual_layer_norm_backward(const DeviceTexts& texts, ConstTensor dy, ConstTensor sum, Dropout dropout,
                                                     ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor d_residual,
                                                     Tensor d_branch, Tensor d_gamma, Tensor d_beta) {
   layer_norm_backward(dy, sum, gamma, mean, rstd, d_residual, d_gamma, d_beta);
-  this->dropout(tokens, d_residual, dropout, d_branch);
+  this->dropout(texts, d_residual, dropout, d_branch);
 }
 
 }  // namespace lodestone

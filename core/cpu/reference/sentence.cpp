@@ -31,8 +31,9 @@ double pooling_weight(Pooling pooling, int64_t t, int64_t length) {
 
 }  // namespace
 
-void ReferenceBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Pooling pooling, Tensor y) {
-  checks::pool("pool_forward", tokens, x, y);
+void ReferenceBackend::pool_forward(const DeviceTexts& texts, ConstTensor x, Pooling pooling, Tensor y) {
+  checks::pool("pool_forward", texts, x, y);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("pool_forward", x.dtype(), [&]<class T>(T) {
     const auto in = read<T>(x);
     const auto out = write<T>(y);
@@ -46,8 +47,9 @@ void ReferenceBackend::pool_forward(const TokenBatch& tokens, ConstTensor x, Poo
   });
 }
 
-void ReferenceBackend::pool_backward(const TokenBatch& tokens, ConstTensor dy, Pooling pooling, Tensor dx) {
-  checks::pool("pool_backward", tokens, dx, dy);
+void ReferenceBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Pooling pooling, Tensor dx) {
+  checks::pool("pool_backward", texts, dx, dy);
+  const TokenBatch tokens = on_host(texts);
   for_dtype("pool_backward", dx.dtype(), [&]<class T>(T) {
     const auto d = read<T>(dy);
     const auto out = write<T>(dx);

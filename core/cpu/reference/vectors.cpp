@@ -54,12 +54,13 @@ void ReferenceBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Ten
   });
 }
 
-double ReferenceBackend::sum_squares(ConstTensor x) {
+void ReferenceBackend::sum_squares(ConstTensor x, Tensor total) {
+  checks::total("sum_squares", total);
   double sum = 0;
   for_dtype("sum_squares", x.dtype(), [&]<class T>(T) {
     for (const T v : x.host<T>()) sum += static_cast<double>(v) * static_cast<double>(v);
   });
-  return sum;
+  total.host<double>()[0] = sum;
 }
 
 void ReferenceBackend::cast(ConstTensor x, Tensor y) {
@@ -80,6 +81,15 @@ void ReferenceBackend::axpy(double alpha, ConstTensor x, Tensor y) {
     const auto in = x.host<T>();
     const auto out = y.host<T>();
     for (size_t i = 0; i < in.size(); ++i) out[i] = convert<T>(convert<Sum>(out[i]) + static_cast<Sum>(alpha) * convert<Sum>(in[i]));
+  });
+}
+
+void ReferenceBackend::scale(double alpha, ConstTensor x, Tensor y) {
+  checks::alike("scale", x, y);
+  for_dtype("scale", x.dtype(), [&]<class T>(T) {
+    const auto in = x.host<T>();
+    const auto out = y.host<T>();
+    for (size_t i = 0; i < in.size(); ++i) out[i] = static_cast<T>(alpha) * in[i];
   });
 }
 

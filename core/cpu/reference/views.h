@@ -53,4 +53,11 @@ class Mask {
   T keep_;
 };
 
+/// places [R] on the host. Throws Error (internal) unless all are below `rows`.
+inline std::span<const int64_t> places_below(const char* op, ConstTensor places, int64_t rows) {
+  const auto all = places.host<int64_t>();
+  for (const int64_t place : all) LODE_CHECK(place >= 0 && place < rows, op, ": row ", place, " of ", rows);
+  return all;
+}
+
 }  // namespace lodestone::reference

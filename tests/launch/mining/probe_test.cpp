@@ -82,9 +82,9 @@ TEST(WeightProbe, ScoresARowAsTrainingDoesWhicheverRankItIs) {
   Collator(config, framing, &window).collate(rows, {.step = 9, .rows = std::span(ids).first(1)}, batch);
   Exec ex = model.ex.with(model.ex.key.with("probe").with(9));
   const Tensor emb = ex.arena.tensor(DType::f64, {5, 8});
-  model.encoder.forward(ex, batch.tokens(), emb);
+  model.encoder.forward(ex, upload_texts(ex.backend, ex.arena, batch.tokens()), emb);
   std::vector<double> expected(3);
-  negative_cosines(emb, batch.pairs(), expected);
+  negative_cosines(ex, emb, batch.pairs(), expected);
   for (size_t k = 0; k < 3; ++k) EXPECT_NEAR(all.scores[k], expected[k], 1e-14);
 
   EXPECT_NE(probe.score(10, ids, 3, Window(2)).scores, all.scores) << "another step drops out other elements";

@@ -3,9 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
+#include "comm/null_comm.h"
+#include "core/null/dry_run.h"
 #include "data/batches/collate.h"
 #include "launch/bench/bench_loss.h"
+#include "losses/embedding_objective.h"
 #include "tests/data/batches/fake_rows.h"
+#include "tests/support/arena_peak.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/toy_reranker.h"
 #include "tests/support/toy_retromae.h"
@@ -70,6 +77,15 @@ TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
   EXPECT_NEAR(sample.tokens_per_step, 9000 * 2 * 7, 9000);  // texts have 1 to 9 tokens and two special ones
 }
 
+/// What one accumulation takes of the arena.
+size_t taken_by(Objective& objective, const Exec& ex, const Batch& batch, Tensor grads) {
+  const auto scope = ex.arena.scope();
+  return test::peak_of(ex, [&](Exec e) { objective.accumulate(e, batch, 1, grads, zero_total(e), {}); });
+}
+
+/// What it is estimated to take.
+size_t of_step(const MemoryEstimate& estimate) { return estimate.activations + estimate.embeddings + estimate.work; }
+
 TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
   test::Model model(test::tiny_embedder(), DType::f32, "reference");
   const FakeRows rows = small_id_rows(64, 1);
@@ -81,18 +97,48 @@ TEST(Estimate, MemoryIsWhatAStepTakesWhateverIsKept) {
   const auto comm = make_self_comm();
   const Buffer memory(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * sizeof(float));
   const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
-  for (const size_t kept : {size_t{0}, size_t{1} << 20, size_t{1} << 30}) {
+  size_t activations = 0;
+  for (const size_t kept : {size_t{0}, size_t{1} << 18, size_t{1} << 30}) {
     const EmbeddingObjectiveOptions options{.chunk_tokens = 100, .keep_activations_bytes = kept};
-    EmbeddingObjective objective(model.encoder, loss, *comm, options);
-    model.arena.reset_peak();
-    objective.accumulate(model.ex, batch, 1, grads, {});
-    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options, loss);
-    const auto counted = static_cast<double>(estimate.activations + estimate.embeddings + estimate.work),
-               taken = static_cast<double>(model.arena.peak_bytes());
-    EXPECT_GE(counted, 0.9 * taken) << kept;
-    EXPECT_LE(counted, 1.1 * taken) << kept;
+    const auto make = [&](const Group& group) { return std::make_unique<EmbeddingObjective>(model.encoder, loss, group, options); };
+    const MemoryEstimate estimate = estimate_memory(model.ex, model.params.layout().count(), batch, make);
+    EXPECT_EQ(of_step(estimate), taken_by(*make(*comm), model.ex, batch, grads)) << kept;
     EXPECT_EQ(estimate.gradients, memory.size_bytes());
     EXPECT_EQ(estimate.moments, 2 * memory.size_bytes());
+    EXPECT_GT(estimate.activations, activations) << "more is kept";
+    EXPECT_GE(estimate.embeddings, size_t{3 * 192 * 8 * sizeof(float)}) << "vectors, their gradient and a copy";
+    activations = estimate.activations;
+  }
+}
+
+// Nobody is there but one rank of three.
+TEST(Estimate, WhatABatchLacksIsMadeUp) {
+  test::Model model(test::tiny_embedder(), DType::f32, "reference");
+  const Batch bare = longest_lengths(900, {5, 9}, 1, 3, 1, 3).largest;
+  Batch complete = bare;
+  complete.query_hash.resize(300);
+  complete.passage_hash.resize(900);
+  std::iota(complete.query_hash.begin(), complete.query_hash.end(), uint64_t{1});
+  std::iota(complete.passage_hash.begin(), complete.passage_hash.end(), uint64_t{1000});
+  complete.passage_document = complete.passage_hash;
+  complete.keys.assign(1200, 5);
+  complete.teacher_scores.assign(900, 0.5);
+  const LossOptions all_masked[] = {InfoNceOptions{.duplicates = Duplicates::masked}, GteOptions{.duplicates = Duplicates::masked},
+                                    CbbOptions{.other_positives = OtherPositives::included, .duplicates = Duplicates::masked},
+                                    StabilisedOptions{.duplicates = Duplicates::masked}};
+  for (const LossOptions& options : all_masked) {
+    const LossConfig config{.terms = {{options}}};
+    const std::unique_ptr<Loss> loss = make_loss(config, 8);
+    const auto estimate = [&](const Batch& batch) {
+      return of_step(estimate_memory(model.ex, model.params.layout().count(), batch, [&](const Group& group) {
+        return std::make_unique<EmbeddingObjective>(model.encoder, *loss, group,
+                                                    EmbeddingObjectiveOptions{.chunk_tokens = 20, .keep_activations_bytes = 0});
+      }));
+    };
+    complete.in_batch_negatives = true;
+    EXPECT_EQ(estimate(bare), estimate(complete)) << describe(config);
+    complete.in_batch_negatives = false;
+    EXPECT_EQ(estimate(bare), estimate(complete)) << describe(config) << ": others of the task's batches may have them";
   }
 }
 
@@ -113,14 +159,10 @@ TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
     batch.teacher_scores.assign(static_cast<size_t>(300 * known.group), 0.5);
     const std::unique_ptr<Loss> loss = make_loss(known.config(8), 8);
     const EmbeddingObjectiveOptions options{.chunk_tokens = 20, .keep_activations_bytes = 0};
-    EmbeddingObjective objective(model.encoder, *loss, *comm, options);
-    model.arena.reset_peak();
-    objective.accumulate(model.ex, batch, 1, grads, {});
-    const MemoryEstimate estimate = estimate_memory(model.encoder, model.ex, model.params.layout().count(), batch, options, *loss);
-    counted.push_back(static_cast<double>(estimate.activations + estimate.embeddings + estimate.work));
-    const auto taken = static_cast<double>(model.arena.peak_bytes());
-    EXPECT_GE(counted.back(), taken) << known.name;
-    EXPECT_LE(0.95 * counted.back(), taken) << known.name;
+    const auto make = [&](const Group& group) { return std::make_unique<EmbeddingObjective>(model.encoder, *loss, group, options); };
+    const size_t of_loss = of_step(estimate_memory(model.ex, model.params.layout().count(), batch, make));
+    EXPECT_EQ(of_loss, taken_by(*make(*comm), model.ex, batch, grads)) << known.name;
+    counted.push_back(static_cast<double>(of_loss));
   }
   const auto of = [&](std::string_view name) { return counted[static_cast<size_t>(&bench_loss(name) - bench_losses().data())]; };
   EXPECT_GT(of("gte"), 1.2 * of("info_nce")) << "losses that all took the same would show nothing";
@@ -128,34 +170,57 @@ TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
   EXPECT_LT(of("cosent"), 0.5 * of("info_nce"));
 }
 
-/// What one gradient takes of the arena.
-template <class Run>
-double taken_by_a_step(Run& run, const Batch& batch) {
-  run.gradient(0, batch);
-  run.arena.reset_peak();
-  run.gradient(1, batch);
-  return static_cast<double>(run.arena.peak_bytes());
-}
-
 TEST(Estimate, RetroMaeAndRerankersTakeTheirHungriestChunk) {
   const auto alone = make_self_comm();
   for (const int64_t chunk_tokens : {20, 60, 1 << 20}) {
     test::ToyRetroMae retro(DType::f32, *alone, {}, chunk_tokens);
     const Batch texts = test::toy_masked_batch(0, 24, 0, 1);
-    const MemoryEstimate of_texts = estimate_memory(retro.objective, retro.ex, retro.params.layout().count(), texts, chunk_tokens);
-    const double taken = taken_by_a_step(retro, texts);
-    EXPECT_GE(static_cast<double>(of_texts.work), taken) << chunk_tokens;  // counted as if all tokens were predicted
-    EXPECT_LE(0.75 * static_cast<double>(of_texts.work), taken) << chunk_tokens;
+    const auto of_retro = [&](const Batch& batch) {
+      return estimate_memory(retro.ex, retro.params.layout().count(), batch, [&](const Group& group) {
+        return std::make_unique<RetroMaeObjective>(retro.encoder, retro.params, group, RetroMaeOptions{}, chunk_tokens,
+                                                   MlmTile{.rows = 16, .elements = 128});
+      });
+    };
+    const MemoryEstimate of_texts = of_retro(texts);
+    EXPECT_EQ(of_texts.work, taken_by(retro.objective, retro.ex, texts, retro.grads)) << chunk_tokens;
+    EXPECT_EQ(of_texts.activations + of_texts.embeddings, 0u);
     EXPECT_EQ(of_texts.gradients, retro.gradient_memory.size_bytes());
+    Batch unmasked = texts;  // every token is predicted
+    for (auto* of_tokens : {&unmasked.mlm_labels, &unmasked.decoder_ids, &unmasked.decoder_labels}) of_tokens->clear();
+    unmasked.mask_bits.clear();
+    unmasked.mask_first.clear();
+    unmasked.mask_of_row.clear();
+    EXPECT_GT(of_retro(unmasked).work, of_texts.work);
 
     test::ToyReranker reranker(DType::f32, *alone, {.chunk_tokens = chunk_tokens});
     const Batch pairs = test::toy_pairs(0, 9, 3, 0, 1);
-    const MemoryEstimate of_pairs = estimate_memory(reranker.objective, reranker.ex, reranker.params.layout().count(), pairs);
-    const double taken_by_pairs = taken_by_a_step(reranker, pairs);
-    EXPECT_GE(static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;  // of its calls evaluation's may be the hungriest
-    EXPECT_LE(0.9 * static_cast<double>(of_pairs.work), taken_by_pairs) << chunk_tokens;
+    const MemoryEstimate of_pairs = estimate_memory(reranker.ex, reranker.params.layout().count(), pairs, [&](const Group&) {
+      return std::make_unique<RerankerObjective>(reranker.reranker, RerankerOptions{.chunk_tokens = chunk_tokens});
+    });
+    EXPECT_EQ(of_pairs.work, taken_by(reranker.objective, reranker.ex, pairs, reranker.grads)) << chunk_tokens;
+    EXPECT_EQ(of_pairs.activations + of_pairs.embeddings, 0u);
     EXPECT_EQ(of_pairs.moments, 2 * reranker.gradient_memory.size_bytes());
   }
+}
+
+/// `dry` is the same objective over ranks of which none need be there.
+void expect_dry_evaluation(const char* what, test::ToyStep& run, Objective& objective, Objective& dry, const Batch& batch) {
+  const auto evaluating = [&](Objective& of) { return [&](Exec ex) { test::evaluate(of, ex, batch); }; };
+  DryRun nothing(*run.backend);
+  const size_t taken = test::peak_of(run.ex, evaluating(objective));
+  EXPECT_GT(taken, 0u) << what;
+  EXPECT_EQ(test::peak_of(nothing.exec(run.ex), evaluating(dry)), taken) << what;
+}
+
+TEST(Estimate, ADryEvaluationTakesWhatEvaluationTakes) {
+  const auto alone = make_self_comm(), nobody = make_null_comm(0, 1);
+  test::ToyRun embedder(DType::f32, *alone, std::make_unique<InfoNce>(InfoNceOptions{}), {.chunk_tokens = 60});
+  EmbeddingObjective dry_embedder(embedder.encoder, *embedder.loss, *nobody, {.chunk_tokens = 60});
+  expect_dry_evaluation("embedder", embedder, embedder.objective, dry_embedder, test::toy_batch(0, 9, 3, 0, 1));
+  test::ToyRetroMae retro(DType::f32, *alone, {}, 60);
+  expect_dry_evaluation("RetroMAE", retro, retro.objective, retro.objective, test::toy_masked_batch(0, 24, 0, 1));
+  test::ToyReranker reranker(DType::f32, *alone, {.loss = {.distillation_weight = 0.5}, .chunk_tokens = 60});
+  expect_dry_evaluation("reranker", reranker, reranker.objective, reranker.objective, test::toy_pairs(0, 9, 3, 0, 1));
 }
 
 }  // namespace

@@ -1,0 +1,15 @@
+#include "core/nn/chunk_meter.h"
+
+namespace lodestone {
+
+size_t ChunkMeter::saved_bytes(const Exec& ex, const Encoder& encoder, const DeviceTexts& texts) {
+  if (dry_ == nullptr) dry_ = std::make_unique<DryRun>(ex.backend);
+  Exec dry = dry_->exec(ex);
+  const auto scope = dry.arena.scope();
+  const Tensor emb = dry.arena.tensor(dry.wide(), {texts.texts(), encoder.config().embedding()});
+  const size_t before = dry.arena.used_bytes();
+  encoder.forward_saved(dry, texts, emb);
+  return dry.arena.used_bytes() - before;
+}
+
+}  // namespace lodestone

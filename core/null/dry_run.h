@@ -1,0 +1,26 @@
+// DryRun: step memory that work would take, found by running it on a backend that computes nothing.
+#pragma once
+
+#include "core/exec.h"
+#include "core/null/null_backend.h"
+
+namespace lodestone {
+
+/// Stands for `modelled`, which need not live on.
+class DryRun {
+ public:
+  explicit DryRun(const Backend& modelled) : backend_(modelled), arena_(backend_.memory()) {}
+
+  /// What an operation on the modelled backend is given, here.
+  Exec exec(const Exec& like) { return {backend_, arena_, like.key, like.compute}; }
+  const Arena& arena() const { return arena_; }
+  Arena& arena() { return arena_; }
+  const NullBackend& backend() const { return backend_; }
+  NullBackend& backend() { return backend_; }
+
+ private:
+  NullBackend backend_;
+  Arena arena_;
+};
+
+}  // namespace lodestone
