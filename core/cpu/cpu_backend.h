@@ -63,6 +63,8 @@ class CpuBackend final : public ReferenceBackend {
   void softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) override;
   void cross_entropy_forward(ConstTensor logits, ConstTensor labels, int64_t first, Tensor lse, Tensor target) override;
   void cross_entropy_backward(Tensor logits, ConstTensor labels, int64_t first, ConstTensor lse, double weight, Tensor d_logits) override;
+  void group_dots(ConstTensor rows, ConstTensor columns, Tensor dots) override;
+  void group_dots_backward(ConstTensor d_dots, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) override;
   void select_rows(ConstTensor x, ConstTensor places, Tensor y) override;
   void place_rows(ConstTensor x, ConstTensor places, Tensor y) override;
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/checks.h"
+#include "core/cpu/reference/group_dots.h"
 #include "core/cpu/reference/group_losses.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
@@ -144,35 +145,18 @@ void ReferenceBackend::group_products_backward(ConstTensor d_scores, ConstTensor
 
 void ReferenceBackend::group_dots(ConstTensor rows, ConstTensor columns, Tensor dots) {
   checks::groups("group_dots", rows, columns, dots, DType::f64);
-  const auto out = write<double>(dots);
-  for_dtype("group_dots", rows.dtype(), [&]<class T>(T) {
-    const auto x = read<T>(rows), y = read<T>(columns);
-    for (int64_t j = 0; j < y.rows; ++j) {
-      const T *a = x.row(j / out.columns), *b = y.row(j);
-      double sum = 0;
-      for (int64_t e = 0; e < x.columns; ++e) sum += static_cast<double>(a[e]) * static_cast<double>(b[e]);
-      out[j] = sum;
-    }
-  });
+  for_dtype("group_dots", rows.dtype(),
+            [&]<class T>(T) { reference::group_dots(read<T>(rows), read<T>(columns), write<double>(dots), 0, rows.dim(0)); });
 }
 
 void ReferenceBackend::group_dots_backward(ConstTensor d_dots, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) {
   const char* op = "group_dots_backward";
   checks::groups(op, rows, columns, d_dots, DType::f64);
   checks::groups(op, d_rows, d_columns, d_dots, DType::f64);
-  const auto d = read<double>(d_dots);
   for_dtype(op, rows.dtype(), [&]<class T>(T) {
-    const auto x = read<T>(rows), y = read<T>(columns);
-    const auto dx = write<T>(d_rows), dy = write<T>(d_columns);
-    std::fill_n(dx.data, d_rows.count(), T{0});
-    for (int64_t j = 0; j < y.rows; ++j) {
-      const auto ds = static_cast<T>(d[j]);
-      const int64_t i = j / d.columns;
-      for (int64_t e = 0; e < x.columns; ++e) {
-        dx(i, e) += ds * y(j, e);
-        dy(j, e) = ds * x(i, e);
-      }
-    }
+    const reference::GroupDotsBackward<T> backward{read<double>(d_dots), read<T>(rows), read<T>(columns), write<T>(d_rows),
+                                                   write<T>(d_columns)};
+    backward.run(0, rows.dim(0));
   });
 }
 
