@@ -1,9 +1,14 @@
 #include "core/nn/chunk_meter.h"
 
+#include "core/null/dry_run.h"
+
 namespace lodestone {
 
+ChunkMeter::ChunkMeter() = default;
+ChunkMeter::~ChunkMeter() = default;
+
 size_t ChunkMeter::saved_bytes(const Exec& ex, const Encoder& encoder, const DeviceTexts& texts) {
-  if (dry_ == nullptr) dry_ = std::make_unique<DryRun>(ex.backend);
+  if (dry_ == nullptr) dry_ = std::make_unique<DryRun>(ex.backend, ScratchCount::left_out);
   Exec dry = dry_->exec(ex);
   const auto scope = dry.arena.scope();
   const Tensor emb = dry.arena.tensor(dry.wide(), {texts.texts(), encoder.config().embedding()});

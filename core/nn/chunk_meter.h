@@ -4,12 +4,15 @@
 #include <memory>
 
 #include "core/nn/encoder.h"
-#include "core/null/dry_run.h"
 
 namespace lodestone {
 
+class DryRun;
+
 class ChunkMeter {
  public:
+  ChunkMeter();
+  ~ChunkMeter();
   /// Bytes of ex.arena that encoder.forward_saved(ex, texts, ...) keeps.
   size_t saved_bytes(const Exec& ex, const Encoder& encoder, const DeviceTexts& texts);
 

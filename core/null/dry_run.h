@@ -9,7 +9,8 @@ namespace lodestone {
 /// Stands for `modelled`, which need not live on.
 class DryRun {
  public:
-  explicit DryRun(const Backend& modelled) : backend_(modelled), arena_(backend_.memory()) {}
+  explicit DryRun(const Backend& modelled, ScratchCount scratch = ScratchCount::wanted)
+      : backend_(modelled, scratch), arena_(backend_.memory()) {}
 
   /// What an operation on the modelled backend is given, here.
   Exec exec(const Exec& like) { return {backend_, arena_, like.key, like.compute}; }

@@ -18,13 +18,13 @@ int64_t copied_bytes(const char* verb, ConstTensor from, ConstTensor to) {
 
 }  // namespace
 
-NullBackend::NullBackend(const Backend& modelled)
+NullBackend::NullBackend(const Backend& modelled, ScratchCount scratch)
     : description_(cat("null: counts the memory of ", modelled.description())),
       threads_(modelled.threads()),
       row_bucket_(modelled.row_bucket()),
       wants_token_places_(modelled.wants_token_places()),
       on_host_(modelled.device() == Device::cpu),
-      scratch_(modelled.scratch_model()) {}
+      scratch_(scratch == ScratchCount::wanted ? modelled.scratch_model() : std::make_unique<ScratchModel>()) {}
 
 // ---- place and time ---------------------------------------------------------------------------------------------
 

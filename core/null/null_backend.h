@@ -10,6 +10,9 @@
 
 namespace lodestone {
 
+/// Whether scratch_bytes() is wanted. Counting asks the modelled backend's libraries, which may prepare themselves for each new shape.
+enum class ScratchCount : uint8_t { wanted, left_out };
+
 /// Stands for `modelled`: the same row bucket, threads and token places, the same takes from an arena. After the same calls an arena of its
 /// memory has the peak of one of the modelled backend's, and scratch_bytes() is what the modelled backend would hold.
 /// Operands may lie on Device::null or on the CPU; no operation reads or writes them. What lies on the CPU is downloaded as it is, all else
@@ -17,7 +20,7 @@ namespace lodestone {
 class NullBackend final : public Backend {
  public:
   /// The modelled backend is only asked what it is like, and need not live on.
-  explicit NullBackend(const Backend& modelled);
+  explicit NullBackend(const Backend& modelled, ScratchCount scratch = ScratchCount::wanted);
 
   std::string description() const override { return description_; }
   int threads() const override { return threads_; }

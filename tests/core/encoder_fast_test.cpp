@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/nn/chunk_meter.h"
+#include "core/null/dry_run.h"
 #include "core/nn/encoder.h"
 #include "tests/support/arena_peak.h"
 #include "tests/support/onednn_calls.h"

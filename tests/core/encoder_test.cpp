@@ -1,5 +1,6 @@
 // The encoder as a whole: its gradient, its invariances, its memory and its hook.
 #include "core/nn/encoder.h"
+#include "core/null/dry_run.h"
 
 #include <gtest/gtest.h>
 
