@@ -138,12 +138,4 @@ Pending DrainingComm::broadcast(Tensor data, int root) { return drained().broadc
 
 void DrainingComm::barrier() { drained().barrier(); }
 
-std::unique_ptr<Communicator> make_staged_comm(std::unique_ptr<Communicator> host, Backend& backend) {
-  return std::make_unique<StagedComm>(std::move(host), backend);
-}
-
-std::unique_ptr<Communicator> make_draining_comm(Communicator& host, Backend& backend) {
-  return std::make_unique<DrainingComm>(host, backend);
-}
-
 }  // namespace lodestone

@@ -98,7 +98,4 @@ class DrainingComm final : public Communicator {
   const std::shared_ptr<int64_t> waits_;
 };
 
-std::unique_ptr<Communicator> make_staged_comm(std::unique_ptr<Communicator> host, Backend& backend);
-std::unique_ptr<Communicator> make_draining_comm(Communicator& host, Backend& backend);
-
 }  // namespace lodestone

@@ -16,9 +16,5 @@ inline std::span<const uint64_t> hashes_in(ConstTensor words) {
   const std::span<const int64_t> values = words.host<int64_t>();
   return {reinterpret_cast<const uint64_t*>(values.data()), values.size()};
 }
-inline std::span<uint64_t> hashes_in(Tensor words) {
-  const std::span<int64_t> values = words.host<int64_t>();
-  return {reinterpret_cast<uint64_t*>(values.data()), values.size()};
-}
 
 }  // namespace lodestone
