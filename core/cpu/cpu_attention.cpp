@@ -9,12 +9,6 @@ namespace lodestone {
 
 namespace {
 
-int64_t longest(const TokenBatch& tokens) {
-  int64_t length = 0;
-  for (int64_t b = 0; b < tokens.texts(); ++b) length = std::max(length, tokens.length(b));
-  return length;
-}
-
 /// One of the matrices q, k and v, or of their gradients: where its first column stands, and how far apart its rows are.
 template <class T>
 struct Columns {
@@ -38,6 +32,7 @@ Columns<T> columns(Tensor x, int64_t part, int64_t width) {
 template <class T>
 struct Streams {
   const TokenBatch& tokens;
+  int64_t longest;  // tokens of a text
   Columns<const T> q, k, v;
   int64_t hidden, heads;
   const Dropout& dropout;
@@ -83,7 +78,7 @@ struct Work {
 /// body(operands of a head, its text's first row, its number) for every head of every text.
 template <class T, class Body>
 void for_heads(const Work& work, const Streams<T>& streams, Body body) {
-  const int64_t need = work.table.attention_scratch(longest(streams.tokens), streams.size());
+  const int64_t need = work.table.attention_scratch(streams.longest, streams.size());
   float* scratch = work.scratch.take<float>(need * work.parallel.threads());
   work.parallel.items(streams.tokens.texts() * streams.heads, [&](int64_t item, int thread) {
     const int64_t b = item / streams.heads, a = item % streams.heads;
@@ -128,7 +123,8 @@ void CpuBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, in
   const TokenBatch tokens = on_host(texts);
   by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = ctx.dim(1);
-    const Streams<T> streams{tokens, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads, dropout, nullptr};
+    const Streams<T> streams{tokens,  texts.longest, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads,
+                             dropout, nullptr};
     forward({parallel_, table_, scratch_}, kernels, streams, ctx, lse);
   });
 }
@@ -143,7 +139,8 @@ void CpuBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, C
   const TokenBatch tokens = on_host(texts);
   by_storage(table_, qkv.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = ctx.dim(1);
-    const Streams<T> streams{tokens, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads, dropout, nullptr};
+    const Streams<T> streams{tokens,  texts.longest, columns<T>(qkv, 0, H), columns<T>(qkv, 1, H), columns<T>(qkv, 2, H), H, heads,
+                             dropout, nullptr};
     const StreamGradients<T> d{columns<T>(d_qkv, 0, H), columns<T>(d_qkv, 1, H), columns<T>(d_qkv, 2, H)};
     backward({parallel_, table_, scratch_}, kernels, streams, ctx, lse, d_ctx, d);
   });
@@ -157,7 +154,8 @@ void CpuBackend::masked_attention_forward(const DeviceTexts& texts, const Device
   const KeyMasks key_masks = on_host(masks);
   by_storage(table_, q.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = q.dim(1);
-    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &key_masks};
+    const Streams<T> streams{tokens, texts.longest, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H,
+                             heads,  dropout,       &key_masks};
     forward({parallel_, table_, scratch_}, kernels, streams, ctx, lse);
   });
 }
@@ -176,7 +174,8 @@ void CpuBackend::masked_attention_backward(const DeviceTexts& texts, const Devic
   const KeyMasks key_masks = on_host(masks);
   by_storage(table_, q.dtype(), [&]<class T>(const vec::Kernels<T>& kernels, T) {
     const int64_t H = q.dim(1);
-    const Streams<T> streams{tokens, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H, heads, dropout, &key_masks};
+    const Streams<T> streams{tokens, texts.longest, columns<T>(q, 0, H), columns<T>(kv, 0, H), columns<T>(kv, 1, H), H,
+                             heads,  dropout,       &key_masks};
     const StreamGradients<T> d{columns<T>(d_q, 0, H), columns<T>(d_kv, 0, H), columns<T>(d_kv, 1, H)};
     backward({parallel_, table_, scratch_}, kernels, streams, ctx, lse, d_ctx, d);
   });
