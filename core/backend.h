@@ -236,7 +236,7 @@ class Backend {
   virtual void copy(ConstTensor x, Tensor y) = 0;
 };
 
-/// Uploads what a host batch holds, checked once: texts that cover their tokens and are not empty, ids that are not negative, beginnings of
+/// Uploads what a host batch holds, checked once: texts that cover their tokens, ids that are not negative, beginnings of
 /// type 1 inside their texts; masks that lie in their bits. Throws Error (internal) where something else is handed over.
 DeviceTexts upload_texts(Backend& backend, Arena& arena, const TokenBatch& tokens);
 DeviceMasks upload_masks(Backend& backend, Arena& arena, const TokenBatch& tokens, const KeyMasks& masks);
