@@ -40,18 +40,21 @@ std::map<std::string, std::string> fingerprints_of(const Run& run) {
   return prints;
 }
 
-/// Runs `work`; true on every rank only if it succeeded on all. What failed is kept for a message.
+/// Runs `work`, whatever it throws: returns what failed on the first rank where it did, on all ranks; empty where it succeeded on all.
+/// Collective.
 template <class Work>
-bool all_succeed(Communicator& comm, std::string& failure, const Work& work) {
-  int64_t failed = 0;
+std::string failure_of(Communicator& comm, const Work& work) {
+  std::string failure;
   try {
     work();
-  } catch (const Error& e) {
-    failure = e.what();
-    failed = 1;
+  } catch (const std::exception& exception) {
+    const Error error = as_error(exception).at("rank", comm.rank());
+    failure = cat(error.code(), ' ', error.what(), ", ", error.where());
   }
-  all_reduce(comm, std::span(&failed, 1), Reduce::max);
-  return failed == 0;
+  int64_t first = failure.empty() ? comm.size() : comm.rank();
+  all_reduce(comm, std::span(&first, 1), Reduce::min);
+  if (first < comm.size()) broadcast(comm, failure, static_cast<int>(first));
+  return failure;
 }
 
 /// The name of a save: the same on all ranks, another one than that of an earlier save of the same step. Collective.
@@ -85,19 +88,19 @@ RunSnapshot take_snapshot(Run& run, int64_t step) {
   return snapshot;
 }
 
-bool write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s, std::string& failure) {
+std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s) {
   const int64_t step = s.manifest.step;
-  const bool good =
-      all_succeed(comm, failure,
-                  [&] {
-                    if (comm.rank() == 0) begin_checkpoint(run_folder, step);
-                  }) &&
-      all_succeed(comm, failure, [&] { write_part(run_folder, step, s.manifest.save_id, comm.rank(), s.layout, s.vectors, s.share); }) &&
-      all_succeed(comm, failure, [&] {
-        if (comm.rank() == 0) publish_checkpoint(run_folder, s.manifest, s.layout, s.vectors, comm.size());
-      });
-  if (!good && comm.rank() == 0) abandon_checkpoint(run_folder, step);
-  return good;
+  std::string failure = failure_of(comm, [&] {
+    if (comm.rank() == 0) begin_checkpoint(run_folder, step);
+  });
+  if (failure.empty())
+    failure = failure_of(comm, [&] { write_part(run_folder, step, s.manifest.save_id, comm.rank(), s.layout, s.vectors, s.share); });
+  if (failure.empty())
+    failure = failure_of(comm, [&] {
+      if (comm.rank() == 0) publish_checkpoint(run_folder, s.manifest, s.layout, s.vectors, comm.size());
+    });
+  if (!failure.empty() && comm.rank() == 0) abandon_checkpoint(run_folder, step);
+  return failure;
 }
 
 void restore_run(Run& run, const std::filesystem::path& checkpoint) {

@@ -23,9 +23,9 @@ struct RunSnapshot {
 /// Collective. Finished steps: `step`.
 RunSnapshot take_snapshot(Run& run, int64_t step);
 
-/// Every rank writes its share into RUN/checkpoint-STEP, which rank 0 makes and publishes. False on all ranks where one failed: nothing is
-/// left behind then, and `failure` says what it was on the ranks that know. Collective.
-bool write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot, std::string& failure);
+/// Every rank writes its share into RUN/checkpoint-STEP, which rank 0 makes and publishes. Returns what failed first and on which rank,
+/// the same text on all ranks, and empty where the checkpoint is there; nothing is left behind of one that failed. Collective.
+std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot);
 
 /// Sets parameters, moments, step count, loss scale and mining from a checkpoint. Throws Error (checkpoint, "F26") where tokenizer or
 /// corpus is another one, and what load_checkpoint throws. Not collective.

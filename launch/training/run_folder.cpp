@@ -162,33 +162,46 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
                 measured.empty() ? std::string("give data.heldout") : cat("one of ", measured));
 }
 
-void RunFolder::save(int64_t step, Run& run, Meter& meter, Progress& progress) {
+void RunFolder::save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Progress& progress) {
   if (step == last_saved_) return;
   meter.pause();
   require_finite(run.params(),
                  "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
-  std::string failure;
-  const bool good = write_snapshot(world_.comm(), dir_, take_snapshot(run, step), failure);
-  if (good && world_.rank() == 0) {
+  const std::string failure = write_snapshot(world_.comm(), dir_, take_snapshot(run, step));
+  if (failure.empty() && world_.rank() == 0) {
     verified_[step] = true;
     for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
       std::cerr << "warning: " << line << '\n';
   }
   meter.resume();
-  if (good) {
-    last_saved_ = step;
-    failed_saves_ = 0;
-    return;
-  }
+  if (!failure.empty()) return report_failed_save(step, purpose, failure, progress);
+  last_saved_ = step;
+  failed_saves_ = 0;
+}
+
+void RunFolder::report_failed_save(int64_t step, SaveFor purpose, const std::string& failure, Progress& progress) {
   ++failed_saves_;
-  if (!failure.empty()) {
+  const std::string what = cat("checkpoint of step ", step, " could not be saved (", printable(failure), ")");
+  const std::string last = last_saved_ < 0 ? "there is no earlier one" : cat("the last good one is ", checkpoint_name(last_saved_));
+  const std::string remedy = cat("free space, or mend what is named, and run the same command: it ",
+                                 last_saved_ < 0 ? "begins anew" : cat("goes on from step ", last_saved_));
+  const auto say = [&](const char* next) {
+    if (world_.rank() != 0) return;
     progress.clear();
-    std::cerr << "warning: checkpoint of step " << step << " could not be saved: " << printable(failure) << "; training goes on\n";
+    std::cerr << "warning: " << what << "; " << next << '\n';
+  };
+  switch (purpose) {
+    case SaveFor::later:
+      if (failed_saves_ >= max_failed_saves)
+        throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved; ", what, "; ", last), remedy)
+            .at("step", step);
+      return say("training goes on");
+    case SaveFor::stop:
+      throw Error(ExitCode::storage, "F19", cat("stopped, but the ", what, "; ", last), remedy).at("step", step);
+    case SaveFor::end:
+      return say("training has ended, and the model is written without it");
   }
-  if (failed_saves_ == max_failed_saves)
-    throw Error(ExitCode::storage, "F19", cat(failed_saves_, " checkpoints in a row could not be saved"),
-                "free space; the last good checkpoint is kept")
-        .at("step", step);
+  throw_internal(__FILE__, __LINE__, "purpose", "no such save");
 }
 
 void RunFolder::judge(const Run& run, ModelCard& card) const {

@@ -26,6 +26,13 @@ struct StepRecord {
   double token_imbalance() const;
 };
 
+/// What a save is for, which says what its failure means.
+enum class SaveFor : uint8_t {
+  later,  // training goes on, and saves again
+  stop,   // the run stops here and is to go on from this checkpoint
+  end,    // the run ends here, and its model is exported next
+};
+
 class RunFolder {
  public:
   /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
@@ -42,19 +49,22 @@ class RunFolder {
   /// What a check of mined negatives did.
   void log_mining(int64_t step, const MiningReport& report, Progress& progress);
   void log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress);
-  /// All ranks write their share; published by rank 0. A full disk is reported and retried at the next save, up to 3 times. Throws
-  /// Error (numerical, F44) instead of saving weights that are not finite.
-  void save(int64_t step, Run& run, Meter& meter, Progress& progress);
+  /// All ranks write their share; published by rank 0. A failure is a line that says why. Throws Error (storage, F19) on all ranks for one
+  /// at a stop, and for the third in a row of saves for later, naming the last good checkpoint; Error (numerical, F44) instead of saving
+  /// weights that are not finite.
+  void save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Progress& progress);
 
   /// Exports and verifies DIR/model, marks the run as finished.
   void finish(Run& run);
-  /// Marks the run as stopped at `step`; returns the exit code.
+  /// Marks the run as stopped at `step`, which is saved; returns the exit code.
   int stopped(int64_t step);
   void failed(const Error& error);
   /// Says, on stderr and in status.json, that a second signal ends this rank. May be called by another thread than all others.
   void ended_unsaved(int first_signal, int second_signal);
 
  private:
+  /// Says that the checkpoint of `step` could not be saved, or throws it where the run cannot go on without.
+  void report_failed_save(int64_t step, SaveFor purpose, const std::string& failure, Progress& progress);
   /// Writes a record. Every record of a run goes through here, on rank 0.
   void record(int64_t step, const std::vector<std::pair<std::string, double>>& values,
               const std::vector<std::pair<std::string, std::span<const double>>>& lists = {});

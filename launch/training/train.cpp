@@ -59,7 +59,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
   bool stopping = asked_to_stop(run, stop);  // while all this was read and made
   int64_t skipped = 0, step = folder.first_step();
   if (stopping)
-    folder.save(step, run, meter, progress);
+    folder.save(step, SaveFor::stop, run, meter, progress);
   else if (step == 0)
     folder.log_heldout(0, run, meter, progress);
   for (; step < steps && !stopping; ++step) {
@@ -79,7 +79,8 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
       folder.log_step(step + 1, {recent.take(), done.norm, done.lr, tokens, done.scale, !done.finite}, run, meter, progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
-    if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, run, meter, progress);
+    const SaveFor purpose = last ? SaveFor::end : stopping ? SaveFor::stop : SaveFor::later;
+    if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, purpose, run, meter, progress);
   }
   return step;
 }

@@ -122,6 +122,49 @@ limited() { (ulimit -f 60 && exec "$lodestone" train run.yaml train.output_dir=l
 expect "a limit of file sizes is a failed write" 5 limited
 says "it is named" "error: F19"
 if grep -q '"exit_code": 5' limited/status.json; then ok "status.json has it"; else bad "status.json has it" limited/status.json; fi
+
+# ---- checkpoints that cannot be written --------------------------------------------------------------------------------
+# full_stop STEPS_BEFORE SAYS: of two ranks one can write no large file any more, behind some step, when they are asked to stop.
+full_stop() {
+  local pid rank
+  "$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=full "${endless[@]}" > out.log 2> err.log &
+  pid=$!
+  wait_until 60 grep -qs '^step' out.log
+  for rank in $(ranks_of full); do
+    if grep -qzx OMPI_COMM_WORLD_RANK=1 "/proc/$rank/environ"; then prlimit --pid "$rank" --fsize=60000; fi
+  done
+  kill -USR1 $pid
+  await $pid
+  if [ $code -eq 5 ]; then ok "a stop that cannot save: exit code 5"; else bad "a stop that cannot save (exit code $code, expected 5)" out.log err.log; fi
+  if grep -q 'checkpoint saved' out.log; then bad "nothing says that it was saved" out.log; else ok "nothing says that it was saved"; fi
+  if [ "$(grep -c '^error: F19 stopped, but the checkpoint of step .*part-00001.safetensors rank=1.*do: ' err.log)" -eq 1 ] && ! grep -q '^warning' err.log; then
+    ok "one line says so"
+  else
+    bad "one line says so" err.log
+  fi
+  if grep -q '"failed"' full/status.json && grep -q '"exit_code": 5' full/status.json; then ok "status.json says that it failed"; else bad "status.json says that it failed" full/status.json; fi
+  says "the last good checkpoint is named: $1" "$1"
+  if [ -z "$(find full -name '*.tmp')" ]; then ok "nothing half-written is left"; else bad "nothing half-written is left"; ls full; fi
+}
+full_stop "there is no earlier one"
+"$lodestone" train run.yaml train.output_dir=full "${endless[@]}" > out.log 2> err.log &
+pid=$!
+wait_until 60 grep -qs '^step' out.log
+kill -TERM $pid
+await $pid
+newest=$(find full -maxdepth 1 -name 'checkpoint-*' | sed 's/.*checkpoint-//')
+if [ $code -eq 75 ] && [ -n "$newest" ]; then ok "with room the same command begins anew, and saves"; else bad "the same command saves with room (exit code $code)" err.log; fi
+full_stop "the last good one is checkpoint-$newest; "
+says "and that it goes on from there" "it goes on from step $newest"
+ended() { (ulimit -f 200 && exec "$lodestone" train run.yaml "train.output_dir=ended$1" "train.save_steps=$1"); }   # KiB: enough for the model
+for every in 0 4; do
+  expect "a run whose last checkpoint cannot be saved ends, saving every $every steps" 0 ended $every
+  says "and says so" "warning: checkpoint of step 10 could not be saved (F19 cannot write: "
+  says "and what comes next" "training has ended, and the model is written without it"
+  if [ -e ended$every/model/model.safetensors ] && grep -q '"finished"' ended$every/status.json; then ok "the model is there"; else bad "the model is there" ended$every/status.json; fi
+done
+expect "a third checkpoint that cannot be saved, before the last" 5 ended 2
+says "ends the run" "error: F19 3 checkpoints in a row could not be saved; checkpoint of step 6 could not be saved"
 "$lodestone" bench --precision f32 --threads 1 --pairs 64 --steps 1000 > out.log 2> err.log &
 pid=$!
 spin_until 60 blocks $pid
