@@ -261,7 +261,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   if (with_data) {
     require_writable(config.train.output_dir);
     require_run_place(config.train.output_dir);
-    require_same_config_as_newest(config.train.output_dir, config.resolved);
+    require_same_config_as_newest(config.train.output_dir, config.keys);
   }
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));

@@ -12,7 +12,7 @@ namespace {
 std::string read_device(Section& root) {
   static constexpr std::string_view devices[] = {"auto", "cpu", "cuda"};
   size_t device = 0;
-  root.read_choice("device", devices, device);
+  root.read_choice("device", devices, device, Resume::may_change);
   const std::string name(devices[device]);
   try {
     require_backend(name);
@@ -35,7 +35,7 @@ ModelConfig read_model(Section s) {
   s.read("dropout", c.dropout);
   s.read("head", c.head);
   bool checkpointing = false;
-  s.read("gradient_checkpointing", checkpointing);
+  s.read("gradient_checkpointing", checkpointing, Resume::may_change);
   c.checkpointing = checkpointing ? Checkpointing::per_block : Checkpointing::none;
   s.finish();
   if (c.folder.empty() && c.config.empty())
@@ -48,7 +48,7 @@ ModelConfig read_model(Section s) {
 
 TrainConfig read_train(Section s) {
   TrainConfig c;
-  s.read("output_dir", c.output_dir);
+  s.read("output_dir", c.output_dir, Resume::may_change);
   s.read("global_batch", c.global_batch);
   s.read("gradient_accumulation_steps", c.gradient_accumulation_steps);
   s.read("steps", c.steps);
@@ -60,17 +60,17 @@ TrainConfig read_train(Section s) {
   s.read_choice("precision", precisions, precision);
   c.precision = dtypes[precision];
   std::string threads = "auto";
-  s.read("threads", threads);
-  s.read("chunk_tokens", c.chunk_tokens);
-  s.read("step_memory_mb", c.step_memory_mb);
-  s.read("keep_activations_mb", c.keep_activations_mb);
-  s.read("logging_steps", c.logging_steps);
-  s.read("save_steps", c.save_steps);
-  s.read("save_total_limit", c.save_total_limit);
-  s.read("eval_steps", c.eval_steps);
-  s.read("eval_rows", c.eval_rows);
-  s.read("metric", c.metric);
-  s.read("timeout_s", c.timeout_s);
+  s.read("threads", threads, Resume::may_change);
+  s.read("chunk_tokens", c.chunk_tokens, Resume::may_change);
+  s.read("step_memory_mb", c.step_memory_mb, Resume::may_change);
+  s.read("keep_activations_mb", c.keep_activations_mb, Resume::may_change);
+  s.read("logging_steps", c.logging_steps, Resume::may_change);
+  s.read("save_steps", c.save_steps, Resume::may_change);
+  s.read("save_total_limit", c.save_total_limit, Resume::may_change);
+  s.read("eval_steps", c.eval_steps, Resume::may_change);
+  s.read("eval_rows", c.eval_rows, Resume::may_change);
+  s.read("metric", c.metric, Resume::may_change);
+  s.read("timeout_s", c.timeout_s, Resume::may_change);
   s.finish();
   if (threads != "auto") {
     if (threads.empty() || threads.size() > 4 || threads.find_first_not_of("0123456789") != std::string::npos || threads[0] == '0')
@@ -129,7 +129,7 @@ OptimConfig read_optim(Section s) {
   s.read("warmup_ratio", c.warmup_ratio);
   s.read("warmup_steps", c.warmup_steps);
   read_enum(s, "warmup_shape", c.warmup_shape);
-  s.read("zero", c.zero);
+  s.read("zero", c.zero, Resume::may_change);
   s.read("ref_grad_scale", c.ref_grad_scale);
   s.read("freeze", c.freeze);
   c.loss_scale = read_loss_scale(s);
@@ -151,8 +151,8 @@ OptimConfig read_optim(Section s) {
 
 PublishedRun read_published(Section s) {
   PublishedRun c;
-  s.read("devices", c.devices);
-  s.read("rows", c.rows);
+  s.read("devices", c.devices, Resume::may_change);
+  s.read("rows", c.rows, Resume::may_change);
   s.finish();
   at_least(s, "devices", c.devices, 0);
   at_least(s, "rows", c.rows, 0);
@@ -260,6 +260,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   check_metric(s, c);
   check_batches(s, c);
   c.resolved = s.resolved();
+  c.keys = s.read_keys();
   c.origins = s.origins();
   return c;
 }

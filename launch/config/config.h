@@ -18,7 +18,7 @@
 #include "data/mining/hard_negatives.h"
 #include "data/plan/plan.h"
 #include "data/plan/schedule.h"
-#include "launch/config/yaml.h"
+#include "launch/config/section.h"
 #include "losses/make_loss.h"
 #include "losses/reranker_objective.h"
 
@@ -161,6 +161,7 @@ struct RunConfig {
   OptimConfig optim;
   PublishedRun published;                      // published: what is known of the run that a recipe repeats; trains nothing
   std::string resolved;                        // everything above as YAML
+  std::vector<ConfigKey> keys;                 // the same key by key
   std::map<std::string, std::string> origins;  // where the keys that are given stand: "bge.yaml line 7"
 };
 

@@ -12,10 +12,10 @@ namespace lodestone {
 
 /// Reads a choice by the names of its values.
 template <class Enum>
-void read_enum(Section& s, const std::string& key, Enum& value) {
+void read_enum(Section& s, const std::string& key, Enum& value, Resume resume = Resume::must_match) {
   static constexpr auto names = names_of<Enum>();
   auto index = static_cast<size_t>(value);
-  s.read_choice(key, names, index);
+  s.read_choice(key, names, index, resume);
   value = static_cast<Enum>(index);
 }
 

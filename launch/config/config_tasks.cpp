@@ -48,7 +48,7 @@ void read_candidates(Section& s, DataConfig& c) {
 /// `c` holds what the section starts from.
 DataConfig read_data(Section s, DataConfig c) {
   s.read("train", c.train);
-  s.read("heldout", c.heldout);
+  s.read("heldout", c.heldout, Resume::may_change);
   s.read("sources", c.sources);
   s.read("query_max_len", c.query_max_len);
   s.read("passage_max_len", c.passage_max_len);
@@ -232,7 +232,7 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
     s.read("global_batch", t.global_batch);
     s.read("weight", t.weight);
     s.read("share", t.share);
-    s.read("ranks", t.ranks);
+    s.read("ranks", t.ranks, Resume::may_change);
     s.finish();
     at_least(s, "global_batch", t.global_batch, 1);
     require_settings(s, refused_weight("weight", t.weight));
@@ -250,7 +250,7 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
 StepConfig read_schedule(Section s, const std::vector<TaskConfig>& tasks) {
   StepConfig c;
   read_enum(s, "mix", c.mix);
-  read_enum(s, "layout", c.layout);
+  read_enum(s, "layout", c.layout, Resume::may_change);
   s.read("groups", c.groups);
   s.finish();
   at_least(s, "groups", c.groups, 1);

@@ -4,8 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -19,12 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uintmax_t max_file_bytes = uintmax_t{1} << 20;
-
-Error config_error(const std::string& what, const std::string& origin, const std::string& remedy) {
-  Error error(ExitCode::usage, "config", what, remedy);
-  error.at("file", origin);
-  return error;
-}
 
 /// What is wrong with the document itself, whatever its keys mean.
 Error document_error(const std::string& what, const std::string& origin, const std::string& remedy) {
@@ -140,23 +132,11 @@ ConfigNode parse_override(const std::string& text) {
   }
 }
 
-std::string yaml_text(const std::string& text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '/' || c == '.' || c == '-';
-  });
-  if (plain) return text;
-  YAML::Emitter out;
-  out << YAML::DoubleQuoted << text;
-  return out.c_str();
-}
-
-std::string shortest(double value) {
-  char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  return std::string(buffer, end);
-}
-
 }  // namespace
+
+Error config_error(const std::string& what, const std::string& origin, const std::string& remedy) {
+  return Error(ExitCode::usage, "config", what, remedy).at("file", origin);
+}
 
 const ConfigNode* ConfigNode::find(const std::string& key) const {
   const auto it = std::find_if(map.begin(), map.end(), [&](const auto& e) { return e.first == key; });
@@ -180,189 +160,14 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
   return root;
 }
 
-struct Section::State {
-  struct Line {
-    std::string path, value, origin;
-  };
-  std::vector<Line> lines;
-};
-
-Section::Section(const ConfigNode& node) : node_(&node), state_(std::make_shared<State>()) {}
-Section::Section(const ConfigNode* node, std::string path, std::shared_ptr<State> state)
-    : node_(node), path_(std::move(path)), state_(std::move(state)) {}
-
-std::string Section::full(const std::string& key) const { return path_.empty() ? key : cat(path_, ".", key); }
-
-const ConfigNode* Section::locate(const std::string& key) const {
-  const ConfigNode* node = node_;
-  for (size_t begin = 0; node != nullptr && begin <= key.size();) {
-    const size_t end = std::min(key.find('.', begin), key.size());
-    node = node->find(key.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return node;
-}
-
-void Section::record(const std::string& key, std::string value) {
-  const ConfigNode* found = locate(key);
-  state_->lines.push_back({full(key), std::move(value), found == nullptr ? "" : found->origin});
-}
-
-std::map<std::string, std::string> Section::origins() const {
-  std::map<std::string, std::string> all;
-  for (const State::Line& line : state_->lines)
-    if (!line.origin.empty()) all[line.path] = line.origin;
-  return all;
-}
-
-bool Section::may_have(const std::string& key) {
-  known_.push_back(key);
-  return node_ != nullptr && node_->find(key) != nullptr;
-}
-
-const ConfigNode* Section::take(const std::string& key, ConfigNode::Kind kind, const char* expected) {
-  known_.push_back(key);
-  const ConfigNode* found = node_ == nullptr ? nullptr : node_->find(key);
-  if (found != nullptr && found->kind != kind) refuse(key, cat("needs ", expected), cat("write ", full(key), ": ", expected));
-  return found;
-}
-
-void Section::refuse(const std::string& key, const std::string& what, const std::string& remedy) const {
-  const ConfigNode* found = locate(key);
-  throw config_error(cat(full(key), ": ", what), found != nullptr ? found->origin : "defaults", remedy);
-}
-
-void Section::read(const std::string& key, bool& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "true or false")) {
-    if (n->scalar != "true" && n->scalar != "false") refuse(key, cat("'", n->scalar, "' is not a truth value"), "use true or false");
-    value = n->scalar == "true";
-  }
-  record(key, value ? "true" : "false");
-}
-
-void Section::read(const std::string& key, int64_t& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "an integer")) {
-    const std::string& s = n->scalar;
-    const size_t digits = s.starts_with('-') ? 1 : 0;
-    int64_t parsed = 0;
-    const auto [end, failure] = std::from_chars(s.data(), s.data() + s.size(), parsed);
-    if (failure != std::errc() || end != s.data() + s.size())
-      refuse(key, cat("'", s, "' is not an integer"), "write decimal digits, for example 128");
-    if (s.size() > digits + 1 && s[digits] == '0') refuse(key, cat("'", s, "' looks octal"), "write it without leading zeros");
-    value = parsed;
-  }
-  record(key, std::to_string(value));
-}
-
-void Section::read(const std::string& key, double& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "a number")) {
-    const std::string& s = n->scalar;
-    double parsed = 0;
-    const auto [end, failure] = std::from_chars(s.data(), s.data() + s.size(), parsed);
-    if (failure != std::errc() || end != s.data() + s.size() || !std::isfinite(parsed))
-      refuse(key, cat("'", s, "' is not a finite number"), "write a number, for example 1e-5");
-    value = parsed;
-  }
-  record(key, shortest(value));
-}
-
-void Section::read(const std::string& key, std::string& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "text")) value = n->scalar;
-  record(key, yaml_text(value));
-}
-
-void Section::read(const std::string& key, fs::path& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::scalar, "a path")) {
-    value = n->scalar;
-    if (!value.empty() && value.is_relative()) value = (n->base / value).lexically_normal();
-  }
-  record(key, yaml_text(value.string()));
-}
-
-void Section::read(const std::string& key, std::vector<int64_t>& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::list, "a list of integers")) {
-    value.clear();
-    for (const ConfigNode& item : n->list) {
-      int64_t parsed = 0;
-      const auto [end, failure] = std::from_chars(item.scalar.data(), item.scalar.data() + item.scalar.size(), parsed);
-      if (item.kind != ConfigNode::Kind::scalar || failure != std::errc() || end != item.scalar.data() + item.scalar.size())
-        refuse(key, cat("'", item.scalar, "' is not an integer"), "write a list such as [64, 128]");
-      value.push_back(parsed);
-    }
-  }
-  std::string text = "[";
-  for (size_t i = 0; i < value.size(); ++i) text += cat(i ? ", " : "", value[i]);
-  record(key, text + "]");
-}
-
-void Section::read(const std::string& key, std::vector<std::string>& value) {
-  if (const ConfigNode* n = take(key, ConfigNode::Kind::list, "a list of texts")) {
-    value.clear();
-    for (const ConfigNode& item : n->list) {
-      if (item.kind != ConfigNode::Kind::scalar) refuse(key, "an item is not a text", "write a list such as [a, b]");
-      value.push_back(item.scalar);
-    }
-  }
-  std::string text = "[";
-  for (size_t i = 0; i < value.size(); ++i) text += cat(i ? ", " : "", yaml_text(value[i]));
-  record(key, text + "]");
-}
-
-void Section::read_choice(const std::string& key, std::span<const std::string_view> names, size_t& index) {
-  std::string text(names[index]);
-  read(key, text);
-  const auto it = std::find(names.begin(), names.end(), text);
-  if (it == names.end()) {
-    const std::vector<std::string> candidates(names.begin(), names.end());
-    const std::string near = nearest_name(text, candidates);
-    std::string all;
-    for (const std::string_view name : names) all += cat(all.empty() ? "" : ", ", name);
-    refuse(key, cat("'", text, "' is not one of ", all), near.empty() ? "use one of them" : cat("did you mean ", near, "?"));
-  }
-  index = static_cast<size_t>(it - names.begin());
-}
-
-Section Section::section(const std::string& key) { return {take(key, ConfigNode::Kind::map, "a map of keys"), full(key), state_}; }
-
-std::vector<std::string> Section::keys() const {
-  std::vector<std::string> names;
-  if (node_ != nullptr)
-    for (const auto& entry : node_->map) names.push_back(entry.first);
-  return names;
-}
-
-void Section::finish() const {
-  if (node_ == nullptr) return;
-  for (const auto& [key, value] : node_->map) {
-    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    const std::string near = nearest_name(key, known_);
-    std::string all;
-    for (const std::string& name : known_) all += cat(all.empty() ? "" : ", ", name);
-    throw config_error(cat(full(key), ": unknown key"), value.origin,
-                       near.empty() ? cat("known keys here: ", all) : cat("did you mean ", full(near), "?"));
-  }
-}
-
-std::string Section::resolved() const {
-  std::ostringstream out;
-  std::string open;  // the section that is being printed; sections are two deep at most
-  for (const State::Line& line : state_->lines) {
-    const size_t dot = line.path.rfind('.');
-    const std::string section = dot == std::string::npos ? "" : line.path.substr(0, dot);
-    const size_t depth = section.empty() ? 0 : static_cast<size_t>(std::count(section.begin(), section.end(), '.')) + 1;
-    if (section != open) {
-      size_t begin = 0;
-      for (size_t level = 0; level < depth; ++level) {
-        const size_t end = std::min(section.find('.', begin), section.size());
-        if (open.compare(0, end, section, 0, end) != 0 || (open.size() > end && open[end] != '.') || open.size() < end)
-          out << std::string(2 * level, ' ') << section.substr(begin, end - begin) << ":\n";
-        begin = end + 1;
-      }
-      open = section;
-    }
-    out << std::string(2 * depth, ' ') << (dot == std::string::npos ? line.path : line.path.substr(dot + 1)) << ": " << line.value << '\n';
-  }
-  return out.str();
+std::string yaml_text(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '/' || c == '.' || c == '-';
+  });
+  if (plain) return text;
+  YAML::Emitter out;
+  out << YAML::DoubleQuoted << text;
+  return out.c_str();
 }
 
 std::string nearest_name(const std::string& word, std::span<const std::string> candidates) {

@@ -65,7 +65,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     const auto found = find_newest_verified(dir_, messages);
     for (const std::string& line : messages) std::cerr << "warning: " << line << '\n';
     if (found) {
-      require_same_config(found->manifest.documents.at("config.yaml"), config.resolved, found->path);
+      require_same_config(found->manifest.documents.at("config.yaml"), config.keys, found->path);
       newest = found->manifest.step;
       std::cout << "resuming from " << found->path.string() << std::endl;
     }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sstream>
-#include <string_view>
 #include <vector>
 
 #include "data/checkpoints/checkpoint.h"
@@ -14,18 +14,6 @@ namespace lodestone {
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Keys that may differ between a checkpoint and the run that goes on from it: they change no number that is trained,
-/// or only its rounding.
-constexpr std::string_view safe_keys[] = {
-    "output_dir",       "threads",    "device",    "chunk_tokens", "keep_activations_mb", "logging_steps", "save_steps",
-    "save_total_limit", "eval_steps", "eval_rows", "metric",       "timeout_s",           "heldout",       "gradient_checkpointing",
-    "layout",           "ranks",      "zero"};
-
-bool is_safe(std::string_view key) {
-  const std::string_view last = key.substr(key.rfind('.') + 1);
-  return key.starts_with("published.") || std::find(std::begin(safe_keys), std::end(safe_keys), last) != std::end(safe_keys);
-}
 
 /// "section.key" -> value of a resolved configuration; sections nest by two blanks each.
 std::map<std::string, std::string> lines_of(const std::string& resolved) {
@@ -46,6 +34,12 @@ std::map<std::string, std::string> lines_of(const std::string& resolved) {
       out[name] = line.substr(colon + 2);
   }
   return out;
+}
+
+/// Whether the keys of a resolved configuration lie in `section` too. The root, which has no name, is always there.
+bool holds_section(const std::map<std::string, std::string>& keys, const std::string& section) {
+  const auto next = keys.lower_bound(section + ".");
+  return section.empty() || (next != keys.end() && next->first.starts_with(section + "."));
 }
 
 /// What a run leaves when it has come as far as its lock; files that were copied from one have a checkpoint or both records.
@@ -79,22 +73,33 @@ void require_run_place(const fs::path& dir) {
           .at("file", dir.string());
 }
 
-void require_same_config(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
-  struct Values {
-    std::string before = "not given", now = "not given";
+void require_same_config(const std::string& saved, std::span<const ConfigKey> now, const fs::path& checkpoint) {
+  const std::map<std::string, std::string> before = lines_of(saved);
+  const auto refuse = [&](const std::string& what, const char* remedy) {
+    throw Error(ExitCode::checkpoint, "F26", what, remedy).at("file", checkpoint.string());
   };
-  std::map<std::string, Values> keys;
-  for (const auto& [key, value] : lines_of(saved)) keys[key].before = value;
-  for (const auto& [key, value] : lines_of(now)) keys[key].now = value;
-  for (const auto& [key, values] : keys)
-    if (!is_safe(key) && values.before != values.now)
-      throw Error(ExitCode::checkpoint, "F26",
-                  cat(key, " is ", values.now, ", the checkpoint was trained with ", values.before == "not given" ? "none" : values.before),
-                  "restore the configuration, or choose another train.output_dir")
-          .at("file", checkpoint.string());
+  constexpr const char* restore = "restore the configuration, or choose another train.output_dir";
+  std::set<std::string> known;
+  for (const ConfigKey& key : now) {
+    known.insert(key.path);
+    if (key.resume == Resume::may_change) continue;
+    const auto found = before.find(key.path);
+    if (found != before.end() && found->second != key.value)
+      refuse(cat(key.path, " is ", key.value, ", the checkpoint was trained with ", found->second), restore);
+    if (found != before.end()) continue;
+    if (!key.standard || !holds_section(before, key.within))
+      refuse(cat(key.path, " is ", key.value, ", the checkpoint was trained with none"), restore);
+    if (key.value != *key.standard)
+      refuse(cat(key.path, " is ", key.value, ", the checkpoint, which lacks this key, was trained with its default, ", *key.standard),
+             restore);
+  }
+  for (const auto& [key, value] : before)
+    if (!known.contains(key))
+      refuse(cat(key, " is not given, the checkpoint was trained with ", value),
+             "restore the configuration, or the program if it knows the key no longer, or choose another train.output_dir");
 }
 
-void require_same_config_as_newest(const fs::path& dir, const std::string& now) {
+void require_same_config_as_newest(const fs::path& dir, std::span<const ConfigKey> now) {
   for (const int64_t step : list_checkpoints(dir)) {
     const fs::path checkpoint = dir / checkpoint_name(step);
     CheckpointManifest manifest;

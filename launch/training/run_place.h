@@ -2,7 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
+
+#include "launch/config/section.h"
 
 namespace lodestone {
 
@@ -11,11 +14,13 @@ namespace lodestone {
 /// "exists"). Writes nothing.
 void require_run_place(const std::filesystem::path& dir);
 
-/// Refuses to go on from a checkpoint whose resolved configuration `saved` differs from `now` in a key that changes what is
-/// trained: another value, or a key that only one of them has. Throws Error (checkpoint, "F26") naming the first such key.
-void require_same_config(const std::string& saved, const std::string& now, const std::filesystem::path& checkpoint);
+/// Refuses to go on from a checkpoint whose resolved configuration `saved` differs from the keys that were read `now` in one that must
+/// match: another value, or a key that only one of them has. A key that `saved` lacks, as one of an older program does, counts as its
+/// default, unless it lies in a section that was added (a task, mining) or may itself be left out. Throws Error (checkpoint, "F26") naming
+/// the first such key.
+void require_same_config(const std::string& saved, std::span<const ConfigKey> now, const std::filesystem::path& checkpoint);
 
 /// The same for the newest checkpoint of the run folder that has a readable manifest, if there is one; its weights are not read.
-void require_same_config_as_newest(const std::filesystem::path& dir, const std::string& now);
+void require_same_config_as_newest(const std::filesystem::path& dir, std::span<const ConfigKey> now);
 
 }  // namespace lodestone

@@ -39,6 +39,11 @@ lost "the filter" data.teacher_scores_min "${rest[@]}" "${rule[@]}" "${terms[@]}
 lost "a rule" data.rules.few. "${rest[@]}" data.teacher_scores_min=0.1 "${terms[@]}"
 lost "a term" loss.terms.y. "${rest[@]}" "${rule[@]}" data.teacher_scores_min=0.1 loss.name=sum loss.terms.x.name=info_nce
 expect "with all of them it goes on" 0 "${train[@]}" "${rest[@]}" "${rule[@]}" "${terms[@]}" data.teacher_scores_min=0.1
+unfinished limits
+expect "limits of memory and time may change" 0 "${train[@]}" train.output_dir=limits train.step_memory_mb=2000 train.timeout_s=300
+if grep -q 'resuming from .*checkpoint-5$' out.log; then ok "it went on"; else bad "it went on" out.log; fi
+unfinished rate
+refuses "the learning rate may not" 4 "F26 optim.learning_rate is 0.002, the checkpoint was trained with 0.001" "${train[@]}" train.output_dir=rate optim.learning_rate=2e-3
 tasks=(tasks.one.global_batch=8 tasks.two.global_batch=8)
 unfinished tasks "${tasks[@]}"
 lost "a task" tasks.two. train.output_dir=tasks tasks.one.global_batch=8

@@ -48,6 +48,18 @@ TEST(Config, TheResolvedConfigurationReadsBackAsItself) {
   EXPECT_EQ(read(first.resolved).resolved, first.resolved);
 }
 
+TEST(Config, WhatMayChangeWhenARunGoesOnIsSaidKeyByKey) {
+  const RunConfig c = read(smallest, {"tasks.a.weight=2"});
+  std::string may_change;
+  for (const ConfigKey& key : c.keys)
+    if (key.resume == Resume::may_change) may_change += key.path + ' ';
+  EXPECT_EQ(may_change,
+            "device model.gradient_checkpointing train.output_dir train.threads train.chunk_tokens train.step_memory_mb "
+            "train.keep_activations_mb train.logging_steps train.save_steps train.save_total_limit train.eval_steps train.eval_rows "
+            "train.metric train.timeout_s data.heldout tasks.a.data.heldout tasks.a.ranks schedule.layout optim.zero published.devices "
+            "published.rows ");
+}
+
 TEST(Config, TheReadmeListsEveryKeyWithItsDefault) {
   std::ifstream in(std::string(LODE_TEST_DATA) + "/../configs/README.md");
   std::map<std::string, std::string> listed;  // key -> default

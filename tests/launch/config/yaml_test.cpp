@@ -1,10 +1,9 @@
-#include "launch/config/yaml.h"
-
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "core/error.h"
+#include "launch/config/section.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone {
@@ -129,6 +128,33 @@ TEST_F(Yaml, AKeyIsFoundWithItsPlaceWhateverItsDepth) {
     EXPECT_EQ(std::string(e.what()), "data.rules.x.repeat: is bad");
     EXPECT_NE(e.where().find("a.yaml line 3"), std::string::npos);
   }
+}
+
+TEST_F(Yaml, AKeyIsRecordedWithItsDefaultAndWhetherItMayBeLeftOut) {
+  const ConfigNode root = load("lr: 2.0\ntasks: {a: {share: 2}}\n");
+  Section s(root);
+  double lr = 0.10;
+  int64_t share = 1, rank = 3;
+  std::vector<int64_t> dims = {8, 16};
+  s.read("lr", lr);
+  s.read("dims", dims, Resume::may_change);
+  ASSERT_TRUE(s.may_have("tasks"));
+  Section tasks = s.section("tasks");
+  ASSERT_EQ(tasks.keys(), std::vector<std::string>{"a"});
+  Section a = tasks.section("a");
+  ASSERT_TRUE(a.may_have("share"));
+  a.read("share", share);
+  a.section("data").read("rank", rank);
+  const std::vector<ConfigKey>& keys = s.read_keys();
+  ASSERT_EQ(keys.size(), 4u);
+  const auto describe = [](const ConfigKey& k) {
+    return cat(k.path, '=', k.value, " default ", k.standard.value_or("none"), " within '", k.within,
+               k.resume == Resume::may_change ? "' *" : "'");
+  };
+  EXPECT_EQ(describe(keys[0]), "lr=2 default 0.1 within ''");
+  EXPECT_EQ(describe(keys[1]), "dims=[8, 16] default [8, 16] within '' *");
+  EXPECT_EQ(describe(keys[2]), "tasks.a.share=2 default none within 'tasks.a'");
+  EXPECT_EQ(describe(keys[3]), "tasks.a.data.rank=3 default 3 within 'tasks.a'");
 }
 
 TEST_F(Yaml, NumbersAreDecimalAndFinite) {
