@@ -19,17 +19,18 @@ std::vector<CheckpointVector> state_of(Run& run) {
           {"adam_v", run.optimizer.second_moments(), own.begin}};
 }
 
-/// The same vectors where the host reads them: themselves on the CPU, elsewhere in memory of their own, which `memory` keeps.
-std::vector<CheckpointVector> on_host(Run& run, std::vector<CheckpointVector> vectors, std::vector<Buffer>& memory) {
-  static HostMemory host;
+/// Of a vector that holds them, elements `share`.
+CheckpointVector share_of(const CheckpointVector& v, Slice share) {
+  return {v.name, v.values.slice({share.begin - v.begin, share.end - v.begin}), share.begin};
+}
+
+/// The same vectors where the host reads and writes them: themselves on the CPU, elsewhere zeros in `host`, which `memory` keeps.
+std::vector<CheckpointVector> host_places(Memory& host, std::vector<CheckpointVector> vectors, std::vector<Buffer>& memory) {
   for (CheckpointVector& v : vectors) {
     if (v.values.device() == Device::cpu) continue;
     memory.emplace_back(host, v.values.size_bytes());
-    const Tensor copy = memory.back().tensor(v.values.dtype(), v.values.shape());
-    run.backend->download(v.values, copy);
-    v.values = copy;
+    v.values = memory.back().tensor(v.values.dtype(), v.values.shape());
   }
-  run.backend->synchronize();
   return vectors;
 }
 
@@ -40,17 +41,20 @@ std::map<std::string, std::string> fingerprints_of(const Run& run) {
   return prints;
 }
 
-/// Runs `work`, whatever it throws: returns what failed on the first rank where it did, on all ranks; empty where it succeeded on all.
-/// Collective.
+/// Runs `work`, whatever it throws: returns what failed, or nothing.
 template <class Work>
-std::string failure_of(Communicator& comm, const Work& work) {
-  std::string failure;
+std::string failure_of(int rank, const Work& work) {
   try {
     work();
   } catch (const std::exception& exception) {
-    const Error error = as_error(exception).at("rank", comm.rank());
-    failure = cat(error.code(), ' ', error.what(), ", ", error.where());
+    const Error error = as_error(exception).at("rank", rank);
+    return cat(error.code(), ' ', error.what(), ", ", error.where());
   }
+  return {};
+}
+
+/// What failed on the first rank where something did, on all ranks; nothing where all succeeded. Collective.
+std::string vote(Communicator& comm, std::string failure) {
   int64_t first = failure.empty() ? comm.size() : comm.rank();
   all_reduce(comm, std::span(&first, 1), Reduce::min);
   if (first < comm.size()) broadcast(comm, failure, static_cast<int>(first));
@@ -58,49 +62,70 @@ std::string failure_of(Communicator& comm, const Work& work) {
 }
 
 /// The name of a save: the same on all ranks, another one than that of an earlier save of the same step. Collective.
-uint64_t save_id(World& world, int64_t step) {
-  int64_t id = world.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
-  all_reduce(world.comm(), std::span(&id, 1), Reduce::max);
+uint64_t save_id(Communicator& comm, int64_t step) {
+  int64_t id = comm.rank() == 0 ? static_cast<int64_t>(mix64(static_cast<uint64_t>(step) ^ static_cast<uint64_t>(now_s() * 1e9)) >> 1) : 0;
+  all_reduce(comm, std::span(&id, 1), Reduce::max);
   return static_cast<uint64_t>(id);
 }
 
-}  // namespace
-
-RunSnapshot take_snapshot(Run& run, int64_t step) {
-  const World& world = run.world;
-  const int64_t count = run.params().layout().count();
-  RunSnapshot snapshot{.layout = run.params().layout(),
-                       .manifest = {},
-                       .memory = {},
-                       .vectors = {},
-                       .share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(count, world.rank(), world.size())};
-  snapshot.vectors = on_host(run, state_of(run), snapshot.memory);
-  snapshot.manifest.step = step;
-  snapshot.manifest.save_id = save_id(run.world, step);
-  snapshot.manifest.world_size = world.size();
-  snapshot.manifest.fingerprints = fingerprints_of(run);
-  std::map<std::string, std::string>& documents = snapshot.manifest.documents;
+CheckpointManifest manifest_of(const Run& run, int64_t step, uint64_t id) {
+  CheckpointManifest manifest;
+  manifest.step = step;
+  manifest.save_id = id;
+  manifest.world_size = run.world.size();
+  manifest.fingerprints = fingerprints_of(run);
+  std::map<std::string, std::string>& documents = manifest.documents;
   documents["config.yaml"] = run.cfg.resolved;
   documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
   if (run.loss_scale) documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
   for (const auto& task : run.work.tasks)
     if (task->mining) documents[mining_state_file] = mining_state_document(task->mining->state());
+  return manifest;
+}
+
+}  // namespace
+
+RunSnapshot take_snapshot(Run& run, int64_t step) {
+  const uint64_t id = save_id(run.planes.group().host, step);
+  const int64_t count = run.params().layout().count();
+  RunSnapshot snapshot{.layout = run.params().layout(),
+                       .manifest = manifest_of(run, step, id),
+                       .share = run.cfg.optim.zero ? run.optimizer.own() : checkpoint_share(count, run.world.rank(), run.world.size()),
+                       .host = std::make_unique<HostMemory>(),
+                       .downloaded = {},
+                       .vectors = {}};
+  std::vector<CheckpointVector> live;
+  for (const CheckpointVector& v : state_of(run)) live.push_back(share_of(v, snapshot.share));
+  snapshot.vectors = host_places(*snapshot.host, live, snapshot.downloaded);
+  for (size_t i = 0; i < live.size(); ++i) run.backend->download(live[i].values, snapshot.vectors[i].values);
+  run.backend->synchronize();
   return snapshot;
 }
 
-std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s) {
-  const int64_t step = s.manifest.step;
-  std::string failure = failure_of(comm, [&] {
-    if (comm.rank() == 0) begin_checkpoint(run_folder, step);
-  });
+std::string begin_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s) {
+  return vote(comm, failure_of(comm.rank(), [&] {
+                if (comm.rank() == 0) begin_checkpoint(run_folder, s.manifest.step);
+              }));
+}
+
+std::string write_share(int rank, const std::filesystem::path& run_folder, const RunSnapshot& s) {
+  return failure_of(rank, [&] { write_part(run_folder, s.manifest.step, s.manifest.save_id, rank, s.layout, s.vectors, s.share); });
+}
+
+std::string publish_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s, std::string failure) {
+  failure = vote(comm, std::move(failure));
   if (failure.empty())
-    failure = failure_of(comm, [&] { write_part(run_folder, step, s.manifest.save_id, comm.rank(), s.layout, s.vectors, s.share); });
-  if (failure.empty())
-    failure = failure_of(comm, [&] {
-      if (comm.rank() == 0) publish_checkpoint(run_folder, s.manifest, s.layout, s.vectors, comm.size());
-    });
-  if (!failure.empty() && comm.rank() == 0) abandon_checkpoint(run_folder, step);
+    failure = vote(comm, failure_of(comm.rank(), [&] {
+                     if (comm.rank() == 0) publish_checkpoint(run_folder, s.manifest, s.layout, s.vectors, comm.size());
+                   }));
+  if (!failure.empty() && comm.rank() == 0) abandon_checkpoint(run_folder, s.manifest.step);
   return failure;
+}
+
+std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& s) {
+  std::string failure = begin_snapshot(comm, run_folder, s);
+  if (!failure.empty()) return failure;
+  return publish_snapshot(comm, run_folder, s, write_share(comm.rank(), run_folder, s));
 }
 
 void restore_run(Run& run, const std::filesystem::path& checkpoint) {
@@ -114,8 +139,9 @@ void restore_run(Run& run, const std::filesystem::path& checkpoint) {
           .at("file", checkpoint.string());
   }
   const std::vector<CheckpointVector> live = state_of(run);
+  HostMemory host;
   std::vector<Buffer> memory;
-  const std::vector<CheckpointVector> vectors = on_host(run, live, memory);
+  const std::vector<CheckpointVector> vectors = host_places(host, live, memory);
   load_checkpoint(checkpoint, run.params().layout(), vectors);
   for (size_t i = 0; i < live.size(); ++i) run.backend->upload(vectors[i].values, live[i].values);
   run.backend->synchronize();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,25 +11,34 @@
 
 namespace lodestone {
 
-/// What of a run is saved, between two steps. On the CPU `vectors` are views of the run's own memory: it may not train on before they are
-/// written.
+/// What of a run is saved, between two steps: all that writing needs. On the CPU `vectors` are views of the run's own memory: it may not
+/// train on before they are written.
 struct RunSnapshot {
-  const ParamLayout& layout;
+  ParamLayout layout;
   CheckpointManifest manifest;            // step, name of the save, documents and fingerprints, complete on every rank
-  std::vector<Buffer> memory;             // of vectors that were downloaded
-  std::vector<CheckpointVector> vectors;  // parameters and moments, of which this rank holds `share` at least
-  Slice share;                            // what this rank writes
+  Slice share;                            // of the flat vectors: what this rank writes
+  std::unique_ptr<Memory> host;           // where what was downloaded lies
+  std::vector<Buffer> downloaded;         // empty on the CPU
+  std::vector<CheckpointVector> vectors;  // parameters and moments: their `share`
 };
 
-/// Collective. Finished steps: `step`.
+/// Finished steps: `step`. Elsewhere than on the CPU this rank's share is downloaded, once. Collective.
 RunSnapshot take_snapshot(Run& run, int64_t step);
 
-/// Every rank writes its share into RUN/checkpoint-STEP, which rank 0 makes and publishes. Returns what failed first and on which rank,
-/// the same text on all ranks, and empty where the checkpoint is there; nothing is left behind of one that failed. Collective.
+/// Brings a snapshot to RUN/checkpoint-STEP, of which every rank writes its share: the three parts below. Returns what failed first and on
+/// which rank, the same text on all ranks, and empty where the checkpoint is there; nothing is left behind of one that failed. Collective.
 std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot);
 
-/// Sets parameters, moments, step count, loss scale and mining from a checkpoint. Throws Error (checkpoint, "F26") where tokenizer or
-/// corpus is another one, and what load_checkpoint throws. Not collective.
+/// Rank 0 makes the temporary folder. Returns as write_snapshot(). Collective.
+std::string begin_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot);
+/// The share of this rank, which is `rank`. Returns what failed, whatever was thrown, or nothing. Not collective: it needs the snapshot
+/// alone.
+std::string write_share(int rank, const std::filesystem::path& run_folder, const RunSnapshot& snapshot);
+/// Votes on what failed on each rank; where nothing did, rank 0 publishes. Returns as write_snapshot(). Collective.
+std::string publish_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot, std::string failure);
+
+/// Sets parameters, moments, step count, loss scale and mining from a checkpoint. Downloads nothing. Throws Error (checkpoint, "F26") where
+/// tokenizer or corpus is another one, and what load_checkpoint throws. Not collective.
 void restore_run(Run& run, const std::filesystem::path& checkpoint);
 
 }  // namespace lodestone
