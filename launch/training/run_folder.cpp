@@ -167,7 +167,7 @@ void RunFolder::save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Prog
   meter.pause();
   require_finite(run.params(),
                  "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
-  const std::string failure = write_snapshot(world_.comm(), dir_, take_snapshot(run, step));
+  const std::string failure = write_snapshot(run.planes.group().host, dir_, take_snapshot(run, step));
   if (failure.empty() && world_.rank() == 0) {
     verified_[step] = true;
     for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
@@ -239,16 +239,16 @@ void RunFolder::finish(Run& run) {
     if (metrics_.lost_records() > 0)
       std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";
   }
-  world_.comm().barrier();
+  run.planes.group().host.barrier();
 }
 
-int RunFolder::stopped(int64_t step) {
+int RunFolder::stopped(int64_t step, const Run& run) {
   constexpr int code = static_cast<int>(ExitCode::stopped_early);
   if (world_.rank() == 0) {
     write_status(dir_, "stopped", code, step, "");
     std::cout << "stopped after step " << step << "; checkpoint saved, run the same command to go on" << std::endl;
   }
-  world_.comm().barrier();
+  run.planes.group().host.barrier();
   return code;
 }
 

@@ -57,7 +57,7 @@ class RunFolder {
   /// Exports and verifies DIR/model, marks the run as finished.
   void finish(Run& run);
   /// Marks the run as stopped at `step`, which is saved; returns the exit code.
-  int stopped(int64_t step);
+  int stopped(int64_t step, const Run& run);
   void failed(const Error& error);
   /// Says, on stderr and in status.json, that a second signal ends this rank. May be called by another thread than all others.
   void ended_unsaved(int first_signal, int second_signal);

@@ -32,7 +32,7 @@ bool due(int64_t step, int64_t every) { return every > 0 && (step + 1) % every =
 /// Whether a signal reached any rank. Collective.
 bool asked_to_stop(Run& run, const StopSignals& stop) {
   int64_t asked = stop.received() != 0;
-  all_reduce(run.world.comm(), std::span(&asked, 1), Reduce::max);
+  all_reduce(run.planes.group().host, std::span(&asked, 1), Reduce::max);
   return asked != 0;
 }
 
@@ -75,7 +75,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     recent.add(tally, training.parts());
     const bool last = step + 1 == steps;
     if (due(step, run.cfg.train.logging_steps) || last) {
-      const std::vector<double> tokens = gather_value(run.world.comm(), own_tokens);
+      const std::vector<double> tokens = gather_value(run.planes.group().host, own_tokens);
       folder.log_step(step + 1, {recent.take(), done.norm, done.lr, tokens, done.scale, !done.finite}, run, meter, progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
@@ -97,7 +97,7 @@ int run_train(World& world, StopSignals& stop, std::span<const std::string> argu
     folder.resume(run);
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, stop);
-    if (done < run.work.schedule.config().steps) return stop.settled(folder.stopped(done));
+    if (done < run.work.schedule.config().steps) return stop.settled(folder.stopped(done, run));
     folder.finish(run);
     return stop.settled(static_cast<int>(ExitCode::finished));
   } catch (const std::exception& error) {
