@@ -7,19 +7,29 @@
 
 namespace lodestone {
 
-void require_backend(const std::string& kind) {
-  for (const char* known : {"auto", "cpu", "reference", "debug", "debug reference"})
-    if (kind == known) return;
-  if (kind == "cuda") throw Error(ExitCode::usage, "config", "this program was built without CUDA", "use auto or cpu");
-  throw Error(ExitCode::usage, "config", cat("unknown backend \"", kind, "\""), "choose one that this build has: auto, cpu, reference");
+BackendKind backend_for(DeviceChoice device) {
+  switch (device) {
+    case DeviceChoice::automatic:
+    case DeviceChoice::cpu:
+      return BackendKind::cpu;
+    case DeviceChoice::cuda:
+      throw Error(ExitCode::usage, "usage", "this program was built without CUDA", "use auto or cpu");
+  }
+  throw_internal(__FILE__, __LINE__, "device", "no such device");
 }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
-  require_backend(options.kind);
-  if (options.kind == "reference") return std::make_unique<ReferenceBackend>();
-  if (options.kind == "debug reference") return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
-  if (options.kind == "debug") return std::make_unique<DebugBackend>(std::make_unique<CpuBackend>(options.threads));
-  return std::make_unique<CpuBackend>(options.threads);
+  switch (options.kind) {
+    case BackendKind::cpu:
+      return std::make_unique<CpuBackend>(options.threads);
+    case BackendKind::reference:
+      return std::make_unique<ReferenceBackend>();
+    case BackendKind::debug:
+      return std::make_unique<DebugBackend>(std::make_unique<CpuBackend>(options.threads));
+    case BackendKind::debug_reference:
+      return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
+  }
+  throw_internal(__FILE__, __LINE__, "kind", "no such backend");
 }
 
 }  // namespace lodestone

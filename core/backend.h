@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/arena.h"
+#include "core/backend_kind.h"
 #include "core/device_texts.h"
 #include "core/rng.h"
 #include "core/tensor.h"
@@ -250,15 +251,10 @@ std::span<const T> fetch(Backend& backend, Arena& arena, ConstTensor x) {
 }
 
 struct BackendOptions {
-  /// "auto": the best that this build has; "cpu"; "reference": the plain-loop specification in f64 and f32; "debug" and "debug reference":
-  /// the last two as a device would be (core/debug).
-  std::string kind = "auto";
-  int threads = 1;
+  BackendKind kind = BackendKind::cpu;
+  int threads = 1;  // of the kinds that have any
 };
 
-/// Throws Error (usage, "config") when this build has no backend of that kind, saying what is missing.
-void require_backend(const std::string& kind);
-/// Throws as require_backend.
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 }  // namespace lodestone

@@ -245,7 +245,7 @@ nlohmann::ordered_json bench_all_reduce(World& world) {
   if (world.size() < 2)
     throw Error(ExitCode::usage, "usage", "bench --all-reduce needs at least two ranks", "mpirun -np 2 lodestone bench --all-reduce");
   constexpr int64_t pieces[] = {int64_t{1} << 18, int64_t{1} << 19, int64_t{1} << 20};
-  const std::unique_ptr<Backend> backend = make_backend({.kind = "cpu"});
+  const std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::cpu});
   const ReduceBench bench = measure_reduce(world.comm(), *backend, int64_t{64} << 20, 15, pieces);
   nlohmann::ordered_json ways = nlohmann::ordered_json::array();
   for (const ReduceTiming& w : bench.ways)

@@ -8,18 +8,14 @@ namespace lodestone {
 
 namespace {
 
-/// A device that this build has.
-std::string read_device(Section& root) {
-  static constexpr std::string_view devices[] = {"auto", "cpu", "cuda"};
-  size_t device = 0;
-  root.read_choice("device", devices, device, Resume::may_change);
-  const std::string name(devices[device]);
+BackendKind read_device(Section& root) {
+  DeviceChoice device = DeviceChoice::automatic;
+  read_enum(root, "device", device, Resume::may_change);
   try {
-    require_backend(name);
+    return backend_for(device);
   } catch (const Error& missing) {
     root.refuse("device", missing.what(), missing.remedy());
   }
-  return name;
 }
 
 ModelConfig read_model(Section s) {
@@ -247,7 +243,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   const ConfigNode root = load_config(files, overrides);
   Section s(root);
   RunConfig c;
-  c.device = read_device(s);
+  c.backend = read_device(s);
   c.model = read_model(s.section("model"));
   c.objective = read_objective(s.section("objective"));
   c.train = read_train(s.section("train"));

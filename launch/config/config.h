@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/backend_kind.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/nn/encoder.h"
@@ -152,7 +153,7 @@ struct PublishedRun {
 };
 
 struct RunConfig {
-  std::string device = "auto";  // device: auto (the best that this build has), cpu
+  BackendKind backend = BackendKind::cpu;  // device: auto (the best that this build has), cpu
   ModelConfig model;
   ObjectiveConfig objective;
   std::vector<TaskConfig> tasks;  // at least one

@@ -8,7 +8,7 @@ namespace lodestone {
 
 std::string version_text() {
   return cat("lodestone ", version, "\ncompiler   gcc ", __VERSION__, "\nMPI        ", World::library_version(), "\nbackend    ",
-             make_backend({.threads = 1})->description(), "\n");
+             make_backend({.kind = backend_for(DeviceChoice::automatic)})->description(), "\n");
 }
 
 }  // namespace lodestone

@@ -27,7 +27,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
     : world(w),
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
-      backend(make_backend({.kind = cfg.device, .threads = cores.threads})),
+      backend(make_backend({.kind = cfg.backend, .threads = cores.threads})),
       planes(world.comm(), *backend),
       arena(backend->memory(),
             cfg.train.step_memory_mb > 0 ? static_cast<size_t>(cfg.train.step_memory_mb) << 20 : Arena::default_reserve_bytes),

@@ -14,7 +14,7 @@ using test::world_comm;
 
 /// The only operation of a backend that scatter_rows needs is axpy, which the plain-loop backend has.
 struct Fixture {
-  std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
+  std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::reference});
   Arena arena{backend->memory(), size_t{64} << 20};
   Exec ex{.backend = *backend, .arena = arena, .compute = DType::f64};
 };

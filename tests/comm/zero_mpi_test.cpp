@@ -128,7 +128,7 @@ TEST(Zero, TheNormIsThatOfTheWholeGradientAndEqualOnAllRanks) {
 }
 
 TEST(Zero, SharingBringsEveryRanksPartToAll) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   for (const DType compute : {DType::f32, DType::bf16}) {
     ParamLayout layout;
     layout.add("w", {1001}, Decay::yes);
@@ -146,7 +146,7 @@ TEST(Zero, SharingBringsEveryRanksPartToAll) {
 }
 
 TEST(Zero, AllocatesNothingOnceWarm) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   const int64_t n = 100'000;
   ParamLayout layout;
   layout.add("w", {n}, Decay::yes);

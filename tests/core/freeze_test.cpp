@@ -41,7 +41,7 @@ TYPED_TEST_SUITE(Frozen, Floats);
 
 template <class T>
 struct Optimized {
-  Optimized(const UpdateRange& range, const char* kind)
+  Optimized(const UpdateRange& range, BackendKind kind)
       : backend(make_backend({.kind = kind})),
         params(backend->memory(), layers(), dtype_of<T>),
         optimizer(backend->memory(), {.weight_decay = 0.1}, params.layout(), dtype_of<T>, range) {
@@ -72,7 +72,7 @@ struct Optimized {
 
 TYPED_TEST(Frozen, PositionEmbeddingsKeepTheirBitsAndTheOthersAreTrainedAsWithoutThem) {
   const std::vector<Slice> positions = frozen({"embeddings.position_embeddings.weight"});
-  for (const char* kind : {"reference", "cpu"}) {
+  for (const BackendKind kind : {BackendKind::reference, BackendKind::cpu}) {
     Optimized<TypeParam> none({{0, 48}, {}}, kind), some({{0, 48}, positions}, kind);
     const std::vector<TypeParam> before = some.values();
     none.steps(3, {});
@@ -80,12 +80,12 @@ TYPED_TEST(Frozen, PositionEmbeddingsKeepTheirBitsAndTheOthersAreTrainedAsWithou
     for (int64_t i = 0; i < 48; ++i) {
       const auto at = static_cast<size_t>(i);
       if (i >= 15 && i < 27) {
-        EXPECT_EQ(some.values()[at], before[at]) << kind << " element " << i;
+        EXPECT_EQ(some.values()[at], before[at]) << some.backend->description() << " element " << i;
         EXPECT_EQ(some.optimizer.first_moments().template host<TypeParam>()[at], 0);
         EXPECT_EQ(some.optimizer.second_moments().template host<TypeParam>()[at], 0);
         EXPECT_NE(none.values()[at], before[at]);
       } else {
-        EXPECT_EQ(some.values()[at], none.values()[at]) << kind << " element " << i;
+        EXPECT_EQ(some.values()[at], none.values()[at]) << some.backend->description() << " element " << i;
       }
     }
     EXPECT_LT(some.norm, none.norm) << "the norm counts frozen gradients";
@@ -94,7 +94,7 @@ TYPED_TEST(Frozen, PositionEmbeddingsKeepTheirBitsAndTheOthersAreTrainedAsWithou
 
 TYPED_TEST(Frozen, PartsOfTheVectorUpdatedOneByOneEqualTheWhole) {
   const std::vector<Slice> positions = frozen({"embeddings.position_embeddings.weight"});
-  for (const char* kind : {"reference", "cpu"})
+  for (const BackendKind kind : {BackendKind::reference, BackendKind::cpu})
     for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, 48}, {0, 17, 48}, {0, 0, 20, 31, 48}, {0, 15, 27, 48}}) {
       Optimized<TypeParam> whole({{0, 48}, positions}, kind);
       whole.steps(3, positions);
@@ -111,7 +111,7 @@ TYPED_TEST(Frozen, PartsOfTheVectorUpdatedOneByOneEqualTheWhole) {
           }
         for (int64_t i = own.begin; i < own.end; ++i) joined.push_back(part.values()[static_cast<size_t>(i)]);
       }
-      EXPECT_EQ(joined, whole.values()) << kind;
+      EXPECT_EQ(joined, whole.values()) << whole.backend->description();
     }
 }
 

@@ -76,7 +76,7 @@ TEST(LossScale, RefusesImpossibleSettings) {
 }
 
 TEST(LossScale, AnInfiniteGradientSkipsTheStepAndHalvesTheScale) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena{backend->memory()};
   for (const DType dtype : {DType::f32, DType::f64}) {
     Exec ex{*backend, arena, Key(), dtype};

@@ -29,7 +29,7 @@ constexpr Update trace[] = {
 };
 
 TEST(AdamW, ThreeStepsEqualPyTorchsWithAndWithoutDecay) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena{backend->memory()};
   Exec ex{*backend, arena, Key(), DType::f64};
   ParamStore params(backend->memory(), two_groups(), DType::f64);
@@ -44,7 +44,7 @@ TEST(AdamW, ThreeStepsEqualPyTorchsWithAndWithoutDecay) {
 }
 
 TEST(AdamW, RestoredStateContinuesWithTheSameBits) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena{backend->memory()};
   Exec ex{*backend, arena, Key(), DType::f64};
   const auto run = [&](bool restart) {

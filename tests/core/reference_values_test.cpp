@@ -220,16 +220,14 @@ TEST(UploadTexts, RefusesWhatAreNoTextsAndNoMasksOfThem) {
   EXPECT_THROW(upload_mask([](test::RandomMasks& m) { m.of_row.pop_back(); }), Error);
 }
 
-TEST(MakeBackend, NamesWhatThisBuildHas) {
-  EXPECT_NE(make_backend({.kind = "reference"}), nullptr);
-  for (const char* kind : {"cuda", "tpu"}) {
-    try {
-      make_backend({.kind = kind});
-      FAIL() << kind;
-    } catch (const Error& e) {
-      EXPECT_EQ(e.exit_code(), ExitCode::usage);
-      EXPECT_NE(e.remedy().find("cpu"), std::string::npos);
-    }
+TEST(Backends, AChosenDeviceIsOneThatThisBuildHas) {
+  for (const DeviceChoice device : {DeviceChoice::automatic, DeviceChoice::cpu}) EXPECT_EQ(backend_for(device), BackendKind::cpu);
+  try {
+    (void)backend_for(DeviceChoice::cuda);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::usage);
+    EXPECT_NE(e.remedy().find("cpu"), std::string::npos);
   }
 }
 

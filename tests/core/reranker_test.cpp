@@ -23,7 +23,7 @@ ModelTexts tiny_pairs(Masks masks) {
 }
 
 struct PairModel {
-  explicit PairModel(DType compute, const char* kind = "reference", Checkpointing checkpointing = Checkpointing::none)
+  explicit PairModel(DType compute, BackendKind kind = BackendKind::reference, Checkpointing checkpointing = Checkpointing::none)
       : backend(make_backend({.kind = kind})),
         params(backend->memory(), reranker_layout(tiny_reranker()), compute),
         reranker(tiny_reranker(), params, checkpointing),
@@ -109,9 +109,9 @@ TEST(Reranker, RecomputingBlocksAndFastBackendsGiveTheSameGradient) {
   const ModelTexts pairs = tiny_pairs(Masks::on);
   PairModel exact(DType::f64);
   const std::vector<double> expected = exact.gradient(pairs, weights), scores = exact.score(pairs);
-  PairModel recomputing(DType::f64, "reference", Checkpointing::per_block);
+  PairModel recomputing(DType::f64, BackendKind::reference, Checkpointing::per_block);
   EXPECT_LT(relative_error(recomputing.gradient(pairs, weights), expected), 1e-14);
-  PairModel fast(DType::f32, "cpu"), rounded(DType::bf16, "cpu");
+  PairModel fast(DType::f32, BackendKind::cpu), rounded(DType::bf16, BackendKind::cpu);
   EXPECT_LT(relative_error(fast.score(pairs), scores), 1e-5);
   EXPECT_LT(relative_error(fast.gradient(pairs, weights), expected), 1e-4);
   EXPECT_LT(relative_error(rounded.gradient(pairs, weights), expected), 0.1);
@@ -132,7 +132,7 @@ TEST(Reranker, HookCoversEveryParameterOnceScoreHeadFirst) {
 
 TEST(Reranker, BytesSaidAreBytesTaken) {
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
-    PairModel model(DType::f64, "reference", checkpointing);
+    PairModel model(DType::f64, BackendKind::reference, checkpointing);
     const ModelTexts pairs = tiny_pairs(Masks::on);
     const int64_t n = model.params.layout().count();
     std::vector<size_t> kept;

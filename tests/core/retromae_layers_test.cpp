@@ -15,7 +15,7 @@ namespace {
 class RetroMaeLayers : public ::testing::Test {
  protected:
   EmbedderConfig config = tiny_embedder(Pooling::cls);
-  std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
+  std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::reference});
   Arena arena{backend->memory(), size_t{1} << 30};
   ParamStore params{backend->memory(), retromae_layout(config), DType::f64};
   Exec ex{*backend, arena, Key(5).with("train"), DType::f64};
@@ -262,7 +262,7 @@ TEST_F(RetroMaeLayers, B3_NoSecondWordTableIsStoredAndTheHeadsNamesAreHuggingFac
 TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
   EmbedderConfig config = tiny_embedder(Pooling::cls);
   config.encoder.vocab = 5000;
-  const auto backend = make_backend({.kind = "cpu"});
+  const auto backend = make_backend({.kind = BackendKind::cpu});
   Arena arena{backend->memory(), size_t{1} << 30};
   ParamStore params(backend->memory(), retromae_layout(config), DType::f32);
   randomize(params);

@@ -38,7 +38,7 @@ TEST(ContrastiveLosses, WeightScalesValueAndGradient) {
 
 TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
   for (const ContrastiveCase& c : contrastive_cases()) {
-    const auto backend = make_backend({.kind = "cpu"});
+    const auto backend = make_backend({.kind = BackendKind::cpu});
     const auto self = make_self_comm();
     Arena arena(backend->memory(), size_t{1} << 28);
     Exec ex{*backend, arena, Key{}, DType::f32};
@@ -69,7 +69,7 @@ TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
 TEST(ContrastiveLosses, HoldOneTileOfScoresHoweverLargeTheBatch) {
   for (const ContrastiveCase& c : contrastive_cases()) {
     const auto peak = [&](int64_t n) {
-      const auto backend = make_backend({.kind = "reference"});
+      const auto backend = make_backend({.kind = BackendKind::reference});
       const auto self = make_self_comm();
       Arena arena(backend->memory(), size_t{1} << 30);
       Exec ex{*backend, arena, Key{}, DType::f32};

@@ -113,7 +113,7 @@ TEST(GroupDistillation, SinglePrecisionFollowsDouble) {
 }
 
 TEST(GroupDistillation, AllocatesNothing) {
-  const auto backend = make_backend({.kind = "cpu"});
+  const auto backend = make_backend({.kind = BackendKind::cpu});
   const auto self = make_self_comm();
   Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f32};

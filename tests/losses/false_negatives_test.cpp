@@ -60,7 +60,7 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       LossProblem problem(40, group, 1);
       problem.plant_duplicates(seed);
       const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
-      const auto backend = make_backend({.kind = "reference"});
+      const auto backend = make_backend({.kind = BackendKind::reference});
       Arena arena(backend->memory(), size_t{1} << 24);
       Exec ex{*backend, arena, Key{}, DType::f64};
       const FalseNegatives index(ex, texts, group);
@@ -105,7 +105,7 @@ TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
     const auto here = [&](const std::vector<uint64_t>& all) {
       return std::span<const uint64_t>(all).subspan(static_cast<size_t>(owners.begin * group), static_cast<size_t>(owners.count() * group));
     };
-    const auto backend = make_backend({.kind = "reference"});
+    const auto backend = make_backend({.kind = BackendKind::reference});
     Arena arena(backend->memory(), size_t{1} << 24);
     Exec ex{*backend, arena, Key{}, DType::f64};
     const TextHashes all{problem.query_hash, problem.passage_hash, problem.passage_document};
@@ -134,7 +134,7 @@ TEST(FalseNegatives, QueriesOfEqualTextAreNotEachOthersNegatives) {
   // Query 1 has the text of query 0; query 2 that of query 0's positive.
   const std::vector<uint64_t> query{1, 1, 3, 9}, passage{3, 4, 5, 6}, document{13, 14, 15, 16};
   const TextHashes texts{query, passage, document};
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena(backend->memory(), size_t{1} << 24);
   Exec ex{*backend, arena, Key{}, DType::f64};
   const ScoreMask mask = FalseNegatives(ex, texts, 1).queries(ex, {0, 4});
@@ -155,7 +155,7 @@ TEST(FalseNegatives, MasksOfOwnGroupsAreTheRuleWithinThem) {
   for (const int64_t i : {0, 7, 30})
     problem.passage_hash[static_cast<size_t>(i * group + 2)] = problem.passage_hash[static_cast<size_t>(i * group)];
   const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena(backend->memory(), size_t{1} << 24);
   Exec ex{*backend, arena, Key{}, DType::f64};
   for (const Slice places : {Slice{0, 3}, Slice{0, 1}, Slice{1, 3}}) {

@@ -42,7 +42,7 @@ struct Deviation {
 };
 
 Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communicator& world, Communicator& group) {
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f64};
   const Batch batch = toy_batch(0, problem.n, problem.group, world.rank(), world.size());

@@ -45,7 +45,7 @@ class InfoNceTest : public ::testing::Test {
     return info_nce(in, std::span(expected_).first(cut), std::span(expected_).subspan(cut));
   }
 
-  std::unique_ptr<Backend> backend_ = make_backend({.kind = "reference"});
+  std::unique_ptr<Backend> backend_ = make_backend({.kind = BackendKind::reference});
   std::unique_ptr<Communicator> comm_ = make_self_comm();
   Arena arena_{backend_->memory()};
   Exec ex_{*backend_, arena_, Key{}, DType::f64};

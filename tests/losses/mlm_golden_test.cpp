@@ -14,7 +14,7 @@ namespace {
 
 /// Per tensor: |g - reference| <= tolerance max(|reference|, 1e-4 |whole reference|). The floor is for gradients that are zero in
 /// theory (key biases, tables' unused rows).
-void expect_parity(const std::string& kind, DType compute, double tolerance) {
+void expect_parity(BackendKind kind, DType compute, double tolerance) {
   const Golden golden = read_golden(LODE_TEST_DATA "/golden/mlm.safetensors");
   const auto json = nlohmann::json::parse(golden.metadata.at("config"));
   EmbedderConfig config;
@@ -69,8 +69,8 @@ void expect_parity(const std::string& kind, DType compute, double tolerance) {
   EXPECT_EQ(compared, 42u);
 }
 
-TEST(MlmGolden, ReferenceInF64EqualsBertForMaskedLm) { expect_parity("reference", DType::f64, 1e-9); }
-TEST(MlmGolden, FastBackendInF32EqualsBertForMaskedLm) { expect_parity("cpu", DType::f32, 1e-4); }
+TEST(MlmGolden, ReferenceInF64EqualsBertForMaskedLm) { expect_parity(BackendKind::reference, DType::f64, 1e-9); }
+TEST(MlmGolden, FastBackendInF32EqualsBertForMaskedLm) { expect_parity(BackendKind::cpu, DType::f32, 1e-4); }
 
 }  // namespace
 }  // namespace lodestone::test

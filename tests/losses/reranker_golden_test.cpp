@@ -36,7 +36,7 @@ Batch golden_batch(const Golden& golden) {
 /// Hugging Face's name of a parameter.
 std::string name_there(const Param& p) { return p.name.starts_with("classifier.") ? p.name : "bert." + p.name; }
 
-void expect_parity(const char* kind, DType compute, double tolerance) {
+void expect_parity(BackendKind kind, DType compute, double tolerance) {
   const Golden golden = read_golden(LODE_TEST_DATA "/golden/reranker.safetensors");
   const RerankerConfig config = golden_config(golden);
   const Batch batch = golden_batch(golden);
@@ -85,8 +85,8 @@ void expect_parity(const char* kind, DType compute, double tolerance) {
   }
 }
 
-TEST(RerankerGolden, ReferenceInF64EqualsPyTorch) { expect_parity("reference", DType::f64, 1e-9); }
-TEST(RerankerGolden, FastBackendInF32EqualsPyTorch) { expect_parity("cpu", DType::f32, 1e-4); }
+TEST(RerankerGolden, ReferenceInF64EqualsPyTorch) { expect_parity(BackendKind::reference, DType::f64, 1e-9); }
+TEST(RerankerGolden, FastBackendInF32EqualsPyTorch) { expect_parity(BackendKind::cpu, DType::f32, 1e-4); }
 
 }  // namespace
 }  // namespace lodestone::test

@@ -20,7 +20,7 @@ namespace lodestone {
 struct Dump {
   std::filesystem::path folder, output;
   nlohmann::json input;
-  std::unique_ptr<Backend> backend = make_backend({.kind = "cpu", .threads = 2});
+  std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::cpu, .threads = 2});
   Arena arena{backend->memory()};
   Exec ex;
 

@@ -11,9 +11,11 @@ namespace lodestone::test {
 
 /// `kind` ("reference" or "cpu"), or with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it.
 inline std::unique_ptr<Backend> any_backend(const std::string& kind) {
+  const bool reference = kind == "reference";
+  LODE_CHECK(reference || kind == "cpu", "tests run on reference or cpu, not on ", kind);
   const char* const as = std::getenv("LODESTONE_TEST_BACKEND");
-  if (as == nullptr || std::string(as) != "debug") return make_backend({.kind = kind});
-  return make_backend({.kind = kind == "reference" ? "debug reference" : "debug"});
+  if (as == nullptr || std::string(as) != "debug") return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
+  return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug});
 }
 
 /// What x [.] of any float dtype holds, in double.

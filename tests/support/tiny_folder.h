@@ -22,7 +22,7 @@ class TinyFolder {
                "intermediate_size": 24, "max_position_embeddings": 32, "type_vocab_size": 2, "initializer_range": 0.3,
                "hidden_act": "gelu", "layer_norm_eps": 1e-12})";
     const ModelFolder model = read_model_config(memory_ / "config.json");
-    const auto backend = make_backend({.kind = "reference"});
+    const auto backend = make_backend({.kind = BackendKind::reference});
     ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
     initialize_parameters(model.config, params, 3);
     params.refresh(*backend);

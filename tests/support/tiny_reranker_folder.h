@@ -10,7 +10,7 @@ class TinyRerankerFolder {
  public:
   TinyRerankerFolder() {
     const RerankerFolder model = read_reranker_folder(start_.path());
-    const auto backend = make_backend({.kind = "reference"});
+    const auto backend = make_backend({.kind = BackendKind::reference});
     ParamStore params(backend->memory(), reranker_layout(model.config), DType::f32);
     initialize_parameters(model.config.body(), params, 4);
     params.refresh(*backend);

@@ -27,11 +27,11 @@ class TinyRun {
   }
 
   /// Of three steps on any backend, also on one that no configuration names; `yaml` has the other sections.
-  RunConfig config(const std::string& device, const std::string& yaml) const {
+  RunConfig config(BackendKind backend, const std::string& yaml) const {
     const std::string file = cat("model: {folder: ", model_.path().string(), "}\n", "train: {output_dir: ", (dir_ / "run").string(),
                                  ", global_batch: 8, steps: 3, precision: f32, threads: 1, chunk_tokens: 40}\n", yaml);
     RunConfig config = read_run_config(std::vector{write_text(dir_ / "run.yaml", file)}, {});
-    config.device = device;
+    config.backend = backend;
     return config;
   }
   std::string corpus(const char* name) const { return (dir_ / name).string(); }

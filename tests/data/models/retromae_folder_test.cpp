@@ -14,7 +14,7 @@ class RetroMaeFolder : public ::testing::Test {
   TinyFolder tiny;
   TempDir dir;
   ModelFolder model = read_model_folder(tiny.path());
-  std::unique_ptr<Backend> backend = make_backend({.kind = "reference"});
+  std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::reference});
   ParamStore trained{backend->memory(), retromae_layout(model.config), DType::f32};
 
   RetroMaeFolder() { randomize(trained); }

@@ -14,7 +14,7 @@ using test::TempDir;
 TEST(ExportReranker, RewritesAFolderAndACheckpoint) {
   const TempDir dir;
   const test::TinyRerankerFolder start;
-  const auto backend = make_backend({.kind = "cpu", .threads = 1});
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
   const ExportResult copy = export_model({start.path(), dir / "copy", {}}, *backend);
   EXPECT_EQ(copy.what, "model folder");
   EXPECT_LE(copy.largest_difference, 1e-6);

@@ -47,7 +47,7 @@ std::vector<float> exported_values(const fs::path& folder) {
 TEST(Export, WritesACheckpointOrTheNewestOfARun) {
   const TempDir dir;
   const TinyRun run(dir.path());
-  const auto backend = make_backend({.kind = "cpu", .threads = 1});
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
   const ExportResult old = export_model({dir / "run/checkpoint-10", dir / "old", {}}, *backend);
   EXPECT_EQ(old.what, "checkpoint of step 10");
   EXPECT_LE(old.largest_difference, 1e-6);
@@ -61,7 +61,7 @@ TEST(Export, PassesOverADamagedCheckpointAndSaysSo) {
   const TempDir dir;
   const TinyRun run(dir.path());
   fs::resize_file(dir / "run/checkpoint-20/manifest.json", 10);
-  const auto backend = make_backend({.kind = "cpu", .threads = 1});
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
   const ExportResult result = export_model({dir / "run", dir / "out", {}}, *backend);
   EXPECT_EQ(result.what, "checkpoint of step 10");
   ASSERT_EQ(result.messages.size(), 1u);
@@ -72,7 +72,7 @@ TEST(Export, PassesOverADamagedCheckpointAndSaysSo) {
 TEST(Export, RewritesAModelFolder) {
   const TempDir dir;
   const TinyRun run(dir.path());
-  const auto backend = make_backend({.kind = "cpu", .threads = 1});
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
   export_model({dir / "run", dir / "one", {}}, *backend);
   EXPECT_EQ(export_model({dir / "one", dir / "two", {}}, *backend).what, "model folder");
   EXPECT_EQ(exported_values(dir / "two"), run.second.params);
@@ -84,7 +84,7 @@ TEST(Export, RewritesAModelFolder) {
 TEST(Export, RefusesWhatItCannotExport) {
   const TempDir dir;
   const TinyRun run(dir.path());
-  const auto backend = make_backend({.kind = "cpu", .threads = 1});
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
   EXPECT_THROW(export_model({dir / "nothing", dir / "out", {}}, *backend), Error);
   fs::create_directories(dir / "taken");
   EXPECT_THROW(export_model({dir / "run", dir / "taken", {}}, *backend), Error);

@@ -40,7 +40,7 @@ struct Corpus {
 
 TEST(Search, FindsWhatOneSortedListHasWhateverTheNumberOfRanks) {
   Communicator& comm = world_comm();
-  const auto backend = make_backend({.kind = "reference"});
+  const auto backend = make_backend({.kind = BackendKind::reference});
   Arena arena(backend->memory(), size_t{1} << 30);
   for (const int64_t documents : {1, 3, 10, 5001}) {
     for (const int64_t best : {1, 10, 1000}) {

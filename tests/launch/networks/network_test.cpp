@@ -15,7 +15,7 @@ using test::TinyFolder;
 
 /// What a configuration with model.folder and model.head opens.
 struct Opened {
-  Opened(const fs::path& folder, int64_t head, int64_t seed = 42) : backend(make_backend({.kind = "reference"})) {
+  Opened(const fs::path& folder, int64_t head, int64_t seed = 42) : backend(make_backend({.kind = BackendKind::reference})) {
     config.model.folder = folder;
     config.model.head = head;
     config.train.seed = seed;

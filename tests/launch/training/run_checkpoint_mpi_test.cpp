@@ -25,9 +25,9 @@ class SharedDir {
   std::string path_;
 };
 
-RunConfig config(const test::TinyRun& material, const char* device, const char* zero) {
+RunConfig config(const test::TinyRun& material, BackendKind backend, const char* zero) {
   return material.config(
-      device, cat("data: {train: ", material.corpus("triples"), ", query_max_len: 16, passage_max_len: 16}\noptim: {zero: ", zero, "}\n"));
+      backend, cat("data: {train: ", material.corpus("triples"), ", query_max_len: 16, passage_max_len: 16}\noptim: {zero: ", zero, "}\n"));
 }
 
 void train_step(Run& run, int64_t step) {
@@ -51,7 +51,7 @@ class RunCheckpoint : public ::testing::Test {
 TEST_F(RunCheckpoint, ASnapshotDownloadsTheShareOfItsRankAndRestoringDownloadsNothing) {
   for (const char* zero : {"false", "true"}) {
     SCOPED_TRACE(zero);
-    lodestone::Run run(test::world(), config(material_, "debug", zero), 0);
+    lodestone::Run run(test::world(), config(material_, BackendKind::debug, zero), 0);
     train_step(run, 0);
     const Transfers before = run.backend->transfers();
     const RunSnapshot snapshot = take_snapshot(run, 1);
@@ -69,7 +69,7 @@ TEST_F(RunCheckpoint, ASnapshotDownloadsTheShareOfItsRankAndRestoringDownloadsNo
     }
     ASSERT_EQ(write_snapshot(run.planes.group().host, dir_.path(), snapshot), "");
 
-    lodestone::Run later(test::world(), config(material_, "debug", zero), 1);
+    lodestone::Run later(test::world(), config(material_, BackendKind::debug, zero), 1);
     const int64_t downloads = later.backend->transfers().downloads;
     restore_run(later, dir_.path() / checkpoint_name(1));
     EXPECT_EQ(later.backend->transfers().downloads, downloads);
@@ -81,7 +81,7 @@ TEST_F(RunCheckpoint, ASnapshotDownloadsTheShareOfItsRankAndRestoringDownloadsNo
 }
 
 TEST_F(RunCheckpoint, ASnapshotOnTheCpuIsViews) {
-  lodestone::Run run(test::world(), config(material_, "cpu", "false"), 0);
+  lodestone::Run run(test::world(), config(material_, BackendKind::cpu, "false"), 0);
   const RunSnapshot snapshot = take_snapshot(run, 0);
   EXPECT_TRUE(snapshot.downloaded.empty());
   EXPECT_EQ(snapshot.vectors.at(0).values.bytes(), run.params().masters().slice(snapshot.share).bytes());
@@ -89,7 +89,7 @@ TEST_F(RunCheckpoint, ASnapshotOnTheCpuIsViews) {
 }
 
 TEST_F(RunCheckpoint, WhateverOneRankThrowsIsToldToAll) {
-  lodestone::Run run(test::world(), config(material_, "cpu", "false"), 0);
+  lodestone::Run run(test::world(), config(material_, BackendKind::cpu, "false"), 0);
   Communicator& comm = run.planes.group().host;
   RunSnapshot snapshot = take_snapshot(run, 0);
   const auto expect_told = [&](const char* what, int rank) {

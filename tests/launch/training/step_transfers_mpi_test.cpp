@@ -54,7 +54,7 @@ void expect_downloads(const char* what, int64_t expected, RunConfig config) {
 TEST(StepTransfers, AStepDownloadsOnceAndOnceMoreForWhatOnlyTheHostCanDo) {
   const test::TinyRun material;
   const auto config = [&](const char* corpus, const char* group, const char* rest) {
-    return material.config("debug",
+    return material.config(BackendKind::debug,
                            cat("data: {train: ", material.corpus(corpus), ", query_max_len: 16, passage_max_len: 16", group, "}\n", rest));
   };
   for (const char* loss : {"info_nce", "gte", "cbb", "kl_divergence", "margin_mse", "stabilised_distillation"})

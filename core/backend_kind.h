@@ -1,0 +1,39 @@
+// Which backends there are, and what a user says to choose one.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace lodestone {
+
+enum class BackendKind : uint8_t {
+  cpu,
+  reference,        // the plain-loop specification in f64 and f32
+  debug,            // cpu as a device would be (core/debug)
+  debug_reference,  // reference likewise
+};
+
+/// Where a user wants to compute.
+enum class DeviceChoice : uint8_t {
+  automatic,  // the best that this build has
+  cpu,
+  cuda,
+};
+
+/// As configurations and options name it.
+constexpr std::string_view name_of(DeviceChoice value) {
+  switch (value) {
+    case DeviceChoice::automatic:
+      return "auto";
+    case DeviceChoice::cpu:
+      return "cpu";
+    case DeviceChoice::cuda:
+      return "cuda";
+  }
+  return {};
+}
+
+/// What computes there. Throws Error (usage) when this build has nothing that does, saying what is missing.
+BackendKind backend_for(DeviceChoice device);
+
+}  // namespace lodestone
