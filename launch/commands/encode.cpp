@@ -22,6 +22,7 @@ Under mpirun every rank embeds a share and writes its rows.
   --prompt TEXT        put before every text (the model folder's default prompt)
   --max-len N          tokens of a text (what the model folder says)
   --precision NAME     f32, bf16 or f64 (f32)
+  --device NAME        where to compute: auto (the best that this build has) or cpu (auto)
   --threads N          threads of each rank (the cores it may use)
   --chunk-tokens N     tokens that pass the encoder at once (2048)
   --dimensions N       leading components of a vector that are kept, as a model trained with loss.mrl_dims allows (all)
@@ -64,7 +65,8 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   if (is_reranker_folder(folder)) options.refuse("this is a reranker, which gives no vectors: score rows with eval --rerank");
 
   const std::vector<std::string> texts = read_texts(options.text("--input", ""));
-  LoadedModel model(folder, model_options(options, world));
+  const std::unique_ptr<Backend> backend = open_backend(options, world);
+  LoadedModel model(folder, model_options(options), *backend);
   const std::string prompt = options.text("--prompt", model.prompt(""));
   model.embedder().require_room(prompt);
   const int64_t width = model.embedder().embedding(), count = static_cast<int64_t>(texts.size());

@@ -27,6 +27,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --top-k N              documents kept for each query, and lines of each in the run file (100)
   --max-len N            tokens of a text, or of a reranker's pair (what the model folder says)
   --precision NAME       f32, bf16 or f64 (f32)
+  --device NAME          where to compute: auto (the best that this build has) or cpu (auto)
   --threads N            threads of each rank (the cores it may use)
   --chunk-tokens N       tokens that pass the encoder at once (2048)
   --dimensions N         leading components of a vector that count, as a model trained with loss.mrl_dims allows (all)
@@ -96,16 +97,17 @@ int run_eval(World& world, std::span<const std::string> arguments) {
                       options.text("--split", "test")};
   if (world.rank() == 0 && !target.folder.empty()) check_writable(target.folder);
 
+  const std::unique_ptr<Backend> backend = open_backend(options, world);
   if (is_reranker_folder(target.model)) {
     if (!options.has("--rerank")) options.refuse("this is a reranker, which gives no vectors: evaluate it with --rerank");
     if (options.has("--dimensions")) options.refuse("this is a reranker, which gives no vectors: leave --dimensions out");
-    LoadedReranker model(target.model, model_options(options, world));
+    LoadedReranker model(target.model, model_options(options), *backend);
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     model.scorer().require_room(prompts.query, prompts.passage);
     evaluate_lists(target, data, score_with(model.scorer(), model.exec(), prompts));
     return 0;
   }
-  LoadedModel model(target.model, model_options(options, world));
+  LoadedModel model(target.model, model_options(options), *backend);
   const char* const query_names[] = {"query"};
   const char* const passage_names[] = {"passage", "document", "corpus"};
   const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),

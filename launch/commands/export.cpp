@@ -9,9 +9,9 @@
 #include "data/checkpoints/checkpoint.h"
 #include "launch/command.h"
 #include "launch/config/options.h"
-#include "launch/console/cores.h"
 #include "launch/console/log.h"
 #include "launch/console/version.h"
+#include "launch/inference/model_options.h"
 #include "launch/networks/verify_export.h"
 
 namespace lodestone {
@@ -19,13 +19,14 @@ namespace lodestone {
 namespace fs = std::filesystem;
 
 const char* const export_usage =
-    "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--threads N]\n\n"
+    "usage: lodestone export INPUT --output FOLDER [--source MODEL_FOLDER] [--device NAME] [--threads N]\n\n"
     "Writes a model folder that sentence-transformers and transformers load, reloads it, embeds sample texts (a reranker: scores\n"
     "sample pairs) with both and compares. INPUT is a checkpoint (RUN/checkpoint-N), a run folder (its newest undamaged checkpoint is "
     "taken) or a model\n"
     "folder (a plain BERT folder then gets pooling by mean and normalised vectors). Of RetroMAE the encoder is exported, without the\n"
     "decoder. FOLDER must not exist.\n\n"
     "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
+    "  --device NAME          where to compare: auto (the best that this build has) or cpu (default: auto)\n"
     "  --threads N            threads of the comparison (default: the cores this process may use)\n";
 
 namespace {
@@ -131,13 +132,12 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
 }
 
 int run_export(World& world, std::span<const std::string> arguments) {
-  const std::string names[] = {"--output", "--source", "--threads"};
+  const std::string names[] = {"--output", "--source", "--device", "--threads"};
   const Options options(arguments, "export", names);
   if (options.positional().size() != 1) options.refuse("one checkpoint, run folder or model folder is needed");
   if (!options.has("--output")) options.refuse("--output is missing");
-  const auto threads = choose_threads(world, options.integer("--threads", 0, 1)).threads;
+  const std::unique_ptr<Backend> backend = open_backend(options, world);
   if (world.rank() == 0) {
-    const auto backend = make_backend({.threads = threads});
     const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
     const ExportResult result = export_model(request, *backend);
     for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';

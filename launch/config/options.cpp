@@ -48,6 +48,16 @@ int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t lea
              bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
 }
 
+size_t Options::place(const std::string& name, std::span<const std::string_view> names, size_t otherwise) const {
+  const auto given = values_.find(name);
+  if (given == values_.end()) return otherwise;
+  const auto found = std::find(names.begin(), names.end(), given->second);
+  if (found != names.end()) return static_cast<size_t>(found - names.begin());
+  std::string all;
+  for (const std::string_view known : names) all += cat(all.empty() ? "" : ", ", known);
+  refuse(cat(name, " is ", printable(given->second), ", not one of ", all));
+}
+
 void Options::refuse(const std::string& what) const {
   throw Error(ExitCode::usage, "usage", cat(command_, ": ", what), cat("lodestone ", command_, " --help tells more"));
 }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "core/choice.h"
+
 namespace lodestone {
 
 /// The number that `text` is, digits with a sign at most; none when it is something else or outside [least, most].
@@ -24,10 +26,19 @@ class Options {
   std::string text(const std::string& name, const std::string& otherwise) const;
   /// Throws Error (usage) unless the value is a whole number of at least `least` and at most `most`.
   int64_t integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most = std::numeric_limits<int64_t>::max()) const;
+  /// The value of an enum (core/choice.h) that goes by the name given. Throws Error (usage) listing the names when none does.
+  template <class Enum>
+  Enum choice(const std::string& name, Enum otherwise) const {
+    static constexpr auto names = names_of<Enum>();
+    return static_cast<Enum>(place(name, names, static_cast<size_t>(otherwise)));
+  }
   /// Throws Error (usage) that names command and what is wrong, and points at --help.
   [[noreturn]] void refuse(const std::string& what) const;
 
  private:
+  /// Where in `names` the value stands.
+  size_t place(const std::string& name, std::span<const std::string_view> names, size_t otherwise) const;
+
   std::string command_;
   std::vector<std::string> positional_;
   std::map<std::string, std::string> values_;

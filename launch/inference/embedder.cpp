@@ -105,12 +105,12 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
   }
 }
 
-LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options)
+LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend)
     : folder_(read_model_folder(folder)),
       tokenizer_(Tokenizer::from_folder(folder)),
-      backend_(make_backend({.threads = options.threads})),
-      arena_(backend_->memory()),
-      params_(load_params(folder_, options.compute, *backend_)),
+      backend_(backend),
+      arena_(backend.memory()),
+      params_(load_params(folder_, options.compute, backend)),
       encoder_(folder_.config, params_),
       embedder_(encoder_, tokenizer_,
                 {.max_length = length_limit(folder_, options.max_length),

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string_view>
 
 #include "core/length_chunks.h"
@@ -49,30 +48,29 @@ class TextEmbedder {
   LengthChunks chunks_;
 };
 
-/// A model folder in memory, ready to embed: owns everything that needs.
+/// A model folder in memory, ready to embed on a backend: owns everything else that needs.
 class LoadedModel {
  public:
   struct Options {
-    int threads = 1;
     DType compute = DType::f32;
     int64_t max_length = 0;  // 0: what the folder says
     int64_t chunk_tokens = 2048;
     int64_t dimensions = 0;  // 0: all; not of a reranker, which has no vectors
   };
-  /// Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
-  LoadedModel(const std::filesystem::path& folder, const Options& options);
+  /// `backend` must outlive it. Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
+  LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend);
 
   const ModelFolder& folder() const { return folder_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   TextEmbedder& embedder() { return embedder_; }
-  Exec exec() { return {*backend_, arena_, Key{}, params_.compute_dtype()}; }
+  Exec exec() { return {backend_, arena_, Key{}, params_.compute_dtype()}; }
   /// The prompt of this name, else the folder's default prompt, else "".
   std::string prompt(const std::string& name) const;
 
  private:
   ModelFolder folder_;
   Tokenizer tokenizer_;
-  std::unique_ptr<Backend> backend_;
+  Backend& backend_;
   Arena arena_;
   ParamStore params_;
   Encoder encoder_;

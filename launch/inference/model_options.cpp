@@ -4,12 +4,13 @@
 
 namespace lodestone {
 
-std::vector<std::string> model_option_names() { return {"--max-len", "--precision", "--threads", "--chunk-tokens", "--dimensions"}; }
+std::vector<std::string> model_option_names() {
+  return {"--device", "--threads", "--max-len", "--precision", "--chunk-tokens", "--dimensions"};
+}
 
-LoadedModel::Options model_options(const Options& options, const World& world) {
+LoadedModel::Options model_options(const Options& options) {
   const std::string precision = options.text("--precision", "f32");
-  LoadedModel::Options out{.threads = choose_threads(world, options.integer("--threads", 0, 1)).threads,
-                           .max_length = options.integer("--max-len", 0, 3),
+  LoadedModel::Options out{.max_length = options.integer("--max-len", 0, 3),
                            .chunk_tokens = options.integer("--chunk-tokens", 2048, 1),
                            .dimensions = options.integer("--dimensions", 0, 1)};
   if (precision == "bf16")
@@ -19,6 +20,11 @@ LoadedModel::Options model_options(const Options& options, const World& world) {
   else if (precision != "f32")
     options.refuse("--precision is " + precision + ", not f32, bf16 or f64");
   return out;
+}
+
+std::unique_ptr<Backend> open_backend(const Options& options, const World& world) {
+  return make_backend({.kind = backend_for(options.choice("--device", DeviceChoice::automatic)),
+                       .threads = choose_threads(world, options.integer("--threads", 0, 1)).threads});
 }
 
 }  // namespace lodestone

@@ -1,15 +1,19 @@
 // Options shared by the commands that load a model folder to embed texts.
 #pragma once
 
+#include <memory>
+
 #include "comm/world.h"
 #include "launch/config/options.h"
 #include "launch/inference/embedder.h"
 
 namespace lodestone {
 
-/// --max-len, --precision, --threads, --chunk-tokens, --dimensions.
+/// --device, --threads, --max-len, --precision, --chunk-tokens, --dimensions.
 std::vector<std::string> model_option_names();
-/// Throws Error (usage) on values that cannot be.
-LoadedModel::Options model_options(const Options& options, const World& world);
+/// What the last four say. Throws Error (usage) on values that cannot be.
+LoadedModel::Options model_options(const Options& options);
+/// What computes as --device and --threads say. Throws Error (usage) on values that cannot be, and when this build lacks the device.
+std::unique_ptr<Backend> open_backend(const Options& options, const World& world);
 
 }  // namespace lodestone

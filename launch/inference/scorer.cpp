@@ -92,12 +92,12 @@ void PairScorer::score(Exec ex, std::span<const TextPair> pairs, std::span<float
   }
 }
 
-LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options)
+LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options, Backend& backend)
     : folder_(read_folder(folder)),
       tokenizer_(Tokenizer::from_folder(folder)),
-      backend_(make_backend({.threads = options.threads})),
-      arena_(backend_->memory()),
-      params_(load_params(folder_, options.compute, *backend_)),
+      backend_(backend),
+      arena_(backend.memory()),
+      params_(load_params(folder_, options.compute, backend)),
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
   if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string_view>
 
 #include "core/length_chunks.h"
@@ -57,20 +56,21 @@ class PairScorer {
   LengthChunks chunks_;
 };
 
-/// A reranker's folder in memory, ready to score: owns everything that needs.
+/// A reranker's folder in memory, ready to score on a backend: owns everything else that needs.
 class LoadedReranker {
  public:
-  /// options.max_length is that of a pair. Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
-  LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options);
+  /// options.max_length is that of a pair. `backend` must outlive it. Throws Error (checkpoint, usage) naming the file that is missing or
+  /// does not fit.
+  LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options, Backend& backend);
 
   const RerankerFolder& folder() const { return folder_; }
   PairScorer& scorer() { return scorer_; }
-  Exec exec() { return {*backend_, arena_, Key{}, params_.compute_dtype()}; }
+  Exec exec() { return {backend_, arena_, Key{}, params_.compute_dtype()}; }
 
  private:
   RerankerFolder folder_;
   Tokenizer tokenizer_;
-  std::unique_ptr<Backend> backend_;
+  Backend& backend_;
   Arena arena_;
   ParamStore params_;
   Reranker reranker_;

@@ -9,7 +9,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr double tolerance = 1e-6;  // of values around 1; both sides run the same f32 code on the same weights
+constexpr double tolerance = 1e-6;  // of values around 1; both sides run the same f32 code on the same backend and weights
 
 constexpr std::string_view samples[] = {
     "a",
@@ -110,7 +110,7 @@ double export_from_host(const std::filesystem::path& path, const LiveModel& live
 
   write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
   return or_remove(path, [&] {
-    LoadedModel again(path, {.threads = backend.threads()});
+    LoadedModel again(path, {}, backend);
     again.embedder().embed(again.exec(), samples, "", reloaded);
     return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
   });
@@ -132,7 +132,7 @@ double export_from_host(const std::filesystem::path& path, const LiveReranker& l
 
   write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
   return or_remove(path, [&] {
-    LoadedReranker again(path, {.threads = backend.threads()});
+    LoadedReranker again(path, {}, backend);
     again.scorer().score(again.exec(), pairs, reloaded);
     const Comparison c = compare(ours, reloaded);
     return require_equal(path, "scores sample pairs", c.largest, tolerance * std::max(c.size, 1.0));

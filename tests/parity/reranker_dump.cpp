@@ -10,7 +10,7 @@ namespace {
 
 /// Scores as inference gives them, from texts.
 std::vector<float> inferred_scores(const Dump& dump, const std::vector<TextPair>& pairs) {
-  LoadedReranker model(dump.folder, {.threads = 2, .compute = dump.ex.compute});
+  LoadedReranker model(dump.folder, {.compute = dump.ex.compute}, *dump.backend);
   std::vector<float> scores(pairs.size());
   model.scorer().score(model.exec(), pairs, scores);
   return scores;

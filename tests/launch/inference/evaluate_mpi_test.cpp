@@ -32,7 +32,8 @@ BeirSet toy_set() {
 
 TEST(Evaluate, RetrievalScoresAreIndependentOfRanks) {
   const TinyFolder folder;
-  LoadedModel model(folder.path(), {});
+  const auto backend = make_backend({});
+  LoadedModel model(folder.path(), {}, *backend);
   const BeirSet set = toy_set();
   const auto self = make_self_comm();
   const Retrieval alone = evaluate_retrieval(*self, model, set, {"red ", ""}, 10);
@@ -48,7 +49,8 @@ TEST(Evaluate, RetrievalScoresAreIndependentOfRanks) {
 
 TEST(Evaluate, PairScoresAreIndependentOfRanksAndPerfectWhereTheyMust) {
   const TinyFolder folder;
-  LoadedModel model(folder.path(), {});
+  const auto backend = make_backend({});
+  LoadedModel model(folder.path(), {}, *backend);
   const BeirSet set = toy_set();
   ScoredPairs pairs{set.queries, {set.documents.begin(), set.documents.begin() + 9}, {3, 1, 4, 1, 5, 9, 2, 6, 5}};
   const auto self = make_self_comm();
@@ -59,7 +61,8 @@ TEST(Evaluate, PairScoresAreIndependentOfRanksAndPerfectWhereTheyMust) {
 
 TEST(Evaluate, EmbeddingsDoNotDependOnTheCompanyATextIsIn) {
   const TinyFolder folder;
-  LoadedModel model(folder.path(), {.chunk_tokens = 16});
+  const auto backend = make_backend({});
+  LoadedModel model(folder.path(), {.chunk_tokens = 16}, *backend);
   const BeirSet set = toy_set();
   const std::vector<std::string_view> all(set.documents.begin(), set.documents.end());
   const auto width = static_cast<size_t>(model.embedder().embedding());
@@ -78,7 +81,8 @@ TEST(Evaluate, EmbeddingsDoNotDependOnTheCompanyATextIsIn) {
 
 TEST(Evaluate, LeadingComponentsAreNormalisedAnewAndScoredOverRanks) {
   const TinyFolder folder;
-  LoadedModel whole(folder.path(), {}), cut(folder.path(), {.dimensions = 6});
+  const auto backend = make_backend({});
+  LoadedModel whole(folder.path(), {}, *backend), cut(folder.path(), {.dimensions = 6}, *backend);
   const BeirSet set = toy_set();
   const std::vector<std::string_view> texts(set.documents.begin(), set.documents.end());
   const auto width = static_cast<size_t>(whole.embedder().embedding());
@@ -94,7 +98,7 @@ TEST(Evaluate, LeadingComponentsAreNormalisedAnewAndScoredOverRanks) {
   const auto self = make_self_comm();
   const Retrieval full = evaluate_retrieval(*self, whole, set, {"", ""}, 10), alone = evaluate_retrieval(*self, cut, set, {"", ""}, 10),
                   together = evaluate_retrieval(world_comm(), cut, set, {"", ""}, 10);
-  EXPECT_THROW(LoadedModel(folder.path(), {.dimensions = 17}), Error);
+  EXPECT_THROW(LoadedModel(folder.path(), {.dimensions = 17}, *backend), Error);
   if (world_comm().rank() != 0) return;
   for (const auto& [name, value] : alone.result.scores)
     if (!std::isnan(value)) {

@@ -58,8 +58,9 @@ TEST(EvaluateCandidates, AModelThatTellsNothingApartIsNotRewarded) {
 TEST(EvaluateCandidates, ScoresAreIndependentOfRanks) {
   const TinyRerankerFolder folder;
   const TinyFolder embedder_folder;
-  LoadedReranker reranker(folder.path(), {});
-  LoadedModel embedder(embedder_folder.path(), {});
+  const auto backend = make_backend({});
+  LoadedReranker reranker(folder.path(), {}, *backend);
+  LoadedModel embedder(embedder_folder.path(), {}, *backend);
   const CandidateSet set = toy_lists();
   const auto self = make_self_comm();
   for (const ScoreLists& score :
@@ -73,7 +74,8 @@ TEST(EvaluateCandidates, ScoresAreIndependentOfRanks) {
 
 TEST(PairScorer, ScoresDoNotDependOnTheCompanyAPairIsIn) {
   const TinyRerankerFolder folder;
-  LoadedReranker model(folder.path(), {.chunk_tokens = 16});
+  const auto backend = make_backend({});
+  LoadedReranker model(folder.path(), {.chunk_tokens = 16}, *backend);
   const TextPair pairs[] = {
       {"red cat", "blue dog tree"}, {"moon", ""}, {"", "stone"}, {"river river", "cat"}, {"red", "red red red red red red red"}};
   std::vector<float> together(5), alone(1), swapped(1);
@@ -88,11 +90,12 @@ TEST(PairScorer, ScoresDoNotDependOnTheCompanyAPairIsIn) {
 }
 
 TEST(PairScorer, RefusesModelsAndLengthsThatCannotBe) {
+  const auto backend = make_backend({});
   const TinyFolder embedder;
-  EXPECT_THROW(LoadedReranker(embedder.path(), {}), Error);
+  EXPECT_THROW(LoadedReranker(embedder.path(), {}, *backend), Error);
   const TinyRerankerFolder folder;
-  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 33}), Error);  // 32 positions
-  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 5}), Error);
+  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 33}, *backend), Error);  // 32 positions
+  EXPECT_THROW(LoadedReranker(folder.path(), {.max_length = 5}, *backend), Error);
 }
 
 TEST(ReadCandidates, TakesPositivesFirstAndLeavesOutRowsWithoutANegative) {
