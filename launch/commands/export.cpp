@@ -71,9 +71,9 @@ Weights find_weights(const ExportRequest& request, std::vector<std::string>& mes
   return w;
 }
 
-/// The masters' dtype and values: those of the checkpoint, or of the folder.
+/// On the host, which alone reads them. The masters' dtype and values: those of the checkpoint, or of the folder.
 template <class Folder>
-ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input, Memory& memory) {
+ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input, HostMemory& memory) {
   if (!weights.checkpoint) {
     ParamStore params(memory, std::move(layout), DType::f32);
     Folder from = model;
@@ -116,16 +116,17 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
   const fs::path input = folder_name(request.input), output = folder_name(request.output);
   const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);
   const ModelCard card = make_card(weights, request);
+  HostMemory memory;
   if (is_reranker_folder(weights.source)) {
     const RerankerFolder model = read_reranker_folder(weights.source);
-    const ParamStore params = load_params(weights, model, reranker_layout(model.config), input, backend.memory());
+    const ParamStore params = load_params(weights, model, reranker_layout(model.config), input, memory);
     result.largest_difference = export_verified(output, LiveReranker{model, params, tokenizer}, weights.source, card, backend);
   } else {
     ModelFolder model = read_model_folder(weights.source);
     const bool retromae = is_retromae(weights);
     if (retromae) model.config.pooling = Pooling::cls;
     const ParamStore params =
-        load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input, backend.memory());
+        load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input, memory);
     result.largest_difference = export_verified(output, LiveModel{model, params, tokenizer}, weights.source, card, backend);
   }
   return result;

@@ -33,5 +33,14 @@ TEST(ExportReranker, RewritesAFolderAndACheckpoint) {
   EXPECT_EQ((std::vector<float>(values.begin(), values.end())), state.params);
 }
 
+TEST(ExportReranker, ComparesOnADevice) {
+  const TempDir dir;
+  const test::TinyRerankerFolder start;
+  const auto device = make_backend({.kind = BackendKind::debug});
+  EXPECT_LE(export_model({start.path(), dir / "copy", {}}, *device).largest_difference, 1e-6);
+  EXPECT_GE(device->transfers().downloads, 2) << "scores of both sides";
+  EXPECT_EQ(test::read_text(start.path() / "model.safetensors"), test::read_text(dir / "copy/model.safetensors"));
+}
+
 }  // namespace
 }  // namespace lodestone
