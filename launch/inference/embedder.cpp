@@ -30,10 +30,15 @@ int64_t kept_dimensions(const ModelFolder& folder, int64_t wanted) {
   return wanted;
 }
 
-/// y[i] = the leading d components of x[i].   x [n,E], y [n,d] of the same dtype.
-void leading_components(Exec& ex, ConstTensor x, Tensor y) {
-  if (x.dim(1) == y.dim(1)) return ex.backend.copy(x, y);
-  for (int64_t i = 0; i < x.dim(0); ++i) ex.backend.copy(x.rows(i, i + 1).slice({0, y.dim(1)}), y.rows(i, i + 1).reshape({y.dim(1)}));
+/// The leading components [n,width] of vectors emb [n,E], of length 1 if the model normalises.
+Tensor kept_components(Exec& ex, ConstTensor emb, int64_t width, bool normalize) {
+  const int64_t n = emb.dim(0);
+  const Tensor kept = ex.arena.tensor(normalize ? ex.wide() : DType::f64, {n, width});
+  if (normalize)
+    ex.backend.l2_normalize_forward(emb, kept, ex.arena.tensor(ex.wide(), {n}));
+  else
+    ex.backend.read_band(emb, {.width = width}, kept);
+  return kept;
 }
 
 }  // namespace
@@ -88,15 +93,10 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     const Slice places = chunks_.places(c);
-    const int64_t all = encoder_.config().embedding();
-    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), all}), kept = ex.arena.tensor(ex.wide(), {places.count(), width});
+    const Tensor emb = ex.arena.tensor(ex.wide(), {places.count(), encoder_.config().embedding()});
     encoder_.forward(ex, upload_texts(ex.backend, ex.arena, chunks_.tokens(c)), emb);
-    if (encoder_.config().normalize)
-      ex.backend.l2_normalize_forward(emb, kept, ex.arena.tensor(ex.wide(), {places.count()}));
-    else
-      leading_components(ex, emb, kept);
-    const Tensor vectors = ex.arena.tensor(DType::f32, kept.shape());
-    ex.backend.cast(kept, vectors);
+    const Tensor vectors = ex.arena.tensor(DType::f32, {places.count(), width});
+    ex.backend.cast(kept_components(ex, emb, width, encoder_.config().normalize), vectors);
     const std::span<const float> found = fetch<float>(ex.backend, ex.arena, vectors);
     for (size_t i = 0; i < static_cast<size_t>(places.count()); ++i) {
       const auto row = static_cast<size_t>(chunks_.order()[static_cast<size_t>(places.begin) + i]);

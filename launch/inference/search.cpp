@@ -31,13 +31,17 @@ void offer(std::vector<Found>& heap, size_t best, const Found& found, const Bett
   std::push_heap(heap.begin(), heap.end(), better);
 }
 
-/// The best of this rank's documents for each query of a tile, unordered.
-void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, const Better& better, std::vector<std::vector<Found>>& heaps) {
-  const auto share = static_cast<int64_t>(in.documents.size()) / in.embedding;
-  const ConstTensor documents = ex.backend.upload(view(in.documents), ex.arena).reshape({share, in.embedding});
-  for (int64_t begin = 0; begin < share; begin += document_tile) {
+/// Rows [.,E] where operations can read them.
+ConstTensor uploaded_rows(Exec& ex, std::span<const float> rows, int64_t embedding) {
+  return ex.backend.upload(view(rows), ex.arena).reshape({static_cast<int64_t>(rows.size()) / embedding, embedding});
+}
+
+/// The best of this rank's documents [.,E] for each query [.,E] of a tile, unordered.
+void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, ConstTensor documents, const Better& better,
+                  std::vector<std::vector<Found>>& heaps) {
+  for (int64_t begin = 0; begin < documents.dim(0); begin += document_tile) {
     const auto scope = ex.arena.scope();
-    const int64_t columns = std::min(document_tile, share - begin);
+    const int64_t columns = std::min(document_tile, documents.dim(0) - begin);
     const Tensor scores = ex.arena.tensor(DType::f32, {queries.dim(0), columns});
     ex.backend.gemm(Op::none, queries, Op::transpose, documents.rows(begin, begin + columns), 1, 0, scores);
     const std::span<const float> values = fetch<float>(ex.backend, ex.arena, scores);
@@ -74,14 +78,14 @@ Gathered gather(Exec& ex, Communicator& comm, int64_t best, std::span<const std:
 
 std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const SearchInput& in) {
   const Better better{in.precedence};
-  const auto queries = static_cast<int64_t>(in.queries.size()) / in.embedding;
+  const auto whole = ex.arena.scope();
+  const ConstTensor queries = uploaded_rows(ex, in.queries, in.embedding), documents = uploaded_rows(ex, in.documents, in.embedding);
   std::vector<std::vector<Found>> results;
-  for (int64_t begin = 0; begin < queries; begin += query_tile) {
+  for (int64_t begin = 0; begin < queries.dim(0); begin += query_tile) {
     const auto scope = ex.arena.scope();
-    const int64_t rows = std::min(query_tile, queries - begin);
+    const int64_t rows = std::min(query_tile, queries.dim(0) - begin);
     std::vector<std::vector<Found>> heaps(static_cast<size_t>(rows));
-    const ConstTensor all_queries = ex.backend.upload(view(in.queries), ex.arena).reshape({queries, in.embedding});
-    search_share(ex, in, all_queries.rows(begin, begin + rows), better, heaps);
+    search_share(ex, in, queries.rows(begin, begin + rows), documents, better, heaps);
     const Gathered all = gather(ex, comm, in.best, heaps);
     if (comm.rank() != 0) continue;
     for (int64_t q = 0; q < rows; ++q) {

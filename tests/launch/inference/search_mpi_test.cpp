@@ -67,5 +67,25 @@ TEST(Search, FindsWhatOneSortedListHasWhateverTheNumberOfRanks) {
   }
 }
 
+TEST(Search, BringsDocumentsAndQueriesToADeviceOnce) {
+  Communicator& comm = world_comm();
+  const auto device = make_backend({.kind = BackendKind::debug}), host = make_backend({.kind = BackendKind::cpu});
+  Arena there(device->memory(), size_t{1} << 30), here(host->memory(), size_t{1} << 30);
+  const Corpus corpus(9000, 300, 4);  // more than a tile of both
+  const RankRows mine = rank_rows(9000, comm.rank(), comm.size());
+  const std::vector<int64_t> precedence = precedence_of(corpus.ids);
+  const SearchInput input{
+      .queries = corpus.asked,
+      .documents = std::span(corpus.rows).subspan(static_cast<size_t>(mine.begin * 4), static_cast<size_t>((mine.end - mine.begin) * 4)),
+      .embedding = 4,
+      .first_document = mine.begin,
+      .precedence = precedence};
+  const auto found = search({*device, there}, comm, input), expected = search({*host, here}, comm, input);
+  EXPECT_EQ(device->transfers().uploads, 2);
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t q = 0; q < found.size(); ++q)
+    EXPECT_TRUE(std::ranges::equal(found[q], expected[q], {}, &Found::document, &Found::document)) << "query " << q;
+}
+
 }  // namespace
 }  // namespace lodestone::test
