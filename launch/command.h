@@ -14,7 +14,7 @@ namespace lodestone {
 struct Command {
   const char* name;
   const char* summary;  // one line of `lodestone --help`
-  const char* usage;    // text of `lodestone NAME --help`
+  std::string usage;    // text of `lodestone NAME --help`
   /// Returns the exit code. Throws Error; main() prints it in the one form and ends all ranks.
   std::function<int(World& world, std::span<const std::string> arguments)> run;
   /// What a stop signal does: ends the command as it would end any program, or asks it to save and end.
@@ -39,6 +39,6 @@ extern const char* const pack_usage;
 extern const char* const eval_usage;
 extern const char* const encode_usage;
 extern const char* const export_usage;
-extern const char* const bench_usage;
+std::string bench_usage();
 
 }  // namespace lodestone

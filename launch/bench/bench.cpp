@@ -15,30 +15,45 @@
 
 namespace lodestone {
 
-const char* const bench_usage =
-    "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real|short|N] [--precision bf16|f32] [--threads N]\n"
-    "                       [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
-    "       lodestone bench --memory N [the same options]\n"
-    "       lodestone bench --losses N [the same options]\n"
-    "       mpirun -np 2 lodestone bench [...]\n"
-    "       mpirun -np 2 lodestone bench --all-reduce\n\n"
-    "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
-    "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
-    "share of the product's rate (the ceiling), page faults and heap allocations per step.\n"
-    "  --pairs N         pairs of the global batch; ranks share them\n"
-    "  --threads N       threads of each rank; default: the cores that it may use\n"
-    "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
-    "  --loss NAME       info_nce, info_nce_symmetric, info_nce_matryoshka (over a quarter, half and all of the vector), gte, cbb,\n"
-    "                    cosent, kl_divergence, stabilised_distillation, margin_mse: each with its default settings\n"
-    "  --group N         passages per query; default 1, cbb and stabilised_distillation 2, kl_divergence and margin_mse 8\n"
-    "  --keep-mb N       activations to keep for backward; chunks beyond are computed twice (GradCache)\n"
-    "  --memory N        instead: steps of --pairs and of N pairs: peak step memory less the bytes of vectors that must be held,\n"
-    "                    and the time for a pair, whole and in parts. The larger step runs once, between --steps of the smaller\n"
-    "                    before and after. Keeps no more than one chunk unless --keep-mb is given\n"
-    "  --losses N        instead: value and gradient of --loss, or of every loss, on N queries' random vectors, and its share of a\n"
-    "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
-    "                    than one chunk unless --keep-mb is given\n"
-    "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n";
+namespace {
+
+/// "info_nce: 1" and the like, one a line, where the options' texts stand.
+std::string list_losses() {
+  std::string lines;
+  for (const BenchLoss& l : bench_losses())
+    lines += cat("                    ", l.name, ": ", l.group, l.about.empty() ? "" : ", ", l.about, "\n");
+  return lines;
+}
+
+}  // namespace
+
+std::string bench_usage() {
+  return cat(
+      "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real|short|N] [--precision bf16|f32] [--device NAME]\n"
+      "                       [--threads N] [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
+      "       lodestone bench --memory N [the same options]\n"
+      "       lodestone bench --losses N [the same options]\n"
+      "       mpirun -np 2 lodestone bench [...]\n"
+      "       mpirun -np 2 lodestone bench --all-reduce\n\n"
+      "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
+      "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
+      "share of the product's rate (the ceiling), page faults and heap allocations per step.\n"
+      "  --pairs N         pairs of the global batch; ranks share them\n"
+      "  --device NAME     where to compute: auto (the best that this build has) or cpu; default: auto\n"
+      "  --threads N       threads of each rank; default: the cores that it may use\n"
+      "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
+      "  --group N         passages per query; default: the number behind the loss\n"
+      "  --loss NAME       each with its default settings:\n",
+      list_losses(),
+      "  --keep-mb N       activations to keep for backward; chunks beyond are computed twice (GradCache)\n"
+      "  --memory N        instead: steps of --pairs and of N pairs: peak step memory less the bytes of vectors that must be held,\n"
+      "                    and the time for a pair, whole and in parts. The larger step runs once, between --steps of the smaller\n"
+      "                    before and after. Keeps no more than one chunk unless --keep-mb is given\n"
+      "  --losses N        instead: value and gradient of --loss, or of every loss, on N queries' random vectors, and its share of a\n"
+      "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
+      "                    than one chunk unless --keep-mb is given\n"
+      "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n");
+}
 
 namespace {
 
@@ -58,8 +73,8 @@ bool is_length(const std::string& text) {
 }
 
 BenchCommand parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--model", "--lengths", "--precision", "--threads",      "--loss",   "--group",
-                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses", "--keep-mb"};
+  const std::string names[] = {"--model", "--lengths", "--precision", "--device",       "--threads", "--loss",   "--group",
+                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses",  "--keep-mb"};
   const Options given(arguments, "bench", names);
   BenchCommand c;
   BenchOptions& o = c.options;
@@ -76,6 +91,7 @@ BenchCommand parse(std::span<const std::string> arguments) {
   o.loss = given.text("--loss", o.loss);
   const BenchLoss& loss = bench_loss(o.loss);
   o.group = given.integer("--group", loss.group, 1);
+  o.backend = backend_for(given.choice("--device", DeviceChoice::automatic));
   o.threads = given.integer("--threads", o.threads, 1);
   o.pairs = given.integer("--pairs", o.pairs, 2);
   o.steps = given.integer("--steps", o.steps, 1);

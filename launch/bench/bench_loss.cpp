@@ -19,8 +19,8 @@ LossConfig prefixes(int64_t embedding) {
 
 /// Other settings that are worth a row: each stands behind the loss that its name begins with.
 constexpr BenchLoss variations[] = {
-    {"info_nce_symmetric", 1, symmetric},
-    {"info_nce_matryoshka", 1, prefixes},
+    {"info_nce_symmetric", 1, symmetric, "in both directions"},
+    {"info_nce_matryoshka", 1, prefixes, "over a quarter, half and all of the vector"},
 };
 
 /// Every loss with its default settings, and the variations.

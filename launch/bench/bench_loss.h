@@ -12,6 +12,7 @@ struct BenchLoss {
   std::string_view name;
   int64_t group = 1;                                  // G unless told otherwise
   LossConfig (*config)(int64_t embedding) = nullptr;  // its settings
+  std::string_view about = {};                        // what is not the default in them
 };
 
 std::span<const BenchLoss> bench_losses();

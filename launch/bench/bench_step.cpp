@@ -27,8 +27,7 @@ EmbedderConfig shape_of(const std::string& model) {
 
 ParamStore random_params(const EmbedderConfig& config, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), embedder_layout(config), compute);
-  initialize_parameters(config, params, 1);
-  params.refresh(backend);
+  edit_on_host(params, backend, [&](ParamStore& host) { initialize_parameters(config, host, 1); });
   return params;
 }
 
@@ -76,7 +75,7 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       options_(options),
       config_(shape_of(options.model)),
       cores_(choose_threads(world, options.threads)),
-      backend_(make_backend({.threads = cores_.threads})),
+      backend_(make_backend({.kind = options.backend, .threads = cores_.threads})),
       planes_(world.comm(), *backend_),
       arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},

@@ -21,8 +21,9 @@ struct BenchOptions {
   std::string precision = "bf16";
   std::string loss = "info_nce";  // of bench_losses()
   int64_t group = 1;              // G: passages per query
-  int64_t threads = 0;            // of each rank; 0: the cores that it may use
-  int64_t pairs = 32;             // N: of the global batch
+  BackendKind backend = BackendKind::cpu;
+  int64_t threads = 0;  // of each rank; 0: the cores that it may use
+  int64_t pairs = 32;   // N: of the global batch
   int64_t steps = 5, chunk_tokens = 1024, keep_mb = 4096;
 };
 

@@ -12,7 +12,7 @@ std::vector<Command> commands(StopSignals& stop) {
       {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
-      {"bench", "measure this machine and print JSON", bench_usage, run_bench},
+      {"bench", "measure this machine and print JSON", bench_usage(), run_bench},
   };
 }
 
