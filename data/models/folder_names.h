@@ -57,26 +57,20 @@ inline constexpr ModelTypeName model_type_names[] = {
     {ModelType::bert, "BertModel", "BertForSequenceClassification", "bert.", "BERT"},
 };
 
+/// The first row of `table` whose `member` is `value`.
+template <class Row, size_t n, class Member, class Value>
+constexpr const Row& row_with(const Row (&table)[n], Member Row::*member, Value value) {
+  for (const Row& row : table)
+    if (row.*member == value) return row;
+  throw_internal(__FILE__, __LINE__, "value", "a value without a row in a table of names");
+}
+
 /// The row of a value; all have one, see below.
-constexpr const ModelTypeName& row_of(ModelType type) {
-  for (const ModelTypeName& row : model_type_names)
-    if (row.type == type) return row;
-  throw_internal(__FILE__, __LINE__, "type", "a model type without a row");
-}
-constexpr const PoolingName& row_of(Pooling pooling) {
-  for (const PoolingName& row : pooling_names)
-    if (row.pooling == pooling) return row;
-  throw_internal(__FILE__, __LINE__, "pooling", "a pooling without a row");
-}
-constexpr const SquashName& row_of(Squash squash) {
-  for (const SquashName& row : squash_names)
-    if (row.squash == squash) return row;
-  throw_internal(__FILE__, __LINE__, "squash", "an activation of a dense layer without a row");
-}
+constexpr const ModelTypeName& row_of(ModelType type) { return row_with(model_type_names, &ModelTypeName::type, type); }
+constexpr const PoolingName& row_of(Pooling pooling) { return row_with(pooling_names, &PoolingName::pooling, pooling); }
+constexpr const SquashName& row_of(Squash squash) { return row_with(squash_names, &SquashName::squash, squash); }
 constexpr const HiddenActivationName& row_of(HiddenActivation activation) {
-  for (const HiddenActivationName& row : hidden_activation_names)
-    if (row.activation == activation) return row;
-  throw_internal(__FILE__, __LINE__, "activation", "a hidden activation without a row");
+  return row_with(hidden_activation_names, &HiddenActivationName::activation, activation);
 }
 
 /// Does not compile where a value has no row.
