@@ -45,7 +45,9 @@ int64_t hash(std::span<const int64_t> counts) {
 
 class CheckedComm final : public Communicator {
  public:
-  explicit CheckedComm(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {
+  /// Without `control`, `inner` is a host plane.
+  CheckedComm(std::unique_ptr<Communicator> inner, std::unique_ptr<Communicator> control)
+      : inner_(std::move(inner)), control_(std::move(control)) {
     calls_.resize(static_cast<size_t>(inner_->size()));
     calls_per_rank_.assign(calls_.size(), fields);
   }
@@ -54,7 +56,7 @@ class CheckedComm final : public Communicator {
   int size() const override { return inner_->size(); }
   std::unique_ptr<Communicator> split(int colour) override {
     agree({.verb = Verb::split});
-    return std::make_unique<CheckedComm>(inner_->split(colour));
+    return std::make_unique<CheckedComm>(inner_->split(colour), control_ == nullptr ? nullptr : control_->split(colour));
   }
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
     agree({.verb = Verb::all_reduce, .count = in.count(), .dtype = static_cast<int64_t>(in.dtype()), .argument = static_cast<int64_t>(op)});
@@ -87,7 +89,7 @@ class CheckedComm final : public Communicator {
     call.number = next_number_++;
     const ConstTensor mine(reinterpret_cast<const std::byte*>(&call), DType::i64, Shape{fields});
     const Tensor all(reinterpret_cast<std::byte*>(calls_.data()), DType::i64, Shape{fields * static_cast<int64_t>(calls_.size())});
-    inner_->all_gather(mine, all, calls_per_rank_).wait();
+    (control_ == nullptr ? *inner_ : *control_).all_gather(mine, all, calls_per_rank_).wait();
     for (size_t r = 1; r < calls_.size(); ++r) {
       if (same(calls_[0], calls_[r])) continue;
       throw Error(ExitCode::internal, "F08",
@@ -96,7 +98,7 @@ class CheckedComm final : public Communicator {
     }
   }
 
-  std::unique_ptr<Communicator> inner_;
+  std::unique_ptr<Communicator> inner_, control_;
   std::vector<Call> calls_;
   std::vector<int64_t> calls_per_rank_;
   int64_t next_number_ = 0;
@@ -105,7 +107,11 @@ class CheckedComm final : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> make_checked_comm(std::unique_ptr<Communicator> inner) {
-  return std::make_unique<CheckedComm>(std::move(inner));
+  return std::make_unique<CheckedComm>(std::move(inner), nullptr);
+}
+
+std::unique_ptr<Communicator> make_checked_comm(std::unique_ptr<Communicator> inner, std::unique_ptr<Communicator> control) {
+  return std::make_unique<CheckedComm>(std::move(inner), std::move(control));
 }
 
 }  // namespace lodestone

@@ -15,8 +15,8 @@ enum class Reduce : uint8_t { sum, max, min };
 
 class Communicator;
 
-/// A verb under way. Until wait() the written tensor may not be touched and the read tensor may not be changed.
-/// Must be waited for; holds its request inline.
+/// A verb under way. Until wait() the written tensor may not be touched and the read tensor may not be changed: by the host, and on a
+/// device plane (comm/group.h) by operations that are enqueued. Must be waited for; holds its request inline.
 class [[nodiscard]] Pending {
  public:
   Pending() = default;
@@ -26,9 +26,10 @@ class [[nodiscard]] Pending {
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
   ~Pending();
-  /// Returns when the verb is complete. Nothing to do a second time.
+  /// Returns when the verb is complete; on a device plane it may return before, if what is enqueued from here on stands behind the verb.
+  /// Nothing to do a second time.
   void wait();
-  /// Gives the library a chance to move data; true when complete.
+  /// Gives the library a chance to move data; true when wait() would return at once.
   bool test();
 
  private:

@@ -5,6 +5,9 @@
 #include <vector>
 
 #include "comm/checked_comm.h"
+#include "comm/staged_comm.h"
+#include "core/cpu/reference/reference_backend.h"
+#include "core/debug/debug_backend.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -30,6 +33,23 @@ TEST(CheckedComm, PassesWhatAgrees) {
   comm->reduce_scatter(view(std::span(all)), view(std::span(back)), counts).wait();
   EXPECT_EQ(back[0], comm->rank() * comm->size());
   comm->split(comm->rank() % 2)->barrier();
+}
+
+TEST(CheckedComm, ComparesCallsOfADevicePlaneOverAHostPlane) {
+  DebugBackend backend(std::make_unique<ReferenceBackend>());
+  Arena arena(backend.memory(), size_t{1} << 20);
+  const auto comm = make_checked_comm(std::make_unique<StagedComm>(world_comm().split(0), backend), world_comm().split(0));
+  const auto scope = arena.scope();
+  const std::vector<double> own{1, 2, 3};
+  const Tensor x = arena.tensor(DType::f64, {3});
+  backend.upload(view(std::span(own)), x);
+  comm->all_reduce(x, x, Reduce::sum).wait();
+  EXPECT_EQ(fetch<double>(backend, arena, x)[2], 3 * comm->size());
+  const auto part = comm->split(comm->rank() % 2);
+  part->broadcast(x, 0).wait();
+  if (comm->size() == 1) return;
+  const int root = comm->rank() == 0 ? 0 : 1;
+  EXPECT_THROW(comm->broadcast(x, root).wait(), Error);
 }
 
 TEST(CheckedComm, NamesTheRanksThatDiffer) {
