@@ -14,9 +14,11 @@ constexpr bool poison_on_release = false;
 constexpr bool poison_on_release = true;
 #endif
 
+constexpr size_t mebibytes_up(size_t bytes) { return (bytes + (size_t{1} << 20) - 1) >> 20; }
+
 }  // namespace
 
-Arena::Arena(Memory& memory, size_t reserve_bytes) : memory_(memory) {
+Arena::Arena(Memory& memory, size_t reserve_bytes) : memory_(memory), limit_(reserve_bytes) {
   device_ = {memory_.reserve(reserve_bytes), reserve_bytes};
   const size_t host_bytes = std::max(least_host_bytes, reserve_bytes / 8);
   try {
@@ -34,13 +36,17 @@ Arena::~Arena() {
 
 size_t Arena::taken_bytes(DType dtype, const Shape& shape) { return aligned(static_cast<size_t>(shape.count()) * size_of(dtype)); }
 
+void Arena::refuse(size_t need_bytes, size_t limit_bytes) {
+  throw Error(ExitCode::resource, "F14",
+              cat("step memory is used up: ", mebibytes_up(need_bytes), " MiB needed, ", limit_bytes >> 20, " MiB reserved"),
+              "lower train.chunk_tokens or train.keep_activations_mb, or raise train.step_memory_mb");
+}
+
 Tensor Arena::tensor(DType dtype, Shape shape) { return Tensor(take(device_, taken_bytes(dtype, shape)), dtype, shape, device()); }
 
 std::byte* Arena::take(Region& region, size_t bytes) {
-  if (bytes > region.reserved - region.used)
-    throw Error(ExitCode::resource, "F14",
-                cat("step memory is used up: ", (region.used + bytes) >> 20, " MiB needed, ", region.reserved >> 20, " MiB reserved"),
-                "lower train.chunk_tokens or train.keep_activations_mb, or raise train.step_memory_mb");
+  if (bytes > region.reserved - region.used) refuse(region.used + bytes, region.reserved);
+  if (bytes > limit_ - used_bytes()) refuse(used_bytes() + bytes, limit_);
   std::byte* const taken = region.base + region.used;
   region.used += bytes;
   by_use_[static_cast<size_t>(use_)] += bytes;
@@ -53,7 +59,8 @@ std::byte* Arena::take(Region& region, size_t bytes) {
 }
 
 void Arena::end_scope(size_t device_mark, size_t host_mark) noexcept {
-  memory_.end_scope(depth_--);
+  memory_.end_scope(*this, device_.base + device_mark, device_.used - device_mark);
+  --depth_;
   const auto poison = [](const Region& region, size_t mark) {
     std::memset(region.base + mark, 0xff, region.used - mark);  // all ones is a NaN in every float format
   };

@@ -25,7 +25,7 @@ class Arena {
   static constexpr size_t default_reserve_bytes = size_t{64} << 30;
 
   /// Reserves (does not touch) `reserve_bytes` of addresses of `memory`, which must outlive the arena, and an eighth of that on the host,
-  /// 16 MiB at least. Throws Error (resource) if either refuses.
+  /// 16 MiB at least; both together give out no more than `reserve_bytes`. Throws Error (resource) if either refuses.
   explicit Arena(Memory& memory, size_t reserve_bytes = default_reserve_bytes);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -38,6 +38,7 @@ class Arena {
   /// What tensor(dtype, shape) takes, with its alignment.
   static size_t taken_bytes(DType dtype, const Shape& shape);
   /// n objects on the host, uninitialised, valid as long: index arrays, small control values, descriptions of tensors. No destructor runs.
+  /// Throws as tensor().
   template <class T>
   std::span<T> array(int64_t n) {
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 64);
@@ -105,11 +106,13 @@ class Arena {
     size_t reserved = 0, used = 0;
   };
   static constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+  [[noreturn]] static void refuse(size_t need_bytes, size_t limit_bytes);
   std::byte* take(Region& region, size_t bytes);
   void end_scope(size_t device_mark, size_t host_mark) noexcept;
 
   Memory& memory_;
   HostMemory host_memory_;
+  const size_t limit_;  // of both regions together
   Region device_, host_;
   size_t beyond_vectors() const { return used_bytes() - by_use_[static_cast<size_t>(Use::vectors)]; }
 

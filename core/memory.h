@@ -7,6 +7,8 @@
 
 namespace lodestone {
 
+class Arena;
+
 /// The memory of one device. It must outlive what was taken from it. Not thread-safe, unless an implementation says so.
 class Memory {
  public:
@@ -20,9 +22,12 @@ class Memory {
   virtual std::byte* reserve(size_t size_bytes) = 0;
   /// Gives back what allocate() or reserve() gave, with the same size.
   virtual void release(std::byte* data, size_t size_bytes) noexcept = 0;
-  /// An arena of this memory ends the depth-th of its open scopes, counted from 1: what was uploaded in it may change from here on.
-  virtual void end_scope(int /*depth*/) noexcept {}
+  /// `arena`, of this memory, ends its innermost open scope, number arena.depth() counted from 1: what was uploaded in it may change from
+  /// here on, and the arena gives out the `size_bytes` from `released` on anew.
+  virtual void end_scope(const Arena& arena, std::byte* released, size_t size_bytes) noexcept;
 };
+
+inline void Memory::end_scope(const Arena& /*arena*/, std::byte* /*released*/, size_t /*size_bytes*/) noexcept {}
 
 /// The host's own: anonymous pages, huge ones asked for from 2 MiB on. Thread-safe.
 class HostMemory final : public Memory {

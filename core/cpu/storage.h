@@ -6,13 +6,16 @@
 
 namespace lodestone {
 
-/// Elements as the kernels store them: float, or uint16_t for bf16. Null for an empty tensor.
+/// Elements as the kernels store them: float, or uint16_t for bf16. Null for a tensor without memory. Throws Error (internal) unless it is
+/// on the CPU.
 template <class T>
 const T* elements(ConstTensor t) {
+  LODE_CHECK(t.device() == Device::cpu, "an operand of a CPU backend does not lie on the CPU");
   return reinterpret_cast<const T*>(t.bytes());
 }
 template <class T>
 T* elements(Tensor t) {
+  LODE_CHECK(t.device() == Device::cpu, "an operand of a CPU backend does not lie on the CPU");
   return reinterpret_cast<T*>(t.bytes());
 }
 

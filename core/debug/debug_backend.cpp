@@ -164,11 +164,10 @@ void DebugBackend::run_until(int64_t end) {
   memory_.reclaim(history_.done());
 }
 
-void DebugBackend::scope_ended(int depth) noexcept {
+void DebugBackend::scope_ended(const Arena& arena, DebugMemory::Range /*released*/) noexcept {
   std::erase_if(scoped_, [&](const std::shared_ptr<Copy>& copy) {
     if (copy->over) return true;
-    // Memory::end_scope() does not say of which arena: one that still has so many scopes open has not ended this one.
-    if (copy->depth < depth || copy->arena->depth() >= copy->depth) return false;
+    if (copy->arena != &arena || copy->depth < arena.depth()) return false;
     copy->end_scope(history_);
     return true;
   });

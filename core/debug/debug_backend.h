@@ -171,7 +171,7 @@ class DebugBackend : public Backend, private DebugMemory::Observer {
   template <class Scalar>
   requires(!std::convertible_to<Scalar, ConstTensor>) const Scalar& open(const Scalar& x) const { return x; }
 
-  void scope_ended(int depth) noexcept override;
+  void scope_ended(const Arena& arena, DebugMemory::Range released) noexcept override;
   int64_t enqueued() const noexcept override { return history_.enqueued(); }
 
   DebugMemory memory_;

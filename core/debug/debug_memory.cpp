@@ -73,8 +73,8 @@ void DebugMemory::release(std::byte* data, size_t size_bytes) noexcept {
   released_.push_back({range, observer_->enqueued()});
 }
 
-void DebugMemory::end_scope(int depth) noexcept {
-  if (observer_ != nullptr) observer_->scope_ended(depth);
+void DebugMemory::end_scope(const Arena& arena, std::byte* released, size_t size_bytes) noexcept {
+  if (observer_ != nullptr) observer_->scope_ended(arena, {offset_of(released), size_bytes});
 }
 
 void DebugMemory::reclaim(int64_t done) noexcept {

@@ -31,7 +31,7 @@ class DebugMemory final : public Memory {
    public:
     virtual ~Observer() = default;
     /// As Memory::end_scope.
-    virtual void scope_ended(int depth) noexcept = 0;
+    virtual void scope_ended(const Arena& arena, Range released) noexcept = 0;
     /// How many operations it has been told to do. Called from any thread.
     virtual int64_t enqueued() const noexcept = 0;
   };
@@ -48,7 +48,7 @@ class DebugMemory final : public Memory {
   std::byte* reserve(size_t size_bytes) override { return take(size_bytes); }
   /// No operand may lie there from here on; with an observer, the memory is given out again after reclaim().
   void release(std::byte* data, size_t size_bytes) noexcept override;
-  void end_scope(int depth) noexcept override;
+  void end_scope(const Arena& arena, std::byte* released, size_t size_bytes) noexcept override;
 
   /// The observer must outlive this, or be taken away with nullptr.
   void observe(Observer* observer) { observer_ = observer; }

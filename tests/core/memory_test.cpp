@@ -11,6 +11,7 @@
 
 #include "core/arena.h"
 #include "core/buffer.h"
+#include "core/cpu/cpu_backend.h"
 #include "tests/support/host_memory.h"
 
 namespace lodestone {
@@ -148,8 +149,12 @@ class ScopedMemory final : public Memory {
   std::byte* allocate(size_t size_bytes) override { return inner_.allocate(size_bytes); }
   std::byte* reserve(size_t size_bytes) override { return inner_.reserve(size_bytes); }
   void release(std::byte* data, size_t size_bytes) noexcept override { inner_.release(data, size_bytes); }
-  void end_scope(int depth) noexcept override { ended += static_cast<char>('0' + depth); }
+  void end_scope(const Arena& arena, std::byte* from, size_t size_bytes) noexcept override {
+    ended += static_cast<char>('0' + arena.depth());
+    released.push_back({from, size_bytes});
+  }
   std::string ended;
+  std::vector<std::pair<std::byte*, size_t>> released;
 
  private:
   HostMemory inner_;
@@ -159,14 +164,20 @@ TEST(Arena, TellsItsMemoryWhichScopeEnds) {
   ScopedMemory memory;
   Arena arena(memory, size_t{1} << 20);
   EXPECT_EQ(arena.depth(), 0);
+  std::byte* first = nullptr;
   {
     const auto outer = arena.scope();
-    { const auto inner = arena.scope(); }
+    {
+      const auto inner = arena.scope();
+      first = arena.tensor(DType::f32, {3}).bytes();
+    }
     const auto second = arena.scope();
     const auto third = arena.scope();
     EXPECT_EQ(arena.depth(), 3);
   }
   EXPECT_EQ(memory.ended, "2321");
+  EXPECT_EQ(memory.released.front(), (std::pair{first, size_t{64}}));
+  EXPECT_EQ(memory.released.back(), (std::pair{first, size_t{0}}));
   EXPECT_EQ(arena.depth(), 0);
 }
 
@@ -184,9 +195,18 @@ TEST(HostBackend, GivesViewsAndCountsWhatItWasAskedFor) {
   EXPECT_EQ(fetch<double>(backend, arena, host).data(), values.data());
   backend.wait_for(backend.record());
   const Transfers& seen = backend.transfers();
-  EXPECT_EQ((std::array{seen.uploads, seen.downloads, seen.waits, seen.copied_bytes}), (std::array<int64_t, 4>{2, 3, 1, 24}));
+  EXPECT_EQ((std::array{seen.uploads, seen.downloads, seen.waits, seen.copied_bytes}), (std::array<int64_t, 4>{2, 3, 2, 24}));
   EXPECT_EQ(arena.used_bytes(), 0u);
   EXPECT_THROW(backend.upload(host, view(std::span(other)).slice({0, 2})), Error);
+}
+
+TEST(CpuBackend, RefusesOperandsOfAnotherDevice) {
+  CpuBackend backend(1);
+  std::vector<float> values(4, 1.0f), out(4);
+  const Tensor here = view(std::span(out)), elsewhere(view(std::span(values)).bytes(), DType::f32, {4}, Device::cuda);
+  EXPECT_THROW(backend.gelu_forward(elsewhere, here), Error);
+  EXPECT_THROW(backend.gelu_forward(here, elsewhere), Error);
+  EXPECT_NO_THROW(backend.gelu_forward(here, here));
 }
 
 TEST(Arena, RefusesMoreThanItReservedAndSaysHowMuch) {
@@ -196,8 +216,16 @@ TEST(Arena, RefusesMoreThanItReservedAndSaysHowMuch) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::resource);
-    EXPECT_EQ(std::string(error.what()), "step memory is used up: 1 MiB needed, 1 MiB reserved");
+    EXPECT_EQ(std::string(error.what()), "step memory is used up: 2 MiB needed, 1 MiB reserved");
   }
+}
+
+TEST(Arena, GivesBothMemoriesTogetherNoMoreThanItReserved) {
+  Arena arena(test::host_memory, size_t{2} << 20);
+  (void)arena.tensor(DType::u8, {1 << 20});
+  (void)arena.array<std::byte>(1 << 20);
+  EXPECT_THROW((void)arena.array<std::byte>(1), Error);
+  EXPECT_THROW((void)arena.tensor(DType::u8, {1}), Error);
 }
 
 }  // namespace
