@@ -7,13 +7,13 @@ namespace lodestone {
 void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens,
                          std::span<const int64_t> texts) {
   tokens_ = tokens;
-  mask_bits_ = masked.decoder_masks.bits;
   for (Chosen* t : {&encoder_, &decoder_}) {
     t->places.clear();
     t->labels.clear();
   }
   decoder_ids_.clear();
   text_of_.clear();
+  mask_bits_.clear();
   mask_first_.clear();
   mask_of_row_.clear();
   const auto add = [](Chosen& targets, int32_t label, int64_t row) {
@@ -24,16 +24,24 @@ void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> off
   for (size_t k = 0; k < texts.size(); ++k) {
     const auto text = static_cast<size_t>(texts[k]);
     const int64_t first_row = tokens.offsets[k], length = tokens.length(static_cast<int64_t>(k));
-    if (!masked.decoder_masks.first.empty()) mask_first_.push_back(masked.decoder_masks.first[text]);
+    if (!masked.decoder_masks.first.empty()) add_masks(masked.decoder_masks, text, static_cast<size_t>(offsets[text]), length);
     for (int64_t t = 0; t < length; ++t) {
       const auto from = static_cast<size_t>(offsets[text] + t);
       add(encoder_, masked.labels[from], first_row + t);
       add(decoder_, masked.decoder_labels[from], first_row + t);
       decoder_ids_.push_back(masked.decoder_ids[from]);
       text_of_.push_back(static_cast<int32_t>(k));
-      if (!masked.decoder_masks.of_row.empty()) mask_of_row_.push_back(masked.decoder_masks.of_row[from]);
     }
   }
+}
+
+void MaskedChunk::add_masks(const KeyMasks& masks, size_t text, size_t first_token, int64_t length) {
+  const auto of_row = masks.of_row.subspan(first_token, static_cast<size_t>(length));
+  const int64_t count = of_row.empty() ? 0 : int64_t{*std::max_element(of_row.begin(), of_row.end())} + 1;
+  const auto bits = masks.bits.subspan(static_cast<size_t>(masks.first[text]), static_cast<size_t>(count * KeyMasks::words(length)));
+  mask_first_.push_back(std::ssize(mask_bits_));
+  mask_bits_.insert(mask_bits_.end(), bits.begin(), bits.end());
+  mask_of_row_.insert(mask_of_row_.end(), of_row.begin(), of_row.end());
 }
 
 Targets MaskedChunk::Chosen::upload(Backend& backend, Arena& arena) const {

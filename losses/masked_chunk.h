@@ -26,7 +26,7 @@ struct DeviceMaskedTexts {
 class MaskedChunk {
  public:
   /// `tokens` are the chunk's texts, in the order of their numbers `texts` in the batch whose tokens begin at `offsets` and whose
-  /// masks are `masked`. Views into all of these are kept.
+  /// masks are `masked`. A view of `tokens` is kept.
   void assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens, std::span<const int64_t> texts);
   /// What assign() was given, until the innermost scope of the arena ends; until then it is not to be called again.
   DeviceMaskedTexts upload(Backend& backend, Arena& arena) const;
@@ -37,10 +37,13 @@ class MaskedChunk {
     std::vector<int32_t> labels;
     Targets upload(Backend& backend, Arena& arena) const;
   };
+  /// Those of a text whose tokens begin at `first_token` in the batch.
+  void add_masks(const KeyMasks& masks, size_t text, size_t first_token, int64_t length);
+
   TokenBatch tokens_;
   Chosen encoder_, decoder_;
   std::vector<int32_t> decoder_ids_, text_of_;  // [S]
-  std::span<const uint64_t> mask_bits_;         // the batch's: a text's place in them is no other in the chunk
+  std::vector<uint64_t> mask_bits_;             // as KeyMasks, of the chunk's texts
   std::vector<int64_t> mask_first_;             // [B]
   std::vector<uint8_t> mask_of_row_;            // [S]
 };

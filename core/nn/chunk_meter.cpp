@@ -8,7 +8,10 @@ ChunkMeter::ChunkMeter() = default;
 ChunkMeter::~ChunkMeter() = default;
 
 size_t ChunkMeter::saved_bytes(const Exec& ex, const Encoder& encoder, const DeviceTexts& texts) {
-  if (dry_ == nullptr) dry_ = std::make_unique<DryRun>(ex.backend, ScratchCount::left_out);
+  if (of_ != &ex.backend) {
+    dry_ = std::make_unique<DryRun>(ex.backend, ScratchCount::left_out);
+    of_ = &ex.backend;
+  }
   Exec dry = dry_->exec(ex);
   const auto scope = dry.arena.scope();
   const Tensor emb = dry.arena.tensor(dry.wide(), {texts.texts(), encoder.config().embedding()});

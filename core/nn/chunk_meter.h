@@ -17,7 +17,8 @@ class ChunkMeter {
   size_t saved_bytes(const Exec& ex, const Encoder& encoder, const DeviceTexts& texts);
 
  private:
-  std::unique_ptr<DryRun> dry_;  // for the first backend seen
+  std::unique_ptr<DryRun> dry_;
+  const Backend* of_ = nullptr;  // what dry_ stands for
 };
 
 }  // namespace lodestone

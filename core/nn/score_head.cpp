@@ -1,5 +1,6 @@
 #include "core/nn/score_head.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace lodestone {
@@ -9,11 +10,11 @@ void ScoreHead::drop(Exec& ex, const DeviceTexts& texts, Tensor x) const {
   const Dropout dropout = dropout_at(ex, texts, p_, 0, Place::score);
   if (dropout.p <= 0) return;
   const auto scope = ex.arena.scope();
-  const std::span<int64_t> offsets = ex.arena.array<int64_t>(texts.texts() + 1);  // one row per text
+  const std::span<int32_t> ids = ex.arena.array<int32_t>(texts.texts());  // only how many counts: one token a text
+  std::fill(ids.begin(), ids.end(), 0);
+  const std::span<int64_t> offsets = ex.arena.array<int64_t>(texts.texts() + 1);
   std::iota(offsets.begin(), offsets.end(), int64_t{0});
-  DeviceTexts rows;
-  rows.ids = texts.ids.slice({0, texts.texts()});  // only how many counts
-  rows.offsets = ex.backend.upload(view(std::span<const int64_t>(offsets)), ex.arena);
+  DeviceTexts rows = upload_texts(ex.backend, ex.arena, {.ids = ids, .offsets = offsets, .keys = {}, .second = {}});
   rows.keys = texts.keys;
   ex.backend.dropout(rows, x, dropout, x);
 }
