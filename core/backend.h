@@ -7,13 +7,14 @@
 #include "core/arena.h"
 #include "core/backend_kind.h"
 #include "core/device_texts.h"
+#include "core/group_losses.h"
+#include "core/pooling.h"
 #include "core/rng.h"
 #include "core/tensor.h"
 
 namespace lodestone {
 
 enum class Op : uint8_t { none, transpose };
-enum class Pooling : uint8_t { cls, mean, last_token };
 
 /// Which elements are dropped: keyed by text, position and element, never by rank or chunk. p == 0 drops nothing.
 struct Dropout {
@@ -32,9 +33,6 @@ struct Band {
   int64_t first = 0, stride = 0, width = 1;
 };
 
-/// Whether a divergence from a teacher keeps the teacher's own entropy, which has no gradient.
-enum class Entropy : uint8_t { kept, removed };
-
 /// A point in a backend's order of work.
 struct Event {
   int64_t number = 0;
@@ -42,7 +40,8 @@ struct Event {
 
 /// What a backend was asked to bring from one memory to the other since it was made. A view is no copy.
 struct Transfers {
-  int64_t uploads = 0, downloads = 0, waits = 0;
+  int64_t uploads = 0, downloads = 0;
+  int64_t waits = 0;         // calls of synchronize() and wait_for()
   int64_t copied_bytes = 0;  // in either direction
 };
 
@@ -53,7 +52,7 @@ class ScratchModel;  // core/scratch_model.h
 /// norms) and gradients of parameters are f64 when the activations are f64, and f32 otherwise. Sums run in that dtype.
 /// Every call checks shapes and dtypes and throws Error (internal) naming the operation. Operations are enqueued in the order of their
 /// calls: they are done when a call returns on the CPU, and some time later on a device. None allocates after it has seen its shapes once.
-/// A *total* is f64 [1].
+/// A *total* is f64 [1], added to unless an operation says that it is set.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -151,7 +150,7 @@ class Backend {
                                          ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q, Tensor d_kv) = 0;
 
   // ---- sentence vectors ---------------------------------------------------------------------------------------
-  /// y[b] = first, mean or last token of text b.   x [S,H] in the compute dtype, y [B,H] f32 (f64 for f64).
+  /// y[b] = what stands for text b (core/pooling.h).   x [S,H] in the compute dtype, y [B,H] f32 (f64 for f64).
   virtual void pool_forward(const DeviceTexts& texts, ConstTensor x, Pooling pooling, Tensor y) = 0;
   /// dx = dL/dx (every row of dx is set).
   virtual void pool_backward(const DeviceTexts& texts, ConstTensor dy, Pooling pooling, Tensor dx) = 0;
@@ -204,17 +203,20 @@ class Backend {
   /// d_rows[i] = sum_g d_dots[i,g] columns[i G + g]; d_columns[i G + g] = d_dots[i,g] rows[i]. Products in the dtype of rows.
   virtual void group_dots_backward(ConstTensor d_dots, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) = 0;
 
-  // Losses of groups, the positive in column 0: formulas in core/cpu/reference/group_losses.h. scores, teacher and d_scores [n,G], all f64.
-  // total += weight * the sum of the rows' losses, d_scores += weight * its gradient.
-  virtual void group_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) = 0;
-  virtual void group_binary_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) = 0;
-  virtual void group_distillation(ConstTensor scores, ConstTensor teacher, double temperature, Entropy entropy, double weight,
-                                  Tensor d_scores, Tensor total) = 0;
-  virtual void group_margin_mse(ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) = 0;
-  /// Stabilised distillation. order [n,G] i64: places in the group, best first; log_weights [n,G] f64, in the order of the group; others
-  /// [n] wide: log sum exp over all other candidates in, the normaliser of their gradient out. d_scores is set, unweighted.
+  /// A loss of each row's group, the positive in column 0: core/group_losses.h. scores, d_scores and, where the loss reads it, teacher
+  /// (else empty) [n,G], all f64. total += weight * the sum of the rows' losses, d_scores += weight * its gradient.
+  virtual void group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) = 0;
+  /// Stabilised distillation: group_cascade() there, row by row. scores [n,G] f64; order [n,G] i64: places in the group, best first;
+  /// log_weights [n,G] f64, in the order of the group; others [n] wide: log sum exp over all other candidates in, the normaliser of their
+  /// gradient out. d_scores is set, unweighted.
   virtual void group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, Tensor others, Tensor d_scores,
                              Tensor total) = 0;
+
+  /// CoSENT over all N scored pairs, `own` of them the caller's: core/cosent.h. cosines, gold [N] f64; order [N] i64: by rising gold.
+  /// d_cosines [own] f64 = weight * the gradient there; total += weight * loss * (the caller's part of the pairs). work [3,N] f64 is
+  /// overwritten.
+  virtual void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, double temperature, double weight, Slice own, Tensor work,
+                      Tensor d_cosines, Tensor total) = 0;
 
   // ---- rows ---------------------------------------------------------------------------------------------------
   /// y[i] = x[places[i]].   x [S,K], y [R,K] of the same dtype, places [R] i64 below S.
@@ -225,7 +227,7 @@ class Backend {
   // ---- whole vectors ------------------------------------------------------------------------------------------
   /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first.
   virtual void adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
-  /// total = sum of squares in double, in a fixed order for a given length. x f32 or f64.
+  /// total = sum of squares in double (set, not added to), in a fixed order for a given length. x f32 or f64.
   virtual void sum_squares(ConstTensor x, Tensor total) = 0;
   /// y = x converted to y's dtype (f64, f32, bf16 in any combination).
   virtual void cast(ConstTensor x, Tensor y) = 0;

@@ -231,12 +231,46 @@ void groups(const char* op, ConstTensor rows, ConstTensor columns, ConstTensor s
   dtype(op, "the scores", scores, scores_dtype);
 }
 
-void group_loss(const char* op, ConstTensor scores, ConstTensor other, ConstTensor d_scores, ConstTensor sum) {
+namespace {
+
+/// f64 matrices of one shape, and a total.
+void of_groups(const char* op, ConstTensor scores, ConstTensor other, ConstTensor d_scores, ConstTensor sum) {
   matrix(op, "scores", scores);
   for (const ConstTensor& t : {scores, other, d_scores}) {
     shape(op, "an operand", t, scores.shape());
     dtype(op, "an operand", t, DType::f64);
   }
+  total(op, sum);
+}
+
+}  // namespace
+
+void group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, ConstTensor d_scores, ConstTensor sum) {
+  of_groups("group_loss", scores, reads_teacher(loss) ? teacher : scores, d_scores, sum);
+}
+
+void group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, ConstTensor others, ConstTensor d_scores,
+                   ConstTensor sum) {
+  const char* op = "group_cascade";
+  of_groups(op, scores, log_weights, d_scores, sum);
+  shape(op, "order", order, scores.shape());
+  dtype(op, "order", order, DType::i64);
+  shape(op, "others", others, {scores.dim(0)});
+  LODE_CHECK(others.dtype() == DType::f32 || others.dtype() == DType::f64, op, ": others is ", name_of(others.dtype()));
+}
+
+void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, Slice own, ConstTensor work, ConstTensor d_cosines, ConstTensor sum) {
+  const char* op = "cosent";
+  const int64_t n = cosines.count();
+  shape(op, "cosines", cosines, {n});
+  shape(op, "gold", gold, {n});
+  shape(op, "order", order, {n});
+  dtype(op, "order", order, DType::i64);
+  LODE_CHECK(0 <= own.begin && own.begin <= own.end && own.end <= n, op, ": the caller's pairs are ", own.begin, " to ", own.end, " of ",
+             n);
+  shape(op, "work", work, {3, n});
+  shape(op, "d_cosines", d_cosines, {own.count()});
+  for (const ConstTensor& t : {cosines, gold, work, d_cosines}) dtype(op, "an operand", t, DType::f64);
   total(op, sum);
 }
 

@@ -62,7 +62,11 @@ void alike(const char* op, ConstTensor x, ConstTensor y);
 /// rows [n,E], columns [n*G,E] of one wide dtype, scores [n,G].
 void groups(const char* op, ConstTensor rows, ConstTensor columns, ConstTensor scores, DType scores_dtype);
 /// f64 matrices of one shape, and a total.
-void group_loss(const char* op, ConstTensor scores, ConstTensor other, ConstTensor d_scores, ConstTensor total);
+void group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, ConstTensor d_scores, ConstTensor total);
+void group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, ConstTensor others, ConstTensor d_scores,
+                   ConstTensor total);
+void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, Slice own, ConstTensor work, ConstTensor d_cosines,
+            ConstTensor total);
 void adamw(const AdamWStep& step, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v);
 
 }  // namespace lodestone::checks

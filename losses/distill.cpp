@@ -22,9 +22,9 @@ LossResult GroupDistillation::evaluate(Exec& ex, const Group&, ConstTensor emb, 
   const Tensor logits = ex.arena.tensor(DType::f64, shape), d_logits = ex.arena.tensor(DType::f64, shape);
   ex.backend.scale(scale, cosines.scores(), logits);
   ex.backend.fill_zero(d_logits);
-  ex.backend.group_distillation(logits, upload_scores(ex, pairs.teacher_scores, shape), options_.teacher_temperature,
-                                options_.form == DistillationForm::kl_divergence ? Entropy::removed : Entropy::kept, row_weight, d_logits,
-                                share);
+  const Entropy entropy = options_.form == DistillationForm::kl_divergence ? Entropy::removed : Entropy::kept;
+  ex.backend.group_loss(GroupTeacherEntropy{options_.teacher_temperature, entropy}, logits, upload_scores(ex, pairs.teacher_scores, shape),
+                        row_weight, d_logits, share);
   ex.backend.scale(scale, d_logits, d_logits);
   cosines.backward(ex, d_logits, d_emb);
   return {};
@@ -40,8 +40,8 @@ LossResult MarginMse::evaluate(Exec& ex, const Group&, ConstTensor emb, const Pa
   const Shape shape = scores.scores().shape();
   const Tensor d_scores = ex.arena.tensor(DType::f64, shape);
   ex.backend.fill_zero(d_scores);
-  ex.backend.group_margin_mse(scores.scores(), upload_scores(ex, pairs.teacher_scores, shape),
-                              weight / static_cast<double>(pairs.global_queries), d_scores, share);
+  ex.backend.group_loss(GroupMarginMse{}, scores.scores(), upload_scores(ex, pairs.teacher_scores, shape),
+                        weight / static_cast<double>(pairs.global_queries), d_scores, share);
   scores.backward(ex, d_scores, d_emb);
   return {};
 }

@@ -7,7 +7,7 @@
 
 namespace lodestone {
 
-// The specifications are group_distillation and group_margin_mse in core/cpu/reference/group_losses.h.
+// The specifications are group_distillation and group_margin_mse in core/group_losses.h.
 
 enum class DistillationForm : uint8_t {
   kl_divergence,       // 0 where the student agrees with the teacher

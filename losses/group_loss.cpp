@@ -9,16 +9,16 @@ void group_loss(Exec& ex, const GroupLossOptions& options, ConstTensor scores, s
   ex.backend.fill_zero(d_scores);
   switch (options.target) {
     case GroupTarget::cross_entropy:
-      ex.backend.group_cross_entropy(scores, weight, d_scores, total);
+      ex.backend.group_loss(GroupCrossEntropy{}, scores, {}, weight, d_scores, total);
       break;
     case GroupTarget::binary:
-      ex.backend.group_binary_cross_entropy(scores, weight, d_scores, total);
+      ex.backend.group_loss(GroupBinaryCrossEntropy{}, scores, {}, weight, d_scores, total);
       break;
   }
   if (options.distillation_weight == 0) return;
   require_teacher(teacher_scores, scores.count(), "distillation");
-  ex.backend.group_distillation(scores, upload_scores(ex, teacher_scores, scores.shape()), options.teacher_temperature, Entropy::kept,
-                                weight * options.distillation_weight, d_scores, total);
+  ex.backend.group_loss(GroupTeacherEntropy{options.teacher_temperature, Entropy::kept}, scores,
+                        upload_scores(ex, teacher_scores, scores.shape()), weight * options.distillation_weight, d_scores, total);
 }
 
 void require_teacher(std::span<const double> teacher_scores, int64_t count, const char* loss) {

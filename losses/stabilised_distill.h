@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "core/cpu/reference/group_losses.h"
+#include "core/group_losses.h"
 #include "losses/info_nce.h"
 #include "losses/score_block.h"
 #include "losses/settings.h"

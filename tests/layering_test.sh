@@ -26,6 +26,8 @@ arrow data 'data|core'
 arrow launch 'launch|data|losses|comm|core'
 complain 'of comm/, losses/ may include only communicator.h, group.h and rows.h' \
   "$(includes losses | grep '"comm/' | grep -vE '"comm/(communicator|group|rows)\.h"' || true)"
+complain 'outside of core/, no body of a backend is included, only its maker in core/backend.h' \
+  "$(includes comm losses data launch | grep -E '"core/cpu/' || true)"
 
 # room ROOM [ROOMS]: of its own folder, a room may include itself, only these rooms, and launch/command.h. Who comes first is included by who comes later: no cycles.
 room() {

@@ -112,22 +112,17 @@ void DebugBackend::group_dots(ConstTensor rows, ConstTensor columns, Tensor dots
 void DebugBackend::group_dots_backward(ConstTensor d_dots, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) {
   enqueue("group_dots_backward", &Backend::group_dots_backward, d_dots, rows, columns, d_rows, d_columns);
 }
-void DebugBackend::group_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) {
-  enqueue("group_cross_entropy", &Backend::group_cross_entropy, scores, weight, d_scores, total);
-}
-void DebugBackend::group_binary_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) {
-  enqueue("group_binary_cross_entropy", &Backend::group_binary_cross_entropy, scores, weight, d_scores, total);
-}
-void DebugBackend::group_distillation(ConstTensor scores, ConstTensor teacher, double temperature, Entropy entropy, double weight,
-                                      Tensor d_scores, Tensor total) {
-  enqueue("group_distillation", &Backend::group_distillation, scores, teacher, temperature, entropy, weight, d_scores, total);
-}
-void DebugBackend::group_margin_mse(ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) {
-  enqueue("group_margin_mse", &Backend::group_margin_mse, scores, teacher, weight, d_scores, total);
+void DebugBackend::group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores,
+                              Tensor total) {
+  enqueue("group_loss", &Backend::group_loss, loss, scores, teacher, weight, d_scores, total);
 }
 void DebugBackend::group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, Tensor others, Tensor d_scores,
                                  Tensor total) {
   enqueue("group_cascade", &Backend::group_cascade, scores, order, log_weights, others, d_scores, total);
+}
+void DebugBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, double temperature, double weight, Slice own,
+                          Tensor work, Tensor d_cosines, Tensor total) {
+  enqueue("cosent", &Backend::cosent, cosines, gold, order, temperature, weight, own, work, d_cosines, total);
 }
 void DebugBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) { enqueue("select_rows", &Backend::select_rows, x, places, y); }
 void DebugBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) { enqueue("place_rows", &Backend::place_rows, x, places, y); }

@@ -9,19 +9,6 @@
 
 namespace lodestone {
 
-/// As configurations name it.
-constexpr std::string_view name_of(Pooling value) {
-  switch (value) {
-    case Pooling::cls:
-      return "cls";
-    case Pooling::mean:
-      return "mean";
-    case Pooling::last_token:
-      return "last_token";
-  }
-  return {};
-}
-
 /// What follows the dense layers inside the encoder (core/nn/hidden_activation.h).
 enum class HiddenActivation : uint8_t {
   gelu,  // exact (erf)

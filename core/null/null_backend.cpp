@@ -263,28 +263,18 @@ void NullBackend::group_dots_backward(ConstTensor d_dots, ConstTensor rows, Cons
   checks::groups("group_dots_backward", d_rows, d_columns, d_dots, DType::f64);
 }
 
-void NullBackend::group_cross_entropy(ConstTensor scores, double, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_cross_entropy", scores, scores, d_scores, total);
-}
-
-void NullBackend::group_binary_cross_entropy(ConstTensor scores, double, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_binary_cross_entropy", scores, scores, d_scores, total);
-}
-
-void NullBackend::group_distillation(ConstTensor scores, ConstTensor teacher, double, Entropy, double, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_distillation", scores, teacher, d_scores, total);
-}
-
-void NullBackend::group_margin_mse(ConstTensor scores, ConstTensor teacher, double, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_margin_mse", scores, teacher, d_scores, total);
+void NullBackend::group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double, Tensor d_scores, Tensor total) {
+  checks::group_loss(loss, scores, teacher, d_scores, total);
 }
 
 void NullBackend::group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, Tensor others, Tensor d_scores,
                                 Tensor total) {
-  const char* op = "group_cascade";
-  checks::group_loss(op, scores, log_weights, d_scores, total);
-  checks::shape(op, "order", order, scores.shape());
-  checks::shape(op, "others", others, {scores.dim(0)});
+  checks::group_cascade(scores, order, log_weights, others, d_scores, total);
+}
+
+void NullBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, double, double, Slice own, Tensor work, Tensor d_cosines,
+                         Tensor total) {
+  checks::cosent(cosines, gold, order, own, work, d_cosines, total);
 }
 
 // ---- rows and whole vectors -------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ struct StepOutcome {
   bool finite = true;  // false: a loss or the gradient was not, and nothing was updated
 };
 
-/// accumulate() and update() make a step. What a step found is downloaded once, and a rank has its share of it in one small reduction; a
-/// CoSENT part downloads its cosines besides, and mining the scores of negatives.
+/// accumulate() and update() make a step. What a step found is downloaded once, and a rank has its share of it in one small reduction;
+/// mining downloads the scores of negatives besides.
 class TrainingStep {
  public:
   explicit TrainingStep(Run& run);

@@ -44,6 +44,10 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
                  d_groups = take(DType::f64, {B, 2});
     const Tensor order = take(DType::i64, {B, 2}), d_emb = wide({B, H}), d_normal = wide({B, H});
     order.host<int64_t>()[1] = order.host<int64_t>()[3] = order.host<int64_t>()[5] = 1;
+    const Tensor pair_cosines = take(DType::f64, {B}), d_pair_cosines = take(DType::f64, {B}), pair_order = take(DType::i64, {B}),
+                 cosent_work = take(DType::f64, {3, B});
+    pair_order.host<int64_t>()[1] = 1;
+    pair_order.host<int64_t>()[2] = 2;
     const auto score = [&] {
       be.fill_band(scores, {0, 1, 1}, 0.5);
       be.add_to_band(scores, {0, 1, 1}, 0.5);
@@ -60,11 +64,12 @@ TEST_P(CpuAllocations, OperationsOfSeenShapesAllocateNothing) {
       be.group_products_backward(own, emb, normal, d_emb, d_normal);
       be.group_dots(emb, normal, own_exact);
       be.group_dots_backward(own_exact, emb, normal, d_emb, d_normal);
-      be.group_cross_entropy(groups, 1, d_groups, squares);
-      be.group_binary_cross_entropy(groups, 1, d_groups, squares);
-      be.group_distillation(groups, groups, 1, Entropy::removed, 1, d_groups, squares);
-      be.group_margin_mse(groups, groups, 1, d_groups, squares);
+      be.group_loss(GroupCrossEntropy{}, groups, {}, 1, d_groups, squares);
+      be.group_loss(GroupBinaryCrossEntropy{}, groups, {}, 1, d_groups, squares);
+      be.group_loss(GroupTeacherEntropy{1, Entropy::removed}, groups, groups, 1, d_groups, squares);
+      be.group_loss(GroupMarginMse{}, groups, groups, 1, d_groups, squares);
       be.group_cascade(groups, order, groups, norms, d_groups, squares);
+      be.cosent(pair_cosines, pair_cosines, pair_order, 0.05, 1, {0, B}, cosent_work, d_pair_cosines, squares);
     };
     const auto step = [&] {
       be.embed_forward(tokens, word, position, type, x);

@@ -143,11 +143,11 @@ TEST_P(CpuScoresParity, LossesOfGroups) {
   for (const auto& [n, G] : {std::pair{1, 2}, {30, 5}, {300, 8}}) {
     const Operand scores = exact({n, G}, 1, 10), teacher = exact({n, G}, 2, 3), d = exact({n, G}, 3), total = zero_total();
     run([&](Backend& be, auto pick) {
-      be.group_cross_entropy(pick(scores), 0.3, pick(d), pick(total));
-      be.group_binary_cross_entropy(pick(scores), 0.3, pick(d), pick(total));
-      be.group_distillation(pick(scores), pick(teacher), 0.7, Entropy::kept, 0.3, pick(d), pick(total));
-      be.group_distillation(pick(scores), pick(teacher), 0.7, Entropy::removed, 0.3, pick(d), pick(total));
-      be.group_margin_mse(pick(scores), pick(teacher), 0.3, pick(d), pick(total));
+      be.group_loss(GroupCrossEntropy{}, pick(scores), {}, 0.3, pick(d), pick(total));
+      be.group_loss(GroupBinaryCrossEntropy{}, pick(scores), {}, 0.3, pick(d), pick(total));
+      be.group_loss(GroupTeacherEntropy{0.7, Entropy::kept}, pick(scores), pick(teacher), 0.3, pick(d), pick(total));
+      be.group_loss(GroupTeacherEntropy{0.7, Entropy::removed}, pick(scores), pick(teacher), 0.3, pick(d), pick(total));
+      be.group_loss(GroupMarginMse{}, pick(scores), pick(teacher), 0.3, pick(d), pick(total));
     });
     expect_same("loss", total, 1e-13);
     expect_same("d_scores", d, 1e-13);
@@ -168,6 +168,23 @@ TEST_P(CpuScoresParity, TheCascadeOfStabilisedDistillation) {
     expect_same("loss", total, 1e-12);
     expect_same("d_scores", d, 1e-12);
     expect_same("normalisers", others, 1.2e-7);
+  }
+}
+
+TEST_P(CpuScoresParity, CosentOfAllPairs) {
+  for (const int64_t n : {0, 1, 7, 500}) {
+    std::vector<int64_t> order(static_cast<size_t>(n));
+    std::vector<double> gold(order.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      order[i] = static_cast<int64_t>(order.size() - 1 - i);
+      gold[static_cast<size_t>(order[i])] = static_cast<double>(i / 3);
+    }
+    const Slice own{n / 3, n};
+    const Operand cosines = exact({n}, 1), d = exact({own.count()}, 2), work = exact({3, n}, 3), total = zero_total();
+    const ConstTensor places = view(std::span(std::as_const(order))), scores = view(std::span(std::as_const(gold)));
+    run([&](Backend& be, auto pick) { be.cosent(pick(cosines), scores, places, 0.05, 0.3, own, pick(work), pick(d), pick(total)); });
+    expect_same("loss", total, 1e-13);
+    expect_same("d_cosines", d, 1e-12);
   }
 }
 

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "core/nn/chunk_meter.h"
-#include "core/null/dry_run.h"
 #include "core/nn/encoder.h"
+#include "core/null/dry_run.h"
 #include "tests/support/arena_peak.h"
 #include "tests/support/onednn_calls.h"
 #include "tests/support/tiny_model.h"

@@ -1,11 +1,11 @@
 // The encoder as a whole: its gradient, its invariances, its memory and its hook.
 #include "core/nn/encoder.h"
-#include "core/null/dry_run.h"
 
 #include <gtest/gtest.h>
 
 #include "core/cpu/reference/reference_backend.h"
 #include "core/nn/chunk_meter.h"
+#include "core/null/dry_run.h"
 #include "tests/support/arena_peak.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/host_memory.h"

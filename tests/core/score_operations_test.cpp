@@ -1,8 +1,9 @@
 // Do operations on matrices of scores and on groups of passages give what a hand calculation gives, and gradients what differences give?
 #include <limits>
 
-#include "core/cpu/reference/group_losses.h"
+#include "core/cosent.h"
 #include "core/cpu/reference/reference_backend.h"
+#include "core/group_losses.h"
 #include "tests/core/op_fixture.h"
 
 namespace lodestone {
@@ -262,20 +263,20 @@ struct Groups {
 TEST(GroupLossOperations, AddWhatTheirPureFunctionsGive) {
   ReferenceBackend be;
   Groups ce, bce, kept, removed, mse;
-  be.group_cross_entropy(ce.s(), 0.3, ce.ds(), vec(ce.total));
+  be.group_loss(GroupCrossEntropy{}, ce.s(), {}, 0.3, ce.ds(), vec(ce.total));
   ce.expect("cross-entropy", [&](std::span<double> d) { return group_cross_entropy(ce.scores, 4, 0.3, d); });
-  be.group_binary_cross_entropy(bce.s(), 0.3, bce.ds(), vec(bce.total));
+  be.group_loss(GroupBinaryCrossEntropy{}, bce.s(), {}, 0.3, bce.ds(), vec(bce.total));
   bce.expect("binary cross-entropy", [&](std::span<double> d) { return group_binary_cross_entropy(bce.scores, 4, 0.3, d); });
   for (const Entropy entropy : {Entropy::kept, Entropy::removed}) {
     Groups& g = entropy == Entropy::kept ? kept : removed;
-    be.group_distillation(g.s(), g.t(), 0.4, entropy, 0.3, g.ds(), vec(g.total));
+    be.group_loss(GroupTeacherEntropy{0.4, entropy}, g.s(), g.t(), 0.3, g.ds(), vec(g.total));
     g.expect("distillation", [&](std::span<double> d) {
       return group_distillation(g.scores, {.scores = g.teacher, .temperature = 0.4}, 4, entropy, 0.3, d);
     });
   }
   EXPECT_GT(kept.total[0], removed.total[0] + 0.01);
   EXPECT_EQ(kept.d, removed.d);
-  be.group_margin_mse(mse.s(), mse.t(), 0.3, mse.ds(), vec(mse.total));
+  be.group_loss(GroupMarginMse{}, mse.s(), mse.t(), 0.3, mse.ds(), vec(mse.total));
   mse.expect("margin mse", [&](std::span<double> d) { return group_margin_mse(mse.scores, mse.teacher, 4, 0.3, d); });
 }
 
@@ -305,17 +306,45 @@ TEST(GroupLossOperations, TheCascadeIsThatOfItsRowsOneByOne) {
   expect_cascade<float>();
 }
 
+TEST(CosentOperation, GivesACallerItsPairsOfWhatThePureFunctionGives) {
+  ReferenceBackend be;
+  Values cosines{0.8, 0.3, 0.5, 0.5, -0.4}, gold{1, 0, 1, 0.5, 0.5}, work(15), below(5), above(5), expected(5);
+  std::vector<int64_t> order{1, 3, 4, 0, 2};
+  const double loss = cosent({.cosines = cosines, .gold = gold, .order = order, .temperature = 0.2}, {below, above}, expected);
+  EXPECT_GT(loss, 0.1);
+  double shares = 0;
+  for (const Slice own : {Slice{0, 2}, Slice{2, 2}, Slice{2, 5}}) {
+    Values d(static_cast<size_t>(own.count()), NAN), total{0.75};
+    be.cosent(vec(cosines), vec(gold), vec(order), 0.2, 0.5, own, matrix(work, 3, 5), vec(d), vec(total));
+    for (size_t i = 0; i < d.size(); ++i) EXPECT_EQ(d[i], 0.5 * expected[static_cast<size_t>(own.begin) + i]) << "is set";
+    shares += total[0] - 0.75;
+  }
+  EXPECT_NEAR(shares, 0.5 * loss, 1e-15);
+  Values d(5), none, total{0.75};
+  be.cosent(vec(none), vec(none), ConstTensor(nullptr, DType::i64, {0}), 0.2, 1, {0, 0}, matrix(none, 3, 0), vec(none), vec(total));
+  EXPECT_EQ(total[0], 0.75) << "no pairs, no loss";
+  const auto call = [&](Tensor gold_scores, Slice own, Tensor room) {
+    be.cosent(vec(cosines), gold_scores, vec(order), 0.2, 1, own, room, vec(d), vec(total));
+  };
+  EXPECT_NO_THROW(call(vec(gold), {0, 5}, matrix(work, 3, 5)));
+  EXPECT_THROW(call(vec(gold), {0, 4}, matrix(work, 3, 5)), Error);
+  EXPECT_THROW(call(vec(gold), {1, 6}, matrix(work, 3, 5)), Error);
+  EXPECT_THROW(call(vec(gold), {0, 5}, matrix(work, 5, 3)), Error);
+  EXPECT_THROW(call(vec(total), {0, 5}, matrix(work, 3, 5)), Error);
+}
+
 TEST(GroupLossOperations, OperandsThatDoNotFitAreRefused) {
   ReferenceBackend be;
   Groups g;
   Values two(2);
   Floats narrow(12);
   std::vector<int64_t> order(12);
-  EXPECT_THROW(be.group_cross_entropy(g.s(), 1, matrix(g.d, 4, 3), vec(g.total)), Error);
-  EXPECT_THROW(be.group_cross_entropy(g.s(), 1, g.ds(), vec(two)), Error);
-  EXPECT_THROW(be.group_binary_cross_entropy(rows_of(narrow, 4), 1, g.ds(), vec(g.total)), Error);
-  EXPECT_THROW(be.group_distillation(g.s(), matrix(g.teacher, 4, 3), 1, Entropy::kept, 1, g.ds(), vec(g.total)), Error);
-  EXPECT_THROW(be.group_margin_mse(matrix(g.scores, 12, 1), matrix(g.teacher, 12, 1), 1, matrix(g.d, 12, 1), vec(g.total)), Error);
+  EXPECT_THROW(be.group_loss(GroupCrossEntropy{}, g.s(), {}, 1, matrix(g.d, 4, 3), vec(g.total)), Error);
+  EXPECT_THROW(be.group_loss(GroupCrossEntropy{}, g.s(), {}, 1, g.ds(), vec(two)), Error);
+  EXPECT_THROW(be.group_loss(GroupBinaryCrossEntropy{}, rows_of(narrow, 4), {}, 1, g.ds(), vec(g.total)), Error);
+  EXPECT_THROW(be.group_loss(GroupTeacherEntropy{1, Entropy::kept}, g.s(), matrix(g.teacher, 4, 3), 1, g.ds(), vec(g.total)), Error);
+  EXPECT_THROW(be.group_loss(GroupMarginMse{}, matrix(g.scores, 12, 1), matrix(g.teacher, 12, 1), 1, matrix(g.d, 12, 1), vec(g.total)),
+               Error);
   EXPECT_THROW(be.group_cascade(g.s(), vec(order).reshape({3, 4}), g.t(), vec(two), g.ds(), vec(g.total)), Error);
   Values rows(6), columns(24);
   EXPECT_NO_THROW(be.group_products(matrix(rows, 3, 2), matrix(columns, 12, 2), g.ds()));

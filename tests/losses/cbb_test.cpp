@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/cosent.h"
 #include "losses/cosent.h"
 #include "losses/cosines.h"
 #include "losses/info_nce.h"
@@ -33,8 +34,9 @@ TEST(CbbGolden, WithItsWeightedCosentTermItIsConansTotal) {
   const auto total = [&](double temperature) {
     std::vector<int64_t> order(4);
     std::vector<double> below(4), above(4), d_cosines(4);
+    sort_by_gold(gold, order);
     return value({.scores = golden_scores, .group = 3, .temperature = temperature}) +
-           0.8 * cosent({.cosines = cosines, .gold = gold, .temperature = temperature}, {order, below, above}, d_cosines);
+           0.8 * cosent({.cosines = cosines, .gold = gold, .order = order, .temperature = temperature}, {below, above}, d_cosines);
   };
   EXPECT_NEAR(total(0.05), 0.7425773614, 1e-10);
   EXPECT_NEAR(total(0.5), 2.2410946306, 1e-10);

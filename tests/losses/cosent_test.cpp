@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/cosent.h"
 #include "launch/console/allocations.h"
 #include "losses/cosines.h"
 #include "tests/support/evaluate.h"
@@ -21,8 +22,9 @@ double sorted_form(const vector<double>& cosines, const vector<double>& gold, do
   const size_t n = cosines.size();
   vector<int64_t> order(n);
   vector<double> below(n), above(n);
+  sort_by_gold(gold, order);
   d_cosines.assign(n, 5.0);  // set, not added to
-  return cosent({.cosines = cosines, .gold = gold, .temperature = temperature}, {order, below, above}, d_cosines);
+  return cosent({.cosines = cosines, .gold = gold, .order = order, .temperature = temperature}, {below, above}, d_cosines);
 }
 
 /// The definition, over all ordered pairs.

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/cpu/reference/group_losses.h"
+#include "core/group_losses.h"
 #include "launch/console/allocations.h"
 #include "losses/cosines.h"
 #include "tests/support/evaluate.h"

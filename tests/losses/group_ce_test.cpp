@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/cpu/reference/group_losses.h"
+#include "core/group_losses.h"
 #include "losses/group_loss.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/host_memory.h"

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "core/cpu/reference/group_losses.h"
+#include "core/group_losses.h"
 #include "launch/console/allocations.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/toy_reranker.h"

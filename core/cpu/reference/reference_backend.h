@@ -68,12 +68,10 @@ class ReferenceBackend : public HostBackend {
   void group_products_backward(ConstTensor d_scores, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) override;
   void group_dots(ConstTensor rows, ConstTensor columns, Tensor dots) override;
   void group_dots_backward(ConstTensor d_dots, ConstTensor rows, ConstTensor columns, Tensor d_rows, Tensor d_columns) override;
-  void group_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) override;
-  void group_binary_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) override;
-  void group_distillation(ConstTensor scores, ConstTensor teacher, double temperature, Entropy entropy, double weight, Tensor d_scores,
-                          Tensor total) override;
-  void group_margin_mse(ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) override;
+  void group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) override;
   void group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, Tensor others, Tensor d_scores, Tensor total) override;
+  void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, double temperature, double weight, Slice own, Tensor work,
+              Tensor d_cosines, Tensor total) override;
 
   void select_rows(ConstTensor x, ConstTensor places, Tensor y) override;
   void place_rows(ConstTensor x, ConstTensor places, Tensor y) override;

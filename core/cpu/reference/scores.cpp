@@ -4,10 +4,11 @@
 #include <limits>
 
 #include "core/checks.h"
+#include "core/cosent.h"
 #include "core/cpu/reference/group_dots.h"
-#include "core/cpu/reference/group_losses.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/cpu/reference/views.h"
+#include "core/group_losses.h"
 
 namespace lodestone {
 
@@ -160,37 +161,18 @@ void ReferenceBackend::group_dots_backward(ConstTensor d_dots, ConstTensor rows,
   });
 }
 
-void ReferenceBackend::group_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_cross_entropy", scores, scores, d_scores, total);
-  value_of(total) += lodestone::group_cross_entropy(scores.host<double>(), scores.dim(1), weight, d_scores.host<double>());
-}
-
-void ReferenceBackend::group_binary_cross_entropy(ConstTensor scores, double weight, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_binary_cross_entropy", scores, scores, d_scores, total);
-  value_of(total) += lodestone::group_binary_cross_entropy(scores.host<double>(), scores.dim(1), weight, d_scores.host<double>());
-}
-
-void ReferenceBackend::group_distillation(ConstTensor scores, ConstTensor teacher, double temperature, Entropy entropy, double weight,
-                                          Tensor d_scores, Tensor total) {
-  checks::group_loss("group_distillation", scores, teacher, d_scores, total);
-  const Teacher taught{.scores = teacher.host<double>(), .temperature = temperature};
-  value_of(total) += lodestone::group_distillation(scores.host<double>(), taught, scores.dim(1), entropy, weight, d_scores.host<double>());
-}
-
-void ReferenceBackend::group_margin_mse(ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) {
-  checks::group_loss("group_margin_mse", scores, teacher, d_scores, total);
-  value_of(total) +=
-      lodestone::group_margin_mse(scores.host<double>(), teacher.host<double>(), scores.dim(1), weight, d_scores.host<double>());
+void ReferenceBackend::group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores,
+                                  Tensor total) {
+  checks::group_loss(loss, scores, teacher, d_scores, total);
+  const auto taught = teacher.empty() ? std::span<const double>() : teacher.host<double>();
+  value_of(total) += lodestone::group_loss(loss, scores.host<double>(), taught, scores.dim(1), weight, d_scores.host<double>());
 }
 
 void ReferenceBackend::group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weights, Tensor others, Tensor d_scores,
                                      Tensor total) {
-  const char* op = "group_cascade";
-  checks::group_loss(op, scores, log_weights, d_scores, total);
-  checks::shape(op, "order", order, scores.shape());
-  checks::shape(op, "others", others, {scores.dim(0)});
+  checks::group_cascade(scores, order, log_weights, others, d_scores, total);
   const auto group = static_cast<size_t>(scores.dim(1));
-  for_dtype(op, others.dtype(), [&]<class T>(T) {
+  for_dtype("group_cascade", others.dtype(), [&]<class T>(T) {
     const auto normalisers = others.host<T>();
     double loss = 0;
     for (size_t i = 0; i < normalisers.size(); ++i) {
@@ -205,6 +187,21 @@ void ReferenceBackend::group_cascade(ConstTensor scores, ConstTensor order, Cons
     }
     value_of(total) += loss;
   });
+}
+
+void ReferenceBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, double temperature, double weight, Slice own,
+                              Tensor work, Tensor d_cosines, Tensor total) {
+  checks::cosent(cosines, gold, order, own, work, d_cosines, total);
+  const int64_t n = cosines.count();
+  if (n == 0) return;
+  const CosentInput in{
+      .cosines = cosines.host<double>(), .gold = gold.host<double>(), .order = order.host<int64_t>(), .temperature = temperature};
+  const CosentScratch scratch{work.rows(0, 1).host<double>(), work.rows(1, 2).host<double>()};
+  const std::span<double> d = work.rows(2, 3).host<double>();
+  const double loss = lodestone::cosent(in, scratch, d);
+  const std::span<const double> d_own = d.subspan(static_cast<size_t>(own.begin), static_cast<size_t>(own.count()));
+  std::transform(d_own.begin(), d_own.end(), d_cosines.host<double>().begin(), [&](double x) { return x * weight; });
+  value_of(total) += weight * loss * static_cast<double>(own.count()) / static_cast<double>(n);
 }
 
 }  // namespace lodestone

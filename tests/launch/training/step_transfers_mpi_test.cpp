@@ -61,7 +61,7 @@ TEST(StepTransfers, AStepDownloadsOnceAndOnceMoreForWhatOnlyTheHostCanDo) {
     expect_downloads(loss, 1, config("triples", ", train_group_size: 3", cat("loss: {name: ", loss, "}\n").c_str()));
   expect_downloads("info_nce, masked", 1,
                    config("triples", ", train_group_size: 3", "loss: {name: info_nce, mask_false_negatives: true}\n"));
-  expect_downloads("cosent", 2, config("pairs", "", "loss: {name: cosent}\n"));
+  expect_downloads("cosent", 1, config("pairs", "", "loss: {name: cosent}\n"));
   expect_downloads("info_nce, mining", 2,
                    config("triples", ", train_group_size: 2, select_negative: window", "mining: {negatives: 1, every: 100}\n"));
   expect_downloads("reranker", 1, config("triples", ", train_group_size: 3", "objective: {name: reranker}\n"));

@@ -1,4 +1,4 @@
-#include "core/cpu/reference/group_losses.h"
+#include "core/group_losses.h"
 
 #include <algorithm>
 #include <cmath>
@@ -93,6 +93,41 @@ double group_margin_mse(std::span<const double> scores, std::span<const double> 
       d_scores[j] -= 2 * share * difference;
     }
   return share * loss;
+}
+
+namespace {
+
+/// What a loss is given.
+struct Operands {
+  std::span<const double> scores, teacher;
+  int64_t group;
+  double weight;
+  std::span<double> d_scores;
+};
+
+double apply(const GroupCrossEntropy&, const Operands& o) { return group_cross_entropy(o.scores, o.group, o.weight, o.d_scores); }
+double apply(const GroupBinaryCrossEntropy&, const Operands& o) {
+  return group_binary_cross_entropy(o.scores, o.group, o.weight, o.d_scores);
+}
+double apply(const GroupTeacherEntropy& loss, const Operands& o) {
+  return group_distillation(o.scores, {.scores = o.teacher, .temperature = loss.temperature}, o.group, loss.entropy, o.weight, o.d_scores);
+}
+double apply(const GroupMarginMse&, const Operands& o) { return group_margin_mse(o.scores, o.teacher, o.group, o.weight, o.d_scores); }
+
+constexpr bool with_teacher(const GroupCrossEntropy&) { return false; }
+constexpr bool with_teacher(const GroupBinaryCrossEntropy&) { return false; }
+constexpr bool with_teacher(const GroupTeacherEntropy&) { return true; }
+constexpr bool with_teacher(const GroupMarginMse&) { return true; }
+
+}  // namespace
+
+bool reads_teacher(const GroupLoss& loss) {
+  return std::visit([](const auto& which) { return with_teacher(which); }, loss);
+}
+
+double group_loss(const GroupLoss& loss, std::span<const double> scores, std::span<const double> teacher, int64_t group, double weight,
+                  std::span<double> d_scores) {
+  return std::visit([&](const auto& which) { return apply(which, {scores, teacher, group, weight, d_scores}); }, loss);
 }
 
 CascadeLoss group_cascade(const CascadeRow& row, std::span<double> d_logits, std::span<double> terms) {

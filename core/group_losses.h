@@ -1,7 +1,9 @@
 // Losses of a query's own group of scores, on plain arrays of double: cross-entropy, binary cross-entropy, what a teacher's scores say.
 #pragma once
 
-#include "core/backend.h"
+#include <cstdint>
+#include <span>
+#include <variant>
 
 namespace lodestone {
 
@@ -20,6 +22,9 @@ struct Teacher {
   double temperature = 1;               // alpha: small values leave only the best candidate
 };
 
+/// Whether a divergence from a teacher keeps the teacher's own entropy, which has no gradient.
+enum class Entropy : uint8_t { kept, removed };
+
 /// Row, with the entropy kept: - sum_g w_g log softmax(s)_g, the soft cross-entropy. Removed: sum_g w_g (log w_g - log softmax(s)_g), the
 /// Kullback-Leibler divergence; with weight 1/N this is what PyTorch calls reduction "batchmean". Equal gradients.
 double group_distillation(std::span<const double> scores, const Teacher& teacher, int64_t group, Entropy entropy, double weight,
@@ -29,6 +34,21 @@ double group_distillation(std::span<const double> scores, const Teacher& teacher
 /// margins.
 double group_margin_mse(std::span<const double> scores, std::span<const double> teacher, int64_t group, double weight,
                         std::span<double> d_scores);
+
+// The same, as an operation is told which: one struct a loss, with its settings.
+struct GroupCrossEntropy {};
+struct GroupBinaryCrossEntropy {};
+struct GroupTeacherEntropy {  // group_distillation()
+  double temperature = 1;     // of the teacher
+  Entropy entropy = Entropy::kept;
+};
+struct GroupMarginMse {};
+using GroupLoss = std::variant<GroupCrossEntropy, GroupBinaryCrossEntropy, GroupTeacherEntropy, GroupMarginMse>;
+/// Whether a loss reads a teacher's scores.
+bool reads_teacher(const GroupLoss& loss);
+/// teacher [B,G], or empty for a loss that reads none.
+double group_loss(const GroupLoss& loss, std::span<const double> scores, std::span<const double> teacher, int64_t group, double weight,
+                  std::span<double> d_scores);
 
 /// One row of stabilised distillation. With the candidates in order and w = exp(log_weights):
 ///   loss = sum_k w_k (log(exp(z_k) + sum_{l>k} exp(z_l) + exp(others)) - z_k)
