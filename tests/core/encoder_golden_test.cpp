@@ -47,10 +47,8 @@ ModelTexts golden_texts(const Golden& golden) {
 }
 
 void set_weights(Model& model, const Golden& golden) {
-  for (const Param& p : model.params.layout().params()) {
-    std::vector<double> weight = golden.at("weight/" + p.name);
-    model.backend->cast(view(std::span(weight)).reshape(p.shape), model.params.master(p));
-  }
+  for (const Param& p : model.params.layout().params())
+    from_double(*model.backend, model.arena, golden.at("weight/" + p.name), model.params.master(p));
   model.params.refresh(*model.backend);
 }
 

@@ -23,20 +23,15 @@ ModelTexts tiny_pairs(Masks masks) {
 }
 
 struct PairModel {
-  explicit PairModel(DType compute, BackendKind kind = BackendKind::reference, Checkpointing checkpointing = Checkpointing::none)
-      : backend(make_backend({.kind = kind})),
+  explicit PairModel(DType compute, const char* kind = "reference", Checkpointing checkpointing = Checkpointing::none)
+      : backend(any_backend(kind)),
         params(backend->memory(), reranker_layout(tiny_reranker()), compute),
         reranker(tiny_reranker(), params, checkpointing),
         ex{*backend, arena, Key(5).with("train").with(uint64_t{0}), compute} {
-    randomize(params);
-    params.refresh(*backend);
+    edit_on_host(params, *backend, [](ParamStore& host) { randomize(host); });
   }
 
-  std::vector<double> as_doubles(ConstTensor t) {
-    std::vector<double> out(static_cast<size_t>(t.count()));
-    backend->cast(t.reshape({t.count()}), view(std::span(out)));
-    return out;
-  }
+  std::vector<double> as_doubles(ConstTensor t) { return to_double(*backend, arena, t); }
   std::vector<double> score(const ModelTexts& pairs) {
     const auto scope = arena.scope();
     const Tensor scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
@@ -51,8 +46,7 @@ struct PairModel {
     const Tensor grads = memory.tensor(ex.wide(), {n}), scores = arena.tensor(ex.wide(), {pairs.tokens().texts()});
     const DeviceTexts texts = upload_texts(*backend, arena, pairs.tokens());
     const RerankerSaved saved = reranker.forward_saved(ex, texts, scores);
-    const Tensor d = arena.tensor(ex.wide(), scores.shape());
-    backend->cast(view(d_scores), d);
+    const Tensor d = tensor_of(*backend, arena, d_scores, scores.shape(), ex.wide());
     reranker.backward(ex, texts, saved, d, grads, ready);
     return as_doubles(grads);
   }
@@ -70,7 +64,11 @@ TEST(Reranker, GradientOfEveryParameterMatchesCentralDifferencesWithDropout) {
   PairModel model(DType::f64);
   const ModelTexts pairs = tiny_pairs(Masks::on);
   const std::vector<double> gradient = model.gradient(pairs, weights);
-  expect_gradient("reranker", model.params.masters().host<double>(), gradient, [&] { return dot(model.score(pairs), weights); });
+  std::vector<double> values = model.as_doubles(model.params.masters());
+  expect_gradient("reranker", values, gradient, [&] {
+    from_double(*model.backend, model.arena, values, model.params.masters());
+    return dot(model.score(pairs), weights);
+  });
   const Param& types = model.params.layout().find("embeddings.token_type_embeddings.weight");
   double second_row = 0;
   for (int64_t i = types.slice.begin + types.shape[1]; i < types.slice.end; ++i) second_row += std::abs(gradient[static_cast<size_t>(i)]);
@@ -82,7 +80,7 @@ TEST(Reranker, ScoreIsLinearInTheTanhOfADenseLayerOnTheFirstToken) {
   const ModelTexts pairs = tiny_pairs(Masks::off);
   Model encoder(tiny_embedder(Pooling::cls), DType::f64, "reference");  // the same parameters by name
   const std::vector<double> first = encoder.embed(pairs), scores = model.score(pairs);
-  const auto value = [&](const char* name) { return model.params.master(model.params.layout().find(name)).host<double>(); };
+  const auto value = [&](const char* name) { return model.as_doubles(model.params.master(model.params.layout().find(name))); };
   const auto weight = value("pooler.dense.weight"), bias = value("pooler.dense.bias"), classifier = value("classifier.weight");
   const size_t H = 8;
   for (size_t b = 0; b < 3; ++b) {
@@ -109,9 +107,9 @@ TEST(Reranker, RecomputingBlocksAndFastBackendsGiveTheSameGradient) {
   const ModelTexts pairs = tiny_pairs(Masks::on);
   PairModel exact(DType::f64);
   const std::vector<double> expected = exact.gradient(pairs, weights), scores = exact.score(pairs);
-  PairModel recomputing(DType::f64, BackendKind::reference, Checkpointing::per_block);
+  PairModel recomputing(DType::f64, "reference", Checkpointing::per_block);
   EXPECT_LT(relative_error(recomputing.gradient(pairs, weights), expected), 1e-14);
-  PairModel fast(DType::f32, BackendKind::cpu), rounded(DType::bf16, BackendKind::cpu);
+  PairModel fast(DType::f32, "cpu"), rounded(DType::bf16, "cpu");
   EXPECT_LT(relative_error(fast.score(pairs), scores), 1e-5);
   EXPECT_LT(relative_error(fast.gradient(pairs, weights), expected), 1e-4);
   EXPECT_LT(relative_error(rounded.gradient(pairs, weights), expected), 0.1);
@@ -132,7 +130,7 @@ TEST(Reranker, HookCoversEveryParameterOnceScoreHeadFirst) {
 
 TEST(Reranker, BytesSaidAreBytesTaken) {
   for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::per_block}) {
-    PairModel model(DType::f64, BackendKind::reference, checkpointing);
+    PairModel model(DType::f64, "reference", checkpointing);
     const ModelTexts pairs = tiny_pairs(Masks::on);
     const int64_t n = model.params.layout().count();
     std::vector<size_t> kept;

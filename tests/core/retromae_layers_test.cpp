@@ -15,7 +15,7 @@ namespace {
 class RetroMaeLayers : public ::testing::Test {
  protected:
   EmbedderConfig config = tiny_embedder(Pooling::cls);
-  std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::reference});
+  std::unique_ptr<Backend> backend = any_backend("reference");
   Arena arena{backend->memory(), size_t{1} << 30};
   ParamStore params{backend->memory(), retromae_layout(config), DType::f64};
   Exec ex{*backend, arena, Key(5).with("train"), DType::f64};
@@ -31,8 +31,8 @@ class RetroMaeLayers : public ::testing::Test {
   Tensor sentence = arena.tensor(DType::f64, {B, H});
 
   RetroMaeLayers() {
-    randomize(params);
-    fill_uniform(sentence.host<double>(), "sentence", 1.0);
+    edit_on_host(params, *backend, [](ParamStore& host) { randomize(host); });
+    set_uniform(sentence, "sentence");
     const Key key = Key(8).with("masks");
     for (int64_t b = 0; b < B; ++b) {
       first.push_back(std::ssize(bits));
@@ -43,7 +43,24 @@ class RetroMaeLayers : public ::testing::Test {
       }
     }
   }
-  /// Views of `tokens` and of the masks, as the reference reads them.
+  std::vector<double> values(ConstTensor x) { return to_double(*backend, arena, x); }
+  void set(Tensor x, std::span<const double> to) { from_double(*backend, arena, to, x); }
+  void set_uniform(Tensor x, const char* name) {
+    std::vector<double> drawn(static_cast<size_t>(x.count()));
+    fill_uniform(std::span(drawn), name, 1.0);
+    set(x, drawn);
+  }
+  Tensor table(const char* name) { return params.master(params.layout().find(name)); }
+  /// Compares d with central differences of `loss` in the elements of x.
+  void expect_gradient_in(const char* name, Tensor x, ConstTensor d, const std::function<double()>& loss) {
+    std::vector<double> at = values(x);
+    expect_gradient(name, at, values(d), [&] {
+      set(x, at);
+      return loss();
+    });
+    set(x, at);
+  }
+  /// `tokens` and the masks, as the backend reads them.
   DecoderTexts decoder_texts(const TokenBatch& tokens) {
     const DeviceTexts on_device = upload_texts(*backend, arena, tokens);
     return {on_device, on_device.with_ids(backend->upload(view(std::span(text_of)), arena), B), on_device.offsets.slice({0, B}),
@@ -58,8 +75,7 @@ class RetroMaeLayers : public ::testing::Test {
     const auto inner = arena.scope();
     const Activation y = take_rows(ex, DType::f64, S, H, Padding::zero);
     d.forward(ex, params, decoder_texts(tokens), sentence, d.take(ex, S), y);
-    const auto values = y.real().host<double>();
-    return {values.begin(), values.end()};
+    return values(y.real());
   }
 };
 
@@ -80,14 +96,14 @@ TEST_F(RetroMaeLayers, B2_DecoderReachesTheSentenceAndAllParameters) {
     const MlmDecoder::Saved saved = d.take(ex, S);
     const Activation y = take_rows(ex, DType::f64, S, H, Padding::zero), dy = take_rows(ex, DType::f64, S, H, Padding::zero);
     d.forward(ex, params, decoder_texts(texts.tokens()), sentence, saved, y);
-    std::copy(weights.begin(), weights.end(), dy.real().host<double>().begin());
+    set(dy.real(), weights);
     backend->fill_zero(grads);
     const Tensor d_sentence = arena.tensor(DType::f64, {B, H});
     d.backward(ex, params, decoder_texts(texts.tokens()), saved, dy, d_sentence, grads);
-    expect_gradient("sentence", sentence.host<double>(), d_sentence.host<double>(), loss);
+    expect_gradient_in("sentence", sentence, d_sentence, loss);
     const Slice embeddings = make_embedding(config.encoder, params.layout()).slice();
     for (const Slice slice : {d.slice(), embeddings})
-      expect_gradient("parameters", params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
+      expect_gradient_in("parameters", params.masters().slice(slice), grads.slice(slice), loss);
   }
 }
 
@@ -131,10 +147,10 @@ TEST_F(RetroMaeLayers, B2_TheFirstTokensWordIsNotUsed) {
 TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
   const TokenBatch tokens{texts.ids, texts.offsets, {}};
   const DeviceTexts on_device = upload_texts(*backend, arena, tokens);
-  const auto table = [&](const char* name) { return params.master(params.layout().find(name)).host<double>(); };
-  const auto position = table("embeddings.position_embeddings.weight"), type = table("embeddings.token_type_embeddings.weight");
-  const auto gamma = table("embeddings.LayerNorm.weight"), beta = table("embeddings.LayerNorm.bias"),
-             word = table("embeddings.word_embeddings.weight");
+  const auto position = values(table("embeddings.position_embeddings.weight")),
+             type = values(table("embeddings.token_type_embeddings.weight")), gamma = values(table("embeddings.LayerNorm.weight")),
+             beta = values(table("embeddings.LayerNorm.bias")), word = values(table("embeddings.word_embeddings.weight")),
+             sentences = values(sentence);
   const auto normed = [&](std::vector<double> x) {
     double mean = 0, variance = 0;
     for (const double v : x) mean += v / static_cast<double>(H);
@@ -148,28 +164,31 @@ TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
   for (const QueryStream mode : {QueryStream::embed_block, QueryStream::add}) {
     const auto inner = arena.scope();
     const Activation h1 = take_rows(ex, DType::f64, S, H, Padding::zero), h2 = take_rows(ex, DType::f64, S, H, Padding::zero);
+    std::vector<double> queries, tokens_in;
     for (int64_t b = 0; b < B; ++b)
       for (int64_t t = 0; t < tokens.length(b); ++t) {
         const int64_t s = texts.offsets[static_cast<size_t>(b)] + t;
         std::vector<double> query(static_cast<size_t>(H)), token(static_cast<size_t>(H)), vector(static_cast<size_t>(H));
         for (int64_t h = 0; h < H; ++h) {
           const auto k = static_cast<size_t>(h);
-          vector[k] = sentence.host<double>()[static_cast<size_t>(b * H + h)];
+          vector[k] = sentences[static_cast<size_t>(b * H + h)];
           query[k] = vector[k] + position[static_cast<size_t>(t * H + h)] + (mode == QueryStream::embed_block ? type[k] : 0);
           token[k] =
               word[static_cast<size_t>(texts.ids[static_cast<size_t>(s)] * H + h)] + position[static_cast<size_t>(t * H + h)] + type[k];
         }
         if (mode == QueryStream::embed_block) query = normed(query);
-        std::copy_n(query.begin(), H, h1.real().host<double>().begin() + s * H);
+        queries.insert(queries.end(), query.begin(), query.end());
         token = t == 0 ? vector : normed(token);
-        std::copy_n(token.begin(), H, h2.real().host<double>().begin() + s * H);
+        tokens_in.insert(tokens_in.end(), token.begin(), token.end());
       }
+    set(h1.real(), queries);
+    set(h2.real(), tokens_in);
     const Activation middle = take_rows(ex, DType::f64, S, H, Padding::zero), y = take_rows(ex, DType::f64, S, H, Padding::zero);
     const MlmDecoder d = decoder(Decoding::enhanced, mode);
     const MlmDecoder::Saved saved = d.take(ex, S);
     attention.forward(ex, params, on_device, device_masks(tokens), h1, h2, saved.attention, middle);
     mlp.forward(ex, params, on_device, middle, saved.mlp, y);
-    const auto expected = y.real().host<double>();
+    const auto expected = values(y.real());
     outputs.push_back(decode(d, tokens));
     EXPECT_LT(relative_error(outputs.back(), expected), 1e-13);
   }
@@ -217,30 +236,31 @@ double naive_mlm(const ParamStore& params, std::span<const double> x, std::span<
 
 TEST_F(RetroMaeLayers, B3_TiedHeadEqualsTheFormulaAndItsGradientInAnyTiling) {
   const std::vector<int32_t> ids = {3, 0, 12, 5, 5};
-  const ConstTensor labels = view(std::span(ids));
+  const auto inner = arena.scope();
+  const ConstTensor labels = backend->upload(view(std::span(ids)), arena);
   const Activation x = take_rows(ex, DType::f64, 5, H, Padding::zero), dx = take_rows(ex, DType::f64, 5, H, Padding::zero);
-  fill_uniform(x.real().host<double>(), "x", 1.0);
-  const double expected = naive_mlm(params, x.real().host<double>(), ids, 8, 13);
-  double sum = 0;
-  const Tensor total = view(std::span(&sum, 1));
+  set_uniform(x.real(), "x");
+  double expected = 0;
+  read_on_host(params, *backend, [&](const ParamStore& host) { expected = naive_mlm(host, values(x.real()), ids, 8, 13); });
+  const Tensor total = arena.tensor(DType::f64, {1});
   for (const MlmTile tile :
        {MlmTile{}, MlmTile{.rows = 2, .elements = 8}, MlmTile{.rows = 3, .elements = 1}, MlmTile{.rows = 1, .elements = 13}}) {
     const MlmHead head = make_mlm_head(config.encoder, params.layout(), tile);
     const auto value = [&] {
-      sum = 0;
+      backend->fill_zero(total);
       head.value(ex, params, x, labels, total);
-      return sum;
+      return values(total)[0];
     };
     const auto loss = [&] { return 0.3 * value(); };
     EXPECT_NEAR(value(), expected, 1e-12 * expected);
     backend->fill_zero(grads);
-    sum = 1;  // it is added
+    set(total, std::vector<double>{1});  // it is added
     head.gradient(ex, params, x, labels, 0.3, dx, grads, total);
-    EXPECT_NEAR(sum - 1, expected, 1e-12 * expected);
-    expect_gradient("x", x.real().host<double>(), dx.real().host<double>(), loss);
+    EXPECT_NEAR(values(total)[0] - 1, expected, 1e-12 * expected);
+    expect_gradient_in("x", x.real(), dx.real(), loss);
     const Slice word = params.layout().find("embeddings.word_embeddings.weight").slice;
     for (const Slice slice : {head.slice(), word})
-      expect_gradient("parameters", params.masters().slice(slice).host<double>(), grads.slice(slice).host<double>(), loss);
+      expect_gradient_in("parameters", params.masters().slice(slice), grads.slice(slice), loss);
   }
 }
 
@@ -262,24 +282,27 @@ TEST_F(RetroMaeLayers, B3_NoSecondWordTableIsStoredAndTheHeadsNamesAreHuggingFac
 TEST(MlmHead, MemoryBeyondTheRowsIsATile) {
   EmbedderConfig config = tiny_embedder(Pooling::cls);
   config.encoder.vocab = 5000;
-  const auto backend = make_backend({.kind = BackendKind::cpu});
+  const auto backend = any_backend("cpu");
   Arena arena{backend->memory(), size_t{1} << 30};
   ParamStore params(backend->memory(), retromae_layout(config), DType::f32);
-  randomize(params);
+  edit_on_host(params, *backend, [](ParamStore& host) { randomize(host); });
   Exec ex{*backend, arena, Key(5), DType::f32};
   const int64_t R = 700, H = 8;
   const Buffer grads(backend->memory(), static_cast<size_t>(params.layout().count()) * 4);
+  std::vector<double> drawn(static_cast<size_t>(R * H));
+  fill_uniform(std::span(drawn), "x", 1.0);
+  const std::vector<int32_t> words(static_cast<size_t>(R), 4321);
   const auto scope = arena.scope();
   const Activation x = take_rows(ex, DType::f32, R, H, Padding::zero), dx = take_rows(ex, DType::f32, R, H, Padding::zero);
-  fill_uniform(x.real().host<float>(), "x", 1.0);
-  const std::vector<int32_t> labels(static_cast<size_t>(R), 4321);
+  from_double(*backend, arena, drawn, x.real());
+  const ConstTensor labels = backend->upload(view(std::span(words)), arena);
   const Tensor total = arena.tensor(DType::f64, {1});
   backend->fill_zero(total);
   const int64_t tile_bytes = 4 << 16;
   const MlmHead head = make_mlm_head(config.encoder, params.layout(), {.rows = 256, .elements = 1 << 16});
   arena.reset_peak();
   const size_t before = arena.used_bytes();
-  head.gradient(ex, params, x, view(std::span(labels)), 1, dx, grads.tensor(DType::f32, {params.layout().count()}), total);
+  head.gradient(ex, params, x, labels, 1, dx, grads.tensor(DType::f32, {params.layout().count()}), total);
   const int64_t rows_bytes = 6 * (R + 32) * H * 4 + 8 * R * 4;  // what is proportional to the rows alone
   EXPECT_LE(static_cast<int64_t>(arena.peak_bytes() - before), tile_bytes + rows_bytes);
 }

@@ -68,28 +68,7 @@ TEST(ContrastiveLosses, AllocateNothingOnceWarm) {
 
 TEST(ContrastiveLosses, HoldOneTileOfScoresHoweverLargeTheBatch) {
   for (const ContrastiveCase& c : contrastive_cases()) {
-    const auto peak = [&](int64_t n) {
-      const auto backend = make_backend({.kind = BackendKind::reference});
-      const auto self = make_self_comm();
-      Arena arena(backend->memory(), size_t{1} << 30);
-      Exec ex{*backend, arena, Key{}, DType::f32};
-      const LossProblem problem(n, 2, 5);
-      const std::vector<int64_t> rank_queries{n};
-      Pairs pairs;
-      pairs.queries = pairs.global_queries = n;
-      pairs.group = 2;
-      pairs.rank_queries = rank_queries;
-      pairs.query_hash = problem.query_hash;
-      pairs.passage_hash = problem.passage_hash;
-      pairs.passage_document = problem.passage_document;
-      pairs.teacher_scores = problem.teacher_scores;
-      std::vector<float> emb(problem.queries.begin(), problem.queries.end()), d_emb;
-      emb.insert(emb.end(), problem.passages.begin(), problem.passages.end());
-      d_emb.resize(emb.size());
-      const Shape shape{n * 3, 5};
-      evaluate(*c.make(), ex, *self, view(std::span(emb)).reshape(shape), pairs, 1, view(std::span(d_emb)).reshape(shape));
-      return static_cast<double>(arena.peak_bytes());
-    };
+    const auto peak = [&](int64_t n) { return static_cast<double>(answer_alone(*c.make(), LossProblem(n, 2, 5), DType::f32).taken_bytes); };
     // Vectors, norms, hashes and a tile of 64 rows grow with N; all scores would grow with its square, sixteen times.
     EXPECT_LT(peak(1024), 4.2 * peak(256)) << c.name;
   }

@@ -45,11 +45,21 @@ TEST(FalseNegatives, RuleByCases) {
   EXPECT_EQ((Hashes{.passage = {1, 4, 5, 6}}.all()), (Found{}));           // a positive that repeats its query stays
 }
 
+/// Where masks are made and applied: what they are made of must outlive it.
+struct Rig {
+  std::unique_ptr<Backend> backend = any_backend("reference");
+  Arena arena{backend->memory(), size_t{1} << 24};
+  Exec ex{*backend, arena, Key{}, DType::f64};
+  Arena::Scope scope{arena};
+};
+
 /// What a mask leaves out of scores [rows,columns] of zeros, applied to tiles of a few rows; and that it counts as many.
 std::vector<double> masked_scores(Exec& ex, const ScoreMask& mask, int64_t rows, int64_t columns) {
-  std::vector<double> scores(static_cast<size_t>(rows * columns));
-  const Tensor all = view(std::span(scores)).reshape({rows, columns});
+  const auto scope = ex.arena.scope();
+  const Tensor all = ex.arena.tensor(DType::f64, {rows, columns});
+  ex.backend.fill_zero(all);
   for (int64_t first = 0; first < rows; first += 7) mask.apply(ex, first, all.rows(first, std::min(first + 7, rows)));
+  const std::vector<double> scores = to_double(ex.backend, ex.arena, all);
   EXPECT_EQ(mask.count, std::count(scores.begin(), scores.end(), -HUGE_VAL));
   return scores;
 }
@@ -60,9 +70,8 @@ TEST(FalseNegatives, IndexMasksExactlyWhatTheRuleSays) {
       LossProblem problem(40, group, 1);
       problem.plant_duplicates(seed);
       const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
-      const auto backend = make_backend({.kind = BackendKind::reference});
-      Arena arena(backend->memory(), size_t{1} << 24);
-      Exec ex{*backend, arena, Key{}, DType::f64};
+      Rig rig;
+      Exec& ex = rig.ex;
       const FalseNegatives index(ex, texts, group);
       const int64_t first = 11, rows = 20, m = 40 * group;
       const ScoreMask in_forward = index.passages(ex, {first, first + rows}, {0, group}),
@@ -105,9 +114,8 @@ TEST(FalseNegatives, IndexOfOneRanksPassagesMasksTheSameThere) {
     const auto here = [&](const std::vector<uint64_t>& all) {
       return std::span<const uint64_t>(all).subspan(static_cast<size_t>(owners.begin * group), static_cast<size_t>(owners.count() * group));
     };
-    const auto backend = make_backend({.kind = BackendKind::reference});
-    Arena arena(backend->memory(), size_t{1} << 24);
-    Exec ex{*backend, arena, Key{}, DType::f64};
+    Rig rig;
+    Exec& ex = rig.ex;
     const TextHashes all{problem.query_hash, problem.passage_hash, problem.passage_document};
     const TextHashes passages{{}, here(problem.passage_hash), here(problem.passage_document)};
     const FalseNegatives index(ex, {problem.query_hash, positive, positive_document}, passages, group, owners.begin);
@@ -134,9 +142,8 @@ TEST(FalseNegatives, QueriesOfEqualTextAreNotEachOthersNegatives) {
   // Query 1 has the text of query 0; query 2 that of query 0's positive.
   const std::vector<uint64_t> query{1, 1, 3, 9}, passage{3, 4, 5, 6}, document{13, 14, 15, 16};
   const TextHashes texts{query, passage, document};
-  const auto backend = make_backend({.kind = BackendKind::reference});
-  Arena arena(backend->memory(), size_t{1} << 24);
-  Exec ex{*backend, arena, Key{}, DType::f64};
+  Rig rig;
+  Exec& ex = rig.ex;
   const ScoreMask mask = FalseNegatives(ex, texts, 1).queries(ex, {0, 4});
   EXPECT_EQ(mask.count, 3);
   const std::vector<double> scores = masked_scores(ex, mask, 4, 4);
@@ -155,9 +162,8 @@ TEST(FalseNegatives, MasksOfOwnGroupsAreTheRuleWithinThem) {
   for (const int64_t i : {0, 7, 30})
     problem.passage_hash[static_cast<size_t>(i * group + 2)] = problem.passage_hash[static_cast<size_t>(i * group)];
   const TextHashes texts{problem.query_hash, problem.passage_hash, problem.passage_document};
-  const auto backend = make_backend({.kind = BackendKind::reference});
-  Arena arena(backend->memory(), size_t{1} << 24);
-  Exec ex{*backend, arena, Key{}, DType::f64};
+  Rig rig;
+  Exec& ex = rig.ex;
   for (const Slice places : {Slice{0, 3}, Slice{0, 1}, Slice{1, 3}}) {
     const ScoreMask mask = mask_of_own_groups(ex, texts, group, places);
     const std::vector<double> scores = masked_scores(ex, mask, n, places.count());

@@ -5,8 +5,8 @@
 
 #include "core/group_losses.h"
 #include "losses/group_loss.h"
+#include "tests/support/any_backend.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/host_memory.h"
 
 namespace lodestone::test {
 namespace {
@@ -81,13 +81,16 @@ TEST(GroupLosses, SplittingTheRowsSplitsTheLoss) {
 /// The value of the operations' form of the two groups' loss, beside one that the total holds already.
 double value_of(const GroupLossOptions& options, const vector<double>& scores, std::span<const double> teacher, double weight,
                 vector<double>& d) {
-  Arena arena(host_memory, size_t{1} << 20);
-  Exec ex{host_backend, arena, Key{}, DType::f64};
-  double total = 2;
-  const Shape shape{2, 3};
-  group_loss(ex, options, view(std::span(scores)).reshape(shape), teacher, weight, view(std::span(d)).reshape(shape),
-             view(std::span(&total, 1)));
-  return total - 2;
+  const auto backend = any_backend("reference");
+  Arena arena(backend->memory(), size_t{1} << 20);
+  Exec ex{*backend, arena, Key{}, DType::f64};
+  const auto scope = arena.scope();
+  const std::vector<double> two{2};
+  const Tensor x = tensor_of(*backend, arena, scores, {2, 3}), dx = tensor_of(*backend, arena, d, {2, 3}),
+               total = tensor_of(*backend, arena, two, {1});
+  group_loss(ex, options, x, teacher, weight, dx, total);
+  d = to_double(*backend, arena, dx);
+  return to_double(*backend, arena, total)[0] - 2;
 }
 
 TEST(GroupLoss, DistillationIsAddedToTheTargetAndGradientsAreSet) {

@@ -42,7 +42,8 @@ struct Deviation {
 };
 
 Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communicator& world, Communicator& group) {
-  const auto backend = make_backend({.kind = BackendKind::reference});
+  const auto backend = any_backend("reference");
+  const Planes planes(group, *backend);
   Arena arena(backend->memory(), size_t{1} << 28);
   Exec ex{*backend, arena, Key{}, DType::f64};
   const Batch batch = toy_batch(0, problem.n, problem.group, world.rank(), world.size());
@@ -55,15 +56,16 @@ Deviation run_over_ranks(const Problem& problem, Candidates candidates, Communic
     out.insert(out.end(), passages.begin(), passages.end());
     return out;
   };
-  std::vector<double> emb = both(problem.queries, problem.passages), d_emb(emb.size(), 3.0);
   const Shape shape{batch.queries * (1 + problem.group), problem.width};
+  const auto scope = arena.scope();
+  const Tensor emb = tensor_of(*backend, arena, both(problem.queries, problem.passages), shape), d_emb = arena.tensor(DType::f64, shape);
   InfoNce loss({.temperature = 0.2, .candidates = candidates});
-  double total =
-      evaluate(loss, ex, group, view(std::span(emb)).reshape(shape), batch.pairs(), 1, view(std::span(d_emb)).reshape(shape)).share;
+  double total = evaluate(loss, ex, planes.group(), emb, batch.pairs(), 1, d_emb).share;
   all_reduce(world, std::span(&total, 1), Reduce::sum);
   Deviation worst{std::abs(total - problem.loss), 0};
   const std::vector<double> expected = both(problem.d_queries, problem.d_passages);
-  for (size_t i = 0; i < expected.size(); ++i) worst.gradient = std::max(worst.gradient, std::abs(d_emb[i] - expected[i]));
+  const std::vector<double> seen = to_double(*backend, arena, d_emb);
+  for (size_t i = 0; i < expected.size(); ++i) worst.gradient = std::max(worst.gradient, std::abs(seen[i] - expected[i]));
   all_reduce(world, std::span(&worst.gradient, 1), Reduce::max);
   return worst;
 }

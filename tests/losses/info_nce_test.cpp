@@ -23,10 +23,12 @@ std::vector<double> random_rows(int64_t count, uint32_t seed) {
   return x;
 }
 
-/// One rank that holds the whole batch, in f64 on the reference backend.
+/// One rank that holds the whole batch.
 class InfoNceTest : public ::testing::Test {
  protected:
-  double value_of(Loss& loss, int64_t n, int64_t group, int64_t width, std::vector<double>& emb, double weight = 1) {
+  /// The loss of vectors [n*(1+group), width]; its gradient in `d_emb_`.
+  double value_of(Loss& loss, int64_t n, int64_t group, int64_t width, const std::vector<double>& emb, double weight = 1,
+                  DType dtype = DType::f64) {
     const std::vector<int64_t> rank_queries{n};
     Pairs pairs;
     pairs.queries = pairs.global_queries = n;
@@ -34,7 +36,12 @@ class InfoNceTest : public ::testing::Test {
     pairs.rank_queries = rank_queries;
     const Shape shape{n * (1 + group), width};
     d_emb_.assign(emb.size(), 7.0);  // evaluate sets, it does not add
-    return evaluate(loss, ex_, *comm_, view(std::span(emb)).reshape(shape), pairs, weight, view(std::span(d_emb_)).reshape(shape)).share;
+    Exec ex{*backend_, arena_, Key{}, dtype};
+    const auto scope = arena_.scope();
+    const Tensor x = tensor_of(*backend_, arena_, emb, shape, dtype), dx = tensor_of(*backend_, arena_, d_emb_, shape, dtype);
+    const double value = evaluate(loss, ex, planes_.group(), x, pairs, weight, dx).share;
+    d_emb_ = to_double(*backend_, arena_, dx);
+    return value;
   }
   /// The pure function on the same vectors: its value, and its gradient in `expected_`.
   double expect(InfoNceInput in, int64_t n, const std::vector<double>& emb) {
@@ -45,10 +52,10 @@ class InfoNceTest : public ::testing::Test {
     return info_nce(in, std::span(expected_).first(cut), std::span(expected_).subspan(cut));
   }
 
-  std::unique_ptr<Backend> backend_ = make_backend({.kind = BackendKind::reference});
+  std::unique_ptr<Backend> backend_ = any_backend("reference");
   std::unique_ptr<Communicator> comm_ = make_self_comm();
+  Planes planes_{*comm_, *backend_};
   Arena arena_{backend_->memory()};
-  Exec ex_{*backend_, arena_, Key{}, DType::f64};
   std::vector<double> d_emb_, expected_;
 };
 
@@ -102,23 +109,14 @@ TEST_F(InfoNceTest, MatryoshkaGradientIsZeroBeyondTheLargestDimensionAndExactBel
 }
 
 TEST_F(InfoNceTest, SinglePrecisionFollowsDoubleAtASmallTemperature) {
-  const int64_t n = 40, group = 2, width = 16, texts = n * (1 + group);
-  std::vector<double> emb = random_rows(texts * width, 4);
+  const int64_t n = 40, group = 2, width = 16;
+  const std::vector<double> emb = random_rows(n * (1 + group) * width, 4);
   const double expected = expect({.embedding = width, .dimensions = width, .group = group, .temperature = 0.01}, n, emb);
-  const std::vector<int64_t> rank_queries{n};
-  Pairs pairs;
-  pairs.queries = pairs.global_queries = n;
-  pairs.group = group;
-  pairs.rank_queries = rank_queries;
-  std::vector<float> narrow(emb.begin(), emb.end()), d_narrow(emb.size());
-  Exec ex{*backend_, arena_, Key{}, DType::f32};
   InfoNce loss({.temperature = 0.01});
-  const double value = evaluate(loss, ex, *comm_, view(std::span(narrow)).reshape({texts, width}), pairs, 1,
-                                view(std::span(d_narrow)).reshape({texts, width}))
-                           .share;
+  const double value = value_of(loss, n, group, width, emb, 1, DType::f32);
   // A cosine carries about 1e-7, the temperature makes that 1e-5 of a logit.
   EXPECT_NEAR(value, expected, 1e-5 * expected);
-  for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_narrow[i], expected_[i], 2e-5);
+  for (size_t i = 0; i < emb.size(); ++i) EXPECT_NEAR(d_emb_[i], expected_[i], 2e-5);
 }
 
 TEST_F(InfoNceTest, SymmetricAndMaskedFormsEqualThePureFunction) {

@@ -34,7 +34,7 @@ std::vector<ContrastiveCase> every_loss() {
 
 /// What evaluate() takes on `rank` in a run that computes nothing.
 size_t dry_bytes(Loss& loss, const LossProblem& problem, const std::vector<int64_t>& rank_queries, int rank, DType dtype) {
-  const auto modelled = make_backend({.kind = BackendKind::reference});
+  const auto modelled = any_backend("reference");
   const auto alone = make_null_comm(rank, static_cast<int>(rank_queries.size()));
   DryRun dry(*modelled);
   Exec ex = dry.exec({*modelled, dry.arena(), Key{}, dtype});

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "losses/make_loss.h"
-#include "tests/support/host_memory.h"
 #include "tests/support/toy_training.h"
 
 namespace lodestone::test {
@@ -19,39 +18,38 @@ Pairs pairs_of(int64_t queries, int64_t group) {
   return p;
 }
 
-void host_cosines(ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
-  Arena arena(host_memory, size_t{1} << 20);
-  Exec ex{host_backend, arena, Key{}, emb.dtype()};
-  negative_cosines(ex, emb, pairs, scores);
-}
-
-template <class T>
-void expect_hand_computed() {
-  // Two queries, groups of three: a positive, then two negatives.
-  const std::vector<T> emb{3, 4, 0, 2,           // queries
-                           1, 0, 4, 3, -3, -4,   // query 0: cosines 24/25 and -1
-                           5, 5, 1, 1, 0,  -7};  // query 1: 1/sqrt(2) and -1
-  std::vector<double> scores(4), means(2);
-  host_cosines(view(std::span(emb)).reshape({8, 2}), pairs_of(2, 3), scores);
-  const double expected[] = {0.96, -1, std::sqrt(0.5), -1};
-  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(scores[i], expected[i], 1e-15);
-  mean_per_query(scores, means);
-  EXPECT_NEAR(means[0], -0.02, 1e-15);
-  EXPECT_NEAR(means[1], (std::sqrt(0.5) - 1) / 2, 1e-15);
+/// Of vectors [texts, width].
+void cosines_of(DType dtype, std::span<const double> emb, Shape shape, const Pairs& pairs, std::span<double> scores) {
+  const auto backend = any_backend("reference");
+  Arena arena(backend->memory(), size_t{1} << 20);
+  const auto scope = arena.scope();
+  Exec ex{*backend, arena, Key{}, dtype};
+  negative_cosines(ex, tensor_of(*backend, arena, emb, shape, dtype), pairs, scores);
 }
 
 TEST(NegativeScores, EqualAHandComputation) {
-  expect_hand_computed<double>();
-  expect_hand_computed<float>();
+  // Two queries, groups of three: a positive, then two negatives.
+  const std::vector<double> emb{3, 4, 0, 2,           // queries
+                                1, 0, 4, 3, -3, -4,   // query 0: cosines 24/25 and -1
+                                5, 5, 1, 1, 0,  -7};  // query 1: 1/sqrt(2) and -1
+  const double expected[] = {0.96, -1, std::sqrt(0.5), -1};
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    std::vector<double> scores(4), means(2);
+    cosines_of(dtype, emb, {8, 2}, pairs_of(2, 3), scores);
+    for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(scores[i], expected[i], 1e-15);
+    mean_per_query(scores, means);
+    EXPECT_NEAR(means[0], -0.02, 1e-15);
+    EXPECT_NEAR(means[1], (std::sqrt(0.5) - 1) / 2, 1e-15);
+  }
 }
 
 TEST(NegativeScores, NoQueriesAndZeroVectorsAreHarmless) {
   std::vector<double> scores, means;
-  host_cosines(ConstTensor(nullptr, DType::f64, {0, 4}), pairs_of(0, 3), scores);
+  cosines_of(DType::f64, {}, {0, 4}, pairs_of(0, 3), scores);
   mean_per_query(scores, means);
   const std::vector<double> zero(6);
   scores.resize(1);
-  host_cosines(view(std::span(zero)).reshape({3, 2}), pairs_of(1, 2), scores);
+  cosines_of(DType::f64, zero, {3, 2}, pairs_of(1, 2), scores);
   EXPECT_EQ(scores[0], 0);
 }
 
@@ -68,8 +66,7 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
   const auto scope = with.arena.scope();
   const LossResult result = with.objective.accumulate(with.ex, batch, 1, with.grads, zero_total(with.ex), {});
   ASSERT_EQ(result.scores.size(), 15u);
-  const Tensor emb = with.objective.embed(with.ex, batch.tokens());
-  const auto e = emb.host<double>();
+  const std::vector<double> e = with.as_doubles(with.objective.embed(with.ex, batch.tokens()));
   for (int64_t i = 0; i < 5; ++i)
     for (int64_t k = 1; k < 4; ++k) {
       double qn = 0, qq = 0, nn = 0;

@@ -36,27 +36,21 @@ Batch golden_batch(const Golden& golden) {
 /// Hugging Face's name of a parameter.
 std::string name_there(const Param& p) { return p.name.starts_with("classifier.") ? p.name : "bert." + p.name; }
 
-void expect_parity(BackendKind kind, DType compute, double tolerance) {
+void expect_parity(const char* kind, DType compute, double tolerance) {
   const Golden golden = read_golden(LODE_TEST_DATA "/golden/reranker.safetensors");
   const RerankerConfig config = golden_config(golden);
   const Batch batch = golden_batch(golden);
-  const auto backend = make_backend({.kind = kind});
+  const auto backend = any_backend(kind);
   Arena arena(backend->memory(), size_t{1} << 30);
   ParamStore params(backend->memory(), reranker_layout(config), compute);
-  for (const Param& p : params.layout().params()) {
-    std::vector<double> weight = golden.at("weight/" + name_there(p));
-    backend->cast(view(std::span(weight)).reshape(p.shape), params.master(p));
-  }
+  for (const Param& p : params.layout().params()) from_double(*backend, arena, golden.at("weight/" + name_there(p)), params.master(p));
   params.refresh(*backend);
   const Reranker reranker(config, params);
   Exec ex{*backend, arena, Key{}, compute};
   const int64_t n = params.layout().count();
-  const auto as_doubles = [&](ConstTensor t) {
-    std::vector<double> out(static_cast<size_t>(t.count()));
-    backend->cast(t, view(std::span(out)));
-    return out;
-  };
+  const auto as_doubles = [&](ConstTensor t) { return to_double(*backend, arena, t); };
 
+  const auto scope = arena.scope();
   const Tensor scores = arena.tensor(ex.wide(), {batch.tokens().texts()});
   reranker.forward(ex, upload_texts(*backend, arena, batch.tokens()), scores);
   EXPECT_LT(relative_error(as_doubles(scores), golden.at("scores")), tolerance);
@@ -85,8 +79,8 @@ void expect_parity(BackendKind kind, DType compute, double tolerance) {
   }
 }
 
-TEST(RerankerGolden, ReferenceInF64EqualsPyTorch) { expect_parity(BackendKind::reference, DType::f64, 1e-9); }
-TEST(RerankerGolden, FastBackendInF32EqualsPyTorch) { expect_parity(BackendKind::cpu, DType::f32, 1e-4); }
+TEST(RerankerGolden, ReferenceInF64EqualsPyTorch) { expect_parity("reference", DType::f64, 1e-9); }
+TEST(RerankerGolden, FastBackendInF32EqualsPyTorch) { expect_parity("cpu", DType::f32, 1e-4); }
 
 }  // namespace
 }  // namespace lodestone::test

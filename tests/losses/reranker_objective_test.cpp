@@ -60,7 +60,7 @@ TEST(RerankerObjective, LossIsTheGroupLossOfTheRerankersScores) {
   const Tensor scores = run.arena.tensor(DType::f64, {12});
   run.reranker.forward(run.ex, upload_texts(*run.backend, run.arena, tokens), scores);
   std::vector<double> unused(12);
-  EXPECT_NEAR(evaluate(run.objective, run.ex, batch), group_cross_entropy(scores.host<double>(), 3, 0.25, unused), 1e-14);
+  EXPECT_NEAR(evaluate(run.objective, run.ex, batch), group_cross_entropy(run.as_doubles(scores), 3, 0.25, unused), 1e-14);
 }
 
 TEST(RerankerObjective, EvaluateGivesTheScoresOfItsOwnForwardPassInTheBatchsOrder) {
@@ -70,14 +70,13 @@ TEST(RerankerObjective, EvaluateGivesTheScoresOfItsOwnForwardPassInTheBatchsOrde
   tokens.keys = {};
   for (const int64_t chunk_tokens : {int64_t{50}, all_tokens}) {  // about two groups a chunk, and all of them
     ToyReranker run(DType::f64, *self, {.chunk_tokens = chunk_tokens});
-    const Tensor expected = run.arena.tensor(DType::f64, {12});
+    const auto scope = run.arena.scope();
+    const Tensor expected = run.arena.tensor(DType::f64, {12}), all = run.arena.tensor(DType::f64, {12}), total = zero_total(run.ex);
     run.reranker.forward(run.ex, upload_texts(*run.backend, run.arena, tokens), expected);
-    std::vector<double> scores(12);
-    double share = 0;
-    const Tensor all = view(std::span(scores)), total = view(std::span(&share, 1));
     run.objective.evaluate(run.ex, batch, total, all);
-    EXPECT_EQ(share, evaluate(run.objective, run.ex, batch));
-    for (size_t i = 0; i < scores.size(); ++i) EXPECT_NEAR(scores[i], expected.host<double>()[i], 1e-14) << "pair " << i;
+    EXPECT_EQ(run.as_doubles(total)[0], evaluate(run.objective, run.ex, batch));
+    const std::vector<double> scores = run.as_doubles(all), alone = run.as_doubles(expected);
+    for (size_t i = 0; i < scores.size(); ++i) EXPECT_NEAR(scores[i], alone[i], 1e-14) << "pair " << i;
     EXPECT_THROW(run.objective.evaluate(run.ex, batch, total, all.slice({0, 11})), Error);
   }
 }

@@ -96,7 +96,6 @@ TEST(RetroMaeObjective, B3_WithoutTheDecodersLossItIsPlainMlm) {
   const std::vector<double> ours = run.as_doubles(run.grads);
 
   Exec ex = run.at_step(3);
-  const auto scope = run.arena.scope();
   const MlmHead head = make_mlm_head(toy_retromae_config().encoder, run.params.layout(), {});
   std::vector<int64_t> places;
   std::vector<int32_t> labels;
@@ -105,21 +104,23 @@ TEST(RetroMaeObjective, B3_WithoutTheDecodersLossItIsPlainMlm) {
     places.push_back(static_cast<int64_t>(s));
     labels.push_back(batch.mlm_labels[s]);
   }
+  const auto scope = run.arena.scope();  // of what is uploaded from places and labels
   const int64_t R = std::ssize(places), S = batch.tokens().tokens(), H = 16;
-  std::vector<double> plain(ours.size());
+  const Tensor grads = run.arena.tensor(DType::f64, {std::ssize(ours)}), total = zero_total(ex);
+  run.backend->fill_zero(grads);
   const DeviceTexts tokens = upload_texts(*run.backend, run.arena, batch.tokens());
-  const ConstTensor rows = view(std::span(places)), ids = view(std::span(labels));
-  double sum = 0;
+  const ConstTensor rows = run.backend->upload(view(std::span(places)), run.arena),
+                    ids = run.backend->upload(view(std::span(labels)), run.arena);
   EncoderSaved* saved = run.encoder.forward_tokens(ex, tokens);
   const Activation x = take_rows(ex, DType::f64, R, H, Padding::zero), dx = take_rows(ex, DType::f64, R, H, Padding::zero);
   const Activation d = take_rows(ex, DType::f64, S, H, Padding::zero);
   run.backend->fill_zero(d.padded);
   run.backend->select_rows(saved->inputs.back().real(), rows, x.real());
-  head.gradient(ex, run.params, x, ids, 1.0 / static_cast<double>(R), dx, view(std::span(plain)), view(std::span(&sum, 1)));
+  head.gradient(ex, run.params, x, ids, 1.0 / static_cast<double>(R), dx, grads, total);
   run.backend->place_rows(dx.real(), rows, d.real());
-  run.encoder.backward_tokens(ex, tokens, saved, d, view(std::span(plain)), {});
-  EXPECT_NEAR(value, sum / static_cast<double>(R), 1e-13 * value);
-  EXPECT_LT(relative_error(ours, plain), 1e-13);
+  run.encoder.backward_tokens(ex, tokens, saved, d, grads, {});
+  EXPECT_NEAR(value, run.as_doubles(total)[0] / static_cast<double>(R), 1e-13 * value);
+  EXPECT_LT(relative_error(ours, run.as_doubles(grads)), 1e-13);
   const Slice decoder = MlmDecoder(toy_retromae_config().encoder, run.params.layout(), Decoding::enhanced, QueryStream::add).slice();
   for (int64_t i = decoder.begin; i < decoder.end; ++i) ASSERT_EQ(ours[static_cast<size_t>(i)], 0);
 }
@@ -135,9 +136,12 @@ TEST(RetroMaeObjective, B3_LossAndGradientAreTheSumOfBothSides) {
 
 /// Both losses of a batch: this rank's shares of L_enc and of L_dec.
 std::array<double, 2> shares_of(ToyRetroMae& run, const Batch& batch) {
-  std::array<double, 2> shares{};
-  run.objective.evaluate_both(run.ex, batch, view(std::span<double>(shares)));
-  return shares;
+  const auto scope = run.arena.scope();
+  const Tensor shares = run.arena.tensor(DType::f64, {2});
+  run.backend->fill_zero(shares);
+  run.objective.evaluate_both(run.ex, batch, shares);
+  const std::vector<double> values = run.as_doubles(shares);
+  return {values[0], values[1]};
 }
 
 TEST(RetroMaeObjective, B3_SharesAreTheTwoMeans) {

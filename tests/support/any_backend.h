@@ -3,18 +3,33 @@
 
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/backend.h"
 
 namespace lodestone::test {
 
+/// Whether LODESTONE_TEST_BACKEND asks for the debug backend. Throws Error (internal) where it asks for anything else: a run that was meant
+/// for a device and is none would pass.
+inline bool on_debug() {
+  const char* const as = std::getenv("LODESTONE_TEST_BACKEND");
+  LODE_CHECK(as == nullptr || std::string_view(as) == "debug", "LODESTONE_TEST_BACKEND is '", as, "', tests know 'debug' only");
+  return as != nullptr;
+}
+
+/// How many debug backends any_backend() has made in this process: support/debug_listener.h fails a test on debug that made none.
+inline int64_t& debug_backends_made() {
+  static int64_t count = 0;
+  return count;
+}
+
 /// `kind` ("reference" or "cpu"), or with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it.
 inline std::unique_ptr<Backend> any_backend(const std::string& kind) {
   const bool reference = kind == "reference";
   LODE_CHECK(reference || kind == "cpu", "tests run on reference or cpu, not on ", kind);
-  const char* const as = std::getenv("LODESTONE_TEST_BACKEND");
-  if (as == nullptr || std::string(as) != "debug") return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
+  if (!on_debug()) return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
+  ++debug_backends_made();
   return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug});
 }
 
@@ -31,6 +46,13 @@ inline std::vector<double> to_double(Backend& backend, Arena& arena, ConstTensor
 inline void from_double(Backend& backend, Arena& arena, std::span<const double> values, Tensor x) {
   const auto scope = arena.scope();
   backend.cast(backend.upload(view(values), arena).reshape(x.shape()), x);
+}
+
+/// A tensor of the arena with these values.
+inline Tensor tensor_of(Backend& backend, Arena& arena, std::span<const double> values, Shape shape, DType dtype = DType::f64) {
+  const Tensor x = arena.tensor(dtype, shape);
+  from_double(backend, arena, values, x);
+  return x;
 }
 
 }  // namespace lodestone::test
