@@ -13,10 +13,11 @@ class Planes {
   Planes(Communicator& comm, Backend& backend);
   const Group& group() const { return group_; }
 
-  /// How often verbs of either plane have waited for the backend, inside the communicator: 0 on the CPU. One of the device plane has
-  /// downloaded each time.
+  /// How often either plane has waited for the backend, and the device plane has downloaded, inside the communicator: see waits() and
+  /// downloads() there. 0 on the CPU.
   int64_t host_waits() const { return host_ == nullptr ? 0 : host_->waits(); }
   int64_t device_waits() const { return device_ == nullptr ? 0 : device_->waits(); }
+  int64_t device_downloads() const { return device_ == nullptr ? 0 : device_->downloads(); }
 
  private:
   std::unique_ptr<DrainingComm> host_;  // null on the CPU, as the other

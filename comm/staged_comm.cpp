@@ -17,10 +17,10 @@ Tensor staged(std::vector<std::byte>& memory, ConstTensor x) {
 }  // namespace
 
 StagedComm::StagedComm(std::unique_ptr<Communicator> host, Backend& backend)
-    : StagedComm(std::move(host), backend, std::make_shared<int64_t>(0)) {}
+    : StagedComm(std::move(host), backend, std::make_shared<Asked>()) {}
 
-StagedComm::StagedComm(std::unique_ptr<Communicator> host, Backend& backend, std::shared_ptr<int64_t> waits)
-    : host_(std::move(host)), backend_(backend), waits_(std::move(waits)) {}
+StagedComm::StagedComm(std::unique_ptr<Communicator> host, Backend& backend, std::shared_ptr<Asked> asked)
+    : host_(std::move(host)), backend_(backend), asked_(std::move(asked)) {}
 
 StagedComm::~StagedComm() {
   // For uploads from the slots. While an exception is under way, what is enqueued may read memory that is gone.
@@ -28,11 +28,11 @@ StagedComm::~StagedComm() {
 }
 
 std::unique_ptr<Communicator> StagedComm::split(int colour) {
-  return std::unique_ptr<Communicator>(new StagedComm(host_->split(colour), backend_, waits_));
+  return std::unique_ptr<Communicator>(new StagedComm(host_->split(colour), backend_, asked_));
 }
 
 void StagedComm::wait_for_backend() {
-  ++*waits_;
+  ++asked_->waits;
   backend_.wait_for(backend_.record());
 }
 
@@ -42,7 +42,10 @@ StagedComm::Slot& StagedComm::stage(const char* verb, ConstTensor in, Tensor to)
   auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.busy; });
   if (slot == slots_.end()) slot = slots_.emplace(slots_.end());
   const Tensor host = staged(slot->in, in);
-  if (!in.empty()) backend_.download(in, host);
+  if (!in.empty()) {
+    ++asked_->downloads;
+    backend_.download(in, host);
+  }
   wait_for_backend();  // also for the upload from this slot before
   staged(slot->out, to);
   slot->to = to;

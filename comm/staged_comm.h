@@ -32,8 +32,11 @@ class StagedComm final : public Communicator {
   /// What was enqueued before is done on every rank.
   void barrier() override;
 
-  /// How often this and all that was split from it have waited for the backend: once a verb, and once at the end of one that had any.
-  int64_t waits() const { return *waits_; }
+  /// How often this and all that was split from it have waited for the backend: once a verb or barrier, and once at the end of one that had
+  /// any verb.
+  int64_t waits() const { return asked_->waits; }
+  /// How often they have downloaded: once a verb, but not where it sends nothing, which are empty tensors and who receives a broadcast.
+  int64_t downloads() const { return asked_->downloads; }
 
  protected:
   void wait(std::span<std::byte, 16> request) override;
@@ -48,7 +51,12 @@ class StagedComm final : public Communicator {
     Pending verb;       // of the host; the last member, so that its memory outlives it
   };
 
-  StagedComm(std::unique_ptr<Communicator> host, Backend& backend, std::shared_ptr<int64_t> waits);
+  /// What communicators split from one another have asked of the backend together.
+  struct Asked {
+    int64_t waits = 0, downloads = 0;
+  };
+
+  StagedComm(std::unique_ptr<Communicator> host, Backend& backend, std::shared_ptr<Asked> asked);
   /// A slot that is not busy, whose `in` will hold the tensor and whose `out` has room for what comes back, once this returns.
   Slot& stage(const char* verb, ConstTensor in, Tensor to);
   Pending pending(Slot& slot, Pending verb);
@@ -59,7 +67,7 @@ class StagedComm final : public Communicator {
 
   const std::unique_ptr<Communicator> host_;
   Backend& backend_;
-  const std::shared_ptr<int64_t> waits_;
+  const std::shared_ptr<Asked> asked_;
   std::deque<Slot> slots_;  // their addresses stay
 };
 
