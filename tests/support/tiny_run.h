@@ -26,10 +26,11 @@ class TinyRun {
     pack(tokenizer, "texts", [](int i) { return cat(R"({"text": ")", word(i), " ", word(i + 1), " ", word(i / 8), R"("})"); });
   }
 
-  /// Of three steps on any backend, also on one that no configuration names; `yaml` has the other sections.
-  RunConfig config(BackendKind backend, const std::string& yaml) const {
+  /// Of three steps on any backend, also on one that no configuration names; `yaml` has the other sections, `train` more keys of that
+  /// one, each behind a comma.
+  RunConfig config(BackendKind backend, const std::string& yaml, const std::string& train = "") const {
     const std::string file = cat("model: {folder: ", model_.path().string(), "}\n", "train: {output_dir: ", (dir_ / "run").string(),
-                                 ", global_batch: 8, steps: 3, precision: f32, threads: 1, chunk_tokens: 40}\n", yaml);
+                                 ", global_batch: 8, steps: 3, precision: f32, threads: 1, chunk_tokens: 40", train, "}\n", yaml);
     RunConfig config = read_run_config(std::vector{write_text(dir_ / "run.yaml", file)}, {});
     config.backend = backend;
     return config;
