@@ -22,6 +22,9 @@ uint64_t checksum(const std::byte* data, size_t size_bytes) {
   return h;
 }
 
+/// Bits that are a NaN in every float format, and -1 in every integer.
+void poison(std::byte* data, size_t size_bytes) { std::memset(data, 0xff, size_bytes); }
+
 void need_host(const char* verb, ConstTensor x) {
   LODE_CHECK(x.empty() || x.device() == Device::cpu, verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the host");
 }
@@ -113,7 +116,7 @@ void DebugBackend::enqueue_download(ConstTensor x, Tensor host, const Arena* are
   if (x.empty()) return;
   Call call(memory_, "download");
   call.tensor(x, "the source");
-  std::memset(host.bytes(), 0xff, host.size_bytes());  // all ones is a NaN in every float format
+  poison(host.bytes(), host.size_bytes());
   enqueue_copy(call, {.from = memory_.open(x.bytes()), .to = host.bytes(), .size_bytes = x.size_bytes()}, arena);
 }
 
@@ -130,7 +133,16 @@ void DebugBackend::enqueue_copy(const Call& call, Copy copy, const Arena* arena)
 }
 
 void DebugBackend::enqueue(const Call& call, std::function<void()> run) {
-  queue_.push_back({call.name(), std::move(run)});
+  Operation operation{call.name(), std::move(run)};
+  for (const DebugMemory::Range& tensor : call.tensors()) {
+    const DebugMemory::Range fresh = memory_.first_use(tensor);
+    if (fresh.size_bytes == 0) continue;
+    operation.run = [this, fresh, inner = std::move(operation.run)] {
+      poison(memory_.at(fresh.begin), fresh.size_bytes);
+      inner();
+    };
+  }
+  queue_.push_back(std::move(operation));
   history_.enqueue(call.name(), call.tensors());
 }
 

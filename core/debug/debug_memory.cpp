@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -44,7 +45,7 @@ DebugMemory::~DebugMemory() {
   munmap(writable_, size_bytes_);
 }
 
-std::byte* DebugMemory::take(size_t size_bytes) {
+std::byte* DebugMemory::take(size_t size_bytes, Content content) {
   const std::lock_guard lock(mutex_);
   const size_t need = whole_pages(size_bytes);
   const auto place = std::find_if(free_.begin(), free_.end(), [&](const auto& range) { return range.second >= need; });
@@ -59,6 +60,7 @@ std::byte* DebugMemory::take(size_t size_bytes) {
   if (available > need) free_[begin + need] = available - need;
   entry->begin = begin;
   entry->size_bytes = size_bytes;
+  entry->used_end = content == Content::zeros ? begin + size_bytes : begin;
   taken_end_ = std::max<size_t>(taken_end_, static_cast<size_t>(entry - taken_.begin()) + 1);
   return guarded_ + begin;
 }
@@ -75,6 +77,17 @@ void DebugMemory::release(std::byte* data, size_t size_bytes) noexcept {
 
 void DebugMemory::end_scope(const Arena& arena, std::byte* released, size_t size_bytes) noexcept {
   if (observer_ != nullptr) observer_->scope_ended(arena, {offset_of(released), size_bytes});
+}
+
+DebugMemory::Range DebugMemory::first_use(Range range) noexcept {
+  const std::lock_guard lock(mutex_);
+  const size_t range_end = range.begin + range.size_bytes;
+  Taken* const t = std::find_if(taken_.begin(), taken_.begin() + taken_end_, [&](const Taken& taken) {
+    return range.begin >= taken.begin && range.begin - taken.begin < taken.size_bytes;
+  });
+  if (t == taken_.begin() + taken_end_ || range_end <= t->used_end) return {};
+  const size_t from = std::exchange(t->used_end, range_end);
+  return {from, range_end - from};
 }
 
 void DebugMemory::reclaim(int64_t done) noexcept {

@@ -43,9 +43,9 @@ class DebugMemory final : public Memory {
   DebugMemory& operator=(const DebugMemory&) = delete;
 
   Device device() const override { return Device::debug; }
-  /// These throw also when most_allocations are out. Reserved memory is zeroed too.
-  std::byte* allocate(size_t size_bytes) override { return take(size_bytes); }
-  std::byte* reserve(size_t size_bytes) override { return take(size_bytes); }
+  /// These throw also when most_allocations are out.
+  std::byte* allocate(size_t size_bytes) override { return take(size_bytes, Content::zeros); }
+  std::byte* reserve(size_t size_bytes) override { return take(size_bytes, Content::undefined); }
   /// No operand may lie there from here on; with an observer, the memory is given out again after reclaim().
   void release(std::byte* data, size_t size_bytes) noexcept override;
   void end_scope(const Arena& arena, std::byte* released, size_t size_bytes) noexcept override;
@@ -55,8 +55,14 @@ class DebugMemory final : public Memory {
   /// The observer has done so many operations: what was released before it was told of the next one can be given out again.
   void reclaim(int64_t done) noexcept;
 
+  /// The range, which lies in one allocation, is used. Returns what is used for the first time up to its end; of size 0 where that is
+  /// nothing, and always where the memory was given out as zeros.
+  Range first_use(Range range) noexcept;
+
   /// Where the bytes behind a guarded address can be read and written.
   std::byte* open(const std::byte* guarded) const { return writable_ + offset_of(guarded); }
+  /// The same of an offset.
+  std::byte* at(size_t offset) const { return writable_ + offset; }
   /// Whether all these bytes lie in one allocation that is out.
   bool contains(const std::byte* guarded, size_t size_bytes) const noexcept;
 
@@ -71,14 +77,16 @@ class DebugMemory final : public Memory {
   /// An allocation that is out, or of size 0. A handler may look while it changes.
   struct Taken {
     std::atomic<size_t> begin{0}, size_bytes{0};
+    size_t used_end = 0;  // offset behind which nothing was used; of allocate() the end
   };
+  enum class Content : uint8_t { zeros, undefined };
   /// Released, but operations enqueued before may still use it.
   struct Released {
     Range range;
     int64_t enqueued = 0;
   };
 
-  std::byte* take(size_t size_bytes);
+  std::byte* take(size_t size_bytes, Content content);
   /// Gives the pages of a range back to the system and the range to the next that asks.
   void give_back(Range range) noexcept;
 

@@ -152,6 +152,19 @@ TEST(DebugBackend, TakesTheEndOfAnotherArenasScopeForWhatItIs) {
   EXPECT_EQ(result.host<double>()[0], 7.0);
 }
 
+TEST(DebugBackend, WhatAnArenaGivesOutIsNoNumberUntilItIsWritten) {
+  Rig<> device;
+  const Tensor before = device.arena.tensor(DType::f64, {3}), x = device.arena.tensor(DType::f64, {4});
+  device.backend.fill_zero(x.slice({1, 2}));
+  const std::vector<double> seen = device.values(x);
+  for (const size_t i : {0, 2, 3}) EXPECT_TRUE(std::isnan(seen[i])) << i;
+  EXPECT_EQ(seen[1], 0);
+  for (const double value : device.values(before)) EXPECT_TRUE(std::isnan(value)) << "it lies in front of what was used first";
+  EXPECT_EQ(device.values(x)[1], 0);
+  const Buffer buffer(device.backend.memory(), 16);
+  EXPECT_EQ(device.values(buffer.tensor(DType::f64, {2})), (std::vector<double>{0, 0})) << "a buffer is zeroed";
+}
+
 TEST(DebugBackend, CountsTransfersAndWaits) {
   Rig<> device;
   const auto scope = device.arena.scope();
