@@ -176,13 +176,17 @@ void DebugBackend::run_until(int64_t end) {
   memory_.reclaim(history_.done());
 }
 
-void DebugBackend::scope_ended(const Arena& arena, DebugMemory::Range /*released*/) noexcept {
+void DebugBackend::scope_ended(const Arena& arena, DebugMemory::Range released) noexcept {
   std::erase_if(scoped_, [&](const std::shared_ptr<Copy>& copy) {
     if (copy->over) return true;
     if (copy->arena != &arena || copy->depth < arena.depth()) return false;
     copy->end_scope(history_);
     return true;
   });
+  const DebugMemory::Range used = memory_.used_part(released);
+  if (used.size_bytes == 0) return;
+  queue_.push_back({"end of a scope", [this, used] { poison(memory_.at(used.begin), used.size_bytes); }});
+  history_.enqueue("end of a scope", std::span(&used, 1));
 }
 
 DeviceTexts DebugBackend::open(DeviceTexts texts) const {

@@ -19,7 +19,7 @@ namespace lodestone {
 /// - the source of an upload is read when the copy runs, or when the scope ends in which it was called. If it is no longer what it was
 ///   when the upload was called, the process says so and aborts;
 /// - so it does when a scope ends before a download into it has run: the copy would overwrite what comes next there;
-/// - what an arena gives out is NaN until something is written there;
+/// - what an arena gives out is NaN until something is written there, and again from the end of its scope on;
 /// - an operand that lies outside of the memory of this backend is refused when the operation is called: Error (internal);
 /// - an access of the host to that memory is a fault, reported by FaultReport.
 /// Shapes and dtypes are checked by the inner backend, so their errors come out of synchronize() or wait_for(); what is enqueued behind an

@@ -79,13 +79,25 @@ void DebugMemory::end_scope(const Arena& arena, std::byte* released, size_t size
   if (observer_ != nullptr) observer_->scope_ended(arena, {offset_of(released), size_bytes});
 }
 
+DebugMemory::Taken* DebugMemory::taken_at(size_t offset) noexcept {
+  const auto end = taken_.begin() + static_cast<std::ptrdiff_t>(taken_end_);
+  const auto t = std::find_if(taken_.begin(), end,
+                              [&](const Taken& taken) { return offset >= taken.begin && offset - taken.begin < taken.size_bytes; });
+  return t == end ? nullptr : &*t;
+}
+
+DebugMemory::Range DebugMemory::used_part(Range range) noexcept {
+  const std::lock_guard lock(mutex_);
+  const Taken* const t = taken_at(range.begin);
+  if (t == nullptr || t->used_end <= range.begin) return {};
+  return {range.begin, std::min(range.size_bytes, t->used_end - range.begin)};
+}
+
 DebugMemory::Range DebugMemory::first_use(Range range) noexcept {
   const std::lock_guard lock(mutex_);
   const size_t range_end = range.begin + range.size_bytes;
-  Taken* const t = std::find_if(taken_.begin(), taken_.begin() + taken_end_, [&](const Taken& taken) {
-    return range.begin >= taken.begin && range.begin - taken.begin < taken.size_bytes;
-  });
-  if (t == taken_.begin() + taken_end_ || range_end <= t->used_end) return {};
+  Taken* const t = taken_at(range.begin);
+  if (t == nullptr || range_end <= t->used_end) return {};
   const size_t from = std::exchange(t->used_end, range_end);
   return {from, range_end - from};
 }

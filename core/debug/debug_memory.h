@@ -58,6 +58,8 @@ class DebugMemory final : public Memory {
   /// The range, which lies in one allocation, is used. Returns what is used for the first time up to its end; of size 0 where that is
   /// nothing, and always where the memory was given out as zeros.
   Range first_use(Range range) noexcept;
+  /// The part of the range, which lies in one allocation, that has been used.
+  Range used_part(Range range) noexcept;
 
   /// Where the bytes behind a guarded address can be read and written.
   std::byte* open(const std::byte* guarded) const { return writable_ + offset_of(guarded); }
@@ -87,6 +89,8 @@ class DebugMemory final : public Memory {
   };
 
   std::byte* take(size_t size_bytes, Content content);
+  /// The entry of the allocation that has the byte at this offset; null when none has.
+  Taken* taken_at(size_t offset) noexcept;
   /// Gives the pages of a range back to the system and the range to the next that asks.
   void give_back(Range range) noexcept;
 

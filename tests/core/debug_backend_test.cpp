@@ -165,6 +165,20 @@ TEST(DebugBackend, WhatAnArenaGivesOutIsNoNumberUntilItIsWritten) {
   EXPECT_EQ(device.values(buffer.tensor(DType::f64, {2})), (std::vector<double>{0, 0})) << "a buffer is zeroed";
 }
 
+TEST(DebugBackend, WhatAnArenaGaveOutIsNoNumberBehindItsScope) {
+  Rig<> device;
+  const Tensor outside = device.holding({7});
+  Tensor inside;
+  {
+    const auto scope = device.arena.scope();
+    inside = device.holding({1, 2, 3});
+    device.backend.axpy(1.0, inside.slice({2, 3}), outside);
+    EXPECT_EQ(device.values(inside), (std::vector<double>{1, 2, 3})) << "an inner scope ends, which did not give it out";
+  }
+  for (const double value : device.values(inside)) EXPECT_TRUE(std::isnan(value));
+  EXPECT_EQ(device.values(outside), (std::vector<double>{10})) << "what was enqueued before saw what was there";
+}
+
 TEST(DebugBackend, CountsTransfersAndWaits) {
   Rig<> device;
   const auto scope = device.arena.scope();
