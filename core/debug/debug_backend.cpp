@@ -29,6 +29,21 @@ void need_host(const char* verb, ConstTensor x) {
   LODE_CHECK(x.empty() || x.device() == Device::cpu, verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the host");
 }
 
+/// A device may go by text_of and place where the backend inside goes by offsets. All on the host.
+void check_token_places(const DeviceTexts& texts) {
+  if (texts.tokens() == 0) return;
+  const auto offsets = texts.offsets.host<int64_t>();
+  const auto text_of = texts.text_of.host<int32_t>(), place = texts.place.host<int32_t>();
+  for (int64_t b = 0; b < texts.texts(); ++b) {
+    const int64_t begin = offsets[static_cast<size_t>(b)], end = offsets[static_cast<size_t>(b) + 1];
+    for (int64_t s = begin; s < end; ++s) {
+      const auto i = static_cast<size_t>(s);
+      LODE_CHECK(text_of[i] == b && place[i] == s - begin, "token ", s, " is said to be token ", place[i], " of text ", text_of[i],
+                 ", by the offsets it is token ", s - begin, " of text ", b);
+    }
+  }
+}
+
 }  // namespace
 
 struct DebugBackend::Copy {
@@ -191,6 +206,7 @@ void DebugBackend::scope_ended(const Arena& arena, DebugMemory::Range released) 
 
 DeviceTexts DebugBackend::open(DeviceTexts texts) const {
   for (ConstTensor* x : {&texts.ids, &texts.offsets, &texts.keys, &texts.second, &texts.text_of, &texts.place}) *x = open(*x);
+  check_token_places(texts);
   return texts;
 }
 
@@ -202,6 +218,9 @@ void DebugBackend::Call::argument(const DeviceTexts& texts) {
   tensor(texts.second, "second");
   tensor(texts.text_of, "text_of");
   tensor(texts.place, "place");
+  for (const auto& [part, x] : {std::pair("text_of", texts.text_of), {"place", texts.place}})
+    LODE_CHECK(x.count() == texts.tokens(), name_, ": argument ", argument_, " has ", x.count(), " elements of ", part, " for ",
+               texts.tokens(), " tokens");
 }
 
 void DebugBackend::Call::argument(const DeviceMasks& masks) {

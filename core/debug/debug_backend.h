@@ -21,6 +21,7 @@ namespace lodestone {
 /// - so it does when a scope ends before a download into it has run: the copy would overwrite what comes next there;
 /// - what an arena gives out is NaN until something is written there, and again from the end of its scope on;
 /// - an operand that lies outside of the memory of this backend is refused when the operation is called: Error (internal);
+/// - texts whose tokens lack text_of or place are refused likewise; what these say is compared with the offsets when the operation runs;
 /// - an access of the host to that memory is a fault, reported by FaultReport.
 /// Shapes and dtypes are checked by the inner backend, so their errors come out of synchronize() or wait_for(); what is enqueued behind an
 /// operation that fails is dropped. Every operation allocates on the host. One thread may call it, and that thread must destroy it; what

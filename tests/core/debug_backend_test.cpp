@@ -226,6 +226,26 @@ TEST(DebugBackend, RefusesOperandsThatLieElsewhere) {
   EXPECT_EQ(device.backend.record().number, 1) << "what was refused is not enqueued";
 }
 
+TEST(DebugBackend, ComparesTheTokenPlacesOfTextsWithTheirOffsets) {
+  Rig<> device;
+  const test::Texts texts({2, 1});
+  const auto scope = device.arena.scope();
+  const DeviceTexts good = upload_texts(device.backend, device.arena, texts.batch());
+  const Tensor x = device.holding({1, 2, 3, 4, 5, 6}).reshape({3, 2}), y = device.arena.tensor(DType::f64, {3, 2});
+  const auto dropped = [&](const DeviceTexts& of) {
+    return message_of([&] {
+      device.backend.dropout(of, x, {0.5, Key(1)}, y);
+      device.backend.synchronize();
+    });
+  };
+  EXPECT_EQ(dropped(good), "nothing was thrown");
+  DeviceTexts without = good, swapped = good;
+  without.place = {};
+  EXPECT_EQ(dropped(without), "dropout: argument 1 has 0 elements of place for 3 tokens");
+  std::swap(swapped.text_of, swapped.place);
+  EXPECT_EQ(dropped(swapped), "token 1 is said to be token 0 of text 1, by the offsets it is token 1 of text 0");
+}
+
 TEST(DebugBackend, DropsWhatStandsBehindAFailure) {
   Rig<> device;
   const Tensor x = device.holding({1, 2}), wrong = device.arena.tensor(DType::f64, {3});
