@@ -18,4 +18,19 @@ struct Group {
   int size() const { return host.size(); }
 };
 
+/// Ranks of a group that chose the same colour, ordered as there, with communicators of their own on both planes.
+class SplitGroup {
+ public:
+  /// Collective over `whole`, which must outlive this.
+  SplitGroup(const Group& whole, int colour)
+      : host_(whole.host.split(colour)),
+        device_(&whole.host == &whole.device ? nullptr : whole.device.split(colour)),
+        group_(*host_, device_ == nullptr ? *host_ : *device_) {}
+  const Group& group() const { return group_; }
+
+ private:
+  std::unique_ptr<Communicator> host_, device_;  // null: both planes are one
+  Group group_;
+};
+
 }  // namespace lodestone

@@ -45,20 +45,18 @@ Schedule make_schedule(const RunConfig& c, std::span<const std::unique_ptr<TaskR
   return Schedule(std::move(s));
 }
 
-/// The team of rank `run.share`. Where those are not the ranks of run.world, it stays without a communicator.
+/// The team of rank `run.share`. Where those are not the ranks of run.world, it stays without communicators.
 TeamPlace find_team(const Schedule& schedule, const TaskContext& run) {
-  if (schedule.config().layout == Layout::colocated) return {{.ranks = run.share.world}, nullptr, nullptr};
+  if (schedule.config().layout == Layout::colocated) return {{.ranks = run.share.world}, nullptr};
   const std::vector<Team> teams = form_teams(schedule.config(), run.share.world);
   int64_t first = 0;
   size_t mine = 0;
   while (run.share.rank >= first + teams[mine].ranks) first += teams[mine++].ranks;
-  if (run.world.size() != run.share.world) return {teams[mine], nullptr, nullptr};
-  std::unique_ptr<Communicator> comm = run.world.host.split(static_cast<int>(mine));
-  auto planes = std::make_unique<Planes>(*comm, run.ex.backend);
-  return {teams[mine], std::move(comm), std::move(planes)};
+  if (run.world.size() != run.share.world) return {teams[mine], nullptr};
+  return {teams[mine], std::make_unique<SplitGroup>(run.world, static_cast<int>(mine))};
 }
 
-const Group& group_of(const TeamPlace& team, const TaskContext& run) { return team.planes != nullptr ? team.planes->group() : run.world; }
+const Group& group_of(const TeamPlace& team, const TaskContext& run) { return team.part != nullptr ? team.part->group() : run.world; }
 
 /// Throws Error (usage, F13) where ranks that share a batch of the task would have no row, and its objective needs one: all do, but for
 /// contrastive batches and pairs in a grouped run. `teams`: how many ranks share a batch, as team_sizes gives them.

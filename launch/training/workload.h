@@ -1,7 +1,7 @@
 // Workload: what a run trains on - its schedule, the team that this rank belongs to, and its tasks.
 #pragma once
 
-#include "comm/planes.h"
+#include "comm/group.h"
 #include "data/plan/schedule.h"
 #include "launch/training/task.h"
 
@@ -13,8 +13,7 @@ ScheduleConfig schedule_config(const RunConfig& config);
 /// The team that a rank belongs to.
 struct TeamPlace {
   Team team;
-  std::unique_ptr<Communicator> comm;  // of the team; null: all ranks are one
-  std::unique_ptr<Planes> planes;      // over it
+  std::unique_ptr<SplitGroup> part;  // its ranks; null: all ranks are one team
 };
 
 struct Workload {
