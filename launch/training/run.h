@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "comm/grad_sync.h"
+#include "comm/planes.h"
 #include "core/optim/adamw.h"
 #include "core/optim/loss_scale.h"
 #include "core/optim/lr_schedule.h"

@@ -25,18 +25,11 @@ struct PerStep {
   }
 };
 
+/// Of a team's planes as well, which are split from those of all ranks.
 PerStep so_far(const Run& run) {
   const Transfers& all = run.backend->transfers();
-  PerStep p;
-  for (const Planes* planes : {&run.planes, static_cast<const Planes*>(run.work.team.planes.get())}) {
-    if (planes == nullptr) continue;
-    p.staged += planes->device_waits();
-    p.sent += planes->device_downloads();
-    p.drained += planes->host_waits();
-  }
-  p.downloads = all.downloads - p.sent;
-  p.waits = all.waits - p.staged - p.drained;
-  return p;
+  const int64_t staged = run.planes.device_waits(), sent = run.planes.device_downloads(), drained = run.planes.host_waits();
+  return {all.downloads - sent, all.waits - staged - drained, staged, sent, drained};
 }
 
 /// What one kind of run asks for in a step on a device.
