@@ -52,6 +52,7 @@ void Packer::pack(const WorkUnit& unit, const std::function<void()>& tick) {
   }
   if (writer_.rows() > 0) finish_part(unit, part);
   ignored_.insert(reader->ignored_fields().begin(), reader->ignored_fields().end());
+  for (std::string& line : reader->warnings()) warnings_.push_back(std::move(line));
 }
 
 void Packer::add(const Record& record, const RecordReader& reader, const WorkUnit& unit) {

@@ -45,6 +45,7 @@ class Packer {
   const std::vector<std::pair<int64_t, ManifestShard>>& shards() const { return shards_; }  // with their unit
   const std::vector<std::pair<int64_t, SkippedRow>>& skipped() const { return skipped_; }
   const std::set<std::string>& ignored_fields() const { return ignored_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }  // of the units' readers
 
  private:
   void add(const Record& record, const RecordReader& reader, const WorkUnit& unit);
@@ -59,6 +60,7 @@ class Packer {
   std::vector<std::pair<int64_t, ManifestShard>> shards_;
   std::vector<std::pair<int64_t, SkippedRow>> skipped_;
   std::set<std::string> ignored_;
+  std::vector<std::string> warnings_;
   std::vector<int32_t> ids_;       // of all texts of the row under way
   std::vector<PackedText> texts_;  // query, positives, negatives of the row under way
   std::vector<size_t> begins_;     // where each text's ids begin in ids_

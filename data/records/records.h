@@ -51,6 +51,8 @@ class RecordReader {
   virtual int64_t consumed() const = 0;
   /// Names of fields seen that mean nothing here.
   virtual const std::set<std::string>& ignored_fields() const = 0;
+  /// What is odd about the input but can be read, in lines for people.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
 
 /// A named value as a format delivers it.

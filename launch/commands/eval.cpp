@@ -1,9 +1,13 @@
 // lodestone eval: how good a model folder is on a BEIR folder, on scored pairs or on lists of candidates.
+#include <algorithm>
 #include <cstdio>
+#include <iostream>
 
+#include "core/choice.h"
 #include "data/files/durable.h"
 #include "launch/command.h"
 #include "launch/console/cores.h"
+#include "launch/console/log.h"
 #include "launch/inference/model_options.h"
 #include "launch/inference/reranking.h"
 
@@ -20,11 +24,12 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --rerank FILE          rows with query, pos and neg: MAP, MRR@10 and nDCG@10 of each row's candidates, ordered by the reranker's
                          score or the embedder's cosine
   --split NAME           which judgements of a BEIR folder (test)
-  --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run)
+  --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run), neither of which may exist
   --task NAME            what the result is called (the name of the folder or file)
   --query-prompt TEXT    put before every query; without it the model folder's prompt "query", else its default prompt
   --passage-prompt TEXT  put before every document; likewise "passage", "document" or "corpus"
-  --top-k N              documents kept for each query, and lines of each in the run file (100)
+  --top-k N              documents kept for each query, and lines of each in the run file: 10 or more (100)
+  --own-document NAME    a document that has the id of the query: leave_out of what the query finds, as BEIR does, or keep (leave_out)
   --max-len N            tokens of a text, or of a reranker's pair (what the model folder says)
   --precision NAME       f32, bf16 or f64 (f32)
   --device NAME          where to compute: auto (the best that this build has) or cpu (auto)
@@ -34,6 +39,8 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
 )";
 
 namespace {
+
+constexpr int64_t main_rank = 10;  // the main score looks at so many documents
 
 std::string task_name(const std::filesystem::path& data) {
   const std::filesystem::path name = data.filename().empty() ? data.parent_path().filename() : data.filename();
@@ -50,12 +57,18 @@ std::string choose_prompt(const Options& options, const char* option, const Load
 }
 
 void print(const TaskResult& result) {
-  std::printf("%s (%s): %lld queries", result.task.c_str(), result.split.c_str(), static_cast<long long>(result.queries));
+  std::printf("%s (%s): %lld %s", result.task.c_str(), result.split.c_str(), static_cast<long long>(result.count), result.unit.c_str());
   if (result.documents > 0) std::printf(", %lld documents", static_cast<long long>(result.documents));
   std::printf(", %.1f s\n", result.seconds);
   for (const auto& [name, value] : result.scores)
     std::printf("  %-18s %.5f%s\n", name.c_str(), value, name == result.main_score ? "  <- main score" : "");
   std::fflush(stdout);
+}
+
+/// Called when files are written: a terminal's end does not cost them. Throws Error (storage, F19).
+void require_printed() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw Error(ExitCode::storage, "F19", "the result could not be printed: stdout takes no more", "make room where it goes");
 }
 
 /// Where a result goes besides the terminal.
@@ -73,6 +86,51 @@ struct Target {
   }
 };
 
+/// What becomes of a document that has the id of the query.
+enum class OwnDocument : uint8_t { leave_out, keep };
+constexpr std::string_view name_of(OwnDocument own) {
+  switch (own) {
+    case OwnDocument::leave_out:
+      return "leave_out";
+    case OwnDocument::keep:
+      return "keep";
+  }
+  return {};
+}
+
+/// Says how many queries have the id of a document, how many its text as well, and for how many that document is judged relevant.
+void announce_own(const BeirSet& set, std::span<const int64_t> own, OwnDocument choice) {
+  int64_t ids = 0, texts = 0, relevant = 0;
+  for (size_t q = 0; q < own.size(); ++q) {
+    if (own[q] < 0) continue;
+    ++ids;
+    texts += set.documents[static_cast<size_t>(own[q])].ends_with(set.queries[q]);
+    relevant += std::any_of(set.judgements[q].begin(), set.judgements[q].end(),
+                            [&](const auto& judgement) { return judgement.first == own[q] && judgement.second > 0; });
+  }
+  if (ids == 0) return;
+  std::printf("notice: %lld queries have the id of a document (%lld its text too; for %lld it is judged relevant): ",
+              static_cast<long long>(ids), static_cast<long long>(texts), static_cast<long long>(relevant));
+  std::puts(choice == OwnDocument::leave_out ? "it is left out of what they find, as BEIR does; --own-document keep counts it"
+                                             : "it counts as any other; --own-document leave_out does as BEIR does");
+}
+
+/// Evaluates a BEIR folder; the run file is written too.
+void evaluate_beir(const Target& target, const std::filesystem::path& data, LoadedModel& model, const Prompts& prompts, int64_t best,
+                   OwnDocument choice) {
+  const BeirSet set = read_beir(data, target.split, BeirDocuments::all);
+  if (!target.folder.empty()) require_run_ids(set);
+  const std::vector<int64_t> own = own_documents(set);
+  if (target.world.rank() == 0) {
+    for (const std::string& line : judgement_warnings(set)) std::cerr << "warning: " << printable(line) << '\n';
+    announce_own(set, own, choice);
+  }
+  const std::span<const int64_t> left_out = choice == OwnDocument::leave_out ? std::span(own) : std::span<const int64_t>();
+  Retrieval retrieval = evaluate_retrieval(target.world.comm(), model, set, prompts, best, left_out);
+  target.finish(retrieval.result);
+  if (target.world.rank() == 0 && !target.folder.empty()) write_run(target.folder, retrieval, set);
+}
+
 void evaluate_lists(const Target& target, const std::filesystem::path& data, const ScoreLists& score) {
   const CandidateSet set = read_candidates(data);
   if (set.left_out > 0 && target.world.rank() == 0)
@@ -85,17 +143,22 @@ void evaluate_lists(const Target& target, const std::filesystem::path& data, con
 
 int run_eval(World& world, std::span<const std::string> arguments) {
   std::vector<std::string> names = model_option_names();
-  names.insert(names.end(),
-               {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt", "--top-k"});
+  names.insert(names.end(), {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt",
+                             "--top-k", "--own-document"});
   const Options options(arguments, "eval", names);
   if (options.positional().size() != 1) options.refuse("give one model folder");
   if (options.has("--beir") + options.has("--pairs") + options.has("--rerank") != 1)
     options.refuse("give one of --beir, --pairs and --rerank");
   const std::filesystem::path data = options.text("--beir", options.text("--pairs", options.text("--rerank", "")));
-  const int64_t best = options.integer("--top-k", 100, 1);
+  const int64_t best = options.integer("--top-k", 100, main_rank);
   const Target target{world, options.text("--output", ""), options.positional()[0], options.text("--task", task_name(data)),
                       options.text("--split", "test")};
-  if (world.rank() == 0 && !target.folder.empty()) check_writable(target.folder);
+  if (target.task.empty() || target.task.find('/') != std::string::npos)
+    options.refuse(cat("--task names a file, which ", printable(target.task), " cannot"));
+  if (world.rank() == 0 && !target.folder.empty()) {
+    check_writable(target.folder);
+    require_new_result(target.folder, target.task);
+  }
 
   const std::unique_ptr<Backend> backend = open_backend(options, world);
   if (is_reranker_folder(target.model)) {
@@ -105,6 +168,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     model.scorer().require_room(prompts.query, prompts.passage);
     evaluate_lists(target, data, score_with(model.scorer(), model.exec(), prompts));
+    require_printed();
     return 0;
   }
   LoadedModel model(target.model, model_options(options), *backend);
@@ -120,11 +184,9 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data), prompts.query);
     target.finish(result);
   } else {
-    const BeirSet set = read_beir(data, target.split, BeirDocuments::all);
-    Retrieval retrieval = evaluate_retrieval(world.comm(), model, set, prompts, best);
-    target.finish(retrieval.result);
-    if (world.rank() == 0 && !target.folder.empty()) write_run(target.folder, retrieval, set);
+    evaluate_beir(target, data, model, prompts, best, options.choice("--own-document", OwnDocument::leave_out));
   }
+  require_printed();
   return 0;
 }
 

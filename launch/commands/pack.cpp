@@ -107,6 +107,7 @@ struct Packed {
   std::vector<std::pair<int64_t, ManifestShard>> shards;  // each with its unit
   std::vector<std::pair<int64_t, SkippedRow>> skipped;    // alike
   std::vector<std::string> ignored;                       // names of fields, in order, each once
+  std::vector<std::string> warnings;
   PackCounts counts;
   DuplicateCounter duplicates;
 };
@@ -126,6 +127,7 @@ Packed gather_packed(Communicator& comm, const Packer& packer) {
   all.ignored = all_lines(comm, {packer.ignored_fields().begin(), packer.ignored_fields().end()});
   std::sort(all.ignored.begin(), all.ignored.end());
   all.ignored.erase(std::unique(all.ignored.begin(), all.ignored.end()), all.ignored.end());
+  all.warnings = all_lines(comm, packer.warnings());
   all.counts = packer.counts();
   for (int64_t* value : {&all.counts.rows, &all.counts.bytes, &all.counts.tokens, &all.counts.truncated})
     all_reduce(comm, std::span(value, 1), Reduce::sum);
@@ -274,6 +276,7 @@ void print_summary(const Manifest& manifest, const Packed& packed, double second
   for (const std::string& name : packed.ignored) out << ' ' << printable(name);
   if (!packed.ignored.empty()) out << '\n';
   std::cout << out.str() << std::flush;
+  for (const std::string& line : packed.warnings) std::cerr << "warning: " << printable(line) << '\n';
 }
 
 /// Fails on all ranks alike when they together left out more rows than allowed.

@@ -68,6 +68,17 @@ bool is_constant(std::span<const double> values) {
   return !(*least < *most) || std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
 }
 
+/// Whether an id stays one column of a run: not empty, and without what C or Python takes for white space, or a NUL.
+bool is_one_column(std::string_view id) {
+  constexpr std::string_view wide_blanks[] = {"\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
+                                              "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
+                                              "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
+                                              "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+  return !id.empty() && std::none_of(id.begin(), id.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; }) &&
+         std::none_of(std::begin(wide_blanks), std::end(wide_blanks),
+                      [&](std::string_view blank) { return id.find(blank) != std::string_view::npos; });
+}
+
 /// Digits enough for a float to be read back as it was.
 std::string number_text(double value) {
   char text[32];
@@ -99,7 +110,8 @@ std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span
   return out;
 }
 
-Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirSet& set, const Prompts& prompts, int64_t best) {
+Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirSet& set, const Prompts& prompts, int64_t best,
+                             std::span<const int64_t> left_out) {
   const double start_s = now_s();
   const int64_t width = model.embedder().embedding();
   const auto query_count = static_cast<int64_t>(set.queries.size()), document_count = static_cast<int64_t>(set.documents.size());
@@ -114,12 +126,13 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
                      .embedding = width,
                      .first_document = rank_rows(document_count, comm.rank(), comm.size()).begin,
                      .precedence = precedence,
-                     .best = std::min(best, document_count)});
+                     .best = std::min(best, document_count),
+                     .left_out = left_out});
   std::vector<QueryGains> gains;
   for (size_t q = 0; q < out.hits.size(); ++q) gains.push_back(gains_of(out.hits[q], set.judgements[q]));
   if (comm.rank() == 0) out.result.scores = retrieval_scores(gains, best);
   out.result.main_score = "ndcg_at_10";
-  out.result.queries = query_count;
+  out.result.count = query_count;
   out.result.documents = document_count;
   out.result.seconds = now_s() - start_s;
   return out;
@@ -175,9 +188,31 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
   TaskResult result;
   result.scores = {{"cosine_spearman", spearman(cosines, pairs.scores)}, {"cosine_pearson", pearson(cosines, pairs.scores)}};
   result.main_score = "cosine_spearman";
-  result.queries = count;
+  result.unit = "pairs";
+  result.count = count;
   result.seconds = now_s() - start_s;
   return result;
+}
+
+void require_new_result(const std::filesystem::path& folder, const std::string& task) {
+  for (const char* ending : {".json", ".trec"})
+    if (const std::filesystem::path file = folder / (task + ending); path_exists(file))
+      throw Error(ExitCode::usage, "exists", "a result of this name is there already", "give another --task or --output, or remove it")
+          .at("file", file.string());
+}
+
+void require_run_ids(const BeirSet& set) {
+  const auto require = [](std::span<const std::string> ids, const std::filesystem::path& file) {
+    const auto found = std::find_if(ids.begin(), ids.end(), [](const std::string& id) { return !is_one_column(id); });
+    if (found != ids.end())
+      throw Error(ExitCode::data, "F30",
+                  found->empty() ? "an empty id cannot stand in a TREC run" : "an id with white space cannot stand in a TREC run",
+                  "change the id, or leave --output out")
+          .at("file", file.string())
+          .at("id", *found);
+  };
+  require(set.query_ids, set.query_file);
+  require(set.document_ids, set.document_file);
 }
 
 void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name) {
@@ -196,8 +231,9 @@ void write_result(const std::filesystem::path& folder, const TaskResult& result,
   json["evaluation_time"] = result.seconds;
   json["kg_co2_emissions"] = nullptr;
   json["scores"][result.split] = nlohmann::ordered_json::array({scores});
-  json["lodestone"] = {{"version", version}, {"model", model_name}, {"queries", result.queries}, {"documents", result.documents}};
+  json["lodestone"] = {{"version", version}, {"model", model_name}, {result.unit, result.count}, {"documents", result.documents}};
   make_folder(folder);
+  require_new_result(folder, result.task);
   write_file_atomically(folder / (result.task + ".json"), json.dump(1) + "\n");
 }
 

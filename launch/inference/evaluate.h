@@ -23,7 +23,8 @@ struct TaskResult {
   std::string task, split;
   std::string main_score;                              // the name of one of `scores`
   std::vector<std::pair<std::string, double>> scores;  // "ndcg_at_10" -> 0.76
-  int64_t queries = 0, documents = 0;                  // pairs count as queries
+  std::string unit = "queries";                        // what was evaluated: "queries", "pairs", "lists"
+  int64_t count = 0, documents = 0;                    // how many of them, and of documents
   double seconds = 0;
   double score(const std::string& name) const;
 };
@@ -34,10 +35,10 @@ struct Retrieval {
   std::vector<std::vector<Found>> hits;  // as search()
 };
 
-/// nDCG, MAP, recall and MRR as trec_eval computes them, averaged over all
-/// queries that have judgements. Every rank calls it; scores and hits are on
-/// rank 0. `best` documents per query are kept.
-Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirSet& set, const Prompts& prompts, int64_t best);
+/// nDCG, MAP, recall and MRR as trec_eval computes them, averaged over all queries that have judgements. Every rank calls it; scores and
+/// hits are on rank 0. `best` documents per query are kept, never the one that left_out [queries] names for it (-1, or empty: none).
+Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirSet& set, const Prompts& prompts, int64_t best,
+                             std::span<const int64_t> left_out);
 
 struct ScoredPairs {
   std::vector<std::string> first, second;
@@ -57,7 +58,11 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
 std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts, const std::string& prompt,
                                const std::string& what);
 
-/// FOLDER/TASK.json in the form MTEB writes.
+/// Throws Error (usage, "exists") when the folder has a result of this task already: one never overwrites another.
+void require_new_result(const std::filesystem::path& folder, const std::string& task);
+/// Throws Error (data, F30) when an id is empty or holds white space: it would not stay one column of a run.
+void require_run_ids(const BeirSet& set);
+/// FOLDER/TASK.json in the form MTEB writes. Refuses as require_new_result does.
 void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name);
 /// FOLDER/TASK.trec: "query Q0 document rank score lodestone" per hit.
 void write_run(const std::filesystem::path& folder, const Retrieval& retrieval, const BeirSet& set);

@@ -148,7 +148,8 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
     result.scores.emplace_back(measures[m].name, sum / static_cast<double>(n));
   }
   result.main_score = "map";
-  result.queries = n;
+  result.unit = "lists";
+  result.count = n;
   result.documents = candidates;
   result.seconds = now_s() - start_s;
   return result;

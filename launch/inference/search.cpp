@@ -36,9 +36,9 @@ ConstTensor uploaded_rows(Exec& ex, std::span<const float> rows, int64_t embeddi
   return ex.backend.upload(view(rows), ex.arena).reshape({static_cast<int64_t>(rows.size()) / embedding, embedding});
 }
 
-/// The best of this rank's documents [.,E] for each query [.,E] of a tile, unordered.
-void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, ConstTensor documents, const Better& better,
-                  std::vector<std::vector<Found>>& heaps) {
+/// The best of this rank's documents [.,E] for each query [.,E] of a tile, unordered; left_out as in SearchInput, of the tile.
+void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, std::span<const int64_t> left_out, ConstTensor documents,
+                  const Better& better, std::vector<std::vector<Found>>& heaps) {
   for (int64_t begin = 0; begin < documents.dim(0); begin += document_tile) {
     const auto scope = ex.arena.scope();
     const int64_t columns = std::min(document_tile, documents.dim(0) - begin);
@@ -46,10 +46,15 @@ void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, ConstTen
     ex.backend.gemm(Op::none, queries, Op::transpose, documents.rows(begin, begin + columns), 1, 0, scores);
     const std::span<const float> values = fetch<float>(ex.backend, ex.arena, scores);
 #pragma omp parallel for schedule(static) num_threads(ex.backend.threads())
-    for (int64_t q = 0; q < queries.dim(0); ++q)
-      for (int64_t c = 0; c < columns; ++c)
-        offer(heaps[static_cast<size_t>(q)], static_cast<size_t>(in.best),
-              {in.first_document + begin + c, values[static_cast<size_t>(q * columns + c)]}, better);
+    for (int64_t q = 0; q < queries.dim(0); ++q) {
+      const int64_t skipped = left_out.empty() ? -1 : left_out[static_cast<size_t>(q)];
+      for (int64_t c = 0; c < columns; ++c) {
+        const int64_t document = in.first_document + begin + c;
+        if (document == skipped) continue;
+        offer(heaps[static_cast<size_t>(q)], static_cast<size_t>(in.best), {document, values[static_cast<size_t>(q * columns + c)]},
+              better);
+      }
+    }
   }
 }
 
@@ -85,7 +90,9 @@ std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const Search
     const auto scope = ex.arena.scope();
     const int64_t rows = std::min(query_tile, queries.dim(0) - begin);
     std::vector<std::vector<Found>> heaps(static_cast<size_t>(rows));
-    search_share(ex, in, queries.rows(begin, begin + rows), documents, better, heaps);
+    const std::span<const int64_t> left_out =
+        in.left_out.empty() ? in.left_out : in.left_out.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
+    search_share(ex, in, queries.rows(begin, begin + rows), left_out, documents, better, heaps);
     const Gathered all = gather(ex, comm, in.best, heaps);
     if (comm.rank() != 0) continue;
     for (int64_t q = 0; q < rows; ++q) {

@@ -21,6 +21,7 @@ struct SearchInput {
   int64_t first_document = 0;           // index of this rank's first document in the whole corpus
   std::span<const int64_t> precedence;  // [all documents] of equally scored documents the lower precedence comes first
   int64_t best = 10;                    // documents per query; fewer when the corpus is smaller
+  std::span<const int64_t> left_out{};  // [Q] index of a document that is not among the query's, -1: none; empty: none for all
 };
 
 /// For each query its best documents, best first: on rank 0, nothing elsewhere. Every rank of comm calls it with its share.

@@ -38,6 +38,37 @@ if ls -d from-beir* > /dev/null 2>&1; then bad "nothing is left"; else ok "nothi
 refuses "evaluate a split that is not there" 3 "no judgements qrels/dev.tsv; there are: test" "$lodestone" eval run/model --beir beir --split dev --output results
 expect "evaluate the one that is there" 0 "$lodestone" eval run/model --beir beir --output results
 if grep -q '^beir (test): ' out.log; then ok "it is named"; else bad "it is named" out.log; fi
+refuses "a result never overwrites another" 2 "a result of this name is there already" "$lodestone" eval run/model --beir beir --output results
+expect "another task in the same folder" 0 "$lodestone" eval run/model --beir beir --output results --task again
+refuses "a task that is no file name" 2 "--task names a file, which a/b cannot" "$lodestone" eval run/model --beir beir --output results --task a/b
+refuses "fewer documents than the main score needs" 2 "--top-k is 5, not a whole number of at least 10" "$lodestone" eval run/model --beir beir --top-k 5
+refuses "a result that cannot be printed" 5 "the result could not be printed" sh -c '"$0" eval run/model --beir beir > /dev/full' "$lodestone"
+
+# ---- odd judgements, queries that are documents, ids with blanks ---------------------------------------------------------------
+cp -r beir odd
+printf 'q0\td0\t1\nq1\td999\t1\n' >> odd/qrels/test.tsv
+expect "repeated and missing judgements" 0 "$lodestone" eval run/model --beir odd
+says "a repeated one is told" "1 judgements of odd/qrels/test.tsv stand there again (the first in line 42) and count once"
+says "a missing document is told" "1 judgements of odd/qrels/test.tsv are of documents that the corpus lacks (the first in line 43)"
+refuses "pack needs its text" 3 "a judgement of an unknown document" "$lodestone" pack --tokenizer vocab --output odd-corpus --split test odd
+sed -i '$d' odd/qrels/test.tsv
+expect "pack takes a repeated judgement once" 0 "$lodestone" pack --tokenizer vocab --output odd-corpus --split test odd
+says "and tells it" "warning: 1 judgements of odd/qrels/test.tsv stand there again"
+if grep -q '^packed 40 rows' out.log; then ok "it is one row"; else bad "it is one row" out.log; fi
+cp -r beir own
+sed 's/"_id": "q/"_id": "d/' own/queries.jsonl > q && mv q own/queries.jsonl
+sed -i 's/^q\([0-9]\)/d\1/' own/qrels/test.tsv
+expect "queries with the ids of documents" 0 "$lodestone" eval run/model --beir own --output results
+if grep -q '^notice: 40 queries have the id of a document (0 its text too; for 40 it is judged relevant): it is left out' out.log
+then ok "a notice tells"; else bad "a notice tells" out.log; fi
+if awk '$1 == $3' results/own.trec | grep -q .; then bad "no query finds itself" results/own.trec; else ok "no query finds itself"; fi
+expect "unless asked for" 0 "$lodestone" eval run/model --beir own --output results --task kept --own-document keep
+if awk '$1 == $3' results/kept.trec | grep -q .; then ok "then it does"; else bad "then it does" results/kept.trec; fi
+cp -r beir blanks
+sed -i 's/"d3"/"doc 3"/' blanks/corpus.jsonl
+sed -i 's/\td3\t/\tdoc 3\t/' blanks/qrels/test.tsv
+expect "ids with blanks without a run" 0 "$lodestone" eval run/model --beir blanks
+refuses "ids with blanks in a run" 3 "an id with white space cannot stand in a TREC run" "$lodestone" eval run/model --beir blanks --output results
 mv beir/qrels/test.tsv beir/qrels/dev.tsv
 refuses "the default is not there" 3 "no judgements qrels/test.tsv; there are: dev" "$lodestone" eval run/model --beir beir
 
@@ -56,7 +87,8 @@ refuses "encode with a reranker" 2 "this is a reranker, which gives no vectors" 
 refuses "pairs for a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" eval reranker/model --pairs pairs.jsonl
 
 # ---- correlations that do not exist ------------------------------------------------------------------------------------------
-expect "scored pairs" 0 "$lodestone" eval run/model --pairs pairs.jsonl
+expect "scored pairs" 0 "$lodestone" eval run/model --pairs pairs.jsonl --output results
+if grep -q '^pairs (test): 40 pairs,' out.log && grep -q '"pairs": 40' results/pairs.json; then ok "pairs are called pairs"; else bad "pairs are called pairs" out.log; fi
 refuses "constant scores" 3 "the score of all 40 pairs is 4" "$lodestone" eval run/model --pairs constant.jsonl
 refuses "constant cosines" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pairs same.jsonl
 

@@ -11,6 +11,7 @@ namespace {
 using test::error_of;
 using test::TempDir;
 using test::write_text;
+using Judged = std::vector<std::pair<int64_t, double>>;
 
 class Beir : public ::testing::Test {
  protected:
@@ -37,7 +38,6 @@ TEST_F(Beir, GivesJudgedQueriesAndAllDocuments) {
   EXPECT_EQ(set.query_ids, (std::vector<std::string>{"q1", "q2"}));
   EXPECT_EQ(set.queries[1], "second query");
   EXPECT_EQ(set.documents, (std::vector<std::string>{"Title text one", "text two", "text three"}));
-  using Judged = std::vector<std::pair<int64_t, double>>;
   EXPECT_EQ(set.judgements[0], (Judged{{0, 0}, {1, 1}}));
   EXPECT_EQ(set.judgements[1], (Judged{{0, 2}, {1, 1}}));
   EXPECT_EQ(read_beir(dir_ / "set", "test", BeirDocuments::judged).document_ids, (std::vector<std::string>{"d1", "d2"}));
@@ -69,9 +69,58 @@ TEST_F(Beir, AsksWhichJudgementsAreMeant) {
   EXPECT_EQ(error("train"), "3 F32 no judgements qrels/train.tsv; there are: dev, test; file=set; do: choose one with --split");
 }
 
+TEST_F(Beir, CountsARepeatedJudgementOnceWithItsLastGrade) {
+  write_text(dir_ / "set/qrels/test.tsv", "q2\td2\t0\nq2\td1\t2\nq1\td2\t1\nq2\td2\t1\nq1\td2\t1\n");
+  for (const BeirDocuments documents : {BeirDocuments::all, BeirDocuments::judged}) {
+    const BeirSet set = read_beir(dir_ / "set", "test", documents);
+    EXPECT_EQ(set.judgements[0], (Judged{{1, 1}}));
+    EXPECT_EQ(set.judgements[1], (Judged{{0, 2}, {1, 1}}));
+    EXPECT_EQ(judgement_warnings(set),
+              std::vector<std::string>{cat("2 judgements of ", (dir_ / "set/qrels/test.tsv").string(),
+                                           " stand there again (the first in line 4) and count once; 1 of them with another grade: "
+                                           "the last one counts")});
+  }
+  const auto reader = open_beir(dir_ / "set", "test");
+  int rows = 0;
+  for (Record record; reader->next(record);) ++rows;
+  EXPECT_EQ(rows, 3) << "a repeated judgement is no second row";
+  EXPECT_EQ(reader->warnings().size(), 1u);
+}
+
+TEST_F(Beir, KeepsJudgementsOfDocumentsThatTheCorpusLacksForEvaluation) {
+  write_text(dir_ / "set/qrels/test.tsv", "q1\td2\t1\nq1\td9\t1\nq2\td8\t2\n");
+  const BeirSet set = read_beir(dir_ / "set", "test", BeirDocuments::all);
+  EXPECT_EQ(set.judgements[0], (Judged{{-1, 1}, {1, 1}}));
+  EXPECT_EQ(set.judgements[1], (Judged{{-1, 2}}));
+  EXPECT_EQ(judgement_warnings(set),
+            std::vector<std::string>{cat("2 judgements of ", (dir_ / "set/qrels/test.tsv").string(),
+                                         " are of documents that the corpus lacks (the first in line 2) and count as never found")});
+}
+
+TEST_F(Beir, SkipsAFirstLineWithoutAGradeWhateverItSays) {
+  for (const char* header : {"query_id\tdoc_id\trelevance\n", "qid\tdid\tlabel\n", "query\titer\tdocument\tgrade\n", ""}) {
+    write_text(dir_ / "set/qrels/test.tsv", cat(header, "q1\td2\t1\nq2\td1\t2\n"));
+    const BeirSet set = read_beir(dir_ / "set", "test", BeirDocuments::all);
+    EXPECT_EQ(set.judgements, (std::vector<Judged>{{{1, 1}}, {{0, 2}}})) << header;
+    EXPECT_TRUE(judgement_warnings(set).empty());
+  }
+  write_text(dir_ / "set/qrels/test.tsv", "q1\td2\t1\nq2\td1\tgrade\n");
+  EXPECT_EQ(
+      error(),
+      "3 F30 not query-id, corpus-id and a numeric score between tabs; file=set/qrels/test.tsv line=2 offset=8; do: correct the line");
+  write_text(dir_ / "set/qrels/test.tsv", "q1\td2\t1\nq2\td1\tnan\n");
+  EXPECT_NE(error(), "no error") << "a grade that is no finite number";
+}
+
+TEST_F(Beir, KnowsQueriesThatAreDocuments) {
+  write_text(dir_ / "set/queries.jsonl", "{\"_id\": \"q1\", \"text\": \"a\"}\n{\"_id\": \"d3\", \"text\": \"text three\"}\n");
+  write_text(dir_ / "set/qrels/test.tsv", "q1\td2\t1\nd3\td1\t1\n");
+  EXPECT_EQ(own_documents(read_beir(dir_ / "set", "test", BeirDocuments::all)), (std::vector<int64_t>{-1, 2}));
+}
+
 TEST_F(Beir, RefusesWhatDoesNotFit) {
   write_text(dir_ / "set/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td9\t1\n");
-  EXPECT_EQ(error(),
+  EXPECT_EQ(error_of([&] { read_beir(dir_ / "set", "test", BeirDocuments::judged); }, dir_.path()),
             "3 F30 a judgement of an unknown document; file=set/qrels/test.tsv line=2 offset=25; do: remove the line or add the text");
   write_text(dir_ / "set/qrels/test.tsv", "q7\td1\t1\n");
   EXPECT_EQ(error(), "3 F30 a judgement of an unknown query; file=set/qrels/test.tsv line=1 offset=0; do: remove the line or add the text");

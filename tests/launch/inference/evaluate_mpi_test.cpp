@@ -1,6 +1,7 @@
 // Evaluation and encoding over ranks with a tiny random model folder: the same scores for any number of ranks.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -36,8 +37,8 @@ TEST(Evaluate, RetrievalScoresAreIndependentOfRanks) {
   LoadedModel model(folder.path(), {}, *backend);
   const BeirSet set = toy_set();
   const auto self = make_self_comm();
-  const Retrieval alone = evaluate_retrieval(*self, model, set, {"red ", ""}, 10);
-  const Retrieval together = evaluate_retrieval(world_comm(), model, set, {"red ", ""}, 10);
+  const Retrieval alone = evaluate_retrieval(*self, model, set, {"red ", ""}, 10, {});
+  const Retrieval together = evaluate_retrieval(world_comm(), model, set, {"red ", ""}, 10, {});
   if (world_comm().rank() != 0) return;
   ASSERT_EQ(together.hits.size(), set.queries.size());
   for (size_t q = 0; q < alone.hits.size(); ++q) EXPECT_EQ(alone.hits[q].size(), 10u);
@@ -45,6 +46,45 @@ TEST(Evaluate, RetrievalScoresAreIndependentOfRanks) {
   for (const auto& [name, value] : alone.result.scores) EXPECT_NEAR(together.result.score(name), value, 1e-12) << name;
   EXPECT_GT(alone.result.score("recall_at_10"), 0);
   EXPECT_TRUE(std::isnan(alone.result.score("recall_at_100")));  // only ten documents were kept
+}
+
+TEST(Evaluate, DocumentsThatTheCorpusLacksAreNeverFound) {
+  const TinyFolder folder;
+  const auto backend = make_backend({});
+  LoadedModel model(folder.path(), {}, *backend);
+  const BeirSet set = toy_set();
+  BeirSet more = set;
+  more.judgements[0].insert(more.judgements[0].begin(), {-1, 1.0});
+  const Retrieval whole = evaluate_retrieval(world_comm(), model, set, {}, 100, {}),
+                  lacking = evaluate_retrieval(world_comm(), model, more, {}, 100, {});
+  if (world_comm().rank() != 0) return;
+  EXPECT_NEAR(whole.result.score("recall_at_100"), 1, 1e-12) << "all 23 documents are found";
+  EXPECT_NEAR(lacking.result.score("recall_at_100"), (8 + 2.0 / 3) / 9, 1e-12);
+  EXPECT_LT(lacking.result.score("ndcg_at_10"), whole.result.score("ndcg_at_10"));
+}
+
+TEST(Evaluate, AQuerysOwnDocumentIsLeftOutBeforeTheBestAreCut) {
+  const TinyFolder folder;
+  const auto backend = make_backend({});
+  LoadedModel model(folder.path(), {}, *backend);
+  BeirSet set = toy_set();
+  for (size_t q = 0; q < set.queries.size(); ++q) {
+    set.queries[q] = set.documents[q * 2];
+    set.query_ids[q] = set.document_ids[q * 2];
+  }
+  const std::vector<int64_t> own = own_documents(set);
+  const auto self = make_self_comm();
+  const Retrieval with = evaluate_retrieval(*self, model, set, {}, 11, {}), alone = evaluate_retrieval(*self, model, set, {}, 10, own),
+                  together = evaluate_retrieval(world_comm(), model, set, {}, 10, own);
+  if (world_comm().rank() != 0) return;
+  for (size_t q = 0; q < set.queries.size(); ++q) {
+    ASSERT_EQ(own[q], static_cast<int64_t>(q) * 2);
+    std::vector<int64_t> expected;
+    for (const Found& hit : with.hits[q])
+      if (hit.document != own[q] && expected.size() < 10) expected.push_back(hit.document);
+    EXPECT_TRUE(std::ranges::equal(alone.hits[q], expected, {}, &Found::document)) << "query " << q;
+    EXPECT_TRUE(std::ranges::equal(together.hits[q], expected, {}, &Found::document)) << "query " << q;
+  }
 }
 
 TEST(Evaluate, PairScoresAreIndependentOfRanksAndPerfectWhereTheyMust) {
@@ -96,8 +136,9 @@ TEST(Evaluate, LeadingComponentsAreNormalisedAnewAndScoredOverRanks) {
     for (size_t e = 0; e < 6; ++e) EXPECT_NEAR(leading[i * 6 + e], all[i * width + e] / std::sqrt(squares), 1e-6);
   }
   const auto self = make_self_comm();
-  const Retrieval full = evaluate_retrieval(*self, whole, set, {"", ""}, 10), alone = evaluate_retrieval(*self, cut, set, {"", ""}, 10),
-                  together = evaluate_retrieval(world_comm(), cut, set, {"", ""}, 10);
+  const Retrieval full = evaluate_retrieval(*self, whole, set, {"", ""}, 10, {}),
+                  alone = evaluate_retrieval(*self, cut, set, {"", ""}, 10, {}),
+                  together = evaluate_retrieval(world_comm(), cut, set, {"", ""}, 10, {});
   EXPECT_THROW(LoadedModel(folder.path(), {.dimensions = 17}, *backend), Error);
   if (world_comm().rank() != 0) return;
   for (const auto& [name, value] : alone.result.scores)
@@ -122,12 +163,15 @@ TEST(Evaluate, WritesTheFormsOfMtebAndTrec) {
                       .split = "test",
                       .main_score = "ndcg_at_10",
                       .scores = {{"ndcg_at_10", 0.5}, {"map_at_10", std::nan("")}},
-                      .queries = 2,
+                      .count = 2,
                       .documents = 23,
                       .seconds = 1};
   retrieval.hits = {{{3, 0.5f}, {1, 0.25f}}, {{2, 1.0f}}};
   write_result(out.path(), retrieval.result, "model");
   write_run(out.path(), retrieval, set);
+  EXPECT_THROW(write_result(out.path(), retrieval.result, "model"), Error) << "a result is never overwritten";
+  EXPECT_THROW(require_new_result(out.path(), "toy"), Error);
+  EXPECT_NO_THROW(require_new_result(out.path(), "toys"));
   std::ifstream json_file(out / "toy.json"), run_file(out / "toy.trec");
   const auto json = nlohmann::json::parse(json_file);
   EXPECT_EQ(json.at("task_name"), "toy");
@@ -136,6 +180,25 @@ TEST(Evaluate, WritesTheFormsOfMtebAndTrec) {
   std::string line;
   std::getline(run_file, line);
   EXPECT_EQ(line, "q0 Q0 d11 1 0.5 lodestone");
+}
+
+TEST(Evaluate, IdsThatWouldBreakTheColumnsOfARunAreRefused) {
+  BeirSet set = toy_set();
+  EXPECT_NO_THROW(require_run_ids(set));
+  for (const char* id : {"doc 3", "a\tb", "", " ",
+                         "a\xC2\xA0"
+                         "b",
+                         "a\xE3\x80\x80"
+                         "b",
+                         "a\nb"}) {
+    BeirSet documents = set, queries = set;
+    documents.document_ids[4] = id;
+    queries.query_ids[1] = id;
+    EXPECT_THROW(require_run_ids(documents), Error) << id;
+    EXPECT_THROW(require_run_ids(queries), Error) << id;
+  }
+  set.document_ids[4] = "d\xC3\xA9j\xC3\xA0";
+  EXPECT_NO_THROW(require_run_ids(set));
 }
 
 }  // namespace

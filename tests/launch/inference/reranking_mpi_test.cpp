@@ -43,7 +43,7 @@ TEST(EvaluateCandidates, AreTheMetricsOfEachList) {
   const double first = (1 / std::log2(3) + 1 / std::log2(5)) / (1 + 1 / std::log2(3)), second = 1 / std::log2(4);
   EXPECT_NEAR(result.score("ndcg_at_10"), (first + second) / 2, 1e-15);
   EXPECT_EQ(result.main_score, "map");
-  EXPECT_EQ(result.queries, 2);
+  EXPECT_EQ(result.count, 2);
   EXPECT_EQ(result.documents, 7);
 }
 
