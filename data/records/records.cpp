@@ -13,21 +13,33 @@ namespace {
 
 constexpr size_t max_ignored = 32;
 
-/// The names of a record's parts. Where several are present the first in this order counts.
+/// The names of a record's parts. A row gives each part under one of them.
 constexpr std::array<std::string_view, 5> query_names{"query", "anchor", "sentence1", "text", "question"};
 constexpr std::array<std::string_view, 7> positive_names{"pos", "positive", "positives", "text_pos", "sentence2", "text_pair", "answer"};
 constexpr std::array<std::string_view, 4> negative_names{"neg", "negative", "negatives", "text_neg"};
 constexpr std::array<std::string_view, 2> query_id_names{"query_id", "qid"};
 constexpr std::array<std::string_view, 2> score_names{"score", "similarity"};
+constexpr std::array<std::string_view, 2> negative_score_names{"neg_scores", "neg_score"};
 constexpr std::array<std::string_view, 15> other_names{"label",          "history",   "pos_scores", "neg_scores", "neg_score",
                                                        "teacher_scores", "answers",   "prompt",     "query_id",   "qid",
                                                        "pos_index",      "neg_index", "source",     "task",       "type"};
 
-bool is_numbered_negative(std::string_view name) { return name.starts_with("negative_") && name.size() > 9; }
+/// negative_1, negative_2, ...; not negative_id or negative_score, which are no texts.
+bool is_numbered_negative(std::string_view name) {
+  constexpr std::string_view begin = "negative_";
+  return name.size() > begin.size() && name.starts_with(begin) &&
+         std::all_of(name.begin() + begin.size(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
 
 template <size_t n>
 bool contains(const std::array<std::string_view, n>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Error bad(const std::string& what, std::string_view field, const char* remedy = "correct the row, or allow some with --on-bad-row skip:N") {
+  Error error(ExitCode::data, "F30", what, remedy);
+  if (!field.empty()) error.at("field", field);
+  return error;
 }
 
 /// The fields of one record by name; null counts as absent.
@@ -45,16 +57,23 @@ class Fields {
       if (const Field* f = find(name)) return f;
     return nullptr;
   }
+  /// The field that has one of the names. Throws Error (data, F30) when two have: neither may be dropped without a word.
+  template <size_t n>
+  const Field* one_of(const std::array<std::string_view, n>& names) const {
+    const Field* only = nullptr;
+    for (const std::string_view name : names) {
+      const Field* f = find(name);
+      if (f != nullptr && only != nullptr)
+        throw bad(cat("two names for one part of a row: ", only->name, " and ", f->name), f->name,
+                  "keep one of the two fields, or allow some bad rows with --on-bad-row skip:N");
+      if (f != nullptr) only = f;
+    }
+    return only;
+  }
 
  private:
   std::span<const Field> fields_;
 };
-
-Error bad(const std::string& what, std::string_view field, const char* remedy = "correct the row, or allow some with --on-bad-row skip:N") {
-  Error error(ExitCode::data, "F30", what, remedy);
-  if (!field.empty()) error.at("field", field);
-  return error;
-}
 
 std::string_view checked(std::string_view text, std::string_view field) {
   const size_t visible = text.find_first_not_of(" \t\r\n\f\v");
@@ -116,8 +135,7 @@ void map_teacher(const Fields& fields, Record& out) {
   const size_t p = out.positives.size(), n = out.negatives.size();
   if (const Field* f = fields.find("teacher_scores")) return add_numbers(f, p + n, out.teacher_scores, "positives and negatives");
   const Field* of_positives = fields.find("pos_scores");
-  const Field* of_negatives = fields.find("neg_scores");
-  if (of_negatives == nullptr) of_negatives = fields.find("neg_score");
+  const Field* of_negatives = fields.one_of(negative_score_names);
   if (of_positives == nullptr && of_negatives == nullptr) return;
   if (p > 0 && of_positives == nullptr) throw bad("negatives have scores but positives have none", "pos_scores");
   if (n > 0 && of_negatives == nullptr) throw bad("positives have scores but negatives have none", "neg_scores");
@@ -127,7 +145,7 @@ void map_teacher(const Fields& fields, Record& out) {
 
 /// `score`, or `label` of a pair of sentences, is the pair's score; any other `label` is a class.
 void map_score_and_label(const Fields& fields, std::string_view positive_name, Record& out) {
-  const Field* score = fields.first_of(score_names);
+  const Field* score = fields.one_of(score_names);
   out.score = number_of(score).value_or(std::nan(""));
   if (score != nullptr && out.positives.size() != 1)
     throw bad(cat("a score of a pair, but ", out.positives.size(), " positives"), score->name);
@@ -161,15 +179,15 @@ FieldMap::FieldMap(std::string source_field, std::string file_source)
 
 void FieldMap::map(std::span<const Field> all, Record& out) {
   const Fields fields(all);
-  const Field* query = fields.first_of(query_names);
+  const Field* query = fields.one_of(query_names);
   if (query == nullptr) throw bad("the row names no query", {}, "give it as one of query, anchor, sentence1, text, question");
   out.query = one_text(*query);
 
   out.positives.clear();
-  const Field* positive = fields.first_of(positive_names);
+  const Field* positive = fields.one_of(positive_names);
   if (positive != nullptr) add_texts(*positive, out.positives);
   out.negatives.clear();
-  if (const Field* f = fields.first_of(negative_names)) add_texts(*f, out.negatives);
+  if (const Field* f = fields.one_of(negative_names)) add_texts(*f, out.negatives);
   for (const Field& f : all)
     if (is_numbered_negative(f.name) && f.kind != Field::Kind::null) out.negatives.push_back(one_text(f));
   const Field* history = fields.find("history");
@@ -177,7 +195,7 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
 
   map_teacher(fields, out);
   const bool alone = positive == nullptr && out.negatives.empty() && query->name == "text" && fields.find("label") == nullptr &&
-                     fields.first_of(score_names) == nullptr && out.teacher_scores.empty();  // a text to pre-train on
+                     fields.one_of(score_names) == nullptr && out.teacher_scores.empty();  // a text to pre-train on
   if (!alone && positive == nullptr && out.negatives.empty())
     throw bad("the row names no positive", {}, "give it as one of pos, positive, positives, text_pos, sentence2, text_pair, answer");
   if (!alone && out.positives.empty() && out.teacher_scores.empty())
@@ -189,7 +207,7 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
   out.prompt.reset();
   if (const Field* f = fields.find("prompt"); f != nullptr && !(f->texts.size() == 1 && f->texts[0].empty())) out.prompt = one_text(*f);
   std::vector<uint64_t> id;
-  add_ids(fields.first_of(query_id_names), 1, id);
+  add_ids(fields.one_of(query_id_names), 1, id);
   out.query_document = id.empty() ? std::nullopt : std::optional(id[0]);
   out.positive_documents.clear();
   out.negative_documents.clear();

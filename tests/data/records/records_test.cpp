@@ -43,6 +43,7 @@ TEST_P(BadJsonl, IsRefusedInOneLine) {
 }
 
 #define LODE_SKIPPABLE "; do: correct the row, or allow some with --on-bad-row skip:N"
+#define LODE_TWICE " file=a.jsonl line=1 offset=0; do: keep one of the two fields, or allow some bad rows with --on-bad-row skip:N"
 const std::string good = "{\"query\": \"q\", \"pos\": [\"p\"]}\n";  // 29 bytes
 
 INSTANTIATE_TEST_SUITE_P(
@@ -141,6 +142,22 @@ INSTANTIATE_TEST_SUITE_P(
              "3 F30 a list where a text belongs; field=prompt file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
         Case{"ScoreOfSeveralPairs", "{\"query\": \"a\", \"pos\": [\"b\", \"c\"], \"score\": 1}\n",
              "3 F30 a score of a pair, but 2 positives; field=score file=a.jsonl line=1 offset=0" LODE_SKIPPABLE},
+        Case{"TwoQueries", "{\"query\": \"a\", \"anchor\": \"b\", \"pos\": \"c\"}\n",
+             "3 F30 two names for one part of a row: query and anchor; field=anchor" LODE_TWICE},
+        Case{"TwoPositives", "{\"query\": \"a\", \"positives\": [\"b\"], \"pos\": \"c\"}\n",
+             "3 F30 two names for one part of a row: pos and positives; field=positives" LODE_TWICE},
+        Case{"AnswerBesideAPositive", "{\"question\": \"a\", \"positive\": \"b\", \"answer\": \"c\"}\n",
+             "3 F30 two names for one part of a row: positive and answer; field=answer" LODE_TWICE},
+        Case{"TwoNegatives", "{\"query\": \"a\", \"pos\": \"b\", \"neg\": [], \"negatives\": [\"c\"]}\n",
+             "3 F30 two names for one part of a row: neg and negatives; field=negatives" LODE_TWICE},
+        Case{"TwoScores", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"score\": 1, \"similarity\": 2}\n",
+             "3 F30 two names for one part of a row: score and similarity; field=similarity" LODE_TWICE},
+        Case{"TwoQueryIds", "{\"query\": \"a\", \"pos\": \"b\", \"query_id\": 1, \"qid\": 2}\n",
+             "3 F30 two names for one part of a row: query_id and qid; field=qid" LODE_TWICE},
+        Case{"TwoScoresOfNegatives",
+             "{\"query\": \"a\", \"pos\": \"b\", \"neg\": [\"c\"], \"pos_scores\": [1], \"neg_scores\": [1], \"neg_score\": [2]}\n",
+             "3 F30 two names for one part of a row: neg_scores and neg_score; field=neg_score" LODE_TWICE},
+        Case{"SecondNameIsNull", "{\"query\": \"a\", \"anchor\": null, \"pos\": \"c\"}\n", "1 rows"},
         Case{"EmptyFile", "", "3 F32 the file is empty; file=a.jsonl; do: remove it from the inputs"}),
     [](const auto& info) { return info.param.name; });
 
@@ -221,6 +238,21 @@ TEST(Jsonl, UnderstandsTheFieldsInUse) {
   EXPECT_EQ(r.prompt, "Say: ");
   EXPECT_EQ(r.positive_documents, std::vector<uint64_t>{text_hash("7")});
   EXPECT_EQ(r.source, "mine");
+}
+
+TEST(Records, OnlyNumberedNamesBesideTheNegativesAreNegatives) {
+  const TempDir dir;
+  std::unique_ptr<RecordReader> reader;
+  using Texts = std::vector<std::string_view>;
+  Record r =
+      first_record(write_text(dir / "a.jsonl", R"({"query": "a", "positive": "b", "negative": "c", "negative_id": "d-17",)"
+                                               R"( "negative_score": 0.5, "negative_2x": "e", "negative_": "f", "negative_10": "g"})"),
+                   {}, reader);
+  EXPECT_EQ(r.negatives, (Texts{"c", "g"}));
+  EXPECT_EQ(reader->ignored_fields(), (std::set<std::string>{"negative_", "negative_2x", "negative_id", "negative_score"}));
+  r = first_record(write_text(dir / "a.csv", "query,positive,negative_1,negative_score\na,b,c,0.73\n"), {}, reader);
+  EXPECT_EQ(r.negatives, Texts{"c"});
+  EXPECT_EQ(reader->ignored_fields(), std::set<std::string>{"negative_score"});
 }
 
 TEST(Table, ReadsQuotedFieldsCommasAndLineEnds) {
