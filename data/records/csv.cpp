@@ -13,9 +13,13 @@ constexpr const char* correct_or_skip = "correct the row, or allow some with --o
 
 class TableReader : public RecordReader {
  public:
-  TableReader(LineReader lines, Separator separator, std::vector<std::string> columns, FieldMap map)
+  TableReader(LineReader lines, Separator separator, std::vector<std::string> columns, Header header, FieldMap map)
       : lines_(std::move(lines)), separator_(separator), columns_(std::move(columns)), map_(std::move(map)) {
-    if (columns_.empty()) read_header();
+    if (columns_.empty() && header == Header::no)
+      throw Error(ExitCode::usage, "columns", "a table without a header line whose columns have no names",
+                  "name them, for example --columns sentence1,sentence2,score")
+          .at("file", lines_.file().string());
+    if (columns_.empty() || header == Header::yes) read_header();
     if (std::none_of(columns_.begin(), columns_.end(), [](const std::string& name) { return names_query(name); }))
       throw Error(ExitCode::usage, "columns", "no column is a query: the first line is no header, or its names are unknown",
                   "name the columns, for example --columns sentence1,sentence2,score")
@@ -27,6 +31,23 @@ class TableReader : public RecordReader {
           .at("file", lines_.file().string())
           .at("field", *twice);
     fields_.resize(columns_.size());
+  }
+
+  /// Throws when the first row may be a header: all its cells are names, and one of them is a query's or one below is none.
+  /// Only for a reader that reads nothing else; what is wrong with the rows is left to the one that does.
+  void refuse_header() {
+    try {
+      if (!read_row() || cells_.size() != columns_.size() || !std::all_of(cells_.begin(), cells_.end(), is_name)) return;
+      const bool names_a_query = std::any_of(cells_.begin(), cells_.end(), names_query);
+      std::string names;
+      for (const std::string_view cell : cells_) names += cat(names.empty() ? "" : ", ", cell);
+      if (!names_a_query && (!read_row() || std::all_of(cells_.begin(), cells_.end(), is_name))) return;
+      throw Error(ExitCode::usage, "columns", cat("the first line may be a header (", names, "), and columns are named too"),
+                  "say --header yes to pass over it, or --header no to read it as a row")
+          .at("file", lines_.file().string());
+    } catch (const Error& error) {
+      if (error.code() == "columns") throw;
+    }
   }
 
   bool next(Record& out) override {
@@ -61,7 +82,15 @@ class TableReader : public RecordReader {
   void read_header() {
     if (!read_row())
       throw Error(ExitCode::data, "F32", "the table has no header line", "add one or remove the file").at("file", lines_.file().string());
+    if (!columns_.empty()) return;
     for (const std::string_view cell : cells_) columns_.emplace_back(cell);
+  }
+
+  /// A word as columns are called: a letter or _, then letters, digits, _, . and -.
+  static bool is_name(std::string_view cell) {
+    const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+    return !cell.empty() && letter(cell[0]) &&
+           std::all_of(cell.begin(), cell.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '-'; });
   }
 
   /// One row's cells. False at the end of the file. Blank lines are passed over.
@@ -150,8 +179,11 @@ class TableReader : public RecordReader {
 
 }  // namespace
 
-std::unique_ptr<RecordReader> open_table(LineReader lines, Separator separator, std::vector<std::string> columns, FieldMap map) {
-  return std::make_unique<TableReader>(std::move(lines), separator, std::move(columns), std::move(map));
+std::unique_ptr<RecordReader> open_table(LineReader lines, Separator separator, std::vector<std::string> columns, Header header,
+                                         FieldMap map) {
+  if (!columns.empty() && header == Header::automatic)
+    TableReader(LineReader::whole(lines.file()), separator, columns, Header::no, FieldMap("", "")).refuse_header();
+  return std::make_unique<TableReader>(std::move(lines), separator, std::move(columns), header, std::move(map));
 }
 
 }  // namespace lodestone

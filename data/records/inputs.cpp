@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "data/records/beir.h"
-#include "data/records/csv.h"
 #include "data/records/jsonl.h"
 
 namespace lodestone {
@@ -109,7 +108,13 @@ std::vector<WorkUnit> work_units(std::span<const fs::path> inputs, const InputOp
     else
       throw Error(ExitCode::usage, "missing", "no such file or folder", "check the path").at("file", input.string());
   }
-  return units.take();
+  std::vector<WorkUnit> all = units.take();
+  const bool for_tables = !options.columns.empty() || options.header != Header::automatic;
+  if (for_tables && std::none_of(all.begin(), all.end(),
+                                 [](const WorkUnit& unit) { return unit.format == InputFormat::csv || unit.format == InputFormat::tsv; }))
+    throw Error(ExitCode::usage, "columns", "columns or a header are for tables, and no input is one", "leave --columns and --header out")
+        .at("file", inputs[0].string());
+  return all;
 }
 
 std::unique_ptr<RecordReader> open_unit(const WorkUnit& unit, const InputOptions& options) {
@@ -118,9 +123,9 @@ std::unique_ptr<RecordReader> open_unit(const WorkUnit& unit, const InputOptions
     case InputFormat::jsonl:
       return open_jsonl(unit.range.end > 0 ? LineReader(unit.file, unit.range) : LineReader::whole(unit.file), std::move(map));
     case InputFormat::csv:
-      return open_table(LineReader::whole(unit.file), Separator::comma, options.columns, std::move(map));
+      return open_table(LineReader::whole(unit.file), Separator::comma, options.columns, options.header, std::move(map));
     case InputFormat::tsv:
-      return open_table(LineReader::whole(unit.file), Separator::tab, options.columns, std::move(map));
+      return open_table(LineReader::whole(unit.file), Separator::tab, options.columns, options.header, std::move(map));
     case InputFormat::beir:
       return open_beir(unit.file, options.split);
     case InputFormat::automatic:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/records/csv.h"
 #include "data/records/lines.h"
 #include "data/records/records.h"
 
@@ -19,7 +20,8 @@ InputFormat input_format(const std::string& name);
 struct InputOptions {
   InputFormat format = InputFormat::automatic;
   std::string source_field = {};           // see FieldMap
-  std::vector<std::string> columns = {};   // names for tables without a header line; empty: the first line is the header
+  std::vector<std::string> columns = {};   // names for tables; empty: the first line is the header
+  Header header = Header::automatic;       // of tables
   std::string split = "train";             // of a BEIR folder: qrels/SPLIT.tsv
   int64_t unit_bytes = int64_t{64} << 20;  // a plain JSONL file is cut into ranges of this size
 };

@@ -6,6 +6,7 @@
 #include "core/choice.h"
 #include "data/files/durable.h"
 #include "launch/command.h"
+#include "launch/config/input_options.h"
 #include "launch/console/cores.h"
 #include "launch/console/log.h"
 #include "launch/inference/model_options.h"
@@ -23,6 +24,9 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --pairs FILE           JSONL, CSV or TSV with sentence1, sentence2 and score: Spearman's and Pearson's correlation of the cosine
   --rerank FILE          rows with query, pos and neg: MAP, MRR@10 and nDCG@10 of each row's candidates, ordered by the reranker's
                          score or the embedder's cosine
+  --format NAME          of FILE: jsonl, csv or tsv; auto goes by the name (auto)
+  --columns A,B,...      column names of a table, for example sentence1,sentence2,score
+  --header NAME          with --columns: yes when its first line is a header, to be passed over; no when it is a row
   --split NAME           which judgements of a BEIR folder (test)
   --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run), neither of which may exist
   --task NAME            what the result is called (the name of the folder or file)
@@ -131,8 +135,8 @@ void evaluate_beir(const Target& target, const std::filesystem::path& data, Load
   if (target.world.rank() == 0 && !target.folder.empty()) write_run(target.folder, retrieval, set);
 }
 
-void evaluate_lists(const Target& target, const std::filesystem::path& data, const ScoreLists& score) {
-  const CandidateSet set = read_candidates(data);
+void evaluate_lists(const Target& target, const std::filesystem::path& data, const InputOptions& input, const ScoreLists& score) {
+  const CandidateSet set = read_candidates(data, input);
   if (set.left_out > 0 && target.world.rank() == 0)
     std::printf("%lld rows without a negative are left out\n", static_cast<long long>(set.left_out));
   TaskResult result = evaluate_candidates(target.world.comm(), set, score);
@@ -145,11 +149,18 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   std::vector<std::string> names = model_option_names();
   names.insert(names.end(), {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt",
                              "--top-k", "--own-document"});
+  const std::vector<std::string> input_names = input_option_names();
+  names.insert(names.end(), input_names.begin(), input_names.end());
   const Options options(arguments, "eval", names);
   if (options.positional().size() != 1) options.refuse("give one model folder");
   if (options.has("--beir") + options.has("--pairs") + options.has("--rerank") != 1)
     options.refuse("give one of --beir, --pairs and --rerank");
   const std::filesystem::path data = options.text("--beir", options.text("--pairs", options.text("--rerank", "")));
+  if (options.has("--beir"))
+    for (const std::string& name : input_names)
+      if (options.has(name)) options.refuse(cat(name, " is for the files of --pairs and --rerank"));
+  InputOptions input;
+  read_input_options(options, input);
   const int64_t best = options.integer("--top-k", 100, main_rank);
   const Target target{world, options.text("--output", ""), options.positional()[0], options.text("--task", task_name(data)),
                       options.text("--split", "test")};
@@ -167,7 +178,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     LoadedReranker model(target.model, model_options(options), *backend);
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     model.scorer().require_room(prompts.query, prompts.passage);
-    evaluate_lists(target, data, score_with(model.scorer(), model.exec(), prompts));
+    evaluate_lists(target, data, input, score_with(model.scorer(), model.exec(), prompts));
     require_printed();
     return 0;
   }
@@ -179,9 +190,9 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   model.embedder().require_room(prompts.query);
   if (!options.has("--pairs")) model.embedder().require_room(prompts.passage);
   if (options.has("--rerank")) {
-    evaluate_lists(target, data, score_with(model.embedder(), model.exec(), prompts));
+    evaluate_lists(target, data, input, score_with(model.embedder(), model.exec(), prompts));
   } else if (options.has("--pairs")) {
-    TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data), prompts.query);
+    TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data, input), prompts.query);
     target.finish(result);
   } else {
     evaluate_beir(target, data, model, prompts, best, options.choice("--own-document", OwnDocument::leave_out));

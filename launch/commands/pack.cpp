@@ -15,7 +15,7 @@
 #include "data/files/durable.h"
 #include "data/text/tokenizer.h"
 #include "launch/command.h"
-#include "launch/config/options.h"
+#include "launch/config/input_options.h"
 #include "launch/console/log.h"
 
 namespace lodestone {
@@ -29,7 +29,8 @@ const char* const pack_usage =
     "also .gz), a folder of such files, or a BEIR folder. The corpus is the same whatever the number of ranks.\n\n"
     "  --format NAME         jsonl, csv, tsv or beir; auto goes by the name (default auto)\n"
     "  --source-field NAME   the field that names a row's source; default: source, else task, else FILE or FILE/type\n"
-    "  --columns A,B,...     column names of tables without a header line, e.g. sentence1,sentence2,score\n"
+    "  --columns A,B,...     column names of tables, e.g. sentence1,sentence2,score\n"
+    "  --header NAME         with --columns: yes when the first line of a table is a header, to be passed over; no when it is a row\n"
     "  --split NAME          which judgements of a BEIR folder: qrels/NAME.tsv (default train)\n"
     "  --on-bad-row POLICY   fail, or skip:N to leave out up to N bad rows, which the manifest then lists (default fail)\n"
     "  --max-tokens N        longer texts lose their end (default 8192)\n"
@@ -49,13 +50,6 @@ struct PackArguments {
   PackOptions options;
 };
 
-std::vector<std::string> split_names(const std::string& text) {
-  std::vector<std::string> names;
-  std::istringstream in(text);
-  for (std::string name; std::getline(in, name, ',');) names.push_back(name);
-  return names;
-}
-
 /// How many bad rows a policy allows: fail, or skip:N.
 int64_t allowed_bad_rows(const Options& given) {
   constexpr int64_t most = 1'000'000;
@@ -67,8 +61,8 @@ int64_t allowed_bad_rows(const Options& given) {
 }
 
 PackArguments parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--tokenizer", "--output",     "--format",     "--source-field", "--columns",
-                               "--split",     "--on-bad-row", "--max-tokens", "--unit-mib"};
+  std::vector<std::string> names = input_option_names();
+  names.insert(names.end(), {"--tokenizer", "--output", "--source-field", "--split", "--on-bad-row", "--max-tokens", "--unit-mib"});
   const Options given(arguments, "pack", names);
   if (given.positional().empty()) given.refuse("no input is given");
   for (const char* needed : {"--tokenizer", "--output"})
@@ -79,8 +73,7 @@ PackArguments parse(std::span<const std::string> arguments) {
                   .options = {}};
   if (!a.output.has_filename()) a.output = a.output.parent_path();
   PackOptions& o = a.options;
-  if (given.has("--format")) o.input.format = input_format(given.text("--format", ""));
-  if (given.has("--columns")) o.input.columns = split_names(given.text("--columns", ""));
+  read_input_options(given, o.input);
   o.input.source_field = given.text("--source-field", o.input.source_field);
   o.input.split = given.text("--split", o.input.split);
   o.max_tokens = given.integer("--max-tokens", o.max_tokens, 1, 1 << 20);

@@ -138,8 +138,7 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
   return out;
 }
 
-ScoredPairs read_scored_pairs(const std::filesystem::path& file) {
-  const InputOptions options;
+ScoredPairs read_scored_pairs(const std::filesystem::path& file, const InputOptions& options) {
   ScoredPairs pairs;
   const std::vector<std::filesystem::path> inputs{file};
   for (const WorkUnit& unit : work_units(inputs, options)) {

@@ -9,6 +9,7 @@
 
 #include "comm/communicator.h"
 #include "data/records/beir.h"
+#include "data/records/inputs.h"
 #include "launch/inference/embedder.h"
 #include "launch/inference/search.h"
 
@@ -45,9 +46,8 @@ struct ScoredPairs {
   std::vector<double> scores;
 };
 
-/// Reads pairs with sentence1, sentence2 and score from a JSONL, CSV or TSV
-/// file. Throws Error (data) with file and line.
-ScoredPairs read_scored_pairs(const std::filesystem::path& file);
+/// Reads pairs with sentence1, sentence2 and score from a JSONL, CSV or TSV file. Throws Error (data) with file and line.
+ScoredPairs read_scored_pairs(const std::filesystem::path& file, const InputOptions& options);
 
 /// Spearman's and Pearson's correlation of the pairs' cosines with their
 /// scores. Every rank calls it; scores are on rank 0.

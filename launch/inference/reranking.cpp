@@ -44,8 +44,7 @@ float cosine(std::span<const float> vectors, size_t width, size_t i, size_t j) {
 
 }  // namespace
 
-CandidateSet read_candidates(const std::filesystem::path& file) {
-  const InputOptions options;
+CandidateSet read_candidates(const std::filesystem::path& file, const InputOptions& options) {
   const std::vector<std::filesystem::path> inputs{file};
   CandidateSet set;
   for (const WorkUnit& unit : work_units(inputs, options)) {

@@ -20,7 +20,7 @@ struct CandidateSet {
 };
 
 /// Reads rows with query, pos and neg from a JSONL, CSV or TSV file. Throws Error (data) with file and line.
-CandidateSet read_candidates(const std::filesystem::path& file);
+CandidateSet read_candidates(const std::filesystem::path& file, const InputOptions& options);
 
 /// Scores of all candidates of some lists, one after the other.
 using ScoreLists = std::function<std::vector<float>(std::span<const CandidateSet::List>)>;

@@ -89,6 +89,14 @@ refuses "pairs for a reranker" 2 "this is a reranker, which gives no vectors" "$
 # ---- correlations that do not exist ------------------------------------------------------------------------------------------
 expect "scored pairs" 0 "$lodestone" eval run/model --pairs pairs.jsonl --output results
 if grep -q '^pairs (test): 40 pairs,' out.log && grep -q '"pairs": 40' results/pairs.json; then ok "pairs are called pairs"; else bad "pairs are called pairs" out.log; fi
+printf 'a cat,a dog,2.5\na car,a bus,3\na b,c d,1\n' > bare.csv
+{ echo premise,hypothesis,label; cat bare.csv; } > headed.csv
+refuses "a table without a header" 2 "name the columns, for example --columns" "$lodestone" eval run/model --pairs bare.csv
+expect "with named columns" 0 "$lodestone" eval run/model --pairs bare.csv --columns sentence1,sentence2,score
+refuses "a header that names other columns" 2 "the first line may be a header (premise, hypothesis, label)" "$lodestone" eval run/model --pairs headed.csv --columns sentence1,sentence2,score
+expect "a header passed over" 0 "$lodestone" eval run/model --pairs headed.csv --columns sentence1,sentence2,score --header yes
+if grep -q ': 3 pairs,' out.log; then ok "it is no pair"; else bad "it is no pair" out.log; fi
+refuses "columns of a BEIR folder" 2 "--columns is for the files of --pairs and --rerank" "$lodestone" eval run/model --beir beir --columns a,b
 refuses "constant scores" 3 "the score of all 40 pairs is 4" "$lodestone" eval run/model --pairs constant.jsonl
 refuses "constant cosines" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pairs same.jsonl
 

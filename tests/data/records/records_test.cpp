@@ -275,6 +275,31 @@ TEST(Table, ReadsTabsAndTakesStrayQuotesLiterally) {
   EXPECT_EQ(r.score, 0.25);
 }
 
+TEST(Table, AFirstLineThatMayBeAHeaderIsNoRowUnlessThatIsSaid) {
+  const TempDir dir;
+  const InputOptions named{.columns = {"sentence1", "sentence2"}};
+  InputOptions with = named, without = named, nameless;
+  with.header = Header::yes;
+  without.header = nameless.header = Header::no;
+  const std::string remedy = "file=a.csv; do: say --header yes to pass over it, or --header no to read it as a row";
+  auto file = write_text(dir / "a.csv", "premise,hypothesis\na man sleeps,a man rests\n");
+  EXPECT_EQ(read_all(file, dir.path(), named),
+            "2 columns the first line may be a header (premise, hypothesis), and columns are named too; " + remedy);
+  EXPECT_EQ(read_all(file, dir.path(), with), "1 rows");
+  EXPECT_EQ(read_all(file, dir.path(), without), "2 rows");
+  EXPECT_EQ(read_all(file, dir.path(), nameless),
+            "2 columns a table without a header line whose columns have no names; file=a.csv; do: name them, for example --columns "
+            "sentence1,sentence2,score");
+  file = write_text(dir / "a.csv", "sentence1,sentence2\ncat,dog\n");
+  EXPECT_EQ(read_all(file, dir.path(), named),
+            "2 columns the first line may be a header (sentence1, sentence2), and columns are named too; " + remedy);
+  EXPECT_EQ(read_all(file, dir.path(), {}), "1 rows");
+  EXPECT_EQ(read_all(write_text(dir / "a.csv", "cat,dog\nred,blue\n"), dir.path(), named), "2 rows") << "words all alike";
+  EXPECT_EQ(read_all(write_text(dir / "a.csv", "a man,a dog\nred,blue\n"), dir.path(), named), "2 rows");
+  EXPECT_EQ(read_all(write_text(dir / "a.jsonl", good), dir.path(), named),
+            "2 columns columns or a header are for tables, and no input is one; file=a.jsonl; do: leave --columns and --header out");
+}
+
 class BadCsv : public ::testing::TestWithParam<Case> {};
 
 TEST_P(BadCsv, IsRefusedInOneLine) {

@@ -104,7 +104,7 @@ TEST(ReadCandidates, TakesPositivesFirstAndLeavesOutRowsWithoutANegative) {
                               "\n"
                               R"({"query": "r", "pos": ["x"], "neg": []})"
                               "\n");
-  const CandidateSet set = read_candidates(dir / "a.jsonl");
+  const CandidateSet set = read_candidates(dir / "a.jsonl", {});
   ASSERT_EQ(set.lists.size(), 1u);
   EXPECT_EQ(set.left_out, 1);
   EXPECT_EQ(set.lists[0].query, "q");
@@ -112,7 +112,7 @@ TEST(ReadCandidates, TakesPositivesFirstAndLeavesOutRowsWithoutANegative) {
   EXPECT_EQ(set.lists[0].positives, 2);
   write_text(dir / "b.jsonl", R"({"query": "r", "pos": ["x"], "neg": []})"
                               "\n");
-  EXPECT_THROW(read_candidates(dir / "b.jsonl"), Error);
+  EXPECT_THROW(read_candidates(dir / "b.jsonl", {}), Error);
 }
 
 }  // namespace
