@@ -230,6 +230,8 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
   if (!model.default_prompt.empty() && !model.prompts.contains(model.default_prompt))
     throw refused(prompts, cat("the default prompt \"", model.default_prompt, "\" is not among the prompts"), "correct the file");
   model.similarity = json_string(json, "similarity_fn_name", "cosine", prompts);
+  if (model.similarity != "cosine" && model.similarity != "dot")
+    throw refused(prompts, cat("similarity_fn_name \"", model.similarity, "\" is not supported"), "cosine and dot work");
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
 (a cross-encoder with one label) takes --rerank only.
 
   --beir FOLDER          corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv: nDCG, MAP, recall and MRR as trec_eval computes them
-  --pairs FILE           JSONL, CSV or TSV with sentence1, sentence2 and score: Spearman's and Pearson's correlation of the cosine
+  --pairs FILE           JSONL, CSV or TSV with sentence1, sentence2 and score: Spearman's and Pearson's correlation of the similarity
   --rerank FILE          rows with query, pos and neg: MAP, MRR@10 and nDCG@10 of each row's candidates, ordered by the reranker's
-                         score or the embedder's cosine
+                         score or the embedder's similarity
   --format NAME          of FILE: jsonl, csv or tsv; auto goes by the name (auto)
   --columns A,B,...      column names of a table, for example sentence1,sentence2,score
   --header NAME          with --columns: yes when its first line is a header, to be passed over; no when it is a row
@@ -190,7 +190,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   model.embedder().require_room(prompts.query);
   if (!options.has("--pairs")) model.embedder().require_room(prompts.passage);
   if (options.has("--rerank")) {
-    evaluate_lists(target, data, input, score_with(model.embedder(), model.exec(), prompts));
+    evaluate_lists(target, data, input, score_with(model, prompts));
   } else if (options.has("--pairs")) {
     TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data, input), prompts.query);
     target.finish(result);

@@ -10,6 +10,7 @@
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
 #include "launch/console/version.h"
+#include "launch/inference/similarity.h"
 #include "losses/metrics.h"
 
 namespace lodestone {
@@ -115,8 +116,10 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
   const double start_s = now_s();
   const int64_t width = model.embedder().embedding();
   const auto query_count = static_cast<int64_t>(set.queries.size()), document_count = static_cast<int64_t>(set.documents.size());
-  const std::vector<float> documents = embed_share(comm, model, set.documents, prompts.passage, "documents");
-  const std::vector<float> queries = gather_all(comm, embed_share(comm, model, set.queries, prompts.query, "queries"), query_count, width);
+  std::vector<float> documents = embed_share(comm, model, set.documents, prompts.passage, "documents");
+  std::vector<float> queries = gather_all(comm, embed_share(comm, model, set.queries, prompts.query, "queries"), query_count, width);
+  prepare_for_dot(model.folder(), documents, width);
+  prepare_for_dot(model.folder(), queries, width);
   const std::vector<int64_t> precedence = precedence_of(set.document_ids);
 
   Retrieval out;
@@ -171,22 +174,17 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
   std::vector<double> own;  // this rank's
   const RankRows mine = rank_rows(count, comm.rank(), comm.size());
   for (int64_t i = mine.begin; i < mine.end; ++i) {
-    const auto at = static_cast<size_t>((i - mine.begin) * width);
-    double ab = 0, aa = 0, bb = 0;
-    for (size_t e = at; e < at + static_cast<size_t>(width); ++e) {
-      ab += double{first[e]} * second[e];
-      aa += double{first[e]} * first[e];
-      bb += double{second[e]} * second[e];
-    }
-    own.push_back(ab / std::sqrt(aa * bb));
+    const auto at = static_cast<size_t>((i - mine.begin) * width), columns = static_cast<size_t>(width);
+    own.push_back(similarity(model.folder(), std::span(first).subspan(at, columns), std::span(second).subspan(at, columns)));
   }
-  const std::vector<double> cosines = gather_values(comm, std::span<const double>(own));
-  if (is_constant(cosines))
-    throw Error(ExitCode::numerical, "F44", cat("the cosine of all ", count, " pairs is ", cosines[0], ": there is no correlation"),
+  const std::string name = model.folder().similarity;
+  const std::vector<double> near = gather_values(comm, std::span<const double>(own));
+  if (is_constant(near))
+    throw Error(ExitCode::numerical, "F44", cat("the ", name, " of all ", count, " pairs is ", near[0], ": there is no correlation"),
                 "the model tells no texts apart; evaluate an earlier checkpoint");
   TaskResult result;
-  result.scores = {{"cosine_spearman", spearman(cosines, pairs.scores)}, {"cosine_pearson", pearson(cosines, pairs.scores)}};
-  result.main_score = "cosine_spearman";
+  result.scores = {{name + "_spearman", spearman(near, pairs.scores)}, {name + "_pearson", pearson(near, pairs.scores)}};
+  result.main_score = name + "_spearman";
   result.unit = "pairs";
   result.count = count;
   result.seconds = now_s() - start_s;

@@ -8,6 +8,7 @@
 #include "data/plan/plan.h"
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
+#include "launch/inference/similarity.h"
 #include "losses/metrics.h"
 
 namespace lodestone {
@@ -28,18 +29,6 @@ std::vector<double> ranked_gains(std::span<const float> scores, int64_t positive
   std::vector<double> gains;
   for (const int64_t candidate : order) gains.push_back(candidate < positives ? 1 : 0);
   return gains;
-}
-
-/// Cosine of row i and row j of unit or other vectors [.,E].
-float cosine(std::span<const float> vectors, size_t width, size_t i, size_t j) {
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t e = 0; e < width; ++e) {
-    const double a = vectors[i * width + e], b = vectors[j * width + e];
-    ab += a * b;
-    aa += a * a;
-    bb += b * b;
-  }
-  return static_cast<float>(ab / std::sqrt(aa * bb));
 }
 
 }  // namespace
@@ -86,8 +75,9 @@ ScoreLists score_with(PairScorer& scorer, Exec ex, const Prompts& prompts) {
   };
 }
 
-ScoreLists score_with(TextEmbedder& embedder, Exec ex, const Prompts& prompts) {
-  return [&embedder, ex, prompts](std::span<const CandidateSet::List> lists) {
+ScoreLists score_with(LoadedModel& model, const Prompts& prompts) {
+  return [&model, prompts](std::span<const CandidateSet::List> lists) {
+    TextEmbedder& embedder = model.embedder();
     const auto width = static_cast<size_t>(embedder.embedding());
     std::vector<std::string> texts;  // each list's candidates, then its query
     for (const CandidateSet::List& list : lists) {
@@ -96,11 +86,13 @@ ScoreLists score_with(TextEmbedder& embedder, Exec ex, const Prompts& prompts) {
     }
     const std::vector<std::string_view> views(texts.begin(), texts.end());
     std::vector<float> vectors(texts.size() * width), scores;
-    embedder.embed(ex, views, "", vectors);
+    embedder.embed(model.exec(), views, "", vectors);
     size_t first = 0;
     for (const CandidateSet::List& list : lists) {
       const size_t query = first + list.passages.size();
-      for (size_t c = first; c < query; ++c) scores.push_back(cosine(vectors, width, c, query));
+      for (size_t c = first; c < query; ++c)
+        scores.push_back(static_cast<float>(
+            similarity(model.folder(), std::span(vectors).subspan(c * width, width), std::span(vectors).subspan(query * width, width))));
       first = query + 1;
     }
     return scores;

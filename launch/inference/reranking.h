@@ -26,8 +26,8 @@ CandidateSet read_candidates(const std::filesystem::path& file, const InputOptio
 using ScoreLists = std::function<std::vector<float>(std::span<const CandidateSet::List>)>;
 /// A cross-encoder's scores; prompts stand in front of the texts. The scorer must outlive the result.
 ScoreLists score_with(PairScorer& scorer, Exec ex, const Prompts& prompts);
-/// Cosines of an embedder's vectors, likewise.
-ScoreLists score_with(TextEmbedder& embedder, Exec ex, const Prompts& prompts);
+/// Similarities of an embedder's vectors, as its folder means them, likewise.
+ScoreLists score_with(LoadedModel& model, const Prompts& prompts);
 
 /// MAP over each whole list, MRR@10 and nDCG@10, averaged over the lists. Candidates are ordered by score; of equal ones the later
 /// comes first, so a model that gives all the same score is not rewarded for the order of the file. Every rank calls it and

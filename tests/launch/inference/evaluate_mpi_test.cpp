@@ -48,6 +48,46 @@ TEST(Evaluate, RetrievalScoresAreIndependentOfRanks) {
   EXPECT_TRUE(std::isnan(alone.result.score("recall_at_100")));  // only ten documents were kept
 }
 
+/// The tiny model without its Normalize module, whose similarity goes by this name.
+void make_raw(const TinyFolder& folder, const std::filesystem::path& raw, const std::string& similarity) {
+  std::filesystem::copy(folder.path(), raw, std::filesystem::copy_options::recursive);
+  std::ifstream file(raw / "modules.json");
+  auto modules = nlohmann::json::parse(file), kept = nlohmann::json::array();
+  for (const auto& module : modules)
+    if (module.at("type").get<std::string>().find("Normalize") == std::string::npos) kept.push_back(module);
+  std::ofstream(raw / "modules.json") << kept;
+  std::ofstream(raw / "config_sentence_transformers.json") << nlohmann::json{{"similarity_fn_name", similarity}};
+}
+
+TEST(Evaluate, RanksByTheSimilarityThatTheFolderNames) {
+  const TinyFolder folder;
+  const TempDir dir;
+  make_raw(folder, dir / "cosine", "cosine");
+  make_raw(folder, dir / "dot", "dot");
+  make_raw(folder, dir / "else", "manhattan");
+  const auto backend = make_backend({});
+  LoadedModel unit(folder.path(), {}, *backend), cosine(dir / "cosine", {}, *backend), dot(dir / "dot", {}, *backend);
+  EXPECT_THROW(LoadedModel(dir / "else", {}, *backend), Error);
+  const BeirSet set = toy_set();
+  const ScoredPairs pairs{set.queries, {set.documents.begin(), set.documents.begin() + 9}, {3, 1, 4, 1, 5, 9, 2, 6, 5}};
+  const auto scores = [&](LoadedModel& model) { return evaluate_retrieval(world_comm(), model, set, {}, 10, {}); };
+  const Retrieval of_unit = scores(unit), of_cosine = scores(cosine), of_dot = scores(dot);
+  const TaskResult pairs_of_unit = evaluate_pairs(world_comm(), unit, pairs, ""),
+                   pairs_of_cosine = evaluate_pairs(world_comm(), cosine, pairs, ""),
+                   pairs_of_dot = evaluate_pairs(world_comm(), dot, pairs, "");
+  EXPECT_NEAR(pairs_of_cosine.score("cosine_pearson"), pairs_of_unit.score("cosine_pearson"), 1e-5);
+  EXPECT_TRUE(std::isfinite(pairs_of_dot.score("dot_pearson")));
+  EXPECT_EQ(pairs_of_dot.main_score, "dot_spearman");
+  if (world_comm().rank() != 0) return;
+  double apart = 0;
+  for (size_t q = 0; q < set.queries.size(); ++q)
+    for (size_t r = 0; r < 10; ++r) {
+      EXPECT_NEAR(of_cosine.hits[q][r].score, of_unit.hits[q][r].score, 1e-6) << "query " << q;
+      apart = std::max(apart, std::abs(double{of_dot.hits[q][r].score} - of_unit.hits[q][r].score));
+    }
+  EXPECT_GT(apart, 0.1) << "the vectors are not of length 1";
+}
+
 TEST(Evaluate, DocumentsThatTheCorpusLacksAreNeverFound) {
   const TinyFolder folder;
   const auto backend = make_backend({});

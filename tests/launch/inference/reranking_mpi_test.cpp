@@ -63,8 +63,7 @@ TEST(EvaluateCandidates, ScoresAreIndependentOfRanks) {
   LoadedModel embedder(embedder_folder.path(), {}, *backend);
   const CandidateSet set = toy_lists();
   const auto self = make_self_comm();
-  for (const ScoreLists& score :
-       {score_with(reranker.scorer(), reranker.exec(), {"red ", ""}), score_with(embedder.embedder(), embedder.exec(), {"", "blue "})}) {
+  for (const ScoreLists& score : {score_with(reranker.scorer(), reranker.exec(), {"red ", ""}), score_with(embedder, {"", "blue "})}) {
     const TaskResult alone = evaluate_candidates(*self, set, score), together = evaluate_candidates(world_comm(), set, score);
     for (const auto& [name, value] : alone.scores) EXPECT_NEAR(together.score(name), value, 1e-12) << name;
     EXPECT_GT(alone.score("map"), 0);
