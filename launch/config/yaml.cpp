@@ -4,11 +4,13 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <fstream>
 #include <numeric>
+#include <optional>
 #include <sstream>
 
 #include "core/error.h"
+#include "data/files/durable.h"
+#include "data/files/utf8.h"
 
 namespace lodestone {
 
@@ -25,34 +27,59 @@ Error document_error(const std::string& what, const std::string& origin, const s
   return error;
 }
 
-/// Refuses anchors and aliases as they come: what stands in one place would be read in another.
-class NoAnchors final : public YAML::EventHandler {
+/// Refuses, as they come: anchors and aliases (what stands in one place would be read in another), tags (they name types of other
+/// languages), texts with a NUL (no path and no name has one) and a second document. That one is refused where it begins: a comma or
+/// a bracket there is consumed by nothing, and the parser would find one more empty document for ever.
+class PlainDocument final : public YAML::EventHandler {
  public:
-  explicit NoAnchors(const std::string& file) : file_(file) {}
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_none(mark, anchor); }
-  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, const std::string&) override {
-    require_none(mark, anchor);
+  PlainDocument(const std::string& text, const std::string& file) : text_(text), file_(file) {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ == 1) return;
+    const auto at = static_cast<size_t>(mark.pos);
+    if (at < text_.size() && std::string_view(",]}").find(text_[at]) != std::string_view::npos)
+      throw document_error(cat("a '", text_[at], "' stands where the document has ended"), place(mark), "remove it");
+    throw document_error("holds several documents", file_, "keep one, or pass several files");
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
-    require_none(mark, anchor);
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_plain(mark, "", anchor); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override { require_plain(mark, "", anchor); }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+    require_plain(mark, tag, anchor);
+    if (value.find('\0') != std::string::npos) throw document_error("a text holds the character NUL", place(mark), "remove it");
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    require_plain(mark, tag, anchor);
   }
   void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
-    require_none(mark, anchor);
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    require_plain(mark, tag, anchor);
   }
   void OnMapEnd() override {}
 
  private:
-  void require_none(const YAML::Mark& mark, YAML::anchor_t anchor) const {
+  std::string place(const YAML::Mark& mark) const { return cat(file_, " line ", mark.line + 1); }
+  void require_plain(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) const {
     if (anchor != 0)
-      throw document_error("anchors, aliases and merge keys (&, *, <<) are not supported", cat(file_, " line ", mark.line + 1),
+      throw document_error("anchors, aliases and merge keys (&, *, <<) are not supported", place(mark),
                            "write the keys out, or use a second file");
+    if (!tag.empty() && tag != "?" && tag != "!")  // these two say: a plain, a quoted scalar without a tag
+      throw document_error(cat("tags are not supported: ", tag), place(mark), "remove it");
   }
+  const std::string& text_;
   const std::string& file_;
+  int64_t documents_ = 0;
 };
+
+/// Bytes that no configuration has, found before a parser reads them in its own way.
+void require_text(const std::string& text, const std::string& file) {
+  const std::optional<size_t> invalid = validate_utf8(text);
+  const size_t nul = text.find('\0');
+  if (!invalid && nul == std::string::npos) return;
+  const size_t offset = std::min(invalid.value_or(text.size()), nul);
+  const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
+  throw document_error(offset == nul ? "holds a NUL byte" : "is not valid UTF-8", cat(file, " line ", line), "save it as UTF-8 text")
+      .at("offset", offset);
+}
 
 ConfigNode convert(const YAML::Node& node, const std::string& file, const fs::path& base, const std::string& path) {
   ConfigNode out;
@@ -81,17 +108,17 @@ ConfigNode convert(const YAML::Node& node, const std::string& file, const fs::pa
 }
 
 ConfigNode parse(const std::string& text, const std::string& file, const fs::path& base) {
+  require_text(text, file);
   try {
     std::istringstream events(text);
     YAML::Parser parser(events);
-    NoAnchors handler(file);
-    while (parser.HandleNextDocument(handler)) {
+    PlainDocument handler(text, file);
+    while (parser.HandleNextDocument(handler)) {  // ends: the second is refused
     }
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) throw document_error("holds several documents", file, "keep one, or pass several files");
-    if (documents.empty() || documents[0].IsNull()) return ConfigNode{.origin = file, .base = base};
-    if (!documents[0].IsMap()) throw document_error("is not a map of keys", file, "start with `key: value` lines");
-    return convert(documents[0], file, base, "");
+    const YAML::Node document = YAML::Load(text);
+    if (!document.IsDefined() || document.IsNull()) return ConfigNode{.origin = file, .base = base};
+    if (!document.IsMap()) throw document_error("is not a map of keys", file, "start with `key: value` lines");
+    return convert(document, file, base, "");
   } catch (const YAML::Exception& e) {
     throw document_error(cat("not valid YAML: ", e.msg), cat(file, " line ", e.mark.line + 1), "correct the line");
   }
@@ -112,6 +139,7 @@ void merge(ConfigNode& into, const ConfigNode& from) {
 }
 
 ConfigNode parse_override(const std::string& text) {
+  if (validate_utf8(text)) throw config_error("an override is not valid UTF-8", "command line", "write it in UTF-8");
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
     throw config_error(cat("'", text, "' is not of the form key.path=value"), "command line", "for example optim.learning_rate=1e-5");
@@ -152,8 +180,7 @@ ConfigNode load_config(std::span<const fs::path> files, std::span<const std::str
     if (size > max_file_bytes)
       throw document_error(cat("has ", size, " bytes; a configuration has at most 1 MiB"), file.string(),
                            "pass the configuration file, not the data");
-    std::ifstream in(file, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(in)), {});
+    const std::string text = read_text_file(file, max_file_bytes, ExitCode::usage);
     merge(root, parse(text, file.string(), fs::absolute(file).parent_path()));
   }
   for (const std::string& text : overrides) merge(root, parse_override(text));

@@ -25,8 +25,8 @@ struct ConfigNode {
 };
 
 /// Loads `files` (later ones win, maps merge key by key), then applies overrides "key.path=value".
-/// Refuses, with file and line: repeated keys, merge keys, anchors, aliases, several documents, tabs, files over 1 MiB (Error usage,
-/// "F43").
+/// Refuses, with file and line: repeated keys, merge keys, anchors, aliases, tags, several documents, tabs, bytes that are not UTF-8,
+/// NUL, files over 1 MiB (Error usage, "F43").
 ConfigNode load_config(std::span<const std::filesystem::path> files, std::span<const std::string> overrides);
 
 /// Error (usage, "config") about what stands at `origin`.

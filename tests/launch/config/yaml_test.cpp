@@ -109,6 +109,40 @@ TEST_F(Yaml, WhatIsWrongWithTheDocumentHasACodeOfItsOwn) {
   }
 }
 
+TEST_F(Yaml, WhatFollowsTheDocumentIsRefusedAtOnce) {
+  for (const char* text :
+       {"{optim: {lr: 1}},\n", "optim: {lr: 1}\n---\n,\n", ",", ", optim: {lr: 1}\n", "{optim: {lr: 1}}\n]\n", "[]}", "}"}) {
+    const std::string told = failure(text);
+    EXPECT_NE(told.find("a.yaml"), std::string::npos) << text << " | " << told;
+  }
+  const std::string told = failure("{optim:\n  {lr: 1}},\n");
+  EXPECT_NE(told.find("a ',' stands where the document has ended"), std::string::npos) << told;
+  EXPECT_NE(told.find("a.yaml line 2"), std::string::npos) << told;
+  EXPECT_NE(failure("optim: {}\n", {"loss={dims: [1]},"}), "");
+}
+
+TEST_F(Yaml, BytesThatAreNoTextAreRefusedWithTheirPlace) {
+  const std::string latin = failure("optim:\n  lr: 1\nloss: {name: \"caf\xe9\"}\n");
+  EXPECT_NE(latin.find("not valid UTF-8"), std::string::npos) << latin;
+  EXPECT_NE(latin.find("a.yaml line 3 offset=32"), std::string::npos) << latin;
+  EXPECT_NE(failure("\xff\xfeo\x01").find("not valid UTF-8"), std::string::npos);
+  EXPECT_NE(failure(std::string("optim: {lr: 1}\n\0", 16)).find("NUL byte"), std::string::npos);
+  EXPECT_NE(failure("loss: {name: \"a\\0b\"}\n").find("the character NUL"), std::string::npos);
+  EXPECT_NE(failure("\"o\\0\": {lr: 1}\n").find("the character NUL"), std::string::npos);
+  EXPECT_NE(failure("optim: {}\n", {"loss.name=caf\xe9"}).find("not valid UTF-8"), std::string::npos);
+  EXPECT_EQ(failure("# gr\xc3\xbc\xc3\x9f\noptim: {lr: 1}\n"), "");
+}
+
+TEST_F(Yaml, TagsAreRefusedWithTheirLine) {
+  for (const char* text : {"optim:\n  !!python/object {lr: 1}\n", "optim:\n  lr: !!float 1\n", "loss: {name: cosent,\n dims: !mine [1]}\n",
+                           "loss: {name: cosent,\n dims: !!null }\n", "optim: {lr: 1}\n!!str loss: {name: cosent}\n"}) {
+    const std::string told = failure(text);
+    EXPECT_NE(told.find("tags are not supported"), std::string::npos) << text << " | " << told;
+    EXPECT_NE(told.find("a.yaml line 2"), std::string::npos) << told;
+  }
+  EXPECT_EQ(failure("optim: {lr: 1}\nloss: {name: \"cosent\"}\n"), "");
+}
+
 TEST_F(Yaml, AKeyIsFoundWithItsPlaceWhateverItsDepth) {
   const ConfigNode root = load("data:\n  rules:\n    x: {repeat: 2}\n");
   Section s(root);
