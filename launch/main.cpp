@@ -87,7 +87,8 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   try {
     return run(*command, argc, argv, std::span(arguments).subspan(1));
-  } catch (const Error& error) {  // from World: there are no ranks yet
+  } catch (const std::exception& exception) {  // from World: there are no ranks yet
+    const Error error = as_error(exception);
     std::cerr << error_line(error) << std::endl;
     return static_cast<int>(error.exit_code());
   }

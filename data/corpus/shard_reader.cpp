@@ -12,6 +12,7 @@
 #include "data/corpus/shard.h"
 #include "data/files/durable.h"
 #include "data/files/mapped_file.h"
+#include "data/files/open_error.h"
 
 namespace lodestone {
 
@@ -251,7 +252,8 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::
   Impl& impl = *impl_;
   impl.file = file;
   impl.schema = schema;
-  const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // a FIFO would wait
+  if (!descriptor && is_used_up(errno)) throw used_up_error(errno).at("file", file.path.string());
   const auto id = identity(file.path);
   if (!descriptor || !id)
     throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());

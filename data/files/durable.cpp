@@ -10,6 +10,8 @@
 #include <system_error>
 #include <vector>
 
+#include "data/files/open_error.h"
+
 namespace lodestone {
 
 namespace fs = std::filesystem;
@@ -18,28 +20,23 @@ namespace {
 
 constexpr size_t copy_piece = size_t{1} << 20;
 
-std::string reason(int error) { return std::generic_category().message(error); }
-
-bool is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
-
-Error storage_error(const char* code, const std::string& what, const fs::path& path, int error) {
-  const char* remedy = is_full(error) ? "free space or raise the quota" : "check the storage and the permissions, then run again";
-  return Error(ExitCode::storage, code, cat(what, ": ", reason(error)), remedy).at("file", path.string());
-}
-
 }  // namespace
 
 bool path_exists(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
+  if (is_bad_name(error.value()))
+    throw Error(ExitCode::usage, "missing", system_reason(error.value()), "check the path").at("file", path.string());
   if (!fs::status_known(status)) throw storage_error("F21", "cannot examine", path, error.value());
   return fs::exists(status);
 }
 
 InputFile::InputFile(fs::path path, ExitCode exit_code) : path_(std::move(path)) {
-  descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for its writer
+  if (!descriptor_ && is_used_up(errno)) throw used_up_error(errno).at("file", path_.string());
   if (!descriptor_)
-    throw Error(exit_code, "missing", cat("cannot open: ", reason(errno)), "check its path and permissions").at("file", path_.string());
+    throw Error(exit_code, "missing", cat("cannot open: ", system_reason(errno)), "check its path and permissions")
+        .at("file", path_.string());
   struct stat info {};
   if (::fstat(descriptor_.get(), &info) != 0) throw storage_error("F37", "cannot examine", path_, errno);
   if (!S_ISREG(info.st_mode))
@@ -73,7 +70,7 @@ std::string read_text_file(const fs::path& path, size_t limit, ExitCode exit_cod
 
 OutputFile::OutputFile(fs::path path) : path_(std::move(path)) {
   descriptor_ = Descriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (!descriptor_) throw storage_error(is_full(errno) ? "F19" : "F21", "cannot create", path_, errno);
+  if (!descriptor_) throw open_error("cannot create", path_, errno);
 }
 
 OutputFile::~OutputFile() {
@@ -160,11 +157,12 @@ void check_writable(const fs::path& folder) {
   ::unlink(second.c_str());
   try {
     write_new_file(first, "x");
-    rename_path(first, second);
+    if (::rename(first.c_str(), second.c_str()) != 0) throw storage_error("F21", "cannot rename", first, errno);
     sync_folder(folder);
     if (::unlink(second.c_str()) != 0) throw storage_error("F21", "cannot remove", second, errno);
   } catch (const Error& error) {
     ::unlink(first.c_str());
+    if (error.code() == "F15" || error.code() == "F19") throw;  // neither is mended by another folder
     throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", error.what()),
                 "choose another output folder or change its permissions")
         .at("file", folder.string());

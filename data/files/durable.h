@@ -20,14 +20,16 @@ namespace lodestone {
 inline int close_descriptor(int fd) { return ::close(fd); }
 using Descriptor = Handle<int, close_descriptor, -1>;
 
-/// Whether something has this name. Throws Error (storage) when that cannot be found out, e.g. without permission.
+/// Whether something has this name. Throws Error (usage, "missing") for a name that nothing can have, Error (storage) when that cannot
+/// be found out, e.g. without permission.
 bool path_exists(const std::filesystem::path& path);
 
 /// A file opened for reading at offsets. Reads are retried after interruptions and short reads; a file that ends early or
 /// a device error is an Error, never a short result. (Reading, unlike mapping, survives a file that shrinks meanwhile.)
 class InputFile {
  public:
-  /// Throws Error (exit_code, "missing") when the file cannot be opened or is not a regular file.
+  /// Throws Error (exit_code, "missing") when the file cannot be opened or is not a regular file (a FIFO is not waited for),
+  /// Error (resource, "F15") when descriptors are used up.
   InputFile(std::filesystem::path path, ExitCode exit_code);
   uint64_t size() const { return size_; }
   const std::filesystem::path& path() const { return path_; }
@@ -80,7 +82,7 @@ void sync_folder_tree(const std::filesystem::path& folder);
 /// Renames within one file system. Throws Error (storage, "F19").
 void rename_path(const std::filesystem::path& from, const std::filesystem::path& to);
 /// Finds out before the first step whether files can be written, renamed and removed in `folder` (made if missing).
-/// Throws Error (storage, "F21") naming what failed.
+/// Throws Error (storage, "F21") naming what failed; F15 and F19 when descriptors are used up or the disk is full.
 void check_writable(const std::filesystem::path& folder);
 
 enum class IfExists : uint8_t { refuse, replace };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "data/files/open_error.h"
 
 namespace lodestone {
 
@@ -245,7 +247,9 @@ H5Reader::H5Reader(const std::filesystem::path& file) : impl_(std::make_unique<I
   const Properties access(H5Pcreate(H5P_FILE_ACCESS));
   H5Pset_file_locking(access.get(), false, true);  // shards are never written again; NFS and Lustre often have no locks
   H5Pset_cache(access.get(), 0, 0, 0, 0);          // chunks are looked at once: no cache
+  errno = 0;
   impl_->file = File(H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get()));
+  if (impl_->file.get() < 0 && is_used_up(errno)) throw used_up_error(errno).at("file", file.string());
   if (impl_->file.get() < 0) throw impl_->damaged(cat("not a readable HDF5 file: ", library_message()));
 }
 H5Reader::H5Reader(H5Reader&&) noexcept = default;

@@ -47,4 +47,16 @@ std::optional<size_t> validate_utf8(std::string_view text) {
   return std::nullopt;
 }
 
+std::string utf8_name(std::string_view name) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  while (const std::optional<size_t> invalid = validate_utf8(name)) {
+    const auto byte = static_cast<unsigned char>(name[*invalid]);
+    out += name.substr(0, *invalid);
+    out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    name.remove_prefix(*invalid + 1);
+  }
+  return out += name;
+}
+
 }  // namespace lodestone

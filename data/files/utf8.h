@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace lodestone {
@@ -11,5 +12,8 @@ namespace lodestone {
 /// above U+10FFFF, stray or missing continuation bytes), or nullopt if all of it is valid. A sequence cut off by the end
 /// of the text is reported at its first byte. U+0000 and a byte order mark are valid here.
 std::optional<size_t> validate_utf8(std::string_view text);
+
+/// `name` where only UTF-8 may stand, as in JSON: each byte that is not part of valid UTF-8 becomes \xNN. Names of files are bytes.
+std::string utf8_name(std::string_view name);
 
 }  // namespace lodestone

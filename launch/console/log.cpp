@@ -3,27 +3,59 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <system_error>
+
+#include "data/files/durable.h"
+#include "data/files/open_error.h"
+#include "data/files/utf8.h"
 
 namespace lodestone {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// What the system refused, where nobody nearer to it said it better.
+Error system_failure(const std::system_error& failure) {
+  const auto* at = dynamic_cast<const fs::filesystem_error*>(&failure);
+  const int code = failure.code().value();
+  const std::string reason = system_reason(code);
+  Error error(ExitCode::storage, "F37", reason, "check the storage and the permissions, then run again");
+  if (is_used_up(code))
+    error = used_up_error(code);
+  else if (code == EAGAIN && at == nullptr)
+    error = Error(ExitCode::resource, "F15", "no thread can be started", "raise the limit of processes (ulimit -u), or use fewer threads");
+  else if (is_full(code))
+    error = Error(ExitCode::storage, "F19", reason, "free space or raise the quota");
+  else if (is_bad_name(code) || code == EILSEQ || code == ENOTDIR)
+    error = Error(ExitCode::usage, "missing", reason, "check the path");
+  if (at != nullptr) error.at("file", at->path1().string());
+  return error;
+}
+
+}  // namespace
+
 Error as_error(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
   if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
     return Error(ExitCode::resource, "F14", "out of memory", "use fewer ranks per host, or a smaller batch or chunk");
+  if (dynamic_cast<const std::length_error*>(&exception) != nullptr)
+    return Error(ExitCode::resource, "F14", "more memory is asked for than there can be", "use a smaller batch or chunk");
+  if (const auto* failure = dynamic_cast<const std::system_error*>(&exception)) return system_failure(*failure);
   return Error(ExitCode::internal, "internal", exception.what(), "report this with the command that caused it");
 }
 
 std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : utf8_name(text)) {
     const auto u = static_cast<unsigned char>(c);
     if (u < 0x20 || u == 0x7f) {
       char escaped[8];
@@ -53,8 +85,9 @@ namespace {
 
 /// Keeps the records of steps below keep_steps, and whole lines only.
 void drop_later_records(const fs::path& path, int64_t keep_steps) {
+  if (!path_exists(path)) return;
   std::ifstream in(path);
-  if (!in) return;
+  if (!in) throw open_error("cannot read the metrics file", path, errno);
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
@@ -70,10 +103,11 @@ void drop_later_records(const fs::path& path, int64_t keep_steps) {
 
 MetricsFile::MetricsFile(const fs::path& dir, int64_t keep_steps) {
   const fs::path path = dir / "metrics.jsonl";
+  if (path_exists(path) && !fs::is_regular_file(path))
+    throw Error(ExitCode::storage, "F21", "the metrics file is no regular file", "remove it").at("file", path.string());
   if (keep_steps >= 0) drop_later_records(path, keep_steps);
   file_ = std::fopen(path.c_str(), "a");
-  if (file_ == nullptr)
-    throw Error(ExitCode::storage, "F21", "cannot write the metrics file", "check permissions and space").at("file", path.string());
+  if (file_ == nullptr) throw open_error("cannot write the metrics file", path, errno);
 }
 
 MetricsFile::~MetricsFile() {

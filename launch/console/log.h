@@ -18,10 +18,11 @@ std::string error_line(const Error& error);
 /// The same with "rank=R host=H" behind the other places.
 std::string error_line(const Error& error, int rank, const std::string& host);
 
-/// What an exception says to a user: itself if it is an Error, memory that ran out (resource, "F14"), else a defect (internal).
+/// What an exception says to a user: itself if it is an Error, memory that ran out (resource, "F14"), what the system refused
+/// (descriptors and threads "F15", space "F19", a name that nothing can have "missing", else "F37"), else a defect (internal).
 Error as_error(const std::exception& exception);
 
-/// Replaces control characters, so that no file name or text can forge lines or drive a terminal.
+/// Replaces control characters and bytes that are not UTF-8, so that no file name or text can forge lines or drive a terminal.
 std::string printable(std::string_view text);
 
 /// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal (F52).

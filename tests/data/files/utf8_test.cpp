@@ -1,4 +1,4 @@
-// Does validate_utf8 accept all of RFC 3629 and nothing else?
+// Does validate_utf8 accept all of RFC 3629 and nothing else, and are names of files made to fit?
 #include "data/files/utf8.h"
 
 #include <gtest/gtest.h>
@@ -48,6 +48,13 @@ TEST(Utf8, NamesTheFirstByteOfTheFirstBadSequenceAtEveryAlignment) {
     EXPECT_EQ(validate_utf8(prefix + "\xE4\xB8" + "a"), before) << "continuation missing";
     EXPECT_EQ(validate_utf8(prefix + "\xE4\xB8\xAD" + "\x80"), before + 3) << "stray continuation";
   }
+}
+
+TEST(Utf8, WritesTheBytesOfANameThatAreNoText) {
+  EXPECT_EQ(utf8_name(""), "");
+  EXPECT_EQ(utf8_name("gr\xC3\xBC\xC3\x9F.jsonl"), "gr\xC3\xBC\xC3\x9F.jsonl");
+  EXPECT_EQ(utf8_name("latin\xE9.jsonl"), "latin\\xe9.jsonl");
+  EXPECT_EQ(utf8_name("\xFF\xE4\xB8"), "\\xff\\xe4\\xb8");
 }
 
 TEST(Utf8, AcceptsEmptyTextNulAndByteOrderMark) {
