@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,7 +12,8 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
-#include <system_error>
+
+#include "data/files/open_error.h"
 
 namespace lodestone {
 
@@ -80,15 +82,39 @@ std::string read_all(int fd) {
 
 }  // namespace
 
+/// A lock file that is open and locked, or why it is not.
+struct RunLock::Attempt {
+  Descriptor descriptor;
+  int error = 0;  // of flock
+};
+
+/// Opens the file and asks the system for the lock, anew as long as the file that was opened is no longer the one of this name: the job
+/// that held it may have published or removed its folder meanwhile, and a lock on a file without a name keeps nobody out.
+RunLock::Attempt RunLock::attempt() const {
+  constexpr int most_attempts = 100;
+  for (int i = 0; i < most_attempts; ++i) {
+    make_folder(path_.parent_path());
+    Attempt made{.descriptor = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666))};
+    if (!made.descriptor && errno == ENOENT) continue;  // the folder went between the two calls
+    if (!made.descriptor) throw open_error("cannot create the lock", path_, errno);
+    made.error = ::flock(made.descriptor.get(), LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    struct stat opened {};
+    struct stat named {};
+    if (::fstat(made.descriptor.get(), &opened) != 0) throw open_error("cannot examine the lock", path_, errno);
+    if (!S_ISREG(opened.st_mode))
+      throw Error(ExitCode::storage, "F21", "the lock is no regular file", "remove it").at("file", path_.string());
+    if (made.error == EWOULDBLOCK) return made;
+    if (::stat(path_.c_str(), &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino) return made;
+  }
+  throw Error(ExitCode::storage, "F27", "other jobs keep making and removing this folder", "choose another output folder")
+      .at("file", path_.string());
+}
+
 RunLock::RunLock(const fs::path& run, const std::string& job) : path_(run / "lock") {
-  make_folder(run);
-  descriptor_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (!descriptor_)
-    throw Error(ExitCode::storage, "F21", cat("cannot create the lock: ", std::generic_category().message(errno)),
-                "check the permissions of the run folder")
-        .at("file", path_.string());
-  const bool locked = ::flock(descriptor_.get(), LOCK_EX | LOCK_NB) == 0;
-  const int error = locked ? 0 : errno;
+  Attempt made = attempt();
+  descriptor_ = std::move(made.descriptor);
+  const int error = made.error;
+  const bool locked = error == 0;
   const std::optional<Holder> holder = parse(read_all(descriptor_.get()));
   if (error == EWOULDBLOCK) refuse(holder, path_, "wait for it, end it, or choose another output folder");
   if (!locked && holder && (holder->host != host_name() || is_alive_here(*holder)))  // no file locks on this file system
@@ -97,9 +123,7 @@ RunLock::RunLock(const fs::path& run, const std::string& job) : path_(run / "loc
   const std::string mine = to_text({.host = host_name(), .job = job, .pid = ::getpid(), .started = start_time(::getpid())});
   if (::ftruncate(descriptor_.get(), 0) != 0 ||
       ::pwrite(descriptor_.get(), mine.data(), mine.size(), 0) != static_cast<ssize_t>(mine.size()))
-    throw Error(ExitCode::storage, "F21", cat("cannot write the lock: ", std::generic_category().message(errno)),
-                "check the storage of the run folder")
-        .at("file", path_.string());
+    throw open_error("cannot write the lock", path_, errno);
 }
 
 RunLock::~RunLock() {

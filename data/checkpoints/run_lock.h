@@ -14,7 +14,8 @@ namespace lodestone {
 /// is dead and was of this host, and otherwise the job is refused with the advice to remove it.
 class RunLock {
  public:
-  /// job: the scheduler's job id, or empty. Throws Error (storage, "F27") naming the holder's host, pid and job.
+  /// Makes `run` when it is missing. job: the scheduler's job id, or empty. Throws Error (storage, "F27") naming the holder's host, pid
+  /// and job.
   RunLock(const std::filesystem::path& run, const std::string& job);
   /// Clears the file and releases the lock.
   ~RunLock();
@@ -25,6 +26,9 @@ class RunLock {
   const std::string& takeover() const { return takeover_; }
 
  private:
+  struct Attempt;
+  Attempt attempt() const;
+
   std::filesystem::path path_;
   Descriptor descriptor_;
   std::string takeover_;

@@ -1,4 +1,6 @@
 // lodestone pack: text records in, a packed corpus out, in parallel over ranks.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -136,26 +138,70 @@ struct Workplace {
   fs::path stop_mark() const { return partial / "failed"; }
 };
 
-/// Rank 0 makes the folder, so that errors of place come before any work.
-std::unique_ptr<RunLock> open_workplace(const Workplace& place) {
+void require_free_output(const fs::path& output) {
   std::error_code ignored;
-  if (fs::exists(place.output / "manifest.json", ignored))
+  if (path_exists(output / "manifest.json"))
     throw Error(ExitCode::usage, "exists", "the output is a packed corpus already", "choose another name or remove it")
-        .at("file", place.output.string());
-  if (fs::exists(place.output, ignored) && !fs::is_empty(place.output, ignored))
-    throw Error(ExitCode::usage, "exists", "the output folder exists and is not empty", "choose another name or remove it")
-        .at("file", place.output.string());
-  check_writable(place.partial);
+        .at("file", output.string());
+  if (path_exists(output) && !(fs::is_directory(output, ignored) && fs::is_empty(output, ignored)))
+    throw Error(ExitCode::usage, "exists", "the output exists and is no empty folder", "choose another name or remove it")
+        .at("file", output.string());
+}
+
+/// Removes what a pack that was killed left. Refuses what no pack wrote.
+void empty_partial(const fs::path& partial) {
+  std::vector<fs::path> found;
+  std::error_code failure;
+  for (auto entry = fs::directory_iterator(partial, failure); !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    if (name == "lock") continue;
+    const bool ours = name.starts_with("shard-") || name.starts_with("write-test") || name == "manifest.json" || name == "failed";
+    if (!ours || entry->is_directory(failure)) {
+      fs::remove(partial / "lock", failure);
+      throw Error(ExitCode::usage, "exists", cat("the folder for work under way holds what no pack wrote: ", name),
+                  "move it away, or choose another output")
+          .at("file", partial.string());
+    }
+    found.push_back(entry->path());
+  }
+  for (const fs::path& path : found) fs::remove(path, failure);
+}
+
+/// Removes the folder under way, if this job holds its lock; it goes out of sight first, so that a pack that begins meanwhile has
+/// its own.
+void discard(const Workplace& place, std::unique_ptr<RunLock>& lock) {
+  if (!lock) return;
+  std::error_code failure, ignored;
+  fs::path doomed = place.partial;
+  doomed += cat(".", ::getpid());
+  fs::rename(place.partial, doomed, failure);
+  fs::remove_all(failure ? place.partial : doomed, ignored);
+  lock.reset();
+}
+
+/// Rank 0 makes the folder, so that errors of place come before any work. Whatever is written there is written under its lock.
+std::unique_ptr<RunLock> open_workplace(const Workplace& place) {
+  require_free_output(place.output);
   auto lock = std::make_unique<RunLock>(place.partial, "");
-  for (const auto& entry : fs::directory_iterator(place.partial))  // left by a pack that was killed
-    if (entry.path().filename() != "lock") fs::remove_all(entry.path(), ignored);
+  empty_partial(place.partial);
+  try {
+    require_free_output(place.output);  // the job that held the lock may have published
+    check_writable(place.partial);
+  } catch (...) {
+    discard(place, lock);
+    throw;
+  }
   return lock;
 }
 
-void discard(const Workplace& place, std::unique_ptr<RunLock>& lock) {
+/// Gives the finished folder its name. The lock goes with it and is removed there, and released only then: a pack that waited for it
+/// finds the corpus.
+void publish(const Workplace& place, std::unique_ptr<RunLock>& lock) {
   std::error_code ignored;
+  ::rmdir(place.output.c_str());  // an empty folder; anything else stays, and is refused
+  publish_folder(place.partial, place.output, IfExists::refuse);
+  fs::remove(place.output / "lock", ignored);
   lock.reset();
-  fs::remove_all(place.partial, ignored);
 }
 
 struct Stopped {};  // another rank failed
@@ -173,7 +219,7 @@ std::optional<Error> pack_units(World& world, const Workplace& place, std::span<
     const double now = now_s();
     if (now - looked > progress_period_s && world.size() > 1) {
       looked = now;
-      if (fs::exists(place.stop_mark())) throw Stopped();
+      if (std::error_code ignored; fs::exists(place.stop_mark(), ignored)) throw Stopped();
     }
     if (now - shown < progress_period_s) return;
     shown = now;
@@ -199,10 +245,11 @@ std::optional<Error> pack_units(World& world, const Workplace& place, std::span<
       failure = Error(ExitCode::resource, "F14", "no memory while packing", "give the job more memory or use fewer ranks")
                     .at("file", unit.file.string());
     } catch (const fs::filesystem_error& error) {
-      failure = Error(ExitCode::storage, "F37", error.code().message(), "check the storage").at("file", error.path1().string());
+      failure = as_error(error);
     }
     failed_unit = unit.index;
-    std::fclose(std::fopen(place.stop_mark().c_str(), "w"));
+    // Without a mark, on a full disk, the other ranks hear of the failure when they have packed their own.
+    if (std::FILE* mark = std::fopen(place.stop_mark().c_str(), "w")) std::fclose(mark);
     break;
   }
   progress.clear();
@@ -333,10 +380,7 @@ int run_pack(World& world, std::span<const std::string> arguments) {
       if (manifest.rows() == 0)
         throw Error(ExitCode::data, "F39", "the inputs hold no rows", "check the inputs").at("file", arguments_given.inputs[0].string());
       write_new_file(place.partial / "manifest.json", to_text(manifest));
-      lock.reset();
-      fs::remove(place.partial / "lock");
-      if (fs::exists(place.output)) fs::remove(place.output);  // an empty folder
-      publish_folder(place.partial, place.output, IfExists::refuse);
+      publish(place, lock);
       print_summary(manifest, packed, std::max(now_s() - start, 1e-3), place.output);
     } catch (...) {
       discard(place, lock);

@@ -51,14 +51,15 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
   if (world_.rank() == 0) {
     std::error_code failure;
     fs::create_directories(dir_, failure);
-    if (failure || !fs::is_directory(dir_))
+    if (failure || !fs::is_directory(dir_, failure))
       throw Error(ExitCode::storage, "F21", cat("the run folder cannot be made: ", failure ? failure.message() : "it is a file"),
                   "choose another train.output_dir")
           .at("file", dir_.string());
     require_run_place(dir_);
-    check_writable(dir_);
     const char* job = std::getenv("SLURM_JOB_ID");
     lock_.emplace(dir_, job == nullptr ? "" : job);
+    require_run_place(dir_);  // the job that held the lock may have finished the run
+    check_writable(dir_);
     if (!lock_->takeover().empty()) std::cerr << "warning: " << lock_->takeover() << '\n';
     for (const std::string& line : sweep_temporaries(dir_)) std::cerr << "warning: " << line << '\n';
     std::vector<std::string> messages;

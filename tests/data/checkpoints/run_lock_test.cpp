@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <memory>
 
 #include "tests/support/temp_dir.h"
 
@@ -54,6 +57,48 @@ TEST(RunLock, IsTakenOverFromAKilledProcess) {
   waitpid(child, nullptr, 0);
   const RunLock next(dir.path(), "second");
   EXPECT_NE(next.takeover().find("victim"), std::string::npos) << next.takeover();
+}
+
+/// A second job that looks while the first publishes its folder under another name: it must hold the lock of a folder that is there.
+TEST(RunLock, NeverHoldsAFileThatHasLostItsName) {
+  const TempDir dir;
+  for (int turn = 0; turn < 200; ++turn) {
+    const std::filesystem::path partial = dir / "partial", published = dir / cat("published", turn);
+    auto first = std::make_unique<RunLock>(partial, "first");
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      (void)!write(ready[1], "x", 1);
+      for (;;) try {
+          const RunLock second(partial, "second");
+          _exit(std::filesystem::is_regular_file(partial / "lock") ? 0 : 1);
+        } catch (const Error&) {
+        }
+    }
+    char byte;
+    ASSERT_EQ(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    std::filesystem::rename(partial, published);
+    std::filesystem::remove(published / "lock");
+    first.reset();
+    int status = 0;
+    waitpid(child, &status, 0);
+    ASSERT_EQ(WEXITSTATUS(status), 0) << "turn " << turn;
+    std::filesystem::remove_all(partial);
+  }
+}
+
+TEST(RunLock, RefusesAFifoAtOnce) {
+  const TempDir dir;
+  ASSERT_EQ(mkfifo((dir / "lock").c_str(), 0600), 0);
+  try {
+    const RunLock lock(dir.path(), "");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "F21");
+  }
 }
 
 }  // namespace
