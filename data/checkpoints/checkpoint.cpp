@@ -14,7 +14,17 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view prefix = "checkpoint-";
+constexpr std::string_view deleting = ".deleting";
 constexpr int64_t fewest_kept = 2;
+
+/// The step of a folder that bears a checkpoint's name: digits alone behind the prefix, as checkpoint_name() writes them.
+std::optional<int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  int64_t step = 0;
+  const auto parsed = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
+  const bool is_step = parsed.ptr == name.data() + name.size() && step >= 0 && checkpoint_name(step) == name;
+  return is_step ? std::optional(step) : std::nullopt;
+}
 
 std::string one_line(const Error& error) { return cat(error.code(), " ", error.what(), "; ", error.where()); }
 
@@ -27,11 +37,17 @@ bool verifies(const fs::path& checkpoint) {
   }
 }
 
+/// Whether a checkpoint was written there; a folder of such a name without a manifest is somebody else's.
+bool has_manifest(const fs::path& checkpoint) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(checkpoint / "manifest.json", ignored));
+}
+
 /// Out of sight first, in one step, so that a crash never leaves half a checkpoint under its own name.
 void remove_checkpoint(const fs::path& run, int64_t step, std::vector<std::string>& failures) {
   const fs::path name = run / checkpoint_name(step);
   fs::path doomed = name;
-  doomed += ".deleting.tmp";
+  doomed += cat(deleting, ".tmp");
   std::error_code error;
   fs::rename(name, doomed, error);
   if (!error) fs::remove_all(doomed, error);
@@ -45,13 +61,8 @@ std::string checkpoint_name(int64_t step) { return cat(prefix, step); }
 std::vector<int64_t> list_checkpoints(const fs::path& run) {
   std::vector<int64_t> steps;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(prefix) || !entry.is_directory(error)) continue;
-    int64_t step = 0;
-    const auto parsed = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
-    if (parsed.ptr == name.data() + name.size() && checkpoint_name(step) == name) steps.push_back(step);
-  }
+  for (const auto& entry : fs::directory_iterator(run, error))
+    if (const auto step = step_of(entry.path().filename().string()); step && entry.is_directory(error)) steps.push_back(*step);
   std::sort(steps.begin(), steps.end(), std::greater<>());
   return steps;
 }
@@ -60,8 +71,10 @@ std::vector<std::string> sweep_temporaries(const fs::path& run) {
   std::vector<fs::path> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.ends_with(".tmp")) found.push_back(entry.path());
+    const fs::path name = entry.path().filename();
+    if (name.extension() != ".tmp" || fs::is_symlink(entry.symlink_status(error)) || !entry.is_directory(error)) continue;
+    const fs::path inner = name.stem();
+    if (step_of((inner.extension() == deleting ? inner.stem() : inner).string())) found.push_back(entry.path());
   }
   std::vector<std::string> failures;
   for (const fs::path& path : found) {
@@ -96,7 +109,7 @@ std::vector<std::string> retain_checkpoints(const fs::path& run, int64_t keep, s
   int64_t good = 0;
   for (const int64_t step : steps) {
     if (good >= keep) {
-      if (step != pinned) remove_checkpoint(run, step, failures);
+      if (step != pinned && has_manifest(run / checkpoint_name(step))) remove_checkpoint(run, step, failures);
       continue;
     }
     if (static_cast<int64_t>(steps.size()) <= keep) break;  // nothing to remove, so nothing to verify

@@ -282,6 +282,30 @@ TEST(Checkpoint, KeepsTheNewestAndNeverFewerThanTwoThatVerify) {
   EXPECT_EQ(list_checkpoints(dir.path()), (std::vector<int64_t>{6, 5, 4, 3}));  // 3 is pinned
 }
 
+TEST(Checkpoint, LeavesFilesOfOthersAlone) {
+  const TempDir dir;
+  State<float> state(23);
+  std::map<int64_t, bool> verified;
+  for (const int64_t step : {1, 2, 3, 4}) save(dir.path(), step, state, 1);
+  const std::vector<std::string> foreign = {"checkpoint--1/notes", "checkpoint-0/notes", "checkpoint-02/notes", "checkpoint-best.tmp/notes",
+                                            "checkpoint--1.tmp/notes"};
+  for (const std::string& name : foreign) {
+    fs::create_directories((dir / name).parent_path());
+    test::write_text(dir / name, "x");
+  }
+  test::write_text(dir / "checkpoint-9.tmp", "x");  // a file: ours are folders
+  fs::create_directories(dir / "checkpoint-7.tmp");
+  fs::create_directories(dir / "checkpoint-1.deleting.tmp");
+  EXPECT_TRUE(sweep_temporaries(dir.path()).empty());
+  EXPECT_TRUE(retain_checkpoints(dir.path(), 2, std::nullopt, verified).empty());
+  EXPECT_FALSE(fs::exists(dir / "checkpoint-7.tmp"));
+  EXPECT_FALSE(fs::exists(dir / "checkpoint-1.deleting.tmp"));
+  EXPECT_FALSE(fs::exists(dir / "checkpoint-1"));
+  EXPECT_FALSE(fs::exists(dir / "checkpoint-2"));
+  EXPECT_TRUE(fs::exists(dir / "checkpoint-9.tmp"));
+  for (const std::string& name : foreign) EXPECT_TRUE(fs::exists(dir / name)) << name;
+}
+
 TEST(Checkpoint, AFullDiskLeavesTheOldOnesAndNoTemporaryFile) {
   const TempDir dir;
   State<float> state(20);
