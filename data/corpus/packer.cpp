@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "data/files/durable.h"
+#include "data/files/utf8.h"
 
 namespace lodestone {
 
@@ -41,7 +42,7 @@ void Packer::pack(const WorkUnit& unit, const std::function<void()>& tick) {
       const RecordPlace place = reader->place();
       skipped_.push_back(
           {unit.index,
-           {std::filesystem::path(place.file).filename().string(), place.line, place.offset, cat(bad.code(), ' ', bad.what())}});
+           {utf8_name(std::filesystem::path(place.file).filename().string()), place.line, place.offset, cat(bad.code(), ' ', bad.what())}});
     }
     counts_.bytes = bytes_before + reader->consumed();
     if (++since_tick == rows_per_tick) {
@@ -145,7 +146,7 @@ Manifest make_manifest(const ShardSchema& schema, const PackOptions& options, st
   for (auto& [unit, row] : skipped) manifest.skipped.push_back(std::move(row));
   const std::filesystem::path* last = nullptr;
   for (const WorkUnit& unit : units) {
-    if (last == nullptr || *last != unit.file) manifest.inputs.push_back({unit.file.filename().string(), 0});
+    if (last == nullptr || *last != unit.file) manifest.inputs.push_back({utf8_name(unit.file.filename().string()), 0});
     manifest.inputs.back().bytes += unit.bytes;
     last = &unit.file;
   }

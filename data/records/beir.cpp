@@ -25,18 +25,24 @@ struct Judgement {
   int64_t line = 0, offset = 0;
 };
 
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
 fs::path find_file(const fs::path& folder, const std::string& name) {
   for (const fs::path& file : {folder / name, folder / (name + ".gz")})
-    if (fs::is_regular_file(file)) return file;
+    if (is_file(file)) return file;
   throw Error(ExitCode::data, "F32", cat("a BEIR folder without ", name), "add the file").at("file", folder.string());
 }
 
 fs::path find_qrels(const fs::path& folder, const std::string& split) {
-  if (const fs::path file = folder / "qrels" / (split + ".tsv"); fs::is_regular_file(file)) return file;
+  if (const fs::path file = folder / "qrels" / (split + ".tsv"); is_file(file)) return file;
   std::vector<fs::path> files;
   std::string names;
-  if (fs::is_directory(folder / "qrels"))
-    for (const auto& entry : fs::directory_iterator(folder / "qrels"))
+  std::error_code ignored;  // what cannot be listed holds no other names to tell
+  if (fs::is_directory(folder / "qrels", ignored))
+    for (const auto& entry : fs::directory_iterator(folder / "qrels", ignored))
       if (entry.path().extension() == ".tsv") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) names += (names.empty() ? "" : ", ") + file.stem().string();

@@ -1,8 +1,11 @@
 #include "data/records/inputs.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "core/error.h"
+#include "data/files/durable.h"
+#include "data/files/utf8.h"
 #include "data/records/beir.h"
 #include "data/records/jsonl.h"
 
@@ -14,10 +17,24 @@ namespace {
 
 constexpr std::string_view no_in_batch = "no_in_batch_neg";
 
+/// An input that is not there, or that the system does not let us look at.
+Error missing(const std::string& what, const char* remedy, const fs::path& input) {
+  return Error(ExitCode::usage, "missing", what, remedy).at("file", input.string());
+}
+
+/// What an input is. Throws Error (usage, "missing").
+fs::file_type kind_of(const fs::path& input) {
+  std::error_code failure;
+  const fs::file_type type = fs::status(input, failure).type();
+  if (type == fs::file_type::not_found) throw missing("no such file or folder", "check the path", input);
+  if (failure) throw missing(failure.message(), "check the path and its permissions", input);
+  return type;
+}
+
 /// The file's name without .gz and without its format's ending.
 std::string stem(const fs::path& file) {
   const fs::path inner = file.extension() == ".gz" ? file.stem() : file;
-  return inner.stem().string();
+  return utf8_name(inner.stem().string());
 }
 
 InputFormat format_by_name(const fs::path& file) {
@@ -29,9 +46,17 @@ InputFormat format_by_name(const fs::path& file) {
   return InputFormat::automatic;
 }
 
+/// The folder's own path, links followed; as given where that cannot be found out.
+fs::path whole_path(const fs::path& folder) {
+  std::error_code failure;
+  const fs::path whole = fs::weakly_canonical(folder, failure);
+  return failure ? folder : whole;
+}
+
 bool is_beir(const fs::path& folder) {
-  const auto has = [&](const char* name) { return fs::exists(folder / name) || fs::exists(folder / (std::string(name) + ".gz")); };
-  return has("corpus.jsonl") && has("queries.jsonl") && fs::is_directory(folder / "qrels");
+  const auto has = [&](const char* name) { return path_exists(folder / name) || path_exists(folder / (std::string(name) + ".gz")); };
+  std::error_code ignored;
+  return has("corpus.jsonl") && has("queries.jsonl") && fs::is_directory(folder / "qrels", ignored);
 }
 
 /// Convention of FlagEmbedding: a folder or file whose name ends in no_in_batch_neg; the source keeps that ending.
@@ -49,7 +74,9 @@ class UnitList {
   explicit UnitList(const InputOptions& options) : options_(options) {}
 
   void add_file(const fs::path& file, const fs::path& input) {
-    const int64_t bytes = static_cast<int64_t>(fs::file_size(file));
+    std::error_code failure;
+    const auto bytes = static_cast<int64_t>(fs::file_size(file, failure));
+    if (failure) throw missing(failure.message(), "check the file and its permissions", file);
     if (bytes == 0) throw Error(ExitCode::data, "F32", "the file is empty", "remove it from the inputs").at("file", file.string());
     const InputFormat format = options_.format == InputFormat::automatic ? format_by_name(file) : options_.format;
     if (format == InputFormat::automatic)
@@ -65,10 +92,13 @@ class UnitList {
 
   void add_folder(const fs::path& folder) {
     if (options_.format == InputFormat::beir || (options_.format == InputFormat::automatic && is_beir(folder)))
-      return push({0, folder, InputFormat::beir, {}, fs::weakly_canonical(folder).filename().string(), 0});
+      return push({0, folder, InputFormat::beir, {}, utf8_name(whole_path(folder).filename().string()), 0});
     std::vector<fs::path> files;
-    for (const auto& entry : fs::recursive_directory_iterator(folder))
-      if (entry.is_regular_file() && format_by_name(entry.path()) != InputFormat::automatic) files.push_back(entry.path());
+    std::error_code failure, ignored;
+    for (auto entry = fs::recursive_directory_iterator(folder, failure); !failure && entry != fs::recursive_directory_iterator();
+         entry.increment(failure))
+      if (entry->is_regular_file(ignored) && format_by_name(entry->path()) != InputFormat::automatic) files.push_back(entry->path());
+    if (failure) throw missing(cat("the folder cannot be listed: ", failure.message()), "check it and its permissions", folder);
     if (files.empty())
       throw Error(ExitCode::data, "F32", "the folder holds no .jsonl, .csv or .tsv file", "name another folder")
           .at("file", folder.string());
@@ -101,12 +131,13 @@ InputFormat input_format(const std::string& name) {
 std::vector<WorkUnit> work_units(std::span<const fs::path> inputs, const InputOptions& options) {
   UnitList units(options);
   for (const fs::path& input : inputs) {
-    if (fs::is_directory(input))
+    const fs::file_type type = kind_of(input);
+    if (type == fs::file_type::directory)
       units.add_folder(input);
-    else if (fs::is_regular_file(input))
+    else if (type == fs::file_type::regular)
       units.add_file(input, input);
     else
-      throw Error(ExitCode::usage, "missing", "no such file or folder", "check the path").at("file", input.string());
+      throw missing("this is not a regular file", "write what it gives to a file first", input);
   }
   std::vector<WorkUnit> all = units.take();
   const bool for_tables = !options.columns.empty() || options.header != Header::automatic;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/files/durable.h"
 #include "data/files/utf8.h"
 
 namespace lodestone {
@@ -53,6 +54,8 @@ class JsonFile {
           .at("file", file_.string())
           .at("line", 1 + std::count(text.begin(), until, '\n'))
           .at("offset", e.byte);
+    } catch (const Json::exception& e) {  // a number beyond all range
+      throw Error(ExitCode::usage, "tokenizer", cat("not valid JSON: ", e.what()), "correct the file").at("file", file_.string());
     }
     if (!root_.is_object()) throw error("", "is not a JSON object", "fetch the file again");
   }
@@ -180,7 +183,7 @@ TokenizerSpec read_vocabulary_folder(const fs::path& folder) {
   TokenizerSpec spec;
   const fs::path vocabulary = folder / "vocab.txt", config_file = folder / "tokenizer_config.json";
   read_lines(vocabulary, spec);
-  if (fs::exists(config_file)) {
+  if (path_exists(config_file)) {
     const JsonFile config(config_file);
     const Json& root = config.root();
     const auto name = config.get<std::string>(root, "", "tokenizer_class", "BertTokenizer");
@@ -257,7 +260,7 @@ TokenizerSpec read_json_folder(const fs::path& folder) {
     if (!added[i].is_object()) throw file.error(key, "is not an object", "correct it");
     add_token(file, key, added[i], file.get<int64_t>(added[i], key + ".", "id", -1), ids, spec);
   }
-  if (const fs::path config_file = folder / "tokenizer_config.json"; fs::exists(config_file)) {
+  if (const fs::path config_file = folder / "tokenizer_config.json"; path_exists(config_file)) {
     const JsonFile config(config_file);
     read_special_names(config, spec);
     compare(config, "do_lower_case", o.lower_case, o.lower_case, "normalizer.lowercase");
@@ -275,8 +278,8 @@ TokenizerSpec read_json_folder(const fs::path& folder) {
 }  // namespace
 
 TokenizerSpec read_tokenizer_folder(const fs::path& folder) {
-  if (fs::exists(folder / "tokenizer.json")) return read_json_folder(folder);
-  if (fs::exists(folder / "vocab.txt")) return read_vocabulary_folder(folder);
+  if (path_exists(folder / "tokenizer.json")) return read_json_folder(folder);
+  if (path_exists(folder / "vocab.txt")) return read_vocabulary_folder(folder);
   throw Error(ExitCode::usage, "tokenizer", "the folder holds neither tokenizer.json nor vocab.txt", "name a BERT model folder")
       .at("file", folder.string());
 }

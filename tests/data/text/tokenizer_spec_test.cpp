@@ -188,6 +188,8 @@ TEST_F(TokenizerFiles, OtherKindsOfTokenizerAreRefusedNamingWhatWorks) {
 TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   write("tokenizer.json", std::string("{\n \"a\": 1,\n oops"));
   EXPECT_EQ(refusal(), "tokenizer not valid JSON; file=tokenizer.json line=3 offset=13");
+  write("tokenizer.json", std::string("{\"a\": 1e999}"));
+  EXPECT_EQ(refusal().substr(0, 24), "tokenizer not valid JSON");
   write("tokenizer.json", std::string("[]"));
   EXPECT_EQ(refusal(), "tokenizer the file is not a JSON object; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"] = Json::object(); }),
