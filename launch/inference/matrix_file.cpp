@@ -1,12 +1,15 @@
 #include "launch/inference/matrix_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "data/files/h5.h"
+#include "data/files/open_error.h"
 
 namespace lodestone {
 
@@ -38,6 +41,26 @@ MatrixFile::~MatrixFile() {
   if (!published_) ::unlink(temporary_.c_str());
 }
 
+/// Opens the temporary file as its only writer: two jobs of one output would mix their rows. The system's lock lives as long as the
+/// descriptor; a file that lost its name before it was locked is the other job's, complete. Without locks, as on some file systems, the
+/// last one counts.
+void MatrixFile::own_file() {
+  constexpr int most_attempts = 100;
+  for (int i = 0; i < most_attempts; ++i) {
+    descriptor_ = Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
+    if (!descriptor_ && is_used_up(errno)) throw used_up_error(errno).at("file", temporary_.string());
+    if (!descriptor_) fail("F21", "cannot write here");
+    if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) break;
+    struct stat opened {};
+    struct stat named {};
+    if (::fstat(descriptor_.get(), &opened) == 0 && ::stat(temporary_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+        opened.st_ino == named.st_ino)
+      return;
+  }
+  throw Error(ExitCode::storage, "F27", "another job is writing this file", "wait for it, or choose another --output")
+      .at("file", path_.string());
+}
+
 /// Room for everything is reserved first, so that the HDF5 library, which fails badly on a full disk, never meets one.
 void MatrixFile::make_file(int64_t rows) {
   constexpr int64_t header_room = 1 << 16;
@@ -48,8 +71,8 @@ void MatrixFile::make_file(int64_t rows) {
       fail("F19", "no room for the embeddings");
     }
   };
-  descriptor_ = Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!descriptor_) fail("F21", "cannot write here");
+  own_file();
+  if (::ftruncate(descriptor_.get(), 0) != 0) fail("F21", "cannot write here");  // what a crash left
   reserve(header_room + values);
   if (path_.extension() == ".npy") {
     const std::string header = npy_header(rows, columns_);

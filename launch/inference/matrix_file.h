@@ -20,7 +20,8 @@ bool is_matrix_file(const std::filesystem::path& path);
 /// forms the values are one block, row after row, behind a header that rank 0 makes first.
 class MatrixFile {
  public:
-  /// Every rank calls it; rank 0 makes the file at its full size. Throws Error (storage, "F19" or "F21").
+  /// Every rank calls it; rank 0 makes the file at its full size. Throws Error (storage, "F19", "F21", or "F27" while another
+  /// job writes the same one).
   MatrixFile(const std::filesystem::path& path, int64_t rows, int64_t columns, Communicator& comm);
   /// Removes the temporary file unless it was published.
   ~MatrixFile();
@@ -33,6 +34,7 @@ class MatrixFile {
   void publish();
 
  private:
+  void own_file();
   void make_file(int64_t rows);
   void write_at(int64_t offset, std::span<const std::byte> bytes);
   [[noreturn]] void fail(const char* code, const char* what) const;

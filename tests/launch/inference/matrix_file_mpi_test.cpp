@@ -92,6 +92,28 @@ TEST(MatrixFile, RowsOfAllRanksStandInTheirPlacesOfAnHdf5File) {
   world_comm().barrier();
 }
 
+TEST(MatrixFile, HasOneWriterAtATime) {
+  const TempDir mine;
+  const std::filesystem::path path = std::filesystem::path(shared_folder(mine)) / "one.npy";
+  {
+    MatrixFile first(path, 7, 3, world_comm());
+    if (world_comm().rank() == 0) {  // where a second job fails
+      const auto alone = make_self_comm();
+      try {
+        MatrixFile second(path, 7, 3, *alone);
+        ADD_FAILURE() << "two jobs write one file";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), "F27");
+      }
+    }
+    world_comm().barrier();
+    first.publish();
+  }
+  EXPECT_TRUE(std::filesystem::exists(path));
+  write_matrix(path, 5);  // and it is free again
+  world_comm().barrier();
+}
+
 TEST(MatrixFile, NothingStaysWithoutPublishing) {
   const TempDir mine;
   const std::filesystem::path folder = shared_folder(mine);
