@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <new>
 #include <string_view>
 
@@ -58,7 +59,7 @@ std::string StatusBoard::others(const char* operation, int64_t number, double no
     if (silence_s <= silent_s && name == operation && its_number == number) continue;
     text += cat(text.empty() ? "" : ", ", "rank ", other.world_rank.load(std::memory_order_relaxed));
     if (silence_s > silent_s)
-      text += cat(" shows no sign of life for ", static_cast<int64_t>(silence_s + 0.5), " s");
+      text += cat(" shows no sign of life for ", std::lround(silence_s), " s");
     else if (name.empty())
       text += " is not waiting for others";
     else if (its_number >= 0)

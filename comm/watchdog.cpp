@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -82,7 +83,7 @@ void Watchdog::expire(const Operation& operation, double waited_s) const {
     missing = board_->others(operation.operation, operation.number, seconds(Clock::now()), std::max(1.5, limit_s_ / 4));
   if (missing.empty()) missing = "another rank hangs or is unreachable";
   if (board_ != nullptr && !board_->first_to_report()) std::this_thread::sleep_for(time_to_be_ended);
-  line += cat(" has not ended after ", static_cast<int64_t>(waited_s + 0.5), " s: ", missing, "; ", who_,
+  line += cat(" has not ended after ", std::lround(waited_s), " s: ", missing, "; ", who_,
               "; do: look at the ranks that do not wait; start the same command again to go on from the last checkpoint\n");
   const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
   _exit(written < 0 ? static_cast<int>(ExitCode::internal) : static_cast<int>(ExitCode::communication));

@@ -24,8 +24,8 @@ std::vector<Block> make_blocks(const EncoderConfig& config, const ParamLayout& l
 
 }  // namespace
 
-Encoder::Encoder(EmbedderConfig config, const ParamStore& params, Checkpointing checkpointing)
-    : config_(std::move(config)),
+Encoder::Encoder(const EmbedderConfig& config, const ParamStore& params, Checkpointing checkpointing)
+    : config_(config),
       params_(params),
       checkpointing_(checkpointing),
       embedding_(make_embedding(config_.encoder, params.layout())),

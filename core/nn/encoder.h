@@ -33,7 +33,7 @@ struct EncoderSaved {
 class Encoder {
  public:
   /// `params` must have the layout of embedder_layout(config) and outlive the encoder.
-  Encoder(EmbedderConfig config, const ParamStore& params, Checkpointing checkpointing = Checkpointing::none);
+  Encoder(const EmbedderConfig& config, const ParamStore& params, Checkpointing checkpointing = Checkpointing::none);
 
   const EmbedderConfig& config() const { return config_; }
 

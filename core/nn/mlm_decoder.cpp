@@ -14,7 +14,6 @@ Exec query_stream(const Exec& ex) { return ex.with(ex.key.with("decoder queries"
 
 MlmDecoder::MlmDecoder(const EncoderConfig& config, const ParamLayout& layout, Decoding decoding, QueryStream h1_mode)
     : hidden_(config.hidden),
-      heads_(config.heads),
       embedding_(make_embedding(config, layout)),
       attention_(make_two_stream_attention(config, layout, retromae_decoder_prefix, config.layers)),
       mlp_(make_mlp(config, layout, retromae_decoder_prefix, config.layers)),

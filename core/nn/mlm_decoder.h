@@ -56,7 +56,7 @@ class MlmDecoder {
   void backward_queries(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& d,
                         Tensor d_sentence, Tensor grads) const;
 
-  int64_t hidden_, heads_;
+  int64_t hidden_;
   Embedding embedding_;
   TwoStreamAttention attention_;  // enhanced: these two
   Mlp mlp_;

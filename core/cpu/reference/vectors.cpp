@@ -9,8 +9,6 @@
 namespace lodestone {
 
 using reference::for_dtype;
-using reference::read;
-using reference::write;
 
 namespace {
 

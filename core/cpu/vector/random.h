@@ -1,6 +1,8 @@
 // Dropout factors of 128 elements at a time, bit for bit those of dropout_bits() in core/rng.h.
 #pragma once
 
+#include <utility>
+
 #include "core/cpu/vector/simd.h"
 
 namespace lodestone::LODE_VEC {
@@ -11,12 +13,16 @@ inline constexpr int64_t mask_group = 128;  // elements drawn together: 16 count
 struct Wide {
   vu low, high;
 };
+/// Even lanes of the first vector, odd ones of the second.
+template <int... J>
+LODE_INLINE vu interleave(vu even, vu odd, std::integer_sequence<int, J...>) {
+  return __builtin_shufflevector(even, odd, (J % 2 == 0 ? J : static_cast<int>(lanes) + J)...);
+}
 LODE_INLINE Wide multiply(vu a, uint32_t constant) {
-  vi second_odd;  // even lanes of the first vector, odd ones of the second
-  for (int j = 0; j < lanes; ++j) second_odd[j] = j % 2 == 0 ? j : static_cast<int>(lanes) + j;
+  constexpr std::make_integer_sequence<int, lanes> all;
   const vq c = uint64_t{constant} - vq{};
   const vq even = multiply_even((vq)a, c), odd = multiply_even((vq)a >> 32, c);
-  return {__builtin_shuffle((vu)even, (vu)(odd << 32), second_odd), __builtin_shuffle((vu)(even >> 32), (vu)odd, second_odd)};
+  return {interleave((vu)even, (vu)(odd << 32), all), interleave((vu)(even >> 32), (vu)odd, all)};
 }
 
 /// The counters c + {0, 0, 0, first .. first + 16} under a key after ten rounds of Philox4x32, `lanes` in a vector.
@@ -24,6 +30,7 @@ struct Counters {
   static constexpr int64_t parts = 16 / lanes;
   vu c0[parts], c1[parts], c2[parts], c3[parts];
 
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): every element is set below
   LODE_MEMBER Counters(uint64_t key, uint64_t text, uint32_t index, uint32_t first) {
     // The first round is the same for all counters but for the last word.
     uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
