@@ -26,10 +26,10 @@ inline constexpr PoolingName pooling_names[] = {
 };
 
 struct SquashName {
-  const char* function;  // activation_function of 2_Dense/config.json
-  Squash squash;
-  const char* remedy;     // in a list of what works
-  const char* card = "";  // behind the sizes, in a model card
+  const char* function = "";  // activation_function of 2_Dense/config.json
+  Squash squash = Squash::identity;
+  const char* remedy = "";  // in a list of what works
+  const char* card = "";    // behind the sizes, in a model card
 };
 inline constexpr SquashName squash_names[] = {
     {"torch.nn.modules.activation.Tanh", Squash::tanh, "Tanh", ", tanh"},

@@ -37,7 +37,7 @@ constexpr auto losses = [] {
   }
   return all;
 }();
-static_assert(losses.back().config != nullptr, "a variation belongs to no loss");
+static_assert(!losses.back().name.empty(), "a variation belongs to no loss");
 
 }  // namespace
 

@@ -110,6 +110,9 @@ TEST(MatrixFile, HasOneWriterAtATime) {
     first.publish();
   }
   EXPECT_TRUE(std::filesystem::exists(path));
+  world_comm().barrier();
+  if (world_comm().rank() == 0) std::filesystem::remove(path);
+  world_comm().barrier();
   write_matrix(path, 5);  // and it is free again
   world_comm().barrier();
 }
