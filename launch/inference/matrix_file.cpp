@@ -97,6 +97,7 @@ void MatrixFile::publish() {
     sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
   }
   published_ = true;
+  descriptor_ = Descriptor();  // with its lock, which the HDF5 library wants when it reads
   comm_.barrier();
 }
 
