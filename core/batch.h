@@ -1,6 +1,7 @@
 // TokenBatch, Pairs, MaskedTexts and Batch: what data hands to training. Ragged: no padding and no padding mask.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -45,6 +46,11 @@ struct KeyMasks {
   std::span<const int64_t> first;   // [B] places in bits
   std::span<const uint8_t> of_row;  // [S] the number of the row's mask among those of its text
   static int64_t words(int64_t length) { return (length + 63) / 64; }
+  /// Words of all masks of a text that has `length` tokens and begins at token `begin` of the batch.
+  int64_t words_of_text(int64_t begin, int64_t length) const {
+    const auto rows = of_row.subspan(static_cast<size_t>(begin), static_cast<size_t>(length));
+    return rows.empty() ? 0 : words(length) * (int64_t{*std::max_element(rows.begin(), rows.end())} + 1);
+  }
   /// The words of the mask of row i of text b, which has `length` tokens and begins at token `begin` of the batch.
   const uint64_t* row(int64_t b, int64_t begin, int64_t length, int64_t i) const {
     return bits.data() + first[static_cast<size_t>(b)] + words(length) * of_row[static_cast<size_t>(begin + i)];

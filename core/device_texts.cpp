@@ -85,10 +85,9 @@ DeviceMasks upload_masks(Backend& backend, Arena& arena, const TokenBatch& token
              " texts and ", masks.of_row.size(), " rows for ", tokens.texts(), " texts of ", tokens.tokens(), " tokens");
   for (int64_t b = 0; b < tokens.texts(); ++b) {
     const int64_t length = tokens.length(b), first = masks.first[static_cast<size_t>(b)];
-    const auto rows = masks.of_row.subspan(static_cast<size_t>(tokens.offsets[static_cast<size_t>(b)]), static_cast<size_t>(length));
-    const int64_t count = rows.empty() ? 0 : int64_t{*std::max_element(rows.begin(), rows.end())} + 1;
-    LODE_CHECK(first >= 0 && first + count * KeyMasks::words(length) <= std::ssize(masks.bits), "the masks of text ", b,
-               " lie outside their ", masks.bits.size(), " words");
+    const int64_t words = masks.words_of_text(tokens.offsets[static_cast<size_t>(b)], length);
+    LODE_CHECK(first >= 0 && first + words <= std::ssize(masks.bits), "the masks of text ", b, " lie outside their ", masks.bits.size(),
+               " words");
   }
   return {upload_words(backend, arena, masks.bits), upload_span(backend, arena, masks.first), upload_span(backend, arena, masks.of_row)};
 }

@@ -37,8 +37,8 @@ void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> off
 
 void MaskedChunk::add_masks(const KeyMasks& masks, size_t text, size_t first_token, int64_t length) {
   const auto of_row = masks.of_row.subspan(first_token, static_cast<size_t>(length));
-  const int64_t count = of_row.empty() ? 0 : int64_t{*std::max_element(of_row.begin(), of_row.end())} + 1;
-  const auto bits = masks.bits.subspan(static_cast<size_t>(masks.first[text]), static_cast<size_t>(count * KeyMasks::words(length)));
+  const auto bits = masks.bits.subspan(static_cast<size_t>(masks.first[text]),
+                                       static_cast<size_t>(masks.words_of_text(static_cast<int64_t>(first_token), length)));
   mask_first_.push_back(std::ssize(mask_bits_));
   mask_bits_.insert(mask_bits_.end(), bits.begin(), bits.end());
   mask_of_row_.insert(mask_of_row_.end(), of_row.begin(), of_row.end());

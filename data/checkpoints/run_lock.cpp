@@ -99,12 +99,11 @@ RunLock::Attempt RunLock::attempt() const {
     if (!made.descriptor) throw open_error("cannot create the lock", path_, errno);
     made.error = ::flock(made.descriptor.get(), LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
     struct stat opened {};
-    struct stat named {};
     if (::fstat(made.descriptor.get(), &opened) != 0) throw open_error("cannot examine the lock", path_, errno);
     if (!S_ISREG(opened.st_mode))
       throw Error(ExitCode::storage, "F21", "the lock is no regular file", "remove it").at("file", path_.string());
     if (made.error == EWOULDBLOCK) return made;
-    if (::stat(path_.c_str(), &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino) return made;
+    if (is_file_of(made.descriptor.get(), path_)) return made;
   }
   throw Error(ExitCode::storage, "F27", "other jobs keep making and removing this folder", "choose another output folder")
       .at("file", path_.string());

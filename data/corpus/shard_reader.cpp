@@ -253,7 +253,7 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::
   impl.file = file;
   impl.schema = schema;
   const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // a FIFO would wait
-  if (!descriptor && is_used_up(errno)) throw used_up_error(errno).at("file", file.path.string());
+  if (!descriptor) require_descriptors(errno, file.path);
   const auto id = identity(file.path);
   if (!descriptor || !id)
     throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());

@@ -22,6 +22,13 @@ constexpr size_t copy_piece = size_t{1} << 20;
 
 }  // namespace
 
+bool is_file_of(int descriptor, const fs::path& path) {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor, &opened) == 0 && ::stat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
 bool path_exists(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -33,7 +40,7 @@ bool path_exists(const fs::path& path) {
 
 InputFile::InputFile(fs::path path, ExitCode exit_code) : path_(std::move(path)) {
   descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for its writer
-  if (!descriptor_ && is_used_up(errno)) throw used_up_error(errno).at("file", path_.string());
+  if (!descriptor_) require_descriptors(errno, path_);
   if (!descriptor_)
     throw Error(exit_code, "missing", cat("cannot open: ", system_reason(errno)), "check its path and permissions")
         .at("file", path_.string());

@@ -20,6 +20,9 @@ namespace lodestone {
 inline int close_descriptor(int fd) { return ::close(fd); }
 using Descriptor = Handle<int, close_descriptor, -1>;
 
+/// Whether an open file is still the one of this name: another job may have renamed or removed it meanwhile.
+bool is_file_of(int descriptor, const std::filesystem::path& path);
+
 /// Whether something has this name. Throws Error (usage, "missing") for a name that nothing can have, Error (storage) when that cannot
 /// be found out, e.g. without permission.
 bool path_exists(const std::filesystem::path& path);

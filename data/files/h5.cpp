@@ -249,7 +249,7 @@ H5Reader::H5Reader(const std::filesystem::path& file) : impl_(std::make_unique<I
   H5Pset_cache(access.get(), 0, 0, 0, 0);          // chunks are looked at once: no cache
   errno = 0;
   impl_->file = File(H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get()));
-  if (impl_->file.get() < 0 && is_used_up(errno)) throw used_up_error(errno).at("file", file.string());
+  if (impl_->file.get() < 0) require_descriptors(errno, file);
   if (impl_->file.get() < 0) throw impl_->damaged(cat("not a readable HDF5 file: ", library_message()));
 }
 H5Reader::H5Reader(H5Reader&&) noexcept = default;

@@ -19,6 +19,10 @@ Error used_up_error(int error) {
                "raise it: ulimit -n 1024 is plenty");
 }
 
+void require_descriptors(int error, const std::filesystem::path& path) {
+  if (is_used_up(error)) throw used_up_error(error).at("file", path.string());
+}
+
 bool is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
 bool is_bad_name(int error) { return error == ELOOP || error == ENAMETOOLONG; }

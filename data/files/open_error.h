@@ -14,6 +14,8 @@ std::string system_reason(int error);
 bool is_used_up(int error);
 /// Error (resource, "F15") about it, with the limit of the process. The caller adds the file.
 Error used_up_error(int error);
+/// Throws that about the file when `error`, of the call that was to open it, says so.
+void require_descriptors(int error, const std::filesystem::path& path);
 /// Whether `error` says that a disk, a quota or a limit of file sizes is full.
 bool is_full(int error);
 /// Whether `error` says that nothing can have this name: a loop of links, a name that is too long.

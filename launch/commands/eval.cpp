@@ -1,7 +1,6 @@
 // lodestone eval: how good a model folder is on a BEIR folder, on scored pairs or on lists of candidates.
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
 
 #include "core/choice.h"
 #include "data/files/durable.h"
@@ -126,7 +125,7 @@ void evaluate_beir(const Target& target, const std::filesystem::path& data, Load
   if (!target.folder.empty()) require_run_ids(set);
   const std::vector<int64_t> own = own_documents(set);
   if (target.world.rank() == 0) {
-    for (const std::string& line : judgement_warnings(set)) std::cerr << "warning: " << printable(line) << '\n';
+    print_warnings(judgement_warnings(set));
     announce_own(set, own, choice);
   }
   const std::span<const int64_t> left_out = choice == OwnDocument::leave_out ? std::span(own) : std::span<const int64_t>();

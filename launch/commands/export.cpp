@@ -141,7 +141,7 @@ int run_export(World& world, std::span<const std::string> arguments) {
   if (world.rank() == 0) {
     const ExportRequest request{options.positional()[0], options.text("--output", ""), options.text("--source", "")};
     const ExportResult result = export_model(request, *backend);
-    for (const std::string& line : result.messages) std::cerr << "warning: " << printable(line) << '\n';
+    print_warnings(result.messages);
     std::cout << "exported the " << result.what << " to " << printable(request.output.string()) << "; what it gives differs by at most "
               << result.largest_difference << '\n';
   }

@@ -316,7 +316,7 @@ void print_summary(const Manifest& manifest, const Packed& packed, double second
   for (const std::string& name : packed.ignored) out << ' ' << printable(name);
   if (!packed.ignored.empty()) out << '\n';
   std::cout << out.str() << std::flush;
-  for (const std::string& line : packed.warnings) std::cerr << "warning: " << printable(line) << '\n';
+  print_warnings(packed.warnings);
 }
 
 /// Fails on all ranks alike when they together left out more rows than allowed.

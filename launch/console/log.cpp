@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -79,6 +80,10 @@ std::string error_line(const Error& error, int rank, const std::string& host) {
   Error placed = error;
   placed.at("rank", rank).at("host", host);
   return error_line(placed);
+}
+
+void print_warnings(std::span<const std::string> lines) {
+  for (const std::string& line : lines) std::cerr << "warning: " << printable(line) << '\n';
 }
 
 namespace {

@@ -24,6 +24,8 @@ Error as_error(const std::exception& exception);
 
 /// Replaces control characters and bytes that are not UTF-8, so that no file name or text can forge lines or drive a terminal.
 std::string printable(std::string_view text);
+/// A line on stderr for each, printable.
+void print_warnings(std::span<const std::string> lines);
 
 /// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal (F52).
 class MetricsFile {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -48,14 +47,10 @@ void MatrixFile::own_file() {
   constexpr int most_attempts = 100;
   for (int i = 0; i < most_attempts; ++i) {
     descriptor_ = Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
-    if (!descriptor_ && is_used_up(errno)) throw used_up_error(errno).at("file", temporary_.string());
+    if (!descriptor_) require_descriptors(errno, temporary_);
     if (!descriptor_) fail("F21", "cannot write here");
     if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) break;
-    struct stat opened {};
-    struct stat named {};
-    if (::fstat(descriptor_.get(), &opened) == 0 && ::stat(temporary_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
-        opened.st_ino == named.st_ino)
-      return;
+    if (is_file_of(descriptor_.get(), temporary_)) return;
   }
   throw Error(ExitCode::storage, "F27", "another job is writing this file", "wait for it, or choose another --output")
       .at("file", path_.string());
