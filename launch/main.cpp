@@ -72,6 +72,7 @@ int main(int argc, char** argv) {
   const auto command = std::find_if(table.begin(), table.end(), [&](const Command& c) { return arguments[0] == c.name; });
   if (command == table.end()) {
     std::vector<std::string> names;
+    names.reserve(table.size());
     for (const Command& c : table) names.emplace_back(c.name);
     const std::string near = nearest_name(arguments[0], names);
     std::cerr << "error: usage '" << printable(arguments[0])

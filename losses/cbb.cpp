@@ -80,7 +80,8 @@ void each_tile(Exec& ex, std::span<const Part> parts, int64_t tile_elements, con
 
 double cbb(const CbbInput& in, std::span<double> d_scores) {
   const auto group = static_cast<size_t>(in.group);
-  const auto n = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(in.scores.size() / group)))), m = n * group;
+  const size_t pairs = in.scores.size() / group;
+  const auto n = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(pairs)))), m = n * group;
   LODE_CHECK(n > 0 && n * m == in.scores.size() && d_scores.size() == in.scores.size(), "cbb: ", in.scores.size(),
              " scores of queries and their groups of ", group);
   std::fill(d_scores.begin(), d_scores.end(), 0.0);

@@ -51,10 +51,10 @@ struct InfoNce::Problem {
   const Group& group;
   const Pairs& pairs;
   const UnitTexts& texts;
-  Candidates candidates;
-  double row_weight;
-  const TextHashes* hashes;          // of the candidates; null: nothing is masked
-  const FalseNegatives* duplicates;  // null: nothing is masked, or own_group
+  Candidates candidates = Candidates::all_ranks;
+  double row_weight = 0;
+  const TextHashes* hashes = nullptr;          // of the candidates; null: nothing is masked
+  const FalseNegatives* duplicates = nullptr;  // null: nothing is masked, or own_group
   Tensor share;
 };
 

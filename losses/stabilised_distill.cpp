@@ -87,7 +87,7 @@ struct StabilisedDistillation::Problem {
   Band own;          // the own columns of row 0, and how they go on
   ScoreMask mask;
   ConstTensor order, log_weights;  // [B,G] i64 and f64: see Backend::group_cascade
-  double row_weight;
+  double row_weight = 0;
   Tensor total;  // of the rows' losses, unweighted
 };
 

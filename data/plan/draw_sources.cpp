@@ -110,7 +110,7 @@ SourceDraws draw_sources(Key key, const PlanConfig& config, std::span<const Plan
     if (!by_share.contains(share)) {
       const double of_all = share < 0 ? 0 : *config.rules[static_cast<size_t>(share)].share;
       rest -= of_all;
-      by_share.emplace(share, Group(key.with("source").with(static_cast<uint64_t>(share + 1)), config, of_all));
+      by_share.emplace(share, Group(key.with("source").with(static_cast<uint64_t>(int64_t{share} + 1)), config, of_all));
     }
   }
   if (const auto none = by_share.find(-1); none != by_share.end()) none->second = Group(key.with("source").with(uint64_t{0}), config, rest);

@@ -37,7 +37,7 @@ fs::path find_file(const fs::path& folder, const std::string& name) {
 }
 
 fs::path find_qrels(const fs::path& folder, const std::string& split) {
-  if (const fs::path file = folder / "qrels" / (split + ".tsv"); is_file(file)) return file;
+  if (fs::path file = folder / "qrels" / (split + ".tsv"); is_file(file)) return file;
   std::vector<fs::path> files;
   std::string names;
   std::error_code ignored;  // what cannot be listed holds no other names to tell

@@ -110,8 +110,8 @@ void read_lines(const fs::path& file, TokenizerSpec& spec) {
   const std::string_view all = text;
   for (size_t begin = 0; begin < all.size();) {
     const int64_t line = static_cast<int64_t>(lines.size()) + 1;
-    const auto refuse = [&](std::string what, std::string remedy) {
-      return vocabulary_error(std::move(what), std::move(remedy)).at("file", file.string()).at("line", line);
+    const auto refuse = [&](const std::string& what, const std::string& remedy) {
+      return vocabulary_error(what, remedy).at("file", file.string()).at("line", line);
     };
     const size_t end = all.find('\n', begin);
     if (end == std::string_view::npos)

@@ -215,12 +215,11 @@ class WordPieceTokenizer::Run {
         end_word();
         break;
       case Kind::stop:
-        break;
-      case Kind::copy:
+      case Kind::copy:  // no element is one of these four
       case Kind::skip:
       case Kind::sequence:
       case Kind::marks:
-        break;  // no element is one of these
+        break;
     }
   }
 

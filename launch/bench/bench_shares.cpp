@@ -12,6 +12,7 @@ double median(std::vector<double> values) {
 
 double median(const std::vector<Seconds>& values, double Seconds::*clock) {
   std::vector<double> of_clock;
+  of_clock.reserve(values.size());
   for (const Seconds& value : values) of_clock.push_back(value.*clock);
   return median(std::move(of_clock));
 }

@@ -162,7 +162,7 @@ std::vector<std::pair<int64_t, double>> metric_history(const fs::path& dir, cons
 double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string duration_text(double seconds) {
-  const auto s = static_cast<long long>(std::max(0.0, seconds) + 0.5);
+  const auto s = std::llround(std::max(0.0, seconds));
   if (s < 60) return cat(s, "s");
   const auto two = [](long long v) { return cat(v < 10 ? "0" : "", v); };
   if (s < 3600) return cat(s / 60, "m", two(s % 60), "s");

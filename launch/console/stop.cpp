@@ -34,7 +34,8 @@ StopSignals::StopSignals() : second_code_(static_cast<int>(ExitCode::ended_unsav
 
 StopSignals::~StopSignals() {
   leaving_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);  // blocked there as everywhere: it only ends the waiting
+  // Blocked there as everywhere, so that it only ends the waiting.
+  pthread_kill(thread_.native_handle(), SIGTERM);  // NOLINT(bugprone-bad-signal-to-kill-thread)
   thread_.join();
 }
 

@@ -58,6 +58,7 @@ std::vector<std::pair<std::string, double>> retrieval_scores(std::span<const Que
 /// Every rank's rows [.,E] of `share`, on all ranks.
 std::vector<float> gather_all(Communicator& comm, std::span<const float> share, int64_t total, int64_t width) {
   std::vector<int64_t> counts;
+  counts.reserve(static_cast<size_t>(comm.size()));
   for (int r = 0; r < comm.size(); ++r)
     counts.push_back((rank_rows(total, r, comm.size()).end - rank_rows(total, r, comm.size()).begin) * width);
   return gather_values(comm, share, counts);

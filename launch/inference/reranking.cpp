@@ -27,6 +27,7 @@ std::vector<double> ranked_gains(std::span<const float> scores, int64_t positive
     return x != y ? x > y : a > b;
   });
   std::vector<double> gains;
+  gains.reserve(order.size());
   for (const int64_t candidate : order) gains.push_back(candidate < positives ? 1 : 0);
   return gains;
 }

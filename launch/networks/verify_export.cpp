@@ -11,19 +11,21 @@ namespace {
 
 constexpr double tolerance = 1e-6;  // of values around 1; both sides run the same f32 code on the same backend and weights
 
-constexpr std::string_view samples[] = {
-    "a",
-    "Hello, world!",
-    "Text embeddings map sentences to vectors.",
-    "The quick brown fox jumps over the lazy dog, 1234567890 times.",
-    "naïve café, Straße, ÅNGSTRÖM",
-    "机器学习 与 向量",
-    "مرحبا بالعالم",
-    "नमस्ते दुनिया",
-    "emoji 🙂🚀 and symbols ½ ± µ",
+/// More than a handful of positions of the position table take part in it.
+constexpr std::string_view long_sample =
     "a-very-long-compound_word.with/many:different;separators, and then more than enough ordinary words to make this sample a good deal "
-    "longer than the "
-    "others, so that more than a handful of positions of the position table take part in the comparison as well."};
+    "longer than the others, so that more than a handful of positions of the position table take part in the comparison as well.";
+
+constexpr std::string_view samples[] = {"a",
+                                        "Hello, world!",
+                                        "Text embeddings map sentences to vectors.",
+                                        "The quick brown fox jumps over the lazy dog, 1234567890 times.",
+                                        "naïve café, Straße, ÅNGSTRÖM",
+                                        "机器学习 与 向量",
+                                        "مرحبا بالعالم",
+                                        "नमस्ते दुनिया",
+                                        "emoji 🙂🚀 and symbols ½ ± µ",
+                                        long_sample};
 
 struct Comparison {
   double largest = 0;  // difference
