@@ -11,6 +11,7 @@ namespace {
 
 constexpr int max_depth = 64;
 constexpr size_t max_file_bytes = size_t{16} << 20;
+constexpr const char* correct = "correct the file, or fetch it again";
 
 const Json* present(const Json& object, const char* key) {
   const auto it = object.find(key);
@@ -18,7 +19,15 @@ const Json* present(const Json& object, const char* key) {
 }
 
 [[noreturn]] void wrong_type(const char* key, const char* expected, const Json& value, const std::filesystem::path& file) {
-  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name())).at("file", file.string());
+  throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" must be ", expected, ", not ", value.type_name()), correct)
+      .at("file", file.string());
+}
+
+/// What the library says, without its own name of the error.
+std::string reason(const Json::exception& error) {
+  const std::string_view text = error.what();
+  const size_t end = text.find("] ");
+  return std::string(end == std::string_view::npos ? text : text.substr(end + 2));
 }
 
 }  // namespace
@@ -26,19 +35,19 @@ const Json* present(const Json& object, const char* key) {
 Json parse_strict_json(std::string_view text, ExitCode exit_code, const char* code) {
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > max_depth) throw Error(exit_code, code, cat("nested deeper than ", max_depth, " levels"));
+    if (depth > max_depth) throw Error(exit_code, code, cat("nested deeper than ", max_depth, " levels"), correct);
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      throw Error(exit_code, code, cat("the key \"", parsed.get<std::string>(), "\" occurs twice"));
+      throw Error(exit_code, code, cat("the key \"", parsed.get<std::string>(), "\" occurs twice"), correct);
     return true;
   };
   try {
     return Json::parse(text.begin(), text.end(), check);
   } catch (const Json::parse_error& error) {
-    throw Error(exit_code, code, cat("this is not valid JSON (", error.what(), ")")).at("offset", error.byte);
+    throw Error(exit_code, code, cat("this is not valid JSON (", reason(error), ")"), correct).at("offset", error.byte);
   } catch (const Json::exception& error) {  // e.g. a number out of range
-    throw Error(exit_code, code, cat("this is not valid JSON (", error.what(), ")"));
+    throw Error(exit_code, code, cat("this is not valid JSON (", reason(error), ")"), correct);
   }
 }
 
@@ -46,7 +55,7 @@ Json read_json_object(const std::filesystem::path& path) {
   const std::string text = read_text_file(path, max_file_bytes, ExitCode::checkpoint);
   try {
     Json json = parse_strict_json(text, ExitCode::checkpoint, "F42");
-    if (!json.is_object()) throw Error(ExitCode::checkpoint, "F42", cat("a JSON object is needed, not ", json.type_name()));
+    if (!json.is_object()) throw Error(ExitCode::checkpoint, "F42", cat("a JSON object is needed, not ", json.type_name()), correct);
     return json;
   } catch (Error& error) {
     error.at("file", path.string());
@@ -59,7 +68,7 @@ int64_t json_integer(const Json& object, const char* key, int64_t fallback, cons
   if (value == nullptr) return fallback;
   if (!value->is_number_integer()) wrong_type(key, "an integer", *value, file);
   if (value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
-    throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" is too large")).at("file", file.string());
+    throw Error(ExitCode::checkpoint, "F42", cat("\"", key, "\" is too large"), correct).at("file", file.string());
   return value->get<int64_t>();
 }
 

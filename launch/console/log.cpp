@@ -69,8 +69,19 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+namespace {
+
+/// A message may quote what it found in a file: the middle of a long one is left out.
+std::string shortened(std::string text) {
+  constexpr size_t most = 600, end = 200;
+  if (text.size() > most) text.replace(most - end, text.size() - most, " ... ");
+  return text;
+}
+
+}  // namespace
+
 std::string error_line(const Error& error) {
-  std::string line = cat("error: ", error.code(), ' ', error.what());
+  std::string line = cat("error: ", error.code(), ' ', shortened(error.what()));
   if (!error.where().empty()) line += cat("; ", error.where());
   if (!error.remedy().empty()) line += cat("; do: ", error.remedy());
   return printable(line);

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "core/nn/encoder.h"
 #include "core/params.h"
 #include "core/rng.h"
+#include "tests/support/text_file.h"
 
 namespace lodestone::test {
 
@@ -57,16 +57,6 @@ inline void fill_params(ParamStore& params, uint64_t seed) {
     for (size_t i = 0; double& x : params.masters().host<double>()) x = value(i++);
   else
     for (size_t i = 0; float& x : params.masters().host<float>()) x = static_cast<float>(value(i++));
-}
-
-inline void write_text(const std::filesystem::path& file, const std::string& text) {
-  std::filesystem::create_directories(file.parent_path());
-  std::ofstream(file, std::ios::binary) << text;
-}
-
-inline std::string read_text(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 inline const char* const tiny_vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##a\n##b\n.\nword\n";

@@ -1,7 +1,6 @@
 // Packs small files in a test the way `lodestone pack` does, with any number of packers taking turns as ranks do.
 #pragma once
 
-#include <fstream>
 #include <functional>
 #include <sstream>
 #include <string>
@@ -11,6 +10,7 @@
 #include "data/corpus/packer.h"
 #include "data/files/durable.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/text_file.h"
 
 namespace lodestone::test {
 
@@ -26,11 +26,6 @@ inline std::vector<int32_t> words(std::string_view text) {
 }
 inline void encode_words(std::string_view text, std::vector<int32_t>& ids) {
   for (const int32_t id : words(text)) ids.push_back(id);
-}
-
-inline std::filesystem::path write_text(const std::filesystem::path& file, std::string_view text) {
-  std::ofstream(file, std::ios::binary) << text;
-  return file;
 }
 
 struct Packed {
