@@ -10,6 +10,13 @@ stops() {  # 600 stop signals at random moments
   cmake --build --preset release --target lodestone
   tests/launch/stop_test.sh "$root/build/release/lodestone" "$root" 300
 }
+campaigns() {  # ten times the kills, thirty times the flipped bits and mutated inputs of the test run, of another seed
+  cmake --preset release > /dev/null
+  cmake --build --preset release --target lodestone campaign
+  SEED=8 tests/launch/kill_test.sh "$root/build/release/lodestone" "$root" 300
+  build/release/campaign flips --runs 300000 --seed 8
+  build/release/campaign mutations --runs 3000000 --seed 8
+}
 sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers
   cmake --preset dev > /dev/null
   cmake --build --preset dev
@@ -28,7 +35,7 @@ tidy() {  # clang-tidy over every file
   cmake --build --preset tidy
 }
 
-parts=(format stops sanitizers odr tidy)
+parts=(format stops campaigns sanitizers odr tidy)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;

@@ -1,6 +1,7 @@
 // Is every damaged gzip file refused, and every sound one read to its last byte?
+#include "tests/support/gzip.h"
+
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include "data/records/byte_stream.h"
 #include "tests/data/corpus/pack_support.h"
@@ -9,23 +10,10 @@ namespace lodestone {
 namespace {
 
 using test::error_of;
+using test::gzip;
 using test::pack_files;
 using test::TempDir;
 using test::write_text;
-
-std::string compress(const std::string& text) {
-  z_stream stream{};
-  deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 std::string lines(int n) {
   std::string text;
@@ -55,12 +43,12 @@ class Gzip : public ::testing::Test {
         dir_.path());
   }
   TempDir dir_;
-  const std::string text_ = lines(20000), packed_ = compress(text_);
+  const std::string text_ = lines(20000), packed_ = gzip(text_);
 };
 
 TEST_F(Gzip, IsReadToTheLastByte) {
   EXPECT_EQ(read_gzip(write_text(dir_ / "a.gz", packed_)), text_);
-  EXPECT_EQ(read_gzip(write_text(dir_ / "b.gz", packed_ + compress("") + compress("more\n"))), text_ + "more\n");
+  EXPECT_EQ(read_gzip(write_text(dir_ / "b.gz", packed_ + gzip("") + gzip("more\n"))), text_ + "more\n");
   EXPECT_EQ(error(packed_), "no error");
 }
 TEST_F(Gzip, IsKnownByItsContentWhateverItsName) { EXPECT_EQ(error(packed_, "a.jsonl"), "no error"); }
@@ -104,7 +92,7 @@ TEST_F(Gzip, AnotherContentUnderTheNameIsRefused) {
 TEST_F(Gzip, ABombIsRefused) {
   std::string line = "{\"query\": \"q\", \"pos\": \"" + std::string(1000000, 'x') + "\"}\n", all;
   for (int i = 0; i < 90; ++i) all += line;
-  const std::string message = error(compress(all));
+  const std::string message = error(gzip(all));
   EXPECT_TRUE(message.starts_with("3 F33 expands more than 200-fold; file=a.jsonl.gz offset=")) << message;
   EXPECT_TRUE(message.ends_with("; do: decompress it yourself if you trust it")) << message;
 }
