@@ -83,20 +83,20 @@ says "in a line that says what to do" "error: launcher srun started 2 processes 
 if [ "$(grep -c '^error' err.log)" -eq 1 ]; then ok "printed once"; else bad "printed once" err.log; fi
 expect "an error of one rank ends all with its code" 2 slurm sh -c '[ $SLURM_PROCID = 0 ] || cd /; exec "$0" "$@"' "$lodestone" train run.yaml train.output_dir=one
 says "and with its message" "error: config cannot be read: No such file or directory; file=run.yaml rank=1"
-slurm "$lodestone" train run.yaml train.output_dir=killed "${long[@]}" > out.log 2> err.log &
+background slurm "$lodestone" train run.yaml train.output_dir=killed "${long[@]}"
 wait_until 60 trains killed
 pkill -KILL -n -f "$lodestone train run.yaml train.output_dir=killed"
-wait $!
+wait "$pid"
 code=$?
 if [ $code -eq 137 ] && wait_until 10 no_rank_left killed; then ok "a killed rank ends all with 137"; else bad "a killed rank (exit code $code, expected 137)" out.log err.log; fi
 
 # ---- signals through Slurm -------------------------------------------------------------------------------------------------
 last=0
 for signal in TERM USR1; do   # the second run goes on from the checkpoint of the first
-  slurm "$lodestone" train run.yaml train.output_dir=signals "${long[@]}" > out.log 2> err.log &
+  background slurm "$lodestone" train run.yaml train.output_dir=signals "${long[@]}"
   wait_until 60 trains signals "$last"
   scancel --signal=$signal "$(job_id)"
-  wait $!
+  wait "$pid"
   code=$?
   if [ $code -eq 75 ]; then ok "scancel --signal=$signal: all save and exit with 75"; else bad "scancel --signal=$signal (exit code $code, expected 75)" out.log err.log; fi
   if [ "$last" -eq 0 ] || grep -q "resuming from .*checkpoint-$last$" out.log; then ok "checkpoint before: $last"; else bad "it goes on from checkpoint-$last" out.log err.log; fi

@@ -74,8 +74,7 @@ stop_often pairs-bf16 2 train.precision=bf16
 stop_often small-f32 1 train.precision=f32
 
 # ---- no thread of a training process can be interrupted ----------------------------------------------------------------
-"$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=threads "${endless[@]}" > out.log 2> err.log &
-pid=$!
+background "$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=threads "${endless[@]}"
 wait_until 60 grep -qs '^step' out.log
 unblocked=0 caught=0 threads=0
 for task in $(ranks_of threads | sed 's,.*,/proc/&/task/*,'); do
@@ -90,8 +89,7 @@ if [ $threads -ge 6 ] && [ $unblocked -eq 2 ]; then ok "of $threads threads of t
 if [ $caught -eq 0 ]; then ok "no stop signal has a handler"; else bad "stop signals have handlers in $caught threads"; fi
 
 # ---- a second signal -----------------------------------------------------------------------------------------------------
-"$lodestone" train run.yaml train.output_dir=second "${endless[@]}" train.eval_steps=1 data.heldout=corpus > out.log 2> err.log &
-pid=$!
+background "$lodestone" train run.yaml train.output_dir=second "${endless[@]}" train.eval_steps=1 data.heldout=corpus
 wait_until 60 grep -qs '^step' out.log
 kill -STOP $pid                              # both arrive before the step under way can end
 kill -USR1 $pid
@@ -106,8 +104,7 @@ if [ "$(grep -c . err.log)" -eq 1 ] && grep -q '^error: F49 SIG.* after SIG.*: e
 if grep -q '"exit_code": 76' second/status.json && grep -q '"failed"' second/status.json; then ok "status.json says so"; else bad "status.json says so" second/status.json; fi
 
 # ---- signals that are something else -------------------------------------------------------------------------------------
-nohup "$lodestone" train run.yaml train.output_dir=nohup "${endless[@]}" > out.log 2> err.log &
-pid=$!
+background nohup "$lodestone" train run.yaml train.output_dir=nohup "${endless[@]}"
 wait_until 60 grep -qs '^step' out.log
 kill -HUP $pid
 nap 300
@@ -127,8 +124,7 @@ if grep -q '"exit_code": 5' limited/status.json; then ok "status.json has it"; e
 # full_stop STEPS_BEFORE SAYS: of two ranks one can write no large file any more, behind some step, when they are asked to stop.
 full_stop() {
   local pid rank
-  "$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=full "${endless[@]}" > out.log 2> err.log &
-  pid=$!
+  background "$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=full "${endless[@]}"
   wait_until 60 grep -qs '^step' out.log
   for rank in $(ranks_of full); do
     if grep -qzx OMPI_COMM_WORLD_RANK=1 "/proc/$rank/environ"; then prlimit --pid "$rank" --fsize=60000; fi
@@ -147,8 +143,7 @@ full_stop() {
   if [ -z "$(find full -name '*.tmp')" ]; then ok "nothing half-written is left"; else bad "nothing half-written is left"; ls full; fi
 }
 full_stop "there is no earlier one"
-"$lodestone" train run.yaml train.output_dir=full "${endless[@]}" > out.log 2> err.log &
-pid=$!
+background "$lodestone" train run.yaml train.output_dir=full "${endless[@]}"
 wait_until 60 grep -qs '^step' out.log
 kill -TERM $pid
 await $pid
@@ -165,8 +160,7 @@ for every in 0 4; do
 done
 expect "a third checkpoint that cannot be saved, before the last" 5 ended 2
 says "ends the run" "error: F19 3 checkpoints in a row could not be saved; checkpoint of step 6 could not be saved"
-"$lodestone" bench --precision f32 --threads 1 --pairs 64 --steps 1000 > out.log 2> err.log &
-pid=$!
+background "$lodestone" bench --precision f32 --threads 1 --pairs 64 --steps 1000
 spin_until 60 blocks $pid
 nap 300
 kill -TERM $pid
@@ -175,8 +169,7 @@ if [ $code -eq 143 ]; then ok "a command that has nothing to save ends as any pr
 
 # ---- a shard that is cut short while it is read --------------------------------------------------------------------------
 cp -r corpus cut-corpus
-"$lodestone" train run.yaml train.output_dir=cut "${endless[@]}" data.train=cut-corpus > out.log 2> err.log &
-pid=$!
+background "$lodestone" train run.yaml train.output_dir=cut "${endless[@]}" data.train=cut-corpus
 wait_until 60 grep -qs '^step 3/' out.log
 truncate -s 8192 cut-corpus/shard-*.h5
 await $pid

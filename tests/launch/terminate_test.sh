@@ -20,8 +20,8 @@ resumed() {  # resumed STEP: the run of out.log and err.log began there, from an
 # Saving most of the time. Of itself mpirun gives the ranks a second's notice; with 0 they die wherever they are.
 for notice_s in 0 0 1; do
   before=$(newest)
-  env OMPI_MCA_odls_base_sigkill_timeout=$notice_s "${train[@]}" train.output_dir=torn train.save_steps=1 > out.log 2> err.log &
-  mpirun=$!
+  background env OMPI_MCA_odls_base_sigkill_timeout=$notice_s "${train[@]}" train.output_dir=torn train.save_steps=1
+  mpirun=$pid
   wait_until 60 newer_than "$before" || bad "training saves" out.log err.log
   sleep 0.0$((RANDOM % 10))
   kill -TERM $mpirun
@@ -32,8 +32,8 @@ for notice_s in 0 0 1; do
 done
 before=$(newest)
 rm out.log
-"${train[@]}" train.output_dir=torn train.save_steps=0 > out.log 2> err.log &
-mpirun=$!
+background "${train[@]}" train.output_dir=torn train.save_steps=0
+mpirun=$pid
 started() { grep -qs '^step' out.log; }
 wait_until 60 started
 kill -USR1 $mpirun
@@ -48,8 +48,8 @@ losses() { grep '"loss"' "$1/metrics.jsonl" 2> /dev/null | sed 's/,"pairs_per_s"
 losses torn > torn.txt
 steps=$(wc -l < torn.txt)
 past() { [ "$(losses whole | wc -l)" -ge "$steps" ]; }
-"${train[@]}" train.output_dir=whole train.save_steps=0 > out.log 2> err.log &
-mpirun=$!
+background "${train[@]}" train.output_dir=whole train.save_steps=0
+mpirun=$pid
 wait_until 120 past
 kill -USR1 $mpirun
 wait $mpirun

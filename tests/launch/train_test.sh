@@ -25,10 +25,10 @@ expect "a checkpoint of another configuration is refused" 4 "$lodestone" train r
 says "the difference is named" "optim.learning_rate"
 
 # ---- signals -----------------------------------------------------------------------------------------------------------
-"$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=stopped train.steps=100000 train.save_steps=0 train.eval_steps=0 > out.log 2> err.log &
+background "$support/mpirun.sh" 2 "$lodestone" train run.yaml train.output_dir=stopped train.steps=100000 train.save_steps=0 train.eval_steps=0
 for _ in $(seq 100); do [ -s stopped/metrics.jsonl ] && break; sleep 0.2; done
 pkill -USR1 -n -f "$lodestone train run.yaml train.output_dir=stopped" || true
-wait $!
+wait "$pid"
 code=$?
 if [ $code -eq 75 ]; then ok "SIGUSR1 to one rank: all save and exit with 75"; else bad "SIGUSR1 to one rank (exit code $code)" out.log err.log; fi
 if ls stopped/checkpoint-* > /dev/null 2>&1; then ok "its checkpoint is there"; else bad "its checkpoint is there" err.log; fi

@@ -27,6 +27,11 @@ refuses() {  # refuses NAME CODE TEXT COMMAND...: the exit code is CODE, and std
   says "$name: '$text'" "$text"
 }
 mpi() { "$support/mpirun.sh" "$@"; }
+background() {  # background COMMAND...: starts it as `pid`; out.log is its own from the first moment on, and nobody reads an earlier one
+  rm -f out.log err.log
+  "$@" > out.log 2> err.log &
+  pid=$!
+}
 same() { if cmp -s "$2" "$3"; then ok "$1"; else bad "$1 ($2 and $3 differ)"; fi; }
 
 all_passed() {  # the last line of a test: how many passed; fails when one failed
