@@ -3,8 +3,8 @@
 # behind. Only our own words are looked for: under load mpirun may fail to print its own. lost_rank_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 program=$(dirname "$1")/comm_mpi_tests
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+output=$(mktemp) begin=$(mktemp)
+trap 'rm -f "$output" "$begin"' EXIT
 failed=0
 
 # expect FAULT CODE PATTERN
@@ -29,7 +29,7 @@ expect KilledRank "$2" 137 'DISABLED_KilledRank'
 expect ThrowingRank "$2" 134 'injected'
 expect AbortingRank "$2" 3 'error: injected'
 
-left=$(find /dev/shm -maxdepth 1 -type f -name 'lodestone-[0-9]*-*' -mmin +0.05 2>/dev/null)   # not those of a job that starts now
+left=$(find /dev/shm -maxdepth 1 -type f -name 'lodestone-[0-9]*-*' -newer "$begin" -mmin +0.05 2>/dev/null)   # neither others' nor those of a job that starts now
 [ -z "$left" ] || { echo "left in /dev/shm: $left"; failed=1; }
 [ "$failed" -eq 0 ] && echo "a stopped, killed, throwing or aborting rank ends the job with its code"
 exit "$failed"
