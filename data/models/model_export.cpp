@@ -105,10 +105,10 @@ void keep_model_source(const ModelFolder& model, const fs::path& to) {
   });
 }
 
-void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const fs::path& vocabulary, const fs::path& to) {
+void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const fs::path& to) {
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_configuration(folder, model);
-    tokenizer.write_files(vocabulary, model.max_seq_length, folder);
+    tokenizer.write_files(model.max_seq_length, folder);
   });
 }
 

@@ -43,8 +43,7 @@ void write_model_folder(const std::filesystem::path& path, const ModelFolder& mo
 /// module configurations and pooler. read_model_folder(to) then says the same as read_model_folder(model.path).
 void keep_model_source(const ModelFolder& model, const std::filesystem::path& to);
 
-/// The same for a model that starts from random weights: config.json and the tokenizer, which was read from `vocabulary`.
-void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& vocabulary,
-                       const std::filesystem::path& to);
+/// The same for a model that starts from random weights: config.json and the tokenizer.
+void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& to);
 
 }  // namespace lodestone

@@ -65,6 +65,7 @@ RerankerFolder read_reranker_folder(const fs::path& folder) {
   if (model.config.encoder.types < 2)
     throw Error(ExitCode::checkpoint, "model", "the model has one token type, a pair needs two", "use a model with type_vocab_size 2")
         .at("file", file.string());
+  require_pairs(folder);
   model.max_seq_length = read_max_length(folder, model.config.encoder.longest_text());
   if (model.has_classifier && path_exists(prompts) && !json_string(read_json_object(prompts), "default_prompt_name", "", prompts).empty())
     throw Error(ExitCode::checkpoint, "model", "a cross-encoder with a default prompt is not supported", "remove default_prompt_name")

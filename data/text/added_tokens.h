@@ -25,6 +25,7 @@ class AddedTokens {
 
   /// The leftmost hit that begins at or after `from`; of several that begin there, the longest.
   std::optional<Hit> next(std::string_view text, size_t from) const;
+  const std::vector<AddedToken>& tokens() const { return tokens_; }
 
  private:
   std::vector<AddedToken> tokens_;     // longest first

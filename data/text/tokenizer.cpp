@@ -46,9 +46,7 @@ int32_t Tokenizer::mask_id() const { return kind_->vocabulary().mask; }
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(kind_->vocabulary().tokens.size()); }
 const std::string& Tokenizer::token(int32_t id) const { return kind_->vocabulary().tokens.at(static_cast<size_t>(id)); }
 bool Tokenizer::continues_word(int32_t id) const { return kind_->continues_word(id); }
-void Tokenizer::write_files(const std::filesystem::path& vocabulary, int64_t max_seq_length, const std::filesystem::path& to) const {
-  kind_->write_files(vocabulary, max_seq_length, to);
-}
+void Tokenizer::write_files(int64_t max_seq_length, const std::filesystem::path& to) const { kind_->write_files(max_seq_length, to); }
 uint64_t Tokenizer::fingerprint() const { return kind_->vocabulary().fingerprint; }
 
 }  // namespace lodestone

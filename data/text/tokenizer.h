@@ -44,9 +44,10 @@ class Tokenizer {
     std::unique_ptr<State> state_;
   };
 
-  /// From a model folder: tokenizer.json if present (BertNormalizer, BertPreTokenizer, WordPiece), else vocab.txt with
-  /// tokenizer_config.json. Throws Error (usage) with file and line or key: a type that is not supported, a missing special
-  /// token, a token that occurs twice, a line that ends in CR LF, a last line that does not end (fault F41).
+  /// From a model folder, as transformers' AutoTokenizer reads it: the vocabulary of tokenizer.json if present (BertNormalizer,
+  /// BertPreTokenizer, WordPiece), else of vocab.txt; tokenizer_config.json says the rest, and a key that it lacks has the default of
+  /// BertTokenizer. Throws Error (usage) with file and line or key: a type that is not supported, files that Hugging Face's programs
+  /// would not read alike, a missing special token, a line that ends in CR LF, a last line that does not end (fault F41).
   static Tokenizer from_folder(const std::filesystem::path& folder);
   /// From a vocabulary of one token a line, with the special tokens [PAD] [UNK] [CLS] [SEP] [MASK]. Throws likewise.
   static Tokenizer from_vocab(const std::filesystem::path& vocab_txt, const TokenizerOptions& options);
@@ -68,12 +69,12 @@ class Tokenizer {
   int32_t pad_id() const;
   int32_t unk_id() const;
   int32_t mask_id() const;
-  int64_t vocab_size() const;                  // with added tokens: ids are 0 .. vocab_size() - 1
-  const std::string& token(int32_t id) const;  // as in the vocabulary, with prefix
+  int64_t vocab_size() const;                  // with added tokens and holes: ids are 0 .. vocab_size() - 1
+  const std::string& token(int32_t id) const;  // as in the vocabulary, with prefix; "" of a hole
   /// Whether a token goes on with a word that tokens before it have begun.
   bool continues_word(int32_t id) const;
-  /// Writes into the existing folder `to` the files that a model folder needs beside `vocabulary`, the file that this was read from.
-  void write_files(const std::filesystem::path& vocabulary, int64_t max_seq_length, const std::filesystem::path& to) const;
+  /// Writes the tokenizer's files of a model folder into the existing folder `to`.
+  void write_files(int64_t max_seq_length, const std::filesystem::path& to) const;
   /// XXH64 over everything that ids depend on, whichever files it came from: stored in corpora and checkpoints.
   uint64_t fingerprint() const;
 

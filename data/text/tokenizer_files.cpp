@@ -1,9 +1,10 @@
 #include "data/text/tokenizer_files.h"
 
-#include <map>
+#include <algorithm>
 
 #include "data/files/durable.h"
 #include "data/files/strict_json.h"
+#include "data/text/vocabulary_file.h"
 
 namespace lodestone {
 
@@ -11,137 +12,177 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t max_vocab_bytes = size_t{256} << 20;
-constexpr const char* special_tokens[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+constexpr int64_t usual_max_length = 512;  // of a folder that does not say
 
-std::vector<std::string> read_vocabulary(const fs::path& file) {
-  const std::string text = read_text_file(file, max_vocab_bytes, ExitCode::checkpoint);
-  std::vector<std::string> tokens;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string token = text.substr(begin, end - begin);
-    if (token.ends_with('\r')) token.pop_back();
-    tokens.push_back(std::move(token));
-    begin = end + 1;
+/// Sorted by id.
+std::vector<AddedToken> added_of(const TokenizerSpec& spec) {
+  std::vector<AddedToken> added = spec.added;
+  std::sort(added.begin(), added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  return added;
+}
+
+OrderedJson added_entry(const AddedToken& token) {
+  return {{"content", token.content}, {"single_word", false}, {"lstrip", false},
+          {"rstrip", false},          {"normalized", false},  {"special", true}};
+}
+
+OrderedJson template_step(const char* kind, const std::string& id, int type) { return {{kind, {{"id", id}, {"type_id", type}}}}; }
+
+OrderedJson post_processor(const TokenizerSpec& spec) {
+  OrderedJson post;
+  post["type"] = "TemplateProcessing";
+  post["single"] = {template_step("SpecialToken", spec.cls, 0), template_step("Sequence", "A", 0),
+                    template_step("SpecialToken", spec.sep, 0)};
+  post["pair"] = post["single"];
+  post["pair"].push_back(template_step("Sequence", "B", 1));
+  post["pair"].push_back(template_step("SpecialToken", spec.sep, 1));
+  for (const std::string& token : {spec.cls, spec.sep}) {
+    OrderedJson& entry = post["special_tokens"][token];
+    entry["id"] = token;
+    entry["ids"] = OrderedJson::array({std::find(spec.tokens.begin(), spec.tokens.end(), token) - spec.tokens.begin()});
+    entry["tokens"] = OrderedJson::array({token});
   }
-  return tokens;
+  return post;
 }
 
-std::map<std::string, size_t> special_ids(const std::vector<std::string>& tokens, const fs::path& file) {
-  std::map<std::string, size_t> ids;
-  for (size_t i = 0; i < tokens.size(); ++i)
-    for (const char* special : special_tokens)
-      if (tokens[i] == special) ids.emplace(special, i);
-  for (const char* special : special_tokens)
-    if (!ids.contains(special))
-      throw Error(ExitCode::usage, "F41", cat("the vocabulary lacks the special token ", special), "use a BERT vocabulary")
-          .at("file", file.string());
-  return ids;
-}
-
-OrderedJson template_step(const char* kind, const char* id, int type) { return {{kind, {{"id", id}, {"type_id", type}}}}; }
-
-OrderedJson tokenizer_json(const std::vector<std::string>& tokens, const std::map<std::string, size_t>& ids,
-                           const TokenizerOptions& options) {
+OrderedJson tokenizer_json(const TokenizerSpec& spec) {
+  const TokenizerOptions& options = spec.options;
   OrderedJson json;
   json["version"] = "1.0";
   json["truncation"] = nullptr;
   json["padding"] = nullptr;
   json["added_tokens"] = OrderedJson::array();
-  std::map<size_t, std::string> by_id;
-  for (const auto& [token, id] : ids) by_id[id] = token;
-  for (const auto& [id, token] : by_id)
-    json["added_tokens"].push_back({{"id", id},
-                                    {"content", token},
-                                    {"single_word", false},
-                                    {"lstrip", false},
-                                    {"rstrip", false},
-                                    {"normalized", false},
-                                    {"special", true}});
+  for (const AddedToken& token : added_of(spec)) {
+    OrderedJson entry = {{"id", token.id}};
+    entry.update(added_entry(token));
+    json["added_tokens"].push_back(std::move(entry));
+  }
   json["normalizer"] = {{"type", "BertNormalizer"},
-                        {"clean_text", true},
+                        {"clean_text", options.clean_text},
                         {"handle_chinese_chars", options.split_chinese_characters},
                         {"strip_accents", options.strip_accents},
                         {"lowercase", options.lower_case}};
   json["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
-  OrderedJson& post = json["post_processor"];
-  post["type"] = "TemplateProcessing";
-  post["single"] = {template_step("SpecialToken", "[CLS]", 0), template_step("Sequence", "A", 0),
-                    template_step("SpecialToken", "[SEP]", 0)};
-  post["pair"] = post["single"];
-  post["pair"].push_back(template_step("Sequence", "B", 1));
-  post["pair"].push_back(template_step("SpecialToken", "[SEP]", 1));
-  for (const char* token : {"[CLS]", "[SEP]"}) {
-    OrderedJson& entry = post["special_tokens"][token];
-    entry["id"] = token;
-    entry["ids"] = OrderedJson::array({ids.at(token)});
-    entry["tokens"] = OrderedJson::array({token});
-  }
-  json["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  json["post_processor"] = post_processor(spec);
+  json["decoder"] = {{"type", "WordPiece"}, {"prefix", options.continuing_prefix}, {"cleanup", true}};
   OrderedJson& model = json["model"];
   model["type"] = "WordPiece";
-  model["unk_token"] = "[UNK]";
-  model["continuing_subword_prefix"] = "##";
+  model["unk_token"] = spec.unk;
+  model["continuing_subword_prefix"] = options.continuing_prefix;
   model["max_input_chars_per_word"] = options.max_characters_per_word;
   OrderedJson::object_t vocabulary;  // filled as a plain list: operator[] would search it for every token
-  vocabulary.reserve(tokens.size());
-  for (size_t i = 0; i < tokens.size(); ++i) vocabulary.emplace_back(tokens[i], i);
+  vocabulary.reserve(spec.tokens.size());
+  for (size_t id = 0; id < static_cast<size_t>(spec.word_piece_tokens); ++id)
+    if (!spec.tokens[id].empty()) vocabulary.emplace_back(spec.tokens[id], id);
   model["vocab"] = std::move(vocabulary);
   return json;
 }
 
-OrderedJson special_tokens_map() {
-  return {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+OrderedJson special_tokens_map(const TokenizerSpec& spec) {
+  return {{"unk_token", spec.unk}, {"sep_token", spec.sep}, {"pad_token", spec.pad}, {"cls_token", spec.cls}, {"mask_token", spec.mask}};
 }
 
-OrderedJson tokenizer_config(const TokenizerOptions& options, int64_t max_seq_length) {
-  OrderedJson json = special_tokens_map();
-  json["do_lower_case"] = options.lower_case;
-  json["strip_accents"] = options.strip_accents;
-  json["tokenize_chinese_chars"] = options.split_chinese_characters;
+/// Whether tokenizer_config.json lists the added tokens where they are those that it names.
+enum class Listed : uint8_t { if_more, always };
+
+OrderedJson tokenizer_config(const TokenizerSpec& spec, int64_t max_seq_length, Listed listed) {
+  const TokenizerOptions& o = spec.options;
+  const TokenizerOptions bert = {
+      .lower_case = o.lower_case, .strip_accents = o.strip_accents, .split_chinese_characters = o.split_chinese_characters};
+  OrderedJson json = special_tokens_map(spec);
+  json["do_lower_case"] = o.lower_case;
+  json["strip_accents"] = o.strip_accents;
+  json["tokenize_chinese_chars"] = o.split_chinese_characters;
   json["model_max_length"] = max_seq_length;
-  json["tokenizer_class"] = "BertTokenizer";
+  json["tokenizer_class"] = o == bert ? "BertTokenizer" : "PreTrainedTokenizerFast";
+  const auto named = {&spec.cls, &spec.sep, &spec.pad, &spec.unk, &spec.mask};
+  const std::vector<AddedToken> added = added_of(spec);
+  const bool more = std::any_of(added.begin(), added.end(), [&](const AddedToken& token) {
+    return std::none_of(named.begin(), named.end(), [&](const std::string* name) { return *name == token.content; });
+  });
+  if (more || listed == Listed::always)
+    for (const AddedToken& token : added) json["added_tokens_decoder"][std::to_string(token.id)] = added_entry(token);
   return json;
 }
 
-/// What tokenizer_config.json says, in the form of the tokenizer's options.
-TokenizerOptions read_options(const fs::path& file) {
-  TokenizerOptions options;
-  if (!path_exists(file)) return options;
-  const Json json = read_json_object(file);
-  options.lower_case = json_flag(json, "do_lower_case", true, file);
-  options.strip_accents = json_flag(json, "strip_accents", options.lower_case, file);
-  options.split_chinese_characters = json_flag(json, "tokenize_chinese_chars", true, file);
-  return options;
+/// A line for each id of WordPiece's vocabulary; that of a hole is empty.
+std::string vocabulary_lines(const TokenizerSpec& spec) {
+  std::string text;
+  for (size_t id = 0; id < static_cast<size_t>(spec.word_piece_tokens); ++id) text.append(spec.tokens[id]).append(1, '\n');
+  return text;
 }
 
-void write_if_missing(const fs::path& file, const OrderedJson& json) {
-  if (!path_exists(file)) write_new_file(file, json.dump(2) + "\n");
+void write_json(const fs::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
+
+void write_missing(const TokenizerSpec& spec, int64_t max_seq_length, const fs::path& to) {
+  if (!path_exists(to / "tokenizer.json")) write_json(to / "tokenizer.json", tokenizer_json(spec));
+  if (path_exists(to / "tokenizer_config.json")) return;  // a map beside it would be asked before it
+  write_json(to / "tokenizer_config.json", tokenizer_config(spec, max_seq_length, Listed::if_more));
+  if (!path_exists(to / "special_tokens_map.json")) write_json(to / "special_tokens_map.json", special_tokens_map(spec));
 }
 
-void complete(const fs::path& folder, const TokenizerOptions& options, int64_t max_seq_length) {
-  const fs::path vocab = folder / "vocab.txt";
-  const std::vector<std::string> tokens = read_vocabulary(vocab);
-  write_if_missing(folder / "tokenizer.json", tokenizer_json(tokens, special_ids(tokens, vocab), options));
-  write_if_missing(folder / "tokenizer_config.json", tokenizer_config(options, max_seq_length));
-  write_if_missing(folder / "special_tokens_map.json", special_tokens_map());
+/// Whether the files of a folder, read so, are this tokenizer.
+bool gives(const fs::path& folder, TokenizerReading reading, uint64_t fingerprint) {
+  try {
+    return fingerprint_of(read_tokenizer_folder(folder, reading)) == fingerprint;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void replace(const fs::path& file, const std::string& text) {
+  fs::remove(file);
+  write_new_file(file, text);
+}
+
+/// Makes vocab.txt anew; and where that is not enough, as special tokens stood in tokenizer.json alone, has tokenizer_config.json list
+/// them.
+void make_vocabulary_agree(const TokenizerSpec& spec, const fs::path& to) {
+  replace(to / "vocab.txt", vocabulary_lines(spec));
+  if (gives(to, TokenizerReading::vocabulary, fingerprint_of(spec))) return;
+  OrderedJson config = OrderedJson::object();
+  if (const fs::path file = to / "tokenizer_config.json"; path_exists(file)) config = OrderedJson::parse(read_tokenizer_text(file));
+  OrderedJson complete = tokenizer_config(spec, usual_max_length, Listed::always);
+  for (const char* kept : {"model_max_length", "tokenizer_class"})
+    if (config.contains(kept)) complete.erase(kept);
+  config.update(complete);
+  replace(to / "tokenizer_config.json", config.dump(2) + "\n");
 }
 
 }  // namespace
 
 void write_tokenizer_files(const fs::path& source, const fs::path& to) {
+  const TokenizerSpec spec = read_tokenizer_folder(source);
+  const std::vector<TokenizerReading> readings = tokenizer_readings(source);
   for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"})
     if (path_exists(source / name)) copy_file_durably(source / name, to / name);
-  if (path_exists(to / "vocab.txt"))
-    complete(to, read_options(to / "tokenizer_config.json"), 512);
-  else if (!path_exists(to / "tokenizer.json"))
-    throw Error(ExitCode::checkpoint, "missing", "the model folder has neither vocab.txt nor tokenizer.json", "add the model's vocabulary")
-        .at("file", source.string());
+  for (const TokenizerReading reading : readings) {
+    if (gives(source, reading, fingerprint_of(spec))) continue;
+    if (reading == TokenizerReading::vocabulary)
+      make_vocabulary_agree(spec, to);
+    else
+      fs::remove(to / "tokenizer.json");  // written below
+  }
+  write_missing(spec, usual_max_length, to);
 }
 
-void write_tokenizer_files(const fs::path& vocab_txt, const TokenizerOptions& options, int64_t max_seq_length, const fs::path& to) {
-  copy_file_durably(vocab_txt, to / "vocab.txt");
-  complete(to, options, max_seq_length);
+void write_tokenizer_files(const TokenizerSpec& spec, int64_t max_seq_length, const fs::path& to) {
+  write_new_file(to / "vocab.txt", vocabulary_lines(spec));
+  write_missing(spec, max_seq_length, to);
+}
+
+bool is_told_twice(const fs::path& folder, uint64_t fingerprint) {
+  return path_exists(folder / "vocab.txt") && path_exists(folder / "tokenizer.json") &&
+         gives(folder, TokenizerReading::auto_tokenizer, fingerprint) && gives(folder, TokenizerReading::vocabulary, fingerprint);
+}
+
+void require_tokenizer_files(const fs::path& folder, uint64_t fingerprint) {
+  for (const TokenizerReading reading : tokenizer_readings(folder))
+    if (fingerprint_of(read_tokenizer_folder(folder, reading)) != fingerprint)
+      throw Error(ExitCode::internal, "export",
+                  cat("the tokenizer of the written folder is another one to a program that reads it by ", name_of(reading)),
+                  "report this with the command that caused it")
+          .at("file", folder.string());
 }
 
 }  // namespace lodestone

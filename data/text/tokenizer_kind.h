@@ -38,8 +38,8 @@ class TokenizerKind {
   virtual void encode(std::string_view text, Memory& memory, std::vector<int32_t>& ids) const = 0;
   /// Whether a token goes on with a word that tokens before it have begun: what is masked together.
   virtual bool continues_word(int32_t id) const = 0;
-  /// The files of a model folder, from those that the tokenizer was read from.
-  virtual void write_files(const std::filesystem::path& vocabulary, int64_t max_seq_length, const std::filesystem::path& to) const = 0;
+  /// As Tokenizer::write_files.
+  virtual void write_files(int64_t max_seq_length, const std::filesystem::path& to) const = 0;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 

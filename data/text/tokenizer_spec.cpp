@@ -1,296 +1,332 @@
-// Reads vocab.txt, tokenizer_config.json and tokenizer.json, and refuses what would not give the same ids as Hugging Face.
+// Reads vocab.txt, tokenizer_config.json and tokenizer.json as Hugging Face does, and refuses what its programs would not read alike.
 #include "data/text/tokenizer_spec.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
-#include <fstream>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <system_error>
-#include <unordered_map>
+#include <array>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "core/error.h"
 #include "data/files/durable.h"
-#include "data/files/utf8.h"
+#include "data/text/json_settings.h"
+#include "data/text/special_tokens.h"
+#include "data/text/vocabulary_file.h"
 
 namespace lodestone {
 namespace {
 
-using Json = nlohmann::json;
+using Json = JsonSettings::Json;
 namespace fs = std::filesystem;
 
-constexpr int64_t most_tokens = 1 << 24;
+/// Classes that are transformers' BertTokenizer, and those that take all from tokenizer.json.
+constexpr std::array<std::string_view, 6> bert_classes = {"BertTokenizer",       "DistilBertTokenizer",  "ElectraTokenizer",
+                                                          "MobileBertTokenizer", "SqueezeBertTokenizer", "LxmertTokenizer"};
+constexpr std::array<std::string_view, 2> json_classes = {"PreTrainedTokenizerFast", "TokenizersBackend"};
 
-std::string read_text(const fs::path& file) {
-  std::error_code none;
-  const std::uintmax_t size = fs::file_size(file, none);
-  std::string text(none ? 0 : size, '\0');
-  std::ifstream in(file, std::ios::binary);
-  if (none || !in.read(text.data(), static_cast<std::streamsize>(text.size())))
-    throw Error(ExitCode::usage, "tokenizer", "cannot read the tokenizer's file", "check its name and permissions")
-        .at("file", file.string());
-  return text;
+enum class TokenizerClass : uint8_t { bert, json };
+
+/// Of tokenizer_config.json, else of config.json, else the one that belongs to a BERT model.
+TokenizerClass class_of(const JsonSettings& config, const fs::path& folder) {
+  if (const auto map = config.root().find("auto_map"); map != config.root().end() && !map->is_null())
+    throw config.error("auto_map", "names program code of its own", "use a BERT tokenizer");
+  const JsonSettings model = JsonSettings::if_exists(folder / "config.json");
+  std::optional<std::string> named = config.find<std::string>(config.root(), "", "tokenizer_class");
+  const JsonSettings& file = named ? config : model;
+  if (!named) named = model.find<std::string>(model.root(), "", "tokenizer_class");
+  if (!named) return TokenizerClass::bert;
+  if (std::find(json_classes.begin(), json_classes.end(), *named) != json_classes.end()) return TokenizerClass::json;
+  std::string_view plain = *named;
+  if (plain.ends_with("Fast")) plain.remove_suffix(4);
+  if (std::find(bert_classes.begin(), bert_classes.end(), plain) != bert_classes.end()) return TokenizerClass::bert;
+  throw file.error("tokenizer_class",
+                   cat("is ", quoted_token(*named), "; only BertTokenizer and, with a tokenizer.json, PreTrainedTokenizerFast work"),
+                   "use a BERT tokenizer");
 }
 
-Error vocabulary_error(const std::string& what, std::string remedy) { return Error(ExitCode::usage, "F41", what, std::move(remedy)); }
-
-/// A token as it may be printed: control characters and bytes beyond ASCII stay out of messages.
-std::string quoted(std::string_view token) {
-  std::string out = "\"";
-  for (const char c : token.substr(0, 60)) out += c >= ' ' && c <= '~' ? c : '?';
-  return out + "\"";
+/// What lower-cases, strips accents and splits Chinese as a BERT class does, whatever tokenizer.json says.
+TokenizerOptions options_of(const JsonSettings& config) {
+  TokenizerOptions o;
+  o.lower_case = config.get(config.root(), "", "do_lower_case", true);
+  o.strip_accents = config.get(config.root(), "", "strip_accents", o.lower_case);
+  o.split_chinese_characters = config.get(config.root(), "", "tokenize_chinese_chars", true);
+  return o;
 }
 
-/// A JSON file, and complaints about its values: each names file and key.
-class JsonFile {
- public:
-  explicit JsonFile(fs::path file) : file_(std::move(file)) {
-    const std::string text = read_text(file_);
-    try {
-      root_ = Json::parse(text);
-    } catch (const Json::parse_error& e) {
-      const auto until = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
-      throw Error(ExitCode::usage, "tokenizer", "not valid JSON", "fetch the file again")
-          .at("file", file_.string())
-          .at("line", 1 + std::count(text.begin(), until, '\n'))
-          .at("offset", e.byte);
-    } catch (const Json::exception& e) {  // a number beyond all range
-      throw Error(ExitCode::usage, "tokenizer", cat("not valid JSON: ", e.what()), "correct the file").at("file", file_.string());
-    }
-    if (!root_.is_object()) throw error("", "is not a JSON object", "fetch the file again");
-  }
-
-  Error error(const std::string& key, const std::string& what, const std::string& remedy) const {
-    return Error(ExitCode::usage, "tokenizer", cat(key.empty() ? "the file" : key, " ", what), remedy).at("file", file_.string());
-  }
-  const Json& root() const { return root_; }
-  /// The value of `key` in `object`, whose own name in messages is `place`; `fallback` if it is missing or null.
-  template <class T>
-  T get(const Json& object, const std::string& place, const char* key, T fallback) const {
-    const auto at = object.find(key);
-    if (at == object.end() || at->is_null()) return fallback;
-    try {
-      if constexpr (std::is_same_v<T, bool>) {
-        if (!at->is_boolean()) throw error(place + key, "is not true or false", "correct it");
-      }
-      return at->template get<T>();
-    } catch (const Json::exception&) {
-      throw error(place + key, "has the wrong type", "correct it");
-    }
-  }
-  /// The object under `key`, whose "type" must be `type`.
-  const Json& typed(const char* key, const char* type) const {
-    const auto at = root_.find(key);
-    const bool object = at != root_.end() && at->is_object();
-    const std::string found = object ? get<std::string>(*at, cat(key, "."), "type", "missing") : "missing";
-    if (found != type)
-      throw error(cat(key, ".type"), cat("is ", quoted(found), "; only ", type, " works"),
-                  "use a BERT tokenizer: BertNormalizer, BertPreTokenizer, WordPiece");
-    return *at;
-  }
-
- private:
-  fs::path file_;
-  Json root_;
-};
-
-/// Ids of the tokens read so far, each once.
-using Ids = std::unordered_map<std::string, int32_t>;
-
-Ids ids_of(const TokenizerSpec& spec) {
-  Ids ids;
-  for (size_t id = 0; id < spec.tokens.size(); ++id) ids.emplace(spec.tokens[id], static_cast<int32_t>(id));
-  return ids;
+TokenizerOptions options_of_json(const JsonSettings& json) {
+  TokenizerOptions o;
+  const Json& normalizer = json.typed("normalizer", "BertNormalizer");
+  json.typed("pre_tokenizer", "BertPreTokenizer");
+  const Json& model = json.typed("model", "WordPiece");
+  o.clean_text = json.get(normalizer, "normalizer.", "clean_text", true);
+  o.split_chinese_characters = json.get(normalizer, "normalizer.", "handle_chinese_chars", true);
+  o.lower_case = json.get(normalizer, "normalizer.", "lowercase", true);
+  o.strip_accents = json.get(normalizer, "normalizer.", "strip_accents", o.lower_case);
+  o.continuing_prefix = json.get<std::string>(model, "model.", "continuing_subword_prefix", "##");
+  o.max_characters_per_word = json.get<int64_t>(model, "model.", "max_input_chars_per_word", 100);
+  return o;
 }
 
-void read_lines(const fs::path& file, TokenizerSpec& spec) {
-  const std::string text = read_text(file);
-  if (text.empty()) throw vocabulary_error("the vocabulary is empty", "fetch the file again").at("file", file.string());
-  std::unordered_map<std::string_view, int64_t> lines;
-  const std::string_view all = text;
-  for (size_t begin = 0; begin < all.size();) {
-    const int64_t line = static_cast<int64_t>(lines.size()) + 1;
-    const auto refuse = [&](const std::string& what, const std::string& remedy) {
-      return vocabulary_error(what, remedy).at("file", file.string()).at("line", line);
-    };
-    const size_t end = all.find('\n', begin);
-    if (end == std::string_view::npos)
-      throw refuse("the last line of the vocabulary does not end: the file may be cut off",
-                   "fetch the file again, or add a newline if it is whole");
-    const std::string_view token = all.substr(begin, end - begin);
-    if (token.ends_with('\r')) throw refuse("the line ends in CR LF: every token would differ", "convert the file to LF");
-    if (validate_utf8(token)) throw refuse("the token is not valid UTF-8", "fetch the file again");
-    const auto [first, fresh] = lines.emplace(token, line);
-    if (!fresh) throw refuse(cat("the token ", quoted(token), " occurs twice, first on line ", first->second), "remove one of the lines");
-    if (line > most_tokens) throw refuse("more tokens than this program takes", "check that this file is a vocabulary");
-    spec.tokens.emplace_back(token);
-    begin = end + 1;
-  }
-  spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
-}
-
-void check_special_tokens(const fs::path& file, const TokenizerSpec& spec) {
-  const Ids ids = ids_of(spec);
-  for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask})
-    if (!ids.contains(*token))
-      throw vocabulary_error(cat("the vocabulary has no special token ", quoted(*token)),
-                             "add it, or name the tokens used instead in tokenizer_config.json")
-          .at("file", file.string())
-          .at("line", spec.word_piece_tokens);
-}
-
-/// Adds a token that is recognised as written. Its id must be the one that Hugging Face would give it.
-void add_token(const JsonFile& file, const std::string& key, const Json& token, int64_t id, const Ids& ids, TokenizerSpec& spec) {
-  const std::string place = key + ".";
-  const auto content = file.get<std::string>(token, place, "content", "");
-  if (content.empty()) throw file.error(key, "has no content", "remove it");
-  if (file.get(token, place, "normalized", !file.get(token, place, "special", false)))
-    throw file.error(place + "normalized", cat("is true for ", quoted(content), "; only false works"), "set it to false");
-  if (file.get(token, place, "single_word", false))
-    throw file.error(place + "single_word", cat("is true for ", quoted(content), "; only false works"), "set it to false");
-  const auto known = ids.find(content);
-  const int64_t expected = known != ids.end() ? known->second : static_cast<int64_t>(spec.tokens.size());
-  if (id != expected)
-    throw file.error(place + "id", cat("is ", id, " for ", quoted(content), ", but by the vocabulary it is ", expected), "correct it");
-  if (std::any_of(spec.added.begin(), spec.added.end(), [&](const AddedToken& t) { return t.content == content; })) return;
-  if (known == ids.end()) spec.tokens.push_back(content);
-  spec.added.push_back({content, static_cast<int32_t>(id)});
-}
-
-/// A token's text, given as such or as an object with "content".
-std::string token_name(const JsonFile& config, const Json& object, const char* key, std::string fallback) {
-  const auto at = object.find(key);
-  if (at != object.end() && at->is_object()) return config.get<std::string>(*at, cat(key, "."), "content", fallback);
-  return config.get<std::string>(object, "", key, std::move(fallback));
-}
-
-void read_special_names(const JsonFile& config, TokenizerSpec& spec) {
-  spec.cls = token_name(config, config.root(), "cls_token", spec.cls);
-  spec.sep = token_name(config, config.root(), "sep_token", spec.sep);
-  spec.pad = token_name(config, config.root(), "pad_token", spec.pad);
-  spec.unk = token_name(config, config.root(), "unk_token", spec.unk);
-  spec.mask = token_name(config, config.root(), "mask_token", spec.mask);
-}
-
-void add_special_tokens(TokenizerSpec& spec) {
-  const Ids ids = ids_of(spec);
-  for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask})
-    if (std::none_of(spec.added.begin(), spec.added.end(), [&](const AddedToken& t) { return t.content == *token; }))
-      spec.added.push_back({*token, ids.at(*token)});
-}
-
-TokenizerSpec read_vocabulary_folder(const fs::path& folder) {
-  TokenizerSpec spec;
-  const fs::path vocabulary = folder / "vocab.txt", config_file = folder / "tokenizer_config.json";
-  read_lines(vocabulary, spec);
-  if (path_exists(config_file)) {
-    const JsonFile config(config_file);
-    const Json& root = config.root();
-    const auto name = config.get<std::string>(root, "", "tokenizer_class", "BertTokenizer");
-    const auto known = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"};
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      throw config.error("tokenizer_class", cat("is ", quoted(name), "; only BertTokenizer works without a tokenizer.json"),
-                         "save the folder with its tokenizer.json");
-    if (!config.get(root, "", "do_basic_tokenize", true))
-      throw config.error("do_basic_tokenize", "is false; only true works", "use a model with BERT's basic tokenisation");
-    spec.options.lower_case = config.get(root, "", "do_lower_case", true);
-    spec.options.strip_accents = config.get(root, "", "strip_accents", spec.options.lower_case);
-    spec.options.split_chinese_characters = config.get(root, "", "tokenize_chinese_chars", true);
-    read_special_names(config, spec);
-    const auto decoder = config.get<std::map<std::string, Json>>(root, "", "added_tokens_decoder", {});
-    std::map<int64_t, Json> by_id;
-    for (const auto& [id, token] : decoder) {
-      const bool number = !id.empty() && id.size() < 9 && std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
-      if (!number) throw config.error("added_tokens_decoder", cat("has the key ", quoted(id), ", which is no token id"), "correct it");
-      by_id[std::stoll(id)] = token;
-    }
-    const Ids ids = ids_of(spec);
-    for (const auto& [id, token] : by_id) add_token(config, cat("added_tokens_decoder.", id), token, id, ids, spec);
-  }
-  check_special_tokens(vocabulary, spec);
-  add_special_tokens(spec);
-  return spec;
-}
-
-void read_json_vocabulary(const JsonFile& file, const Json& model, TokenizerSpec& spec) {
+void read_json_vocabulary(const JsonSettings& json, TokenizerSpec& spec) {
+  const Json& model = json.typed("model", "WordPiece");
   const auto vocabulary = model.find("vocab");
   if (vocabulary == model.end() || !vocabulary->is_object() || vocabulary->empty())
-    throw file.error("model.vocab", "is missing or empty", "fetch the file again");
-  spec.tokens.resize(vocabulary->size());
-  std::vector<bool> given(vocabulary->size());
+    throw json.error("model.vocab", "is missing or empty", "fetch the file again");
   for (const auto& [token, id] : vocabulary->items()) {
-    if (!id.is_number_integer() || id < 0 || id >= spec.tokens.size() || given[id.get<size_t>()])
-      throw Error(file.error("model.vocab",
-                             cat("gives ", quoted(token), " the id ", id.dump(), ": ids must be 0 to ", spec.tokens.size() - 1,
-                                 ", each once (does a token occur twice?)"),
-                             "correct it"));
-    given[id.get<size_t>()] = true;
-    spec.tokens[id.get<size_t>()] = token;
+    const auto refuse = [&](const std::string& what) {
+      return json.error("model.vocab", cat("gives ", quoted_token(token), " the id ", id.dump(), what), "correct it");
+    };
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(most_tokens))
+      throw refuse(cat(": ids from 0 to ", most_tokens - 1, " work"));
+    const auto at = id.get<size_t>();
+    if (at >= spec.tokens.size()) spec.tokens.resize(at + 1);
+    if (!spec.tokens[at].empty()) throw refuse(cat(", which ", quoted_token(spec.tokens[at]), " has too"));
+    spec.tokens[at] = token;
   }
-  spec.word_piece_tokens = static_cast<int64_t>(spec.tokens.size());
+  spec.word_piece_tokens = std::ssize(spec.tokens);
 }
 
-/// tokenizer.json decides; a tokenizer_config.json that contradicts it is refused, because other programs follow that one.
-void compare(const JsonFile& config, const char* key, bool fallback, bool in_json, const char* name_in_json) {
-  const bool here = config.get(config.root(), "", key, fallback);
+/// The token at the place of a template that must be a special one; empty where it is none.
+std::string token_at(const JsonSettings& json, const Json& post, size_t place, const TokenizerSpec& spec) {
+  const Json& step = post["single"][place];
+  const auto special = step.find("SpecialToken");
+  if (special == step.end() || !special->is_object()) return "";
+  const auto id = json.get<std::string>(*special, "post_processor.single.", "id", "");
+  const auto tokens = json.get<Json>(post, "post_processor.", "special_tokens", Json::object());
+  const auto entry = tokens.find(id);
+  if (entry == tokens.end() || !entry->is_object()) return "";
+  const auto ids = json.get<std::vector<int64_t>>(*entry, "post_processor.special_tokens.", "ids", {});
+  return ids.size() == 1 && ids[0] >= 0 && ids[0] < std::ssize(spec.tokens) ? spec.tokens[static_cast<size_t>(ids[0])] : "";
+}
+
+/// The tokens that tokenizer.json puts before and behind a text; none where it has no post_processor.
+std::optional<std::pair<std::string, std::string>> framing_of(const JsonSettings& json, const TokenizerSpec& spec) {
+  const auto at = json.root().find("post_processor");
+  if (at == json.root().end() || at->is_null()) return std::nullopt;
+  const Json& post = *at;
+  const std::string type = post.is_object() ? json.get<std::string>(post, "post_processor.", "type", "missing") : "missing";
+  if (type == "BertProcessing") {
+    using Named = std::pair<std::string, int64_t>;
+    const auto cls = json.get<Named>(post, "post_processor.", "cls", {}), sep = json.get<Named>(post, "post_processor.", "sep", {});
+    for (const auto& [token, id] : {cls, sep})
+      if (id < 0 || id >= std::ssize(spec.tokens) || spec.tokens[static_cast<size_t>(id)] != token)
+        throw json.error("post_processor", cat("gives ", quoted_token(token), " the id ", id, ", the vocabulary does not"),
+                         "make them agree");
+    return std::pair(cls.first, sep.first);
+  }
+  if (type != "TemplateProcessing")
+    throw json.error("post_processor.type", cat("is ", quoted_token(type), "; only TemplateProcessing and BertProcessing work"),
+                     "use a BERT tokenizer: [CLS] text [SEP]");
+  const auto single = post.find("single");
+  if (single != post.end() && single->is_array() && single->size() == 3 && (*single)[1].contains("Sequence")) {
+    const std::string before = token_at(json, post, 0, spec), behind = token_at(json, post, 2, spec);
+    if (!before.empty() && !behind.empty()) return std::pair(before, behind);
+  }
+  throw json.error("post_processor.single", "is not one token, the text, one token", "use a BERT tokenizer: [CLS] text [SEP]");
+}
+
+/// Where Hugging Face keeps the end of a long text, or pads in front, its vectors are others than ours.
+void refuse_left(const JsonSettings& config, const JsonSettings* json, const char* key, const char* section, const char* effect) {
+  const auto given = config.find<std::string>(config.root(), "", key);
+  if (given && *given == "left") throw config.error(key, cat("is \"left\": ", effect), "set it to \"right\"");
+  if (given || json == nullptr) return;
+  const auto at = json->root().find(section);
+  if (at == json->root().end() || !at->is_object()) return;
+  if (json->get<std::string>(*at, cat(section, "."), "direction", "Right") != "Right")
+    throw json->error(cat(section, ".direction"), cat("is Left: ", effect), "set it to \"Right\"");
+}
+
+void refuse_other_encodings(const JsonSettings& config, const JsonSettings* json) {
+  refuse_left(config, json, "truncation_side", "truncation", "Hugging Face keeps the end of a long text, this program its beginning");
+  refuse_left(config, json, "padding_side", "padding", "the vector of a text would depend on its neighbours in a batch");
+  if (config.get(config.root(), "", "split_special_tokens", false))
+    throw config.error("split_special_tokens", "is true; only false works", "set it to false");
+}
+
+/// Two files that say different things of what some programs take from the one and some from the other.
+void require_agreement(const JsonSettings& config, const char* key, bool in_json, const char* name_in_json) {
+  const bool here = config.get(config.root(), "", key, in_json);
   if (here != in_json)
     throw config.error(key,
                        cat("is ", here ? "true" : "false", ", but tokenizer.json says ", name_in_json, "=", in_json ? "true" : "false"),
                        "make the two files agree");
 }
 
-TokenizerSpec read_json_folder(const fs::path& folder) {
-  const JsonFile file(folder / "tokenizer.json");
-  TokenizerSpec spec;
-  TokenizerOptions& o = spec.options;
-  const Json& normalizer = file.typed("normalizer", "BertNormalizer");
-  file.typed("pre_tokenizer", "BertPreTokenizer");
-  const Json& model = file.typed("model", "WordPiece");
-  o.clean_text = file.get(normalizer, "normalizer.", "clean_text", true);
-  o.split_chinese_characters = file.get(normalizer, "normalizer.", "handle_chinese_chars", true);
-  o.lower_case = file.get(normalizer, "normalizer.", "lowercase", true);
-  o.strip_accents = file.get(normalizer, "normalizer.", "strip_accents", o.lower_case);
-  o.continuing_prefix = file.get<std::string>(model, "model.", "continuing_subword_prefix", "##");
-  o.max_characters_per_word = file.get<int64_t>(model, "model.", "max_input_chars_per_word", 100);
-  read_json_vocabulary(file, model, spec);
-  const auto added = file.get<std::vector<Json>>(file.root(), "", "added_tokens", {});
-  const Ids ids = ids_of(spec);
-  for (size_t i = 0; i < added.size(); ++i) {
-    const std::string key = cat("added_tokens[", i, "]");
-    if (!added[i].is_object()) throw file.error(key, "is not an object", "correct it");
-    add_token(file, key, added[i], file.get<int64_t>(added[i], key + ".", "id", -1), ids, spec);
-  }
-  if (const fs::path config_file = folder / "tokenizer_config.json"; path_exists(config_file)) {
-    const JsonFile config(config_file);
-    read_special_names(config, spec);
-    compare(config, "do_lower_case", o.lower_case, o.lower_case, "normalizer.lowercase");
-    compare(config, "strip_accents", o.strip_accents, o.strip_accents, "normalizer.strip_accents");
-    compare(config, "tokenize_chinese_chars", o.split_chinese_characters, o.split_chinese_characters, "normalizer.handle_chinese_chars");
-  }
-  const auto unknown = file.get<std::string>(model, "model.", "unk_token", "[UNK]");
+void require_agreement(const JsonSettings& config, const TokenizerOptions& json) {
+  require_agreement(config, "do_lower_case", json.lower_case, "normalizer.lowercase");
+  require_agreement(config, "strip_accents", json.strip_accents, "normalizer.strip_accents");
+  require_agreement(config, "tokenize_chinese_chars", json.split_chinese_characters, "normalizer.handle_chinese_chars");
+}
+
+/// What transformers 4 and tokenizers take from tokenizer.json, and transformers 5 does not.
+void require_defaults(const JsonSettings& json, const TokenizerOptions& o) {
+  const TokenizerOptions defaults;
+  const char* const key = o.clean_text != defaults.clean_text                             ? "normalizer.clean_text"
+                          : o.continuing_prefix != defaults.continuing_prefix             ? "model.continuing_subword_prefix"
+                          : o.max_characters_per_word != defaults.max_characters_per_word ? "model.max_input_chars_per_word"
+                                                                                          : nullptr;
+  if (key != nullptr)
+    throw json.error(key, "is not the default of transformers' BertTokenizer, which does not read it",
+                     "set it to that, or tokenizer_class in tokenizer_config.json to \"PreTrainedTokenizerFast\"");
+}
+
+void require_unknown_token(const JsonSettings& json, const TokenizerSpec& spec) {
+  const auto unknown = json.get<std::string>(json.typed("model", "WordPiece"), "model.", "unk_token", "[UNK]");
   if (unknown != spec.unk)
-    throw file.error("model.unk_token", cat("is ", quoted(unknown), ", but tokenizer_config.json says ", quoted(spec.unk)),
+    throw json.error("model.unk_token", cat("is ", quoted_token(unknown), ", but tokenizer_config.json says ", quoted_token(spec.unk)),
                      "make the two files agree");
-  check_special_tokens(folder / "tokenizer.json", spec);
+}
+
+/// Everything from tokenizer.json but the names of padding and mask.
+TokenizerSpec read_json_alone(const JsonSettings& json, const SpecialTokens& special, const fs::path& file) {
+  TokenizerSpec spec;
+  spec.options = options_of_json(json);
+  read_json_vocabulary(json, spec);
+  add_tokens_of_json(json, spec);
+  special.set_names(spec);
+  const auto framing = framing_of(json, spec);
+  if (!framing)
+    throw json.error("post_processor", "is missing: nothing would stand around a text", "use a BERT tokenizer: [CLS] text [SEP]");
+  std::tie(spec.cls, spec.sep) = *framing;
+  require_unknown_token(json, spec);
+  require_special_tokens(file, spec);
+  return spec;
+}
+
+TokenizerSpec read_by_json_class(const JsonSettings& json, const SpecialTokens& special, const fs::path& file) {
+  refuse_other_encodings(special.config(), &json);
+  TokenizerSpec spec = read_json_alone(json, special, file);
+  require_agreement(special.config(), spec.options);
+  special.add_to(spec, &json, SpecialTokens::Listed::beside_json);
+  return spec;
+}
+
+TokenizerSpec read_by_bert_class(const JsonSettings& json, const SpecialTokens& special, const fs::path& file) {
+  refuse_other_encodings(special.config(), &json);
+  TokenizerSpec spec;
+  const TokenizerOptions in_json = options_of_json(json);
+  require_agreement(special.config(), in_json);
+  require_defaults(json, in_json);
+  spec.options = options_of(special.config());
+  read_json_vocabulary(json, spec);
+  special.set_names(spec);
+  require_unknown_token(json, spec);
+  require_special_tokens(file, spec);
+  special.add_to(spec, &json, SpecialTokens::Listed::instead_of_json);
+  if (const auto framing = framing_of(json, spec); framing && *framing != std::pair(spec.cls, spec.sep))
+    throw json.error("post_processor",
+                     cat("puts ", quoted_token(framing->first), " and ", quoted_token(framing->second),
+                         " around a text, but cls_token and sep_token are ", quoted_token(spec.cls), " and ", quoted_token(spec.sep)),
+                     "make tokenizer_config.json agree");
+  return spec;
+}
+
+TokenizerSpec read_lines(const SpecialTokens& special, const fs::path& file) {
+  const JsonSettings& config = special.config();
+  refuse_other_encodings(config, nullptr);
+  if (!config.get(config.root(), "", "do_basic_tokenize", true))
+    throw config.error("do_basic_tokenize", "is false; only true works", "use a model with BERT's basic tokenisation");
+  TokenizerSpec spec;
+  spec.tokens = read_vocabulary_lines(file);
+  spec.word_piece_tokens = std::ssize(spec.tokens);
+  spec.options = options_of(config);
+  special.set_names(spec);
+  require_special_tokens(file, spec);
+  special.add_to(spec, nullptr, SpecialTokens::Listed::instead_of_json);
   return spec;
 }
 
 }  // namespace
 
-TokenizerSpec read_tokenizer_folder(const fs::path& folder) {
-  if (path_exists(folder / "tokenizer.json")) return read_json_folder(folder);
-  if (path_exists(folder / "vocab.txt")) return read_vocabulary_folder(folder);
-  throw Error(ExitCode::usage, "tokenizer", "the folder holds neither tokenizer.json nor vocab.txt", "name a BERT model folder")
-      .at("file", folder.string());
+const char* name_of(TokenizerReading reading) {
+  switch (reading) {
+    case TokenizerReading::auto_tokenizer:
+      return "AutoTokenizer";
+    case TokenizerReading::tokenizer_json:
+      return "tokenizer.json alone";
+    case TokenizerReading::vocabulary:
+      return "vocab.txt";
+  }
+  throw_internal(__FILE__, __LINE__, "reading", "no such reading of a tokenizer");
+}
+
+std::vector<TokenizerReading> tokenizer_readings(const fs::path& folder) {
+  std::vector<TokenizerReading> readings = {TokenizerReading::auto_tokenizer};
+  const bool json = path_exists(folder / "tokenizer.json");
+  if (json) readings.push_back(TokenizerReading::tokenizer_json);
+  const JsonSettings config = JsonSettings::if_exists(folder / "tokenizer_config.json");
+  if (path_exists(folder / "vocab.txt") && (!json || class_of(config, folder) == TokenizerClass::bert))
+    readings.push_back(TokenizerReading::vocabulary);
+  return readings;
+}
+
+TokenizerSpec read_tokenizer_folder(const fs::path& folder, TokenizerReading reading) {
+  const fs::path json_file = folder / "tokenizer.json", vocabulary = folder / "vocab.txt";
+  const bool has_json = path_exists(json_file);
+  if (!has_json && !path_exists(vocabulary))
+    throw Error(ExitCode::usage, "tokenizer", "the folder holds neither tokenizer.json nor vocab.txt", "name a BERT model folder")
+        .at("file", folder.string());
+  const SpecialTokens special(folder);
+  const TokenizerClass kind = class_of(special.config(), folder);
+  if (!has_json && kind == TokenizerClass::json)
+    throw special.config().error("tokenizer_class", "needs a tokenizer.json, which is not there", "set it to \"BertTokenizer\"");
+  if (!has_json || reading == TokenizerReading::vocabulary) return read_lines(special, vocabulary);
+  const JsonSettings json(json_file);
+  if (reading == TokenizerReading::tokenizer_json) return read_json_alone(json, special, json_file);
+  return kind == TokenizerClass::json ? read_by_json_class(json, special, json_file) : read_by_bert_class(json, special, json_file);
+}
+
+void require_pairs(const fs::path& folder) {
+  const JsonSettings config = JsonSettings::if_exists(folder / "tokenizer_config.json");
+  constexpr const char* types = "token_type_ids";
+  const auto named = config.get<std::string>(config.root(), "", "tokenizer_class", "");
+  const auto inputs = config.find<std::vector<std::string>>(config.root(), "", "model_input_names");
+  if (inputs ? std::find(inputs->begin(), inputs->end(), types) == inputs->end() : named.starts_with("DistilBert"))
+    throw config.error(inputs ? "model_input_names" : "tokenizer_class",
+                       cat("leaves out ", types, ", which tell the texts of a pair apart"),
+                       cat("have model_input_names list input_ids, ", types, " and attention_mask"));
+  if (!path_exists(folder / "tokenizer.json") || class_of(config, folder) != TokenizerClass::json) return;
+  const JsonSettings json(folder / "tokenizer.json");
+  const auto post = json.root().find("post_processor");
+  if (post == json.root().end() || !post->is_object() ||
+      json.get<std::string>(*post, "post_processor.", "type", "") != "TemplateProcessing")
+    return;
+  const auto single = json.get<Json>(*post, "post_processor.", "single", Json::array());
+  Json expected = single;
+  if (single.size() == 3) {
+    expected.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
+    expected.push_back(single[2]);
+    expected[4]["SpecialToken"]["type_id"] = 1;
+  }
+  if (json.get<Json>(*post, "post_processor.", "pair", nullptr) != expected)
+    throw json.error("post_processor.pair", "is not [CLS] first [SEP] second [SEP] with token types 0 0 0 1 1", "correct it");
 }
 
 TokenizerSpec read_vocabulary(const fs::path& vocab_txt, const TokenizerOptions& options) {
   TokenizerSpec spec;
   spec.options = options;
-  read_lines(vocab_txt, spec);
-  check_special_tokens(vocab_txt, spec);
-  add_special_tokens(spec);
+  spec.tokens = read_vocabulary_lines(vocab_txt);
+  spec.word_piece_tokens = std::ssize(spec.tokens);
+  require_special_tokens(vocab_txt, spec);
+  const TokenIds ids = ids_of(spec);
+  for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask}) spec.added.push_back({*token, ids.at(*token)});
   return spec;
+}
+
+uint64_t fingerprint_of(const TokenizerSpec& spec) {
+  const TokenizerOptions& o = spec.options;
+  std::string all = cat("wordpiece 1 ", o.clean_text, o.lower_case, o.strip_accents, o.split_chinese_characters, ' ',
+                        o.max_characters_per_word, ' ', spec.word_piece_tokens, ' ', spec.tokens.size());
+  const auto add = [&all](std::string_view part) { all.append(1, '\0').append(part); };
+  for (const std::string* part : {&o.continuing_prefix, &spec.cls, &spec.sep, &spec.pad, &spec.unk, &spec.mask}) add(*part);
+  for (const std::string& token : spec.tokens) add(token);
+  std::vector<std::string_view> added;
+  for (const AddedToken& token : spec.added) added.push_back(token.content);
+  std::sort(added.begin(), added.end());
+  for (const std::string_view token : added) add(token);
+  return XXH64(all.data(), all.size(), 0);
 }
 
 }  // namespace lodestone

@@ -1,6 +1,4 @@
 // BERT's WordPiece: characters gather into words as the character table says, and WordPiece cuts the words into tokens.
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -71,20 +69,6 @@ struct WordMemory final : TokenizerKind::Memory {
   int64_t steps() const override { return steps_taken; }
 };
 
-uint64_t hash_of(const TokenizerSpec& spec) {
-  const TokenizerOptions& o = spec.options;
-  std::string all = cat("wordpiece 1 ", o.clean_text, o.lower_case, o.strip_accents, o.split_chinese_characters, ' ',
-                        o.max_characters_per_word, ' ', spec.word_piece_tokens, ' ', spec.tokens.size());
-  const auto add = [&all](std::string_view part) { all.append(1, '\0').append(part); };
-  for (const std::string* part : {&o.continuing_prefix, &spec.cls, &spec.sep, &spec.pad, &spec.unk, &spec.mask}) add(*part);
-  for (const std::string& token : spec.tokens) add(token);
-  std::vector<std::string_view> added;
-  for (const AddedToken& token : spec.added) added.push_back(token.content);
-  std::sort(added.begin(), added.end());
-  for (const std::string_view token : added) add(token);
-  return XXH64(all.data(), all.size(), 0);
-}
-
 Vocabulary vocabulary_of(const TokenizerSpec& spec) {
   const auto id_of = [&](const std::string& token) {
     const auto at = std::find(spec.tokens.begin(), spec.tokens.end(), token);
@@ -97,7 +81,7 @@ Vocabulary vocabulary_of(const TokenizerSpec& spec) {
           .pad = id_of(spec.pad),
           .unk = id_of(spec.unk),
           .mask = id_of(spec.mask),
-          .fingerprint = hash_of(spec)};
+          .fingerprint = fingerprint_of(spec)};
 }
 
 class WordPieceTokenizer final : public TokenizerKind {
@@ -106,12 +90,13 @@ class WordPieceTokenizer final : public TokenizerKind {
   std::unique_ptr<Memory> make_memory(Remember remember) const override;
   void encode(std::string_view text, Memory& memory, std::vector<int32_t>& ids) const override;
   bool continues_word(int32_t id) const override;
-  void write_files(const std::filesystem::path& vocab_txt, int64_t max_seq_length, const std::filesystem::path& to) const override;
+  void write_files(int64_t max_seq_length, const std::filesystem::path& to) const override;
 
  private:
   class Run;
 
   TokenizerOptions options_;
+  int64_t word_piece_tokens_;
   AddedTokens added_;
   WordPiece word_piece_;
   CharacterTable characters_;
@@ -311,6 +296,7 @@ void WordPieceTokenizer::encode(std::string_view text, Memory& memory, std::vect
 WordPieceTokenizer::WordPieceTokenizer(const TokenizerSpec& spec)
     : TokenizerKind(vocabulary_of(spec)),
       options_(spec.options),
+      word_piece_tokens_(spec.word_piece_tokens),
       added_(spec.added),
       word_piece_(std::span(vocabulary().tokens).first(static_cast<size_t>(spec.word_piece_tokens)), options_.continuing_prefix,
                   vocabulary().unk),
@@ -335,9 +321,19 @@ bool WordPieceTokenizer::continues_word(int32_t id) const {
   return vocabulary().tokens.at(static_cast<size_t>(id)).starts_with(options_.continuing_prefix);
 }
 
-void WordPieceTokenizer::write_files(const std::filesystem::path& vocab_txt, int64_t max_seq_length,
-                                     const std::filesystem::path& to) const {
-  write_tokenizer_files(vocab_txt, options_, max_seq_length, to);
+void WordPieceTokenizer::write_files(int64_t max_seq_length, const std::filesystem::path& to) const {
+  const Vocabulary& v = vocabulary();
+  const auto token = [&v](int32_t id) { return v.tokens[static_cast<size_t>(id)]; };
+  write_tokenizer_files({.options = options_,
+                         .tokens = v.tokens,
+                         .word_piece_tokens = word_piece_tokens_,
+                         .added = added_.tokens(),
+                         .cls = token(v.cls),
+                         .sep = token(v.sep),
+                         .pad = token(v.pad),
+                         .unk = token(v.unk),
+                         .mask = token(v.mask)},
+                        max_seq_length, to);
 }
 
 }  // namespace

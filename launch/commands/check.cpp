@@ -88,6 +88,7 @@ struct Report {
   const Cores& cores;
   int64_t ranks, local_ranks, steps, batches_per_step;
   std::vector<TaskReport> tasks;
+  std::vector<std::string> warnings;
 };
 
 using Row = std::function<void(const char*, const std::string&)>;
@@ -143,6 +144,7 @@ void print_report(std::ostream& out, const Report& r) {
   row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound,
                    r.cores.bound == 1 ? " core" : " cores"));
   if (!r.cores.warning.empty()) row("warning", r.cores.warning);
+  for (const std::string& line : r.warnings) row("warning", line);
   row("steps", cat(r.steps > 0 ? cat(r.steps) : "as many as the epochs have,", " of ", r.batches_per_step,
                    r.batches_per_step == 1 ? " batch" : " batches"));
   if (const std::string groups = describe_groups(schedule_config(c), static_cast<int>(r.ranks)); !groups.empty()) row("groups", groups);
@@ -191,6 +193,7 @@ TaskReport report_task(const TaskContext& run, const Task& task, const std::vect
 struct Checked {
   std::vector<TaskReport> tasks;
   int64_t steps = 0, batches_per_step = 0;
+  std::vector<std::string> warnings{};
 };
 
 Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks, int64_t print_steps) {
@@ -200,7 +203,8 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
   const Exec ex{backend, arena, Key(), c.train.precision};
   const TaskContext run{c, ex, network, tokenizer, *self, {0, static_cast<int>(ranks)}};
   const Workload work(run);
-  Checked checked{{}, work.schedule.config().steps, work.schedule.parts_per_step()};
+  Checked checked{
+      {}, work.schedule.config().steps, work.schedule.parts_per_step(), tokenizer_warnings(c, network.encoder_config(), tokenizer)};
   std::vector<PlannedTask> planned;
   for (size_t t = 0; t < work.tasks.size(); ++t) {
     const Task& task = *work.tasks[t];
@@ -273,8 +277,9 @@ int run_check(World& world, std::span<const std::string> arguments) {
   // 2. Data, losses, what they take.
   Checked checked =
       with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);
-  print_report(steps > 0 ? std::cerr : std::cout, {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(),
-                                                   checked.steps, checked.batches_per_step, std::move(checked.tasks)});
+  print_report(steps > 0 ? std::cerr : std::cout,
+               {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step,
+                std::move(checked.tasks), std::move(checked.warnings)});
   return 0;
 }
 

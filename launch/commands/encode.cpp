@@ -67,6 +67,7 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   const std::vector<std::string> texts = read_texts(options.text("--input", ""));
   const std::unique_ptr<Backend> backend = open_backend(options, world);
   LoadedModel model(folder, model_options(options), *backend);
+  if (world.rank() == 0) print_warnings(model.warnings());
   const std::string prompt = options.text("--prompt", model.prompt(""));
   model.embedder().require_room(prompt);
   const int64_t width = model.embedder().embedding(), count = static_cast<int64_t>(texts.size());

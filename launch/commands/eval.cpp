@@ -175,6 +175,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     if (!options.has("--rerank")) options.refuse("this is a reranker, which gives no vectors: evaluate it with --rerank");
     if (options.has("--dimensions")) options.refuse("this is a reranker, which gives no vectors: leave --dimensions out");
     LoadedReranker model(target.model, model_options(options), *backend);
+    if (world.rank() == 0) print_warnings(model.warnings());
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     model.scorer().require_room(prompts.query, prompts.passage);
     evaluate_lists(target, data, input, score_with(model.scorer(), model.exec(), prompts));
@@ -182,6 +183,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     return 0;
   }
   LoadedModel model(target.model, model_options(options), *backend);
+  if (world.rank() == 0) print_warnings(model.warnings());
   const char* const query_names[] = {"query"};
   const char* const passage_names[] = {"passage", "document", "corpus"};
   const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),

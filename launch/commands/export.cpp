@@ -7,6 +7,7 @@
 
 #include "core/nn/retromae.h"
 #include "data/checkpoints/checkpoint.h"
+#include "data/models/vocabulary_fit.h"
 #include "launch/command.h"
 #include "launch/config/options.h"
 #include "launch/console/log.h"
@@ -107,6 +108,10 @@ ModelCard make_card(const Weights& weights, const ExportRequest& request) {
   return card;
 }
 
+void take(std::vector<std::string>& messages, std::vector<std::string> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(messages));
+}
+
 }  // namespace
 
 ExportResult export_model(const ExportRequest& request, Backend& backend) {
@@ -120,6 +125,7 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
   if (is_reranker_folder(weights.source)) {
     const RerankerFolder model = read_reranker_folder(weights.source);
     const ParamStore params = load_params(weights, model, reranker_layout(model.config), input, memory);
+    take(result.messages, check_vocabulary(tokenizer, model.config.encoder, weights.source));
     result.largest_difference = export_verified(output, LiveReranker{model, params, tokenizer}, weights.source, card, backend);
   } else {
     ModelFolder model = read_model_folder(weights.source);
@@ -127,6 +133,7 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
     if (retromae) model.config.pooling = Pooling::cls;
     const ParamStore params =
         load_params(weights, model, retromae ? retromae_layout(model.config) : embedder_layout(model.config), input, memory);
+    take(result.messages, check_vocabulary(tokenizer, model.config.encoder, weights.source));
     result.largest_difference = export_verified(output, LiveModel{model, params, tokenizer}, weights.source, card, backend);
   }
   return result;

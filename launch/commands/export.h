@@ -18,7 +18,7 @@ struct ExportRequest {
 struct ExportResult {
   std::string what;                   // "checkpoint of step 200", "model folder"
   double largest_difference = 0;      // between the live and the reloaded embeddings of sample texts
-  std::vector<std::string> messages;  // damaged checkpoints that were passed over
+  std::vector<std::string> messages;  // damaged checkpoints that were passed over, a vocabulary that is short
 };
 
 /// Writes request.output and proves it (see export_verified). Throws Error (checkpoint) when the input is none of the three or

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "data/models/vocabulary_fit.h"
+
 namespace lodestone {
 
 namespace {
@@ -116,11 +118,7 @@ LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& opt
                 {.max_length = length_limit(folder_, options.max_length),
                  .chunk_tokens = options.chunk_tokens,
                  .dimensions = kept_dimensions(folder_, options.dimensions)}) {
-  if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)
-    throw Error(ExitCode::checkpoint, "F42",
-                cat("the tokenizer has ", tokenizer_.vocab_size(), " tokens, the model only ", folder_.config.encoder.vocab),
-                "use the vocabulary that belongs to the model")
-        .at("file", folder.string());
+  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);
 }
 
 std::string LoadedModel::prompt(const std::string& name) const {

@@ -64,6 +64,8 @@ class LoadedModel {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   TextEmbedder& embedder() { return embedder_; }
   Exec exec() { return {backend_, arena_, Key{}, params_.compute_dtype()}; }
+  /// Lines for the user (check_vocabulary).
+  const std::vector<std::string>& warnings() const { return warnings_; }
   /// The prompt of this name, else the folder's default prompt, else "".
   std::string prompt(const std::string& name) const;
 
@@ -75,6 +77,7 @@ class LoadedModel {
   ParamStore params_;
   Encoder encoder_;
   TextEmbedder embedder_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace lodestone

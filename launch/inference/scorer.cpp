@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include "data/models/vocabulary_fit.h"
+
 namespace lodestone {
 
 namespace {
@@ -100,11 +102,7 @@ LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const Loaded
       params_(load_params(folder_, options.compute, backend)),
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
-  if (tokenizer_.vocab_size() > folder_.config.encoder.vocab)
-    throw Error(ExitCode::checkpoint, "F42",
-                cat("the tokenizer has ", tokenizer_.vocab_size(), " tokens, the model only ", folder_.config.encoder.vocab),
-                "use the vocabulary that belongs to the model")
-        .at("file", folder.string());
+  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);
 }
 
 }  // namespace lodestone

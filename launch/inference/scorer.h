@@ -66,6 +66,7 @@ class LoadedReranker {
   const RerankerFolder& folder() const { return folder_; }
   PairScorer& scorer() { return scorer_; }
   Exec exec() { return {backend_, arena_, Key{}, params_.compute_dtype()}; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   RerankerFolder folder_;
@@ -75,6 +76,7 @@ class LoadedReranker {
   ParamStore params_;
   Reranker reranker_;
   PairScorer scorer_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace lodestone

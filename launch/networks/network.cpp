@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "data/models/vocabulary_fit.h"
+
 namespace lodestone {
 
 namespace {
@@ -71,10 +73,6 @@ void set_head(const ModelConfig& model, ModelFolder& folder) {
 
 }  // namespace
 
-std::filesystem::path vocabulary_file(const std::filesystem::path& vocab) {
-  return std::filesystem::is_directory(vocab) ? vocab / "vocab.txt" : vocab;
-}
-
 ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   const bool from_config = c.model.folder.empty() || (weights == Weights::shapes && !c.model.config.empty());
   ModelFolder f = from_config ? read_model_config(c.model.config) : read_model_folder(c.model.folder);
@@ -109,13 +107,23 @@ ParamStore open_params(const RunConfig& c, const ModelFolder& folder, ParamLayou
 
 void keep_encoder_source(const ModelConfig& c, const ModelFolder& folder, const Tokenizer& tokenizer, const std::filesystem::path& to) {
   if (c.folder.empty())
-    make_model_source(folder, tokenizer, vocabulary_file(c.vocab), to);
+    make_model_source(folder, tokenizer, to);
   else
     keep_model_source(folder, to);
 }
 
+namespace {
+
+const std::filesystem::path& tokenizer_place(const ModelConfig& c) { return c.folder.empty() ? c.vocab : c.folder; }
+
+}  // namespace
+
+std::vector<std::string> tokenizer_warnings(const RunConfig& c, const EncoderConfig& encoder, const Tokenizer& tokenizer) {
+  return check_vocabulary(tokenizer, encoder, tokenizer_place(c.model));
+}
+
 Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
-  const std::filesystem::path from = c.model.folder.empty() ? c.model.vocab : c.model.folder;
+  const std::filesystem::path& from = tokenizer_place(c.model);
   Tokenizer tokenizer = std::filesystem::is_directory(from) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
   if (tokenizer.vocab_size() > encoder.vocab)
     throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab),

@@ -86,6 +86,8 @@ void keep_encoder_source(const ModelConfig& config, const ModelFolder& folder, c
 
 /// The tokenizer of model.folder or model.vocab. Throws Error (usage) when it has more tokens than the model.
 Tokenizer open_tokenizer(const RunConfig& config, const EncoderConfig& encoder);
+/// What check_vocabulary() says of it.
+std::vector<std::string> tokenizer_warnings(const RunConfig& config, const EncoderConfig& encoder, const Tokenizer& tokenizer);
 
 /// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout, normalize
 /// and head: the folder's dense layer where it has one, else a new one. Throws Error (usage): a folder of another shape than model.config,
@@ -103,9 +105,6 @@ CollateConfig collate_config(const TaskConfig& task, uint64_t seed, Purpose purp
 
 /// What stands around the texts of a task.
 Framing make_framing(const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus);
-
-/// vocab.txt of model.vocab, which names it or its folder.
-std::filesystem::path vocabulary_file(const std::filesystem::path& vocab);
 
 EmbeddingObjectiveOptions objective_options(const TrainConfig& config);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/text/tokenizer_files.h"
 #include "launch/inference/scorer.h"
 
 namespace lodestone {
@@ -112,6 +113,7 @@ double export_from_host(const std::filesystem::path& path, const LiveModel& live
 
   write_model_folder(path, live.folder, live.params, source, card, IfExists::refuse);
   return or_remove(path, [&] {
+    require_tokenizer_files(path, live.tokenizer.fingerprint());
     LoadedModel again(path, {}, backend);
     again.embedder().embed(again.exec(), samples, "", reloaded);
     return require_equal(path, "embeds sample texts", compare(ours, reloaded).largest, tolerance);
@@ -134,6 +136,7 @@ double export_from_host(const std::filesystem::path& path, const LiveReranker& l
 
   write_reranker_folder(path, live.folder, live.params, source, card, IfExists::refuse);
   return or_remove(path, [&] {
+    require_tokenizer_files(path, live.tokenizer.fingerprint());
     LoadedReranker again(path, {}, backend);
     again.scorer().score(again.exec(), pairs, reloaded);
     const Comparison c = compare(ours, reloaded);

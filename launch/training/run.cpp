@@ -128,6 +128,7 @@ std::string start_up_table(const Run& run) {
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
                    run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
+  for (const std::string& line : tokenizer_warnings(run.cfg, e, run.tokenizer)) row("warning", line);
   if (const std::string groups = describe_groups(run.work.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);
   for (size_t t = 0; t < run.work.tasks.size(); ++t) describe_task(row, run, t);
   const int64_t parts = run.work.schedule.parts_per_step();

@@ -26,7 +26,7 @@ class TinyFolder {
     ParamStore params(backend->memory(), embedder_layout(model.config), DType::f32);
     initialize_parameters(model.config, params, 3);
     params.refresh(*backend);
-    make_model_source(model, Tokenizer::from_vocab(memory_ / "vocab.txt", {}), memory_ / "vocab.txt", memory_ / "source");
+    make_model_source(model, Tokenizer::from_vocab(memory_ / "vocab.txt", {}), memory_ / "source");
     write_model_folder(path(), model, params, memory_ / "source", {}, IfExists::refuse);
   }
   std::filesystem::path path() const { return memory_ / "model"; }

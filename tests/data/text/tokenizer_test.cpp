@@ -229,7 +229,7 @@ class Bytes final : public TokenizerKind {
     static_cast<Count&>(memory).bytes += static_cast<int64_t>(text.size());
   }
   bool continues_word(int32_t id) const override { return id != ' '; }
-  void write_files(const std::filesystem::path&, int64_t, const std::filesystem::path&) const override {}
+  void write_files(int64_t, const std::filesystem::path&) const override {}
 };
 
 TEST(Tokenizer, MayBeOfAnotherKindAndAScratchMayChangeToIt) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "data/files/safetensors.h"
+#include "data/files/strict_json.h"
 #include "data/models/model_export.h"
+#include "launch/networks/verify_export.h"
 #include "tests/data/checkpoints/training_state.h"
 #include "tests/support/host_memory.h"
 #include "tests/support/temp_dir.h"
@@ -29,7 +31,7 @@ struct TinyRun {
     ModelFolder model = read_model_config(folder / "config.json");
     model.config = config();
     model.prompts = {{"query", "a: "}};
-    make_model_source(model, Tokenizer::from_vocab(folder / "vocab.txt", {}), folder / "vocab.txt", folder / "run/source");
+    make_model_source(model, Tokenizer::from_vocab(folder / "vocab.txt", {}), folder / "run/source");
     test::save(folder / "run", 10, first, 2);
     test::save(folder / "run", 20, second, 3);
   }
@@ -90,6 +92,49 @@ TEST(Export, ComparesOnADeviceAndWritesWhatTheHostWrites) {
   EXPECT_LE(export_model({dir / "trained", dir / "copy", {}}, *device).largest_difference, 1e-6);
   EXPECT_EQ(exported_values(dir / "copy"), run.second.params);
   EXPECT_GE(device->transfers().downloads, 4) << "vectors of both sides, twice";
+}
+
+TEST(Export, RefusesATokenizerThatTheWrittenFilesDoNotGive) {
+  const TempDir dir;
+  const TinyRun run(dir.path());
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
+  export_model({dir / "run", dir / "model", {}}, *backend);
+  const ModelFolder model = read_model_folder(dir / "model");
+  ParamStore params(test::host_memory, embedder_layout(model.config), DType::f32);
+  load_weights(model, params);
+  const Tokenizer cased = Tokenizer::from_vocab(dir / "vocab.txt", {.lower_case = false});
+  try {
+    export_verified(dir / "out", LiveModel{model, params, cased}, dir / "model", {}, *backend);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "export");
+    EXPECT_STREQ(error.what(), "the tokenizer of the written folder is another one to a program that reads it by AutoTokenizer");
+  }
+  EXPECT_FALSE(fs::exists(dir / "out"));
+}
+
+TEST(Export, MakesATokenizerJsonThatSaysSomethingElseThanTheFolderAnew) {
+  const TempDir dir;
+  const TinyRun run(dir.path());
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
+  export_model({dir / "run", dir / "model", {}}, *backend);
+  Json json = read_json_object(dir / "model/tokenizer.json");
+  json["normalizer"]["lowercase"] = false;
+  test::write_text(dir / "model/tokenizer.json", json.dump());
+  test::write_text(dir / "model/tokenizer_config.json", "{}");  // for Hugging Face: a BertTokenizer in lower case
+  export_model({dir / "model", dir / "out", {}}, *backend);
+  EXPECT_EQ(read_json_object(dir / "out/tokenizer.json")["normalizer"]["lowercase"], true);
+}
+
+TEST(Export, WarnsOfAVocabularyThatWasCut) {
+  const TempDir dir;
+  const TinyRun run(dir.path());
+  const auto backend = make_backend({.kind = BackendKind::cpu, .threads = 1});
+  EXPECT_TRUE(export_model({dir / "run", dir / "model", {}}, *backend).messages.empty());
+  const std::string lines = test::read_text(dir / "model/vocab.txt");
+  test::write_text(dir / "model/vocab.txt", lines.substr(0, lines.rfind('\n', lines.size() - 2) + 1));
+  fs::remove(dir / "model/tokenizer.json");
+  EXPECT_EQ(export_model({dir / "model", dir / "out", {}}, *backend).messages.size(), 1u);
 }
 
 TEST(Export, RefusesWhatItCannotExport) {

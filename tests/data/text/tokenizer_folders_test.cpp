@@ -1,0 +1,190 @@
+// Are the files of a folder read as Hugging Face reads them, and does every way to read what is written from them give the same?
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/text/tokenizer_files.h"
+#include "tests/support/temp_dir.h"
+
+namespace lodestone {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+/// The folders of tests/parity/tokenizer_folders.py.
+class TokenizerFolders : public testing::Test {
+ protected:
+  static const Json& golden() {
+    static const Json all = Json::parse(std::ifstream(std::string(LODE_TEST_DATA) + "/golden/tokenizer_folders.json"));
+    return all;
+  }
+
+  static const Json& named(const std::string& name) {
+    for (const Json& one : golden()["cases"])
+      if (one["name"] == name) return one;
+    throw std::runtime_error("no case " + name);
+  }
+
+  static void write_folder(const Json& one, const fs::path& folder) {
+    fs::create_directories(folder);
+    Json files = golden()["files"];
+    files["added_tokens.json"] = nullptr;
+    for (const auto& [name, patch] : one["patches"].items()) files[name].merge_patch(patch);
+    if (one.contains("vocab")) files["vocab.txt"] = one["vocab"];
+    for (const Json& name : one["without"]) files.erase(name.get<std::string>());
+    for (const auto& [name, content] : files.items()) {
+      if (content.is_null()) continue;
+      std::string text = content.is_array() ? "" : content.dump();
+      if (content.is_array())
+        for (const Json& line : content) text += line.get<std::string>() + "\n";
+      write(folder / name, text);
+    }
+  }
+
+  static std::vector<int32_t> framed(const Tokenizer& tokenizer, const std::string& text) {
+    std::vector<int32_t> ids = {tokenizer.cls_id()};
+    tokenizer.encode(text, ids);
+    ids.push_back(tokenizer.sep_id());
+    return ids;
+  }
+
+  fs::path in(const char* name) const { return memory_ / name; }
+
+  test::TempDir memory_;
+};
+
+TEST_F(TokenizerFolders, GiveTheIdsOfTransformersOrAreRefusedNamingTheKey) {
+  int64_t compared = 0;
+  for (const Json& one : golden()["cases"]) {
+    SCOPED_TRACE(one["name"].get<std::string>());
+    const auto refused = one["refused"].get<std::string>();
+    fs::remove_all(in("folder"));
+    write_folder(one, in("folder"));
+    try {
+      const Tokenizer tokenizer = Tokenizer::from_folder(in("folder"));
+      EXPECT_EQ(refused, "");
+      for (size_t i = 0; i < golden()["texts"].size(); ++i, ++compared)
+        EXPECT_EQ(framed(tokenizer, golden()["texts"][i]), one["ids"][i].get<std::vector<int32_t>>()) << golden()["texts"][i];
+    } catch (const Error& error) {
+      EXPECT_NE(refused, "") << error.code() << ' ' << error.what();
+      EXPECT_EQ(error.exit_code(), ExitCode::usage);
+      EXPECT_NE(std::string(error.what()).find(refused), std::string::npos) << error.what();
+      EXPECT_FALSE(error.remedy().empty());
+      EXPECT_NE(error.where().find("file="), std::string::npos);
+    }
+  }
+  EXPECT_GT(compared, 500);
+}
+
+TEST_F(TokenizerFolders, AreWrittenSoThatEveryReadingIsTheSameTokenizer) {
+  for (const Json& one : golden()["cases"]) {
+    if (one["refused"] != "") continue;
+    SCOPED_TRACE(one["name"].get<std::string>());
+    for (const char* name : {"from", "to"}) fs::remove_all(in(name));
+    write_folder(one, in("from"));
+    fs::create_directory(in("to"));
+    fs::copy_file(in("from") / "config.json", in("to") / "config.json");  // which may name the class
+    write_tokenizer_files(in("from"), in("to"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(read_tokenizer_folder(in("from")))));
+    EXPECT_TRUE(fs::exists(in("to") / "tokenizer.json"));
+  }
+}
+
+TEST_F(TokenizerFolders, AreWrittenFromASpecWithoutFiles) {
+  for (const Json& one : golden()["cases"]) {
+    if (one["refused"] != "") continue;
+    SCOPED_TRACE(one["name"].get<std::string>());
+    for (const char* name : {"from", "to"}) fs::remove_all(in(name));
+    write_folder(one, in("from"));
+    fs::create_directory(in("to"));
+    const TokenizerSpec spec = read_tokenizer_folder(in("from"));
+    write_tokenizer_files(spec, 64, in("to"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
+  }
+}
+
+TEST_F(TokenizerFolders, WhereAFileAloneSaysSomethingElseItIsMadeAnew) {
+  write_folder(named("no configuration"), in("from"));  // tokenizer.json alone keeps capitals
+  const uint64_t meant = Tokenizer::from_folder(in("from")).fingerprint();
+  EXPECT_THROW(require_tokenizer_files(in("from"), meant), Error);
+  fs::create_directory(in("to"));
+  write_tokenizer_files(in("from"), in("to"));
+  require_tokenizer_files(in("to"), meant);
+  EXPECT_TRUE(read_tokenizer_folder(in("to"), TokenizerReading::tokenizer_json).options.lower_case);
+}
+
+TEST_F(TokenizerFolders, FilesThatAgreeAreCopiedByteForByte) {
+  write_folder(named("truncation_side right"), in("from"));
+  fs::create_directory(in("to"));
+  write_tokenizer_files(in("from"), in("to"));
+  for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    const auto bytes = [&](const fs::path& folder) {
+      std::ifstream file(folder / name, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    EXPECT_EQ(bytes(in("from")), bytes(in("to"))) << name;
+  }
+}
+
+TEST_F(TokenizerFolders, AVocabularyFileThatTokenizerJsonContradictsIsNoReadingOfIt) {
+  write_folder(named("truncation_side right"), in("from"));
+  const uint64_t meant = Tokenizer::from_folder(in("from")).fingerprint();
+  EXPECT_TRUE(is_told_twice(in("from"), meant));
+  write(in("from") / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");  // cut
+  EXPECT_FALSE(is_told_twice(in("from"), meant));
+  EXPECT_EQ(Tokenizer::from_folder(in("from")).fingerprint(), meant);
+  EXPECT_THROW(require_tokenizer_files(in("from"), meant), Error);
+  fs::create_directory(in("to"));
+  write_tokenizer_files(in("from"), in("to"));
+  require_tokenizer_files(in("to"), meant);
+}
+
+TEST_F(TokenizerFolders, PairsNeedTokenTypesAndTheFramingOfBert) {
+  const auto refusal = [&](const char* file, const Json& patch) -> std::string {
+    fs::remove_all(in("folder"));
+    Json one = named("truncation_side right");
+    one["patches"][file].merge_patch(patch);
+    write_folder(one, in("folder"));
+    try {
+      require_pairs(in("folder"));
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(refusal("tokenizer_config.json", Json::object()), "");
+  EXPECT_EQ(refusal("tokenizer_config.json", {{"model_input_names", {"input_ids", "token_type_ids", "attention_mask"}}}), "");
+  EXPECT_EQ(refusal("tokenizer_config.json", {{"model_input_names", {"input_ids", "attention_mask"}}}),
+            "model_input_names leaves out token_type_ids, which tell the texts of a pair apart");
+  EXPECT_EQ(refusal("tokenizer_config.json", {{"tokenizer_class", "DistilBertTokenizer"}}),
+            "tokenizer_class leaves out token_type_ids, which tell the texts of a pair apart");
+  const Json one_type = {{"post_processor", {{"pair", golden()["files"]["tokenizer.json"]["post_processor"]["single"]}}}};
+  EXPECT_EQ(refusal("tokenizer.json", one_type), "") << "BertTokenizer has a template of its own";
+  fs::remove_all(in("folder"));
+  Json one = named("truncation_side right");
+  one["patches"]["tokenizer.json"] = one_type;
+  one["patches"]["tokenizer_config.json"]["tokenizer_class"] = "PreTrainedTokenizerFast";
+  write_folder(one, in("folder"));
+  EXPECT_THROW(require_pairs(in("folder")), Error);
+}
+
+TEST_F(TokenizerFolders, HolesHaveNoTextAndKeepTheIdsBehindThem) {
+  write_folder(named("a repeated line, the earlier one is forgotten"), in("folder"));
+  const TokenizerSpec spec = read_tokenizer_folder(in("folder"));
+  const Tokenizer tokenizer(spec);
+  EXPECT_EQ(tokenizer.vocab_size(), static_cast<int64_t>(golden()["files"]["vocab.txt"].size()));
+  EXPECT_EQ(tokenizer.token(7), "") << "the first of two lines";
+  std::vector<int32_t> ids;
+  tokenizer.encode("the", ids);
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_EQ(tokenizer.token(ids[0]), "the");
+  EXPECT_GT(ids[0], 7);
+}
+
+}  // namespace
+}  // namespace lodestone
