@@ -30,7 +30,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run), neither of which may exist
   --task NAME            what the result is called (the name of the folder or file)
   --query-prompt TEXT    put before every query; without it the model folder's prompt "query", else its default prompt
-  --passage-prompt TEXT  put before every document; likewise "passage", "document" or "corpus"
+  --passage-prompt TEXT  put before every document; likewise "document", "passage" or "corpus"
   --top-k N              documents kept for each query, and lines of each in the run file: 10 or more (100)
   --own-document NAME    a document that has the id of the query: leave_out of what the query finds, as BEIR does, or keep (leave_out)
   --max-len N            tokens of a text, or of a reranker's pair (what the model folder says)
@@ -185,7 +185,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   LoadedModel model(target.model, model_options(options), *backend);
   if (world.rank() == 0) print_warnings(model.warnings());
   const char* const query_names[] = {"query"};
-  const char* const passage_names[] = {"passage", "document", "corpus"};
+  const char* const passage_names[] = {"document", "passage", "corpus"};  // in the order of sentence-transformers
   const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),
                         choose_prompt(options, "--passage-prompt", model, passage_names)};
   model.embedder().require_room(prompts.query);

@@ -84,7 +84,7 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   if (c.model.normalize) f.config.normalize = *c.model.normalize;
   const DataConfig& data = c.tasks.front().data;  // the folder's prompts are those of the first task
   if (!data.query_prompt.empty()) f.prompts["query"] = data.query_prompt;
-  if (!data.passage_prompt.empty()) f.prompts["passage"] = data.passage_prompt;
+  if (!data.passage_prompt.empty()) f.prompts["document"] = f.prompts["passage"] = data.passage_prompt;  // "document" is looked for first
   const TextLimit longest = longest_text(c);
   if (longest.tokens > f.config.encoder.longest_text())
     throw refusal(c, longest.key,

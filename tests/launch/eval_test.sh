@@ -69,6 +69,22 @@ sed -i 's/"d3"/"doc 3"/' blanks/corpus.jsonl
 sed -i 's/\td3\t/\tdoc 3\t/' blanks/qrels/test.tsv
 expect "ids with blanks without a run" 0 "$lodestone" eval run/model --beir blanks
 refuses "ids with blanks in a run" 3 "an id with white space cannot stand in a TREC run" "$lodestone" eval run/model --beir blanks --output results
+
+# ---- which of a folder's prompts passages get; a vocabulary that was cut ------------------------------------------------------
+for prompts in '{"passage": "b c d e: ", "document": "a: "}' '{"document": "a: "}' '{"corpus": "b c: ", "passage": "a: "}' '{"passage": "a: "}'; do
+  rm -rf prompted
+  cp -r run/model prompted
+  echo "{\"prompts\": $prompts}" > prompted/config_sentence_transformers.json
+  expect "the prompts $prompts" 0 "$lodestone" eval prompted --beir beir --output "results/$((n = ${n:-0} + 1))" --task t
+done
+if cmp -s results/1/t.trec results/2/t.trec; then ok "document comes before passage"; else bad "document comes before passage"; fi
+if cmp -s results/3/t.trec results/4/t.trec; then ok "passage comes before corpus"; else bad "passage comes before corpus"; fi
+cp -r run/model cut
+rm cut/tokenizer.json
+sed -i '$d' cut/vocab.txt
+expect "encode with a vocabulary that was cut" 0 "$lodestone" encode cut --input heldout.jsonl --output cut.npy
+says "it is told" "tokens may be missing; file=cut"
+
 mv beir/qrels/test.tsv beir/qrels/dev.tsv
 refuses "the default is not there" 3 "no judgements qrels/test.tsv; there are: dev" "$lodestone" eval run/model --beir beir
 

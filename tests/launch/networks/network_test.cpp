@@ -113,5 +113,14 @@ TEST(Network, ShapesAloneDoNotCallAHeadNewThatTheFolderMayHave) {
   EXPECT_FALSE(open_model_folder(config, Weights::shapes).new_head);
 }
 
+TEST(Network, APassagePromptIsWrittenUnderTheNameThatSentenceTransformersTakesFirst) {
+  const TinyFolder tiny;
+  Opened opened(tiny.path(), 0);
+  opened.config.tasks[0].data.query_prompt = "red: ";
+  opened.config.tasks[0].data.passage_prompt = "blue: ";
+  const std::map<std::string, std::string> expected = {{"query", "red: "}, {"document", "blue: "}, {"passage", "blue: "}};
+  EXPECT_EQ(open_model_folder(opened.config, Weights::values).prompts, expected);
+}
+
 }  // namespace
 }  // namespace lodestone
