@@ -7,7 +7,7 @@
 A case is a folder: the common files, each changed by a JSON merge patch (RFC 7396: null takes a key away), or left out. The 24 settings are
 lower case, accents, Chinese characters and cleaning, each said by tokenizer.json and tokenizer_config.json, by tokenizer.json alone, and by
 tokenizer_config.json beside a bare vocab.txt. `refused` names the cases that this program refuses, and why is a part of its message: there
-Hugging Face's own programs differ from each other, or do what is not done here.
+Hugging Face's own programs differ from each other, or do what is not done here. tests/parity/folder_matrix.py puts the same files around models.
 """
 import copy
 import itertools

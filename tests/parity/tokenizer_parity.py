@@ -44,16 +44,6 @@ def peer(vocab, normalizer):
     return tokenizer
 
 
-def without_repetitions(vocab, folder):
-    """A copy of a vocabulary in which no line occurs twice. Hugging Face takes the last of equal lines, this program refuses
-    such a file (F41); here the earlier ones are renamed, so that both see the same vocabulary."""
-    lines = pathlib.Path(vocab).read_text("utf-8").split("\n")[:-1]
-    last = {token: i for i, token in enumerate(lines)}
-    copy = folder / pathlib.Path(vocab).name
-    copy.write_text("".join((token if last[token] == i else f"[repeated {i}]") + "\n" for i, token in enumerate(lines)), "utf-8")
-    return copy, len(lines) - len(last)
-
-
 def blocks(*ranges):
     return [chr(c) for first, last in ranges for c in range(first, last + 1)]
 
@@ -184,9 +174,7 @@ def main():
     report = {"tokenizers": tokenizers.__version__, "seed": given.seed, "comparisons": [], "differing": 0}
     points = list(code_points())
     with tempfile.TemporaryDirectory() as folder:
-        for original in given.vocab:
-            vocab, repeated = without_repetitions(original, pathlib.Path(folder))
-            report.setdefault("repeated_lines", {})[vocab.name] = repeated
+        for vocab in given.vocab:
             words = pathlib.Path(vocab).read_text("utf-8").split("\n")[:-1]
             generator = Generator(given.seed, words)
             mixed, kinds = [], {}
