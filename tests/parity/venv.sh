@@ -15,7 +15,7 @@ if [ -n "${LODESTONE_VENV:-}" ]; then
   echo "$LODESTONE_VENV/bin/python"
   exit 0
 fi
-[ $# -gt 0 ] || set -- torch==2.15.0 transformers==5.23.0 sentence-transformers==6.2.0 safetensors==0.8.0 numpy==2.4.6
+[ $# -gt 0 ] || set -- torch==2.15.0 transformers==5.23.0 sentence-transformers==6.2.0 safetensors==0.8.0 numpy==2.4.6 h5py==3.16.0
 venv=$root/.cache/venv
 mkdir -p "$root/.cache"
 exec 9>"$root/.cache/venv.lock"
