@@ -75,7 +75,7 @@ void read_json_vocabulary(const JsonSettings& json, TokenizerSpec& spec) {
   if (vocabulary == model.end() || !vocabulary->is_object() || vocabulary->empty())
     throw json.error("model.vocab", "is missing or empty", "fetch the file again");
   for (const auto& [token, id] : vocabulary->items()) {
-    const auto refuse = [&](const std::string& what) {
+    const auto refuse = [&json, &token = token, &id = id](const std::string& what) {
       return json.error("model.vocab", cat("gives ", quoted_token(token), " the id ", id.dump(), what), "correct it");
     };
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(most_tokens))
