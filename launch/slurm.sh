@@ -12,8 +12,14 @@
 #SBATCH --output=%x-%j.log
 set -uo pipefail
 
+program=${LODESTONE:-lodestone}
+refuse() { echo "error: usage $1; do: $2" >&2; exit 2; }
+command -v "$program" > /dev/null ||
+  refuse "the program '$program' is not there" "build it (README.md), and give its path as LODESTONE=PATH"
+[ -n "${SLURM_JOB_ID:-}" ] || refuse "this is no Slurm job" "submit the script: sbatch $0 CONFIG.yaml"
+
 # srun reads no --cpus-per-task from the job since Slurm 22.05; a rank that fails must end the others.
-srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${LODESTONE:-lodestone}" train "$@"
+srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$program" train "$@"
 code=$?
 if [ $code -eq 75 ]; then   # stopped early, checkpoint saved: the same job again goes on from it
   scontrol requeue "$SLURM_JOB_ID"

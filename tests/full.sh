@@ -35,7 +35,11 @@ tidy() {  # clang-tidy over every file
   cmake --build --preset tidy
 }
 
-parts=(format stops campaigns sanitizers odr tidy)
+prefixes() {  # a build without root: every library below a prefix of its own
+  tests/prefixes.sh
+}
+
+parts=(format stops campaigns prefixes sanitizers odr tidy)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;
