@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "comm/terminal.h"
 #include "core/error.h"
 
 namespace lodestone {
@@ -75,7 +76,7 @@ void Watchdog::run() {
 }
 
 void Watchdog::expire(const Operation& operation, double waited_s) const {
-  std::string line = cat("error: F06 ", operation.operation);
+  std::string line = cat(line_start(STDERR_FILENO), "error: F06 ", operation.operation);
   if (operation.bytes >= 0) line += cat(" of ", operation.bytes, " bytes");
   if (operation.number >= 0) line += cat(" (collective ", operation.number, ")");
   std::string missing;

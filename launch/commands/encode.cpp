@@ -7,6 +7,7 @@
 #include "data/records/lines.h"
 #include "launch/command.h"
 #include "launch/console/log.h"
+#include "launch/console/progress.h"
 #include "launch/inference/matrix_file.h"
 #include "launch/inference/model_options.h"
 
@@ -82,7 +83,7 @@ int run_encode(World& world, std::span<const std::string> arguments) {
     vectors.resize(static_cast<size_t>((end - begin) * width));
     model.embedder().embed(model.exec(), block, prompt, vectors);
     file.write(begin, vectors);
-    progress.show(end - mine.begin, "", Progress::Plain::skip);
+    progress.show(end - mine.begin, {}, Progress::Plain::skip);
   }
   file.publish();
   progress.clear();

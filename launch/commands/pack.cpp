@@ -19,6 +19,7 @@
 #include "launch/command.h"
 #include "launch/config/input_options.h"
 #include "launch/console/log.h"
+#include "launch/console/progress.h"
 
 namespace lodestone {
 
@@ -225,11 +226,11 @@ std::optional<Error> pack_units(World& world, const Workplace& place, std::span<
     shown = now;
     const bool plain = now - printed > plain_period_s;
     if (plain) printed = now;
-    char text[96];
     const PackCounts& counts = packer.counts();
-    std::snprintf(text, sizeof text, "%lld rows, %.0f rows/s, %.1f MB/s", static_cast<long long>(counts.rows),
-                  static_cast<double>(counts.rows) / (now - start), static_cast<double>(counts.bytes) / 1e6 / (now - start));
-    progress.show(counts.bytes, text, plain ? Progress::Plain::print : Progress::Plain::skip);
+    char rate[64];
+    std::snprintf(rate, sizeof rate, "%.0f rows/s, %.1f MB/s", static_cast<double>(counts.rows) / (now - start),
+                  static_cast<double>(counts.bytes) / 1e6 / (now - start));
+    progress.show(counts.bytes, {cat(counts.rows, " rows"), rate}, plain ? Progress::Plain::print : Progress::Plain::skip);
   };
   std::optional<Error> failure;
   for (const WorkUnit& unit : units) {

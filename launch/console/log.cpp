@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <new>
@@ -14,6 +13,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "comm/terminal.h"
 #include "data/files/durable.h"
 #include "data/files/open_error.h"
 #include "data/files/utf8.h"
@@ -93,8 +93,16 @@ std::string error_line(const Error& error, int rank, const std::string& host) {
   return error_line(placed);
 }
 
+void print_line(const std::string& line) {
+  const std::string text = cat(line_start(STDERR_FILENO), line, '\n');
+  std::cout.flush();
+  std::cerr << text << std::flush;  // one write: lines of other threads and ranks come before or behind it
+}
+
+void print_warning(const std::string& line) { print_line(cat("warning: ", printable(line))); }
+
 void print_warnings(std::span<const std::string> lines) {
-  for (const std::string& line : lines) std::cerr << "warning: " << printable(line) << '\n';
+  for (const std::string& line : lines) print_warning(line);
 }
 
 namespace {
@@ -178,57 +186,6 @@ std::string duration_text(double seconds) {
   const auto two = [](long long v) { return cat(v < 10 ? "0" : "", v); };
   if (s < 3600) return cat(s / 60, "m", two(s % 60), "s");
   return cat(s / 3600, "h", two(s / 60 % 60), "m");
-}
-
-namespace {
-
-/// mpirun gives its ranks a pseudo-terminal and copies it to its own output: that one decides.
-bool shows_on_terminal() {
-  if (isatty(STDOUT_FILENO) != 1) return false;
-  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
-  std::error_code failure;
-  const fs::path target = fs::read_symlink(cat("/proc/", getppid(), "/fd/1"), failure);
-  return !failure && (target.string().starts_with("/dev/pts/") || target.string().starts_with("/dev/tty"));
-}
-
-}  // namespace
-
-Progress::Progress(std::string what, int64_t total, bool enabled)
-    : what_(std::move(what)), total_(total), enabled_(enabled), terminal_(shows_on_terminal()), start_s_(now_s()) {}
-
-Progress::~Progress() { clear(); }
-
-void Progress::show(int64_t done, const std::string& text, Plain plain) {
-  if (!enabled_ || (!terminal_ && plain == Plain::skip)) return;
-  if (first_ < 0) {
-    first_ = done - 1;
-    start_s_ = now_s() - 1e-9;
-  }
-  const int64_t did = done - first_ - 1;
-  const std::string left =
-      did > 0 ? duration_text((now_s() - start_s_) / static_cast<double>(did) * static_cast<double>(total_ - done)) : "?";
-  std::string line = cat(what_, ' ', done, '/', total_);
-  if (terminal_) {
-    constexpr int64_t width = 24;
-    const int64_t filled = total_ > 0 ? width * done / total_ : width;
-    line += " [";
-    for (int64_t i = 0; i < width; ++i) line += i < filled ? '#' : '.';
-    line += ']';
-  }
-  line += cat("  ", text, "  left ", left);
-  if (terminal_) {
-    std::printf("\r\033[K%s", line.c_str());
-    open_ = true;
-  } else {
-    std::printf("%s\n", line.c_str());
-  }
-  std::fflush(stdout);
-}
-
-void Progress::clear() {
-  if (open_) std::printf("\n");
-  open_ = false;
-  std::fflush(stdout);
 }
 
 void write_status(const fs::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text) {

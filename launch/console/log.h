@@ -24,7 +24,10 @@ Error as_error(const std::exception& exception);
 
 /// Replaces control characters and bytes that are not UTF-8, so that no file name or text can forge lines or drive a terminal.
 std::string printable(std::string_view text);
-/// A line on stderr for each, printable.
+/// A line on stderr; on a terminal a line of progress that stands there is erased first. From any thread.
+void print_line(const std::string& line);
+/// "warning: " and the text, printable, as such a line.
+void print_warning(const std::string& text);
 void print_warnings(std::span<const std::string> lines);
 
 /// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal (F52).
@@ -48,24 +51,6 @@ class MetricsFile {
 
 /// The values of `key` in DIR/metrics.jsonl with their steps, in the order of writing; lines that are not complete are left out.
 std::vector<std::pair<int64_t, double>> metric_history(const std::filesystem::path& dir, const std::string& key);
-
-/// One line of progress that redraws itself on a terminal and is a plain line elsewhere. Rank 0 only.
-class Progress {
- public:
-  Progress(std::string what, int64_t total, bool enabled);
-  ~Progress();
-  /// `text` holds the figures; a bar, the count and the time left are added. plain: also print it when stdout is a file.
-  enum class Plain { skip, print };
-  void show(int64_t done, const std::string& text, Plain plain);
-  /// Ends the redrawn line so that other output starts on its own line.
-  void clear();
-
- private:
-  std::string what_;
-  int64_t total_, first_ = -1;
-  bool enabled_, terminal_, open_ = false;
-  double start_s_;
-};
 
 /// Seconds of a monotonic clock.
 double now_s();

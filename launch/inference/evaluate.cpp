@@ -9,6 +9,7 @@
 #include "data/plan/plan.h"
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
+#include "launch/console/progress.h"
 #include "launch/console/version.h"
 #include "launch/inference/similarity.h"
 #include "losses/metrics.h"
@@ -107,7 +108,7 @@ std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span
     block.assign(texts.begin() + begin, texts.begin() + end);
     const auto at = static_cast<size_t>(begin - mine.begin) * width;
     model.embedder().embed(model.exec(), block, prompt, std::span(out).subspan(at, block.size() * width));
-    progress.show(end - mine.begin, "", Progress::Plain::skip);
+    progress.show(end - mine.begin, {}, Progress::Plain::skip);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include "data/plan/plan.h"
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
+#include "launch/console/progress.h"
 #include "launch/inference/similarity.h"
 #include "losses/metrics.h"
 
@@ -128,7 +129,7 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
       at += block[i].passages.size();
       for (const Measure& m : measures) own.push_back(m.value({ranked, ranked}, m.ranks));
     }
-    progress.show(end - mine.begin, "", Progress::Plain::skip);
+    progress.show(end - mine.begin, {}, Progress::Plain::skip);
   }
   progress.clear();
   const std::vector<double> values = gather_values(comm, std::span<const double>(own));

@@ -32,6 +32,13 @@ std::string fixed(double value) {
   return text;
 }
 
+/// One number in a text, by printf's rules.
+std::string printed(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
 /// Refuses ranks that were started with different configurations: each would train something else.
 void check_same_everywhere(Communicator& comm, const std::string& resolved) {
   const auto hash = static_cast<int64_t>(checksum(resolved) >> 1);
@@ -60,11 +67,11 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     lock_.emplace(dir_, job == nullptr ? "" : job);
     require_run_place(dir_);  // the job that held the lock may have finished the run
     check_writable(dir_);
-    if (!lock_->takeover().empty()) std::cerr << "warning: " << lock_->takeover() << '\n';
-    for (const std::string& line : sweep_temporaries(dir_)) std::cerr << "warning: " << line << '\n';
+    if (!lock_->takeover().empty()) print_warning(lock_->takeover());
+    print_warnings(sweep_temporaries(dir_));
     std::vector<std::string> messages;
     const auto found = find_newest_verified(dir_, messages);
-    for (const std::string& line : messages) std::cerr << "warning: " << line << '\n';
+    print_warnings(messages);
     if (found) {
       require_same_config(found->manifest.documents.at("config.yaml"), config.keys, found->path);
       newest = found->manifest.step;
@@ -123,16 +130,17 @@ void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Mete
   std::string of_tasks;
   for (size_t t = 0; run.work.tasks.size() > 1 && t < run.work.tasks.size(); ++t) {
     values.emplace_back("loss/" + run.work.tasks[t]->cfg.name, r.means.of_task[t]);
-    of_tasks += cat(t == 0 ? " (" : ", ", run.work.tasks[t]->cfg.name, ' ', fixed(r.means.of_task[t]));
+    of_tasks += cat(t == 0 ? "" : ", ", printable(run.work.tasks[t]->cfg.name), ' ', fixed(r.means.of_task[t]));
   }
-  if (!of_tasks.empty()) of_tasks += ")";
   if (r.means.masked > 0) values.emplace_back("masked_candidates", r.means.masked);
   if (run.loss_scale) values.emplace_back("loss_scale", r.loss_scale);
   record(step, values, {{"rank_tokens", r.rank_tokens}});
-  char text[320];
-  std::snprintf(text, sizeof text, "loss %.4f%s  norm %.3f  lr %.2e  %.1f pairs/s  %.0f tokens/s%s", r.means.loss, of_tasks.c_str(),
-                r.grad_norm, r.learning_rate, rates.pairs_per_s, rates.tokens_per_s, r.skipped ? "  not finite: skipped" : "");
-  progress.show(step, text, Progress::Plain::print);
+  std::vector<std::string> figures{printed("loss %.4f", r.means.loss)};
+  if (r.skipped) figures.emplace_back("not finite: skipped");
+  figures.insert(figures.end(), {printed("norm %.3f", r.grad_norm), printed("lr %.2e", r.learning_rate),
+                                 printed("%.1f pairs/s", rates.pairs_per_s), printed("%.0f tokens/s", rates.tokens_per_s)});
+  if (!of_tasks.empty()) figures.push_back(of_tasks);
+  progress.show(step, figures, Progress::Plain::print);
 }
 
 void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& progress) {
@@ -171,8 +179,7 @@ void RunFolder::save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Prog
   const std::string failure = write_snapshot(run.planes.group().host, dir_, take_snapshot(run, step));
   if (failure.empty() && world_.rank() == 0) {
     verified_[step] = true;
-    for (const std::string& line : retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_))
-      std::cerr << "warning: " << line << '\n';
+    print_warnings(retain_checkpoints(dir_, save_total_limit_, std::nullopt, verified_));
   }
   meter.resume();
   if (!failure.empty()) return report_failed_save(step, purpose, failure, progress);
@@ -189,7 +196,7 @@ void RunFolder::report_failed_save(int64_t step, SaveFor purpose, const std::str
   const auto say = [&](const char* next) {
     if (world_.rank() != 0) return;
     progress.clear();
-    std::cerr << "warning: " << what << "; " << next << '\n';
+    print_warning(cat(what, "; ", next));
   };
   switch (purpose) {
     case SaveFor::later:
@@ -237,8 +244,7 @@ void RunFolder::finish(Run& run) {
     run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
     std::cout << "model: " << (dir_ / "model").string() << std::endl;
-    if (metrics_.lost_records() > 0)
-      std::cerr << "warning: " << metrics_.lost_records() << " records of metrics.jsonl could not be written\n";
+    if (metrics_.lost_records() > 0) print_warning(cat(metrics_.lost_records(), " records of metrics.jsonl could not be written"));
   }
   run.planes.group().host.barrier();
 }
@@ -260,7 +266,7 @@ void RunFolder::ended_unsaved(int first_signal, int second_signal) {
   error.at("step", last_step_.load());
   failed(error);
   if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // where every rank has a second signal, rank 0 speaks
-  std::cerr << error_line(error, world_.rank(), world_.host()) << std::endl;
+  print_line(error_line(error, world_.rank(), world_.host()));
 }
 
 void RunFolder::failed(const Error& error) {

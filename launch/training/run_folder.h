@@ -8,6 +8,7 @@
 
 #include "data/checkpoints/run_lock.h"
 #include "launch/console/log.h"
+#include "launch/console/progress.h"
 #include "launch/training/meter.h"
 #include "launch/training/run.h"
 #include "launch/training/tally.h"
