@@ -1,13 +1,16 @@
 #include "comm/world.h"
 
 #define OMPI_SKIP_MPICXX 1
+#include <dlfcn.h>
 #include <mpi.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 
 #include "comm/mpi_comm.h"
 #include "core/error.h"
@@ -17,11 +20,23 @@ namespace lodestone {
 namespace {
 
 constexpr double default_hang_limit_s = 600;
+constexpr auto time_to_arrive = std::chrono::milliseconds(500);  // of ranks that fail alike
+constexpr auto time_to_be_ended = std::chrono::seconds(3);
 
 std::string host_name() {
   char name[256] = "";
   gethostname(name, sizeof name - 1);
   return name;
+}
+
+bool started_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+
+/// Open MPI 4 tells of MPI_Abort in eight lines, which say less than our error line. What holds its parameter orte_execute_quiet, which
+/// mpirun
+/// --quiet sets too, is set here as late as can be, so that its other messages are seen. Elsewhere there is no such name, and nothing is
+/// done.
+void silence_abort() {
+  if (auto* quiet = static_cast<bool*>(dlsym(RTLD_DEFAULT, "orte_execute_quiet"))) *quiet = true;
 }
 
 /// Whether a launcher that speaks MPI started this process: mpirun, or srun --mpi=pmix / pmi2.
@@ -50,6 +65,32 @@ bool mpi_running() {
 }
 
 }  // namespace
+
+/// A communicator that is used once the others cannot be trusted, with what an operation that is never waited for may still write.
+struct World::Parting {
+  Parting() { MPI_Comm_dup(MPI_COMM_WORLD, &ranks); }
+  ~Parting() {
+    if (mpi_running()) MPI_Comm_free(&ranks);
+  }
+  bool all_say(uint64_t word);
+
+  MPI_Comm ranks = MPI_COMM_NULL;
+  uint64_t own[2] = {}, most[2] = {};
+};
+
+bool World::Parting::all_say(uint64_t word) {
+  own[0] = word;
+  own[1] = ~word;
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (MPI_Iallreduce(own, most, 2, MPI_UINT64_T, MPI_MAX, ranks, &request) != MPI_SUCCESS) return false;
+  const auto end = std::chrono::steady_clock::now() + time_to_arrive;
+  for (int arrived = 0;;) {
+    if (MPI_Test(&request, &arrived, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    if (arrived != 0) return most[0] == word && most[1] == ~word;
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
 
 World::World(int& argc, char**& argv) : host_(host_name()) {
   const bool running = mpi_running();
@@ -85,9 +126,11 @@ World::World(int& argc, char**& argv) : host_(host_name()) {
   comm_ = make_world_comm(watchdog_.get());
   host_comm_ = comm_->split(first_on_host);
   watchdog_->share(StatusBoard::make(*host_comm_, rank_));
+  parting_ = std::make_unique<Parting>();
 }
 
 World::~World() {
+  parting_.reset();
   host_comm_.reset();
   comm_.reset();
   // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
@@ -107,7 +150,25 @@ std::string World::library_version() {
 
 void World::abort(int exit_code) {
   std::fflush(nullptr);
-  if (mpi_running()) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (mpi_running()) {
+    silence_abort();
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+  }
+  _exit(exit_code);
+}
+
+bool World::all_say(uint64_t word) { return parting_ == nullptr || parting_->all_say(word); }
+
+void World::leave(int exit_code) {
+  std::fflush(nullptr);
+  if (!mpi_running()) _exit(exit_code);
+  // Under mpirun an abort is silent, and ends that are failures are not; under srun it is the other way round.
+  if (started_by_mpirun()) {
+    if (rank_ == 0) abort(exit_code);
+    std::this_thread::sleep_for(time_to_be_ended);
+  } else {
+    all_say(0);  // what they had to say is written: srun --kill-on-bad-exit ends the others when the first one leaves
+  }
   _exit(exit_code);
 }
 

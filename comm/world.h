@@ -1,6 +1,7 @@
 // World: MPI's lifetime, who this rank is and where it runs, and the communicator of all ranks.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -33,15 +34,22 @@ class World {
   Watchdog& watchdog() { return *watchdog_; }
   /// "Open MPI 4.1.4"
   static std::string library_version();
-  /// Ends every rank of the job with this exit code. Does not return.
+  /// Whether every rank asks within half a second, and with the same `word`. Apart from all other communication, which may be broken off.
+  bool all_say(uint64_t word);
+  /// Ends every rank of the job with this exit code. Does not return. The launcher adds few lines of its own: mpirun none.
   [[noreturn]] static void abort(int exit_code);
+  /// The same when every rank calls it: then srun adds the one line that tells the exit code.
+  [[noreturn]] void leave(int exit_code);
 
  private:
+  struct Parting;
+
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   bool owns_mpi_ = false;
   std::string host_;
   std::unique_ptr<Watchdog> watchdog_;  // outlives comm_
   std::unique_ptr<Communicator> comm_, host_comm_;
+  std::unique_ptr<Parting> parting_;  // none in a world of one
 };
 
 }  // namespace lodestone

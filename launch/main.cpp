@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "data/files/durable.h"
 #include "data/files/mapped_file.h"
 #include "launch/command.h"
 #include "launch/config/yaml.h"
@@ -26,12 +28,13 @@ void print_help(std::span<const Command> commands) {
             << "  Exit codes and signals are listed in launch/README.md.\n";
 }
 
-/// Prints the error and ends all ranks with its code. When every rank fails alike, rank 0 speaks first and alone:
-/// the others wait a moment before they would.
-[[noreturn]] void fail(const Error& error, const World& world) {
-  if (world.rank() != 0) usleep(1'000'000);
-  std::cout.flush();
-  std::cerr << error_line(error, world.rank(), world.host()) << std::endl;
+/// Prints the error and ends all ranks with its code. When every rank fails alike, rank 0 speaks alone; when all fail, but not alike, it
+/// speaks first: the others wait a moment before they would.
+[[noreturn]] void fail(const Error& error, World& world) {
+  const bool alike = world.all_say(checksum(error_line(error)));
+  if (!alike && world.rank() != 0) usleep(1'000'000);
+  if (!alike || world.rank() == 0) print_line(error_line(error, world.rank(), world.host()));
+  if (alike) world.leave(static_cast<int>(error.exit_code()));
   World::abort(static_cast<int>(error.exit_code()));
 }
 
@@ -43,10 +46,19 @@ void keep_freed_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
-int run(const Command& command, int argc, char** argv, std::span<const std::string> arguments) {
+[[noreturn]] void refuse_command(const std::string& name, std::span<const Command> table) {
+  std::vector<std::string> names;
+  names.reserve(table.size());
+  for (const Command& c : table) names.emplace_back(c.name);
+  const std::string near = nearest_name(name, names);
+  throw Error(ExitCode::usage, "usage", cat('\'', printable(name), "' is not a command"),
+              near.empty() ? "lodestone --help lists them" : "did you mean " + near + "?");
+}
+
+int run(const std::function<int(World&)>& command, int argc, char** argv) {
   World world(argc, argv);
   try {
-    return command.run(world, arguments);
+    return command(world);
   } catch (const std::exception& error) {
     fail(as_error(error), world);
   }
@@ -58,7 +70,7 @@ int main(int argc, char** argv) {
   // 1. Signals, before there is any other thread.
   StopSignals stop;
   const SignalStack stack;  // this thread reads mapped files
-  // 2. What needs no ranks: help, version, unknown commands.
+  // 2. What needs no ranks: help, version.
   const std::vector<Command> table = commands(stop);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
@@ -70,27 +82,24 @@ int main(int argc, char** argv) {
     return 0;
   }
   const auto command = std::find_if(table.begin(), table.end(), [&](const Command& c) { return arguments[0] == c.name; });
-  if (command == table.end()) {
-    std::vector<std::string> names;
-    names.reserve(table.size());
-    for (const Command& c : table) names.emplace_back(c.name);
-    const std::string near = nearest_name(arguments[0], names);
-    std::cerr << "error: usage '" << printable(arguments[0])
-              << "' is not a command; do: " << (near.empty() ? "lodestone --help lists them" : "did you mean " + near + "?") << '\n';
-    return static_cast<int>(ExitCode::usage);
-  }
-  if (std::any_of(arguments.begin() + 1, arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) {
+  if (command != table.end() &&
+      std::any_of(arguments.begin() + 1, arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) {
     std::cout << command->usage;
     return 0;
   }
   // 3. The command itself, on every rank.
-  if (command->on_stop == Command::OnStop::save) stop.keep();
+  if (command != table.end() && command->on_stop == Command::OnStop::save) stop.keep();
   keep_freed_memory();
   try {
-    return run(*command, argc, argv, std::span(arguments).subspan(1));
+    return run(
+        [&](World& world) {
+          if (command == table.end()) refuse_command(arguments[0], table);
+          return command->run(world, std::span(arguments).subspan(1));
+        },
+        argc, argv);
   } catch (const std::exception& exception) {  // from World: there are no ranks yet
     const Error error = as_error(exception);
-    std::cerr << error_line(error) << std::endl;
+    print_line(error_line(error));
     return static_cast<int>(error.exit_code());
   }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a terminal shows: the line of progress fits 80 and 100 columns and a terminal that does not know its width, alone and under mpirun; nothing
-# that is no longer true stays on the screen; warnings and errors stand in rows of their own.
-#   progress_test.sh BINARY SOURCE_DIR
+# that is no longer true stays on the screen; warnings and errors stand in rows of their own; an error that all ranks share is one line,
+# without lines of mpirun. progress_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$(realpath "$1")
 source_dir=$(realpath "$2")
@@ -61,4 +61,16 @@ shows "with two ranks: nothing stale stays" "stale == []"
 expect "train into a file" 0 "${run[@]}" train.output_dir=file
 if grep -q $'\033' out.log err.log; then bad "no codes of terminals in a file" out.log; else ok "no codes of terminals in a file"; fi
 if [ "$(grep -c '^step [0-9]*/10  loss .*tokens/s  left ' out.log)" -eq 10 ]; then ok "a line each step"; else bad "a line each step" out.log; fi
+
+# ---- an error that all ranks share ----------------------------------------------------------------------------------------------------------
+alone() {  # alone NAME CODE TEXT COMMAND...: the code, and one line on stderr and stdout together, which has the text
+  local name=$1
+  refuses "$@"
+  if [ -s out.log ]; then bad "$name: nothing else" out.log; else ok "$name: nothing else"; fi
+}
+alone "a wrong key, three ranks" 2 "error: config" mpi 3 "$lodestone" train run.yaml train.stepz=1
+alone "no such file, two ranks" 2 "error: config cannot be read" mpi 2 "$lodestone" train nothing.yaml
+alone "a wrong command, three ranks" 2 "error: usage 'trian' is not a command" mpi 3 "$lodestone" trian run.yaml
+alone "a wrong key, one rank" 2 "error: config" mpi 1 "$lodestone" train run.yaml train.stepz=1
+alone "an error of rank 0" 2 "error: F26 this run is finished" mpi 2 "$lodestone" train run.yaml data.heldout= train.output_dir=file
 all_passed
