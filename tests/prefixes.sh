@@ -2,10 +2,10 @@
 # Builds without root: unpacks Debian's packages of each library under a prefix of its own, builds there by CMAKE_PREFIX_PATH alone, checks that
 # every header and library comes from its prefix, installs, and runs the installed program from elsewhere. MPI is the machine's: mpicc on
 # the PATH. Takes a build (optimised little: it is about what is found). Needs Debian 12's package sources.
-#   tests/prefixes.sh [FOLDER]       FOLDER: where to work and what to keep; else a temporary one
+#   tests/prefixes.sh [FOLDER [CMAKE_ARGUMENTS...]]       FOLDER: where to work, and what to keep; else a temporary one
 set -euo pipefail
 source_dir=$(realpath "$(dirname "$0")/..")
-if [ $# -gt 0 ]; then mkdir -p "$1"; dir=$(realpath "$1"); else dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; fi
+if [ $# -gt 0 ]; then mkdir -p "$1"; dir=$(realpath "$1"); shift; else dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; fi
 cd "$dir"
 fail() { echo "error: $*" >&2; exit 1; }
 
@@ -42,7 +42,7 @@ echo "unpacked: ${#libraries[@]} libraries, each under its own prefix"
 # CMake looks nowhere but below the prefixes: what is not found there is missing.
 cmake -S "$source_dir" -B build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$dir/installed" "-DCMAKE_PREFIX_PATH=$prefixes" \
   -DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF -DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=OFF -DMPI_C_COMPILER="$(command -v mpicc)" \
-  -DCMAKE_MAKE_PROGRAM="$(command -v ninja)" -DCMAKE_C_COMPILER="$(command -v cc)" -DCMAKE_CXX_COMPILER="$(command -v c++)" > configure.log 2>&1 ||
+  -DCMAKE_MAKE_PROGRAM="$(command -v ninja)" -DCMAKE_C_COMPILER="$(command -v cc)" -DCMAKE_CXX_COMPILER="$(command -v c++)" "$@" > configure.log 2>&1 ||
   { cat configure.log; fail "it cannot be configured"; }
 cmake --build build
 ninja -C build -t deps > dependencies.txt   # every header that was read

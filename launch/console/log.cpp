@@ -99,7 +99,7 @@ void print_line(const std::string& line) {
   std::cerr << text << std::flush;  // one write: lines of other threads and ranks come before or behind it
 }
 
-void print_warning(const std::string& line) { print_line(cat("warning: ", printable(line))); }
+void print_warning(const std::string& text) { print_line(cat("warning: ", printable(text))); }
 
 void print_warnings(std::span<const std::string> lines) {
   for (const std::string& line : lines) print_warning(line);
