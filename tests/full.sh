@@ -11,8 +11,8 @@ stops() {  # 600 stop signals at random moments
   tests/launch/stop_test.sh "$root/build/release/lodestone" "$root" 300
 }
 campaigns() {  # ten times the kills, thirty times the flipped bits and mutated inputs of the test run, of another seed
-  cmake --preset release > /dev/null
-  cmake --build --preset release --target lodestone campaign
+  cmake --preset test > /dev/null
+  cmake --build --preset test --target lodestone campaign
   SEED=8 tests/launch/kill_test.sh "$root/build/release/lodestone" "$root" 300
   build/release/campaign flips --runs 300000 --seed 8
   build/release/campaign mutations --runs 3000000 --seed 8
@@ -34,7 +34,6 @@ tidy() {  # clang-tidy over every file
   cmake --preset tidy > /dev/null
   cmake --build --preset tidy
 }
-
 prefixes() {  # a build without root: every library below a prefix of its own
   tests/prefixes.sh
 }
