@@ -20,6 +20,9 @@ struct Command {
   /// What a stop signal does: ends the command as it would end any program, or asks it to save and end.
   enum class OnStop { end, save };
   OnStop on_stop = OnStop::end;
+  /// What stdout is: a result, which is an error when it cannot be written, or a report of what lies in files, which is a warning then.
+  enum class Prints { report, result };
+  Prints prints = Prints::report;
 };
 
 /// All subcommands, in the order of --help (launch/commands/commands.cpp: one visible table).

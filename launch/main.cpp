@@ -3,8 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <functional>
 #include <iostream>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "launch/command.h"
 #include "launch/config/yaml.h"
 #include "launch/console/log.h"
+#include "launch/console/output.h"
 #include "launch/console/version.h"
 
 namespace {
@@ -46,58 +48,79 @@ void keep_freed_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
-[[noreturn]] void refuse_command(const std::string& name, std::span<const Command> table) {
+/// Judges what was printed in vain. Throws Error (storage, "F19") where stdout is what the command is for.
+void require_printed(Command::Prints prints) {
+  const std::optional<Error> lost = lost_output();
+  if (!lost) return;
+  if (prints == Command::Prints::result) throw *lost;
+  print_warning(lost->what());
+}
+
+/// Null: there is no such command.
+const Command* find_command(std::span<const Command> table, const std::string& name) {
+  const auto found = std::find_if(table.begin(), table.end(), [&](const Command& c) { return name == c.name; });
+  return found == table.end() ? nullptr : &*found;
+}
+
+Error no_command(std::span<const Command> table, const std::string& name) {
   std::vector<std::string> names;
   names.reserve(table.size());
   for (const Command& c : table) names.emplace_back(c.name);
   const std::string near = nearest_name(name, names);
-  throw Error(ExitCode::usage, "usage", cat('\'', printable(name), "' is not a command"),
-              near.empty() ? "lodestone --help lists them" : "did you mean " + near + "?");
+  return Error(ExitCode::usage, "usage", cat("'", name, "' is not a command"),
+               near.empty() ? "lodestone --help lists them" : cat("did you mean ", near, "?"));
 }
 
-int run(const std::function<int(World&)>& command, int argc, char** argv) {
+/// Also refuses a command that does not exist: here all ranks do it in one line.
+int run(std::span<const Command> table, std::span<const std::string> arguments, int argc, char** argv) {
   World world(argc, argv);
   try {
-    return command(world);
+    const Command* const command = find_command(table, arguments[0]);
+    if (command == nullptr) throw no_command(table, arguments[0]);
+    const int code = command->run(world, arguments.subspan(1));
+    require_printed(command->prints);
+    return code;
   } catch (const std::exception& error) {
     fail(as_error(error), world);
   }
 }
 
+/// Prints help or versions, which need no ranks, where the arguments ask for them or are none: the exit code then.
+std::optional<int> answer(std::span<const Command> table, std::span<const std::string> arguments) {
+  const auto is_help = [](const std::string& a) { return a == "--help" || a == "-h"; };
+  if (arguments.empty() || is_help(arguments[0]) || arguments[0] == "help")
+    print_help(table);
+  else if (arguments[0] == "--version")
+    std::cout << version_text();
+  else if (const Command* command = find_command(table, arguments[0]);
+           command != nullptr && std::any_of(arguments.begin() + 1, arguments.end(), is_help))
+    std::cout << command->usage;
+  else
+    return std::nullopt;
+  require_printed(Command::Prints::result);
+  return static_cast<int>(arguments.empty() ? ExitCode::usage : ExitCode::finished);
+}
+
+int start(int argc, char** argv) {
+  StopSignals stop;         // before there is any other thread
+  const SignalStack stack;  // this thread reads mapped files
+  const std::vector<Command> table = commands(stop);
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (const std::optional<int> code = answer(table, arguments)) return *code;
+  // The command itself, on every rank.
+  const Command* const command = find_command(table, arguments[0]);
+  if (command != nullptr && command->on_stop == Command::OnStop::save) stop.keep();
+  keep_freed_memory();
+  return run(table, arguments, argc, argv);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  // 1. Signals, before there is any other thread.
-  StopSignals stop;
-  const SignalStack stack;  // this thread reads mapped files
-  // 2. What needs no ranks: help, version.
-  const std::vector<Command> table = commands(stop);
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
-    print_help(table);
-    return arguments.empty() ? static_cast<int>(ExitCode::usage) : 0;
-  }
-  if (arguments[0] == "--version") {
-    std::cout << version_text();
-    return 0;
-  }
-  const auto command = std::find_if(table.begin(), table.end(), [&](const Command& c) { return arguments[0] == c.name; });
-  if (command != table.end() &&
-      std::any_of(arguments.begin() + 1, arguments.end(), [](const std::string& a) { return a == "--help" || a == "-h"; })) {
-    std::cout << command->usage;
-    return 0;
-  }
-  // 3. The command itself, on every rank.
-  if (command != table.end() && command->on_stop == Command::OnStop::save) stop.keep();
-  keep_freed_memory();
+  hold_closed_streams();
   try {
-    return run(
-        [&](World& world) {
-          if (command == table.end()) refuse_command(arguments[0], table);
-          return command->run(world, std::span(arguments).subspan(1));
-        },
-        argc, argv);
-  } catch (const std::exception& exception) {  // from World: there are no ranks yet
+    return start(argc, argv);
+  } catch (const std::exception& exception) {  // there are no ranks yet
     const Error error = as_error(exception);
     print_line(error_line(error));
     return static_cast<int>(error.exit_code());

@@ -4,15 +4,17 @@
 namespace lodestone {
 
 std::vector<Command> commands(StopSignals& stop) {
+  using enum Command::OnStop;
+  using enum Command::Prints;
   return {
       {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage,
-       [&stop](World& world, std::span<const std::string> arguments) { return run_train(world, stop, arguments); }, Command::OnStop::save},
-      {"check", "check a configuration and print the plan of its first steps", check_usage, run_check},
+       [&stop](World& world, std::span<const std::string> arguments) { return run_train(world, stop, arguments); }, save, report},
+      {"check", "check a configuration and print the plan of its first steps", check_usage, run_check, end, result},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
-      {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval},
+      {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval, end, result},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
-      {"bench", "measure this machine and print JSON", bench_usage(), run_bench},
+      {"bench", "measure this machine and print JSON", bench_usage(), run_bench, end, result},
   };
 }
 

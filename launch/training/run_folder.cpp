@@ -225,6 +225,10 @@ void RunFolder::judge(const Run& run, ModelCard& card) const {
       card.results.push_back({task->cfg.data.heldout.filename().string(), metric, before, after});
 }
 
+void RunFolder::report_lost_records() const {
+  if (metrics_.lost_records() > 0) print_warning(cat(metrics_.lost_records(), " records of metrics.jsonl could not be written"));
+}
+
 void RunFolder::finish(Run& run) {
   if (world_.rank() == 0) {
     ModelCard card;
@@ -244,7 +248,7 @@ void RunFolder::finish(Run& run) {
     run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
     std::cout << "model: " << (dir_ / "model").string() << std::endl;
-    if (metrics_.lost_records() > 0) print_warning(cat(metrics_.lost_records(), " records of metrics.jsonl could not be written"));
+    report_lost_records();
   }
   run.planes.group().host.barrier();
 }
@@ -254,6 +258,7 @@ int RunFolder::stopped(int64_t step, const Run& run) {
   if (world_.rank() == 0) {
     write_status(dir_, "stopped", code, step, "");
     std::cout << "stopped after step " << step << "; checkpoint saved, run the same command to go on" << std::endl;
+    report_lost_records();
   }
   run.planes.group().host.barrier();
   return code;

@@ -69,6 +69,8 @@ class RunFolder {
   /// Writes a record. Every record of a run goes through here, on rank 0.
   void record(int64_t step, const std::vector<std::pair<std::string, double>>& values,
               const std::vector<std::pair<std::string, std::span<const double>>>& lists = {});
+  /// Rank 0.
+  void report_lost_records() const;
   /// Prints how train.metric went from the first to the last evaluation, and adds it to the card. Rank 0.
   void judge(const Run& run, ModelCard& card) const;
 
