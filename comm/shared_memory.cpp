@@ -7,20 +7,16 @@
 
 #include <cerrno>
 #include <random>
-
-#include "core/handle.h"
+#include <span>
 
 namespace lodestone {
 
 namespace {
 
-void close_file(int fd) { close(fd); }
-using File = Handle<int, close_file, -1>;
-
 /// Takes the memory now, so that a full /dev/shm is a refusal here instead of a crash at first use.
-bool take(const File& file, size_t begin, size_t bytes) {
+bool take(int file, size_t begin, size_t bytes) {
   int error = EINTR;
-  while (error == EINTR) error = posix_fallocate(file.get(), static_cast<off_t>(begin), static_cast<off_t>(bytes));
+  while (error == EINTR) error = posix_fallocate(file, static_cast<off_t>(begin), static_cast<off_t>(bytes));
   return error == 0;
 }
 
@@ -30,12 +26,24 @@ std::string unique_name() {
   return cat("/lodestone-", getpid(), "-", random(), random());
 }
 
-std::byte* map(const File& file, size_t bytes) {
-  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+std::byte* map(int file, size_t bytes) {
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
 }
 
+/// A lock on a rank's byte of the file. It belongs to the open file, so each rank opens the file for itself.
+struct flock lock_of(int rank) {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = rank;
+  lock.l_len = 1;
+  return lock;
+}
+
 }  // namespace
+
+void SharedMemory::close_file(int descriptor) { close(descriptor); }
 
 std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segment_bytes) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -54,16 +62,26 @@ std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segm
   if (comm.rank() != 0 && !name.empty()) file = File(shm_open(name.c_str(), O_RDWR, 0));
 
   std::byte* base = nullptr;
-  if (file && !name.empty() && take(file, segment * static_cast<size_t>(comm.rank()), segment)) base = map(file, bytes);
+  if (file && !name.empty() && take(file.get(), segment * static_cast<size_t>(comm.rank()), segment)) base = map(file.get(), bytes);
+  struct flock mine = lock_of(comm.rank());
+  const bool is_locked = base != nullptr && fcntl(file.get(), F_OFD_SETLK, &mine) == 0;
 
-  int64_t mapped = base != nullptr ? 1 : 0;
-  all_reduce(comm, std::span<int64_t>(&mapped, 1), Reduce::min);
+  int64_t everywhere[] = {base != nullptr, is_locked};
+  all_reduce(comm, std::span<int64_t>(everywhere), Reduce::min);
+  const auto [mapped, locked] = everywhere;
   if (comm.rank() == 0 && file) shm_unlink(name.c_str());
   if (mapped == 0) {
     if (base != nullptr) munmap(base, bytes);
     return nullptr;
   }
-  return std::unique_ptr<SharedMemory>(new SharedMemory(base, segment, comm.size()));
+  if (locked == 0) file = File();
+  return std::unique_ptr<SharedMemory>(new SharedMemory(std::move(file), base, segment, comm.size()));
+}
+
+bool SharedMemory::held(int rank) const {
+  if (!file_) return true;
+  struct flock found = lock_of(rank);
+  return fcntl(file_.get(), F_OFD_GETLK, &found) != 0 || found.l_type != F_UNLCK;
 }
 
 SharedMemory::~SharedMemory() { munmap(base_, segment_bytes_ * static_cast<size_t>(ranks_)); }

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <string>
+#include <utility>
 
 #include "comm/communicator.h"
+#include "core/handle.h"
 
 namespace lodestone {
 
@@ -20,10 +21,17 @@ class SharedMemory {
 
   std::byte* segment(int rank) const { return base_ + static_cast<size_t>(rank) * segment_bytes_; }
   size_t segment_bytes() const { return segment_bytes_; }
+  /// Whether the process of another rank may still have this memory: false once it has ended, in whatever way, or destroyed its object.
+  /// Told by a lock that the system lets go of; always true where it has none.
+  bool held(int rank) const;
 
  private:
-  SharedMemory(std::byte* base, size_t segment_bytes, int ranks) : base_(base), segment_bytes_(segment_bytes), ranks_(ranks) {}
+  static void close_file(int descriptor);
+  using File = Handle<int, close_file, -1>;
+  SharedMemory(File file, std::byte* base, size_t segment_bytes, int ranks)
+      : file_(std::move(file)), base_(base), segment_bytes_(segment_bytes), ranks_(ranks) {}
 
+  File file_;  // holds the lock of this rank's segment; empty where not every rank got its lock
   std::byte* base_;
   size_t segment_bytes_;
   int ranks_;

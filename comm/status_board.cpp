@@ -15,6 +15,7 @@ struct StatusBoard::Entry {
   std::atomic<double> beat_s{0};
   std::atomic<int64_t> number{-1};
   std::array<std::atomic<char>, 64> operation{};
+  std::atomic<bool> has_left{false};
   std::atomic<bool> reported{false};  // that of rank 0 serves all
 };
 
@@ -39,6 +40,17 @@ void StatusBoard::show(const char* operation, int64_t number) {
   const size_t n = std::min(name.size(), mine.operation.size() - 1);
   for (size_t i = 0; i < n; ++i) mine.operation[i].store(name[i], std::memory_order_relaxed);
   mine.operation[n].store('\0', std::memory_order_relaxed);
+}
+
+void StatusBoard::leave() { entry(rank_).has_left = true; }
+
+std::optional<int> StatusBoard::lost() const {
+  for (int i = 1; i < size_; ++i) {
+    const int next = (rank_ + i) % size_;
+    if (memory_->held(next)) break;
+    if (!entry(next).has_left) return entry(next).world_rank.load(std::memory_order_relaxed);  // said before the lock falls
+  }
+  return std::nullopt;
 }
 
 bool StatusBoard::first_to_report() { return !entry(0).reported.exchange(true); }

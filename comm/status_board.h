@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/shared_memory.h"
@@ -18,6 +19,11 @@ class StatusBoard {
   void beat(double now_s);
   /// What this rank waits for; nullptr: for nothing. number < 0: none.
   void show(const char* operation, int64_t number);
+  /// This rank ends, and says itself why: its end is no loss.
+  void leave();
+  /// The number of a rank whose process has ended without leave(), if it is the next of this host behind this one, leaving out those that
+  /// have left: each rank looks after one other, so that asking costs the same for any number of ranks.
+  std::optional<int> lost() const;
   /// True for one rank of this host, the first that asks: it reports, the others need not.
   bool first_to_report();
   /// The other ranks that are not waiting for the same operation, in words: "rank 2 shows no sign of life for 31 s,

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <initializer_list>
 #include <thread>
 
 #include "comm/mpi_comm.h"
@@ -19,7 +20,6 @@ namespace lodestone {
 
 namespace {
 
-constexpr double default_hang_limit_s = 600;
 constexpr auto time_to_arrive = std::chrono::milliseconds(500);  // of ranks that fail alike
 constexpr auto time_to_be_ended = std::chrono::seconds(3);
 
@@ -31,19 +31,27 @@ std::string host_name() {
 
 bool started_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
 
-/// Open MPI 4 tells of MPI_Abort in eight lines, which say less than our error line. What holds its parameter orte_execute_quiet, which
-/// mpirun
-/// --quiet sets too, is set here as late as can be, so that its other messages are seen. Elsewhere there is no such name, and nothing is
-/// done.
+/// Open MPI 4 tells of MPI_Abort in eight lines, which say less than our error line. Its parameter orte_execute_quiet, which
+/// `mpirun --quiet` sets too, is set here as late as can be, so that its other messages are seen. Elsewhere there is no such name, and
+/// nothing is done.
 void silence_abort() {
   if (auto* quiet = static_cast<bool*>(dlsym(RTLD_DEFAULT, "orte_execute_quiet"))) *quiet = true;
 }
 
-/// Whether a launcher that speaks MPI started this process: mpirun, or srun --mpi=pmix / pmi2.
-bool started_by_mpi_launcher() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
-    if (std::getenv(name) != nullptr) return true;
-  return false;
+/// The first of these variables of the environment that is set, or null.
+const char* first_set(std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (const char* value = std::getenv(name); value != nullptr) return value;
+  return nullptr;
+}
+
+/// The rank that a launcher which speaks MPI has given this process, or null: mpirun, or srun --mpi=pmix / pmi2.
+const char* launched_rank() { return first_set({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}); }
+
+/// What only the ranks of this job have in their environment, or empty.
+std::string job_name() {
+  const char* name = first_set({"PMIX_NAMESPACE", "PMI_JOBID"});
+  return name == nullptr ? "" : name;
 }
 
 /// srun without an MPI plug-in starts unrelated copies that would all write the same files. The first of them says so.
@@ -92,19 +100,24 @@ bool World::Parting::all_say(uint64_t word) {
   }
 }
 
-World::World(int& argc, char**& argv) : host_(host_name()) {
+World::World(int& argc, char**& argv, double hang_limit_s) : host_(host_name()) {
   const bool running = mpi_running();
-  if (!running && !started_by_mpi_launcher()) {
-    refuse_unrelated_copies();
-    watchdog_ = std::make_unique<Watchdog>(default_hang_limit_s, cat("rank=0 host=", host_));
-    comm_ = make_self_comm();
-    host_comm_ = make_self_comm();
-    return;
-  }
-  if (!running) {
+  const char* const launched = launched_rank();
+  if (!running && launched == nullptr) refuse_unrelated_copies();
+  if (running) MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  if (!running && launched != nullptr) rank_ = std::atoi(launched);
+  watchdog_ = std::make_unique<Watchdog>(hang_limit_s, cat("rank=", rank_, " host=", host_), job_name());
+  owns_mpi_ = !running && launched != nullptr;
+  if (running || owns_mpi_) start_mpi(argc, argv);
+  if (comm_ == nullptr) comm_ = make_self_comm();
+  if (host_comm_ == nullptr) host_comm_ = make_self_comm();
+}
+
+void World::start_mpi(int& argc, char**& argv) {
+  const auto start = watchdog_->watch({"the start of MPI"});
+  if (owns_mpi_) {
     int provided = 0;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
-    owns_mpi_ = true;
     LODE_CHECK(provided >= MPI_THREAD_FUNNELED, library_version(), " does not allow threads beside MPI");
   }
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -117,25 +130,24 @@ World::World(int& argc, char**& argv) : host_(host_name()) {
   int first_on_host = rank_;
   MPI_Bcast(&first_on_host, 1, MPI_INT, 0, host_ranks);
   MPI_Comm_free(&host_ranks);
-  watchdog_ = std::make_unique<Watchdog>(default_hang_limit_s, cat("rank=", rank_, " host=", host_));
-  if (size_ == 1) {
-    comm_ = make_self_comm();
-    host_comm_ = make_self_comm();
-    return;
-  }
-  comm_ = make_world_comm(watchdog_.get());
-  host_comm_ = comm_->split(first_on_host);
+  comm_ = size_ == 1 ? make_self_comm() : make_world_comm(watchdog_.get());
+  host_comm_ = size_ == 1 ? make_self_comm() : comm_->split(first_on_host);
+  if (size_ == 1) return;
   watchdog_->share(StatusBoard::make(*host_comm_, rank_));
   parting_ = std::make_unique<Parting>();
 }
 
 World::~World() {
+  // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
+  // launcher counts this rank as failed.
+  const bool orderly = std::uncaught_exceptions() == 0;
+  if (orderly) watchdog_->leave();
   parting_.reset();
   host_comm_.reset();
   comm_.reset();
-  // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
-  // launcher counts this rank as failed.
-  if (owns_mpi_ && std::uncaught_exceptions() == 0) MPI_Finalize();
+  if (!owns_mpi_ || !orderly) return;
+  const auto end = watchdog_->watch({"the end of MPI"});
+  MPI_Finalize();
 }
 
 std::string World::library_version() {
@@ -148,7 +160,8 @@ std::string World::library_version() {
   return version;
 }
 
-void World::abort(int exit_code) {
+void World::abort(int exit_code) const {
+  watchdog_->leave();
   std::fflush(nullptr);
   if (mpi_running()) {
     silence_abort();
@@ -160,6 +173,7 @@ void World::abort(int exit_code) {
 bool World::all_say(uint64_t word) { return parting_ == nullptr || parting_->all_say(word); }
 
 void World::leave(int exit_code) {
+  watchdog_->leave();
   std::fflush(nullptr);
   if (!mpi_running()) _exit(exit_code);
   // Under mpirun an abort is silent, and ends that are failures are not; under srun it is the other way round.

@@ -13,9 +13,11 @@ namespace lodestone {
 /// One per process, made in main(). Started by mpirun or srun it is a rank of many, started alone the only one.
 class World {
  public:
+  static constexpr double default_hang_limit_s = 600;
   /// Starts MPI (funneled: all calls from the thread that made the World), unless it is running already; MPI errors return.
   /// Started alone, MPI is not touched at all. Throws Error (usage) when srun started copies that do not know of each other.
-  World(int& argc, char**& argv);
+  /// hang_limit_s: that of the watchdog, which watches the start already.
+  World(int& argc, char**& argv, double hang_limit_s = default_hang_limit_s);
   /// Ends MPI if it started it. When an exception is under way, use abort() first: the other ranks are waiting.
   ~World();
   World(const World&) = delete;
@@ -30,19 +32,20 @@ class World {
   Communicator& comm() { return *comm_; }
   /// Over the ranks of this host, ordered by rank.
   Communicator& host_comm() { return *host_comm_; }
-  /// Watches every wait of comm() and of its splits. Its limit is 600 s until set_limit().
+  /// Watches the start and the end of MPI and every wait of comm() and of its splits.
   Watchdog& watchdog() { return *watchdog_; }
   /// "Open MPI 4.1.4"
   static std::string library_version();
   /// Whether every rank asks within half a second, and with the same `word`. Apart from all other communication, which may be broken off.
   bool all_say(uint64_t word);
   /// Ends every rank of the job with this exit code. Does not return. The launcher adds few lines of its own: mpirun none.
-  [[noreturn]] static void abort(int exit_code);
+  [[noreturn]] void abort(int exit_code) const;
   /// The same when every rank calls it: then srun adds the one line that tells the exit code.
   [[noreturn]] void leave(int exit_code);
 
  private:
   struct Parting;
+  void start_mpi(int& argc, char**& argv);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   bool owns_mpi_ = false;

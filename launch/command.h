@@ -23,6 +23,9 @@ struct Command {
   /// What stdout is: a result, which is an error when it cannot be written, or a report of what lies in files, which is a warning then.
   enum class Prints { report, result };
   Prints prints = Prints::report;
+  /// How long a rank waits for others, from the start of MPI on; null: as long as World does of itself. Throws nothing: what is wrong with
+  /// the arguments is said by run().
+  double (*hang_limit_s)(std::span<const std::string> arguments) = nullptr;
 };
 
 /// All subcommands, in the order of --help (launch/commands/commands.cpp: one visible table).
@@ -30,6 +33,7 @@ std::vector<Command> commands(StopSignals& stop);
 
 // One function per subcommand, each in the file of its name, with its usage text.
 int run_train(World&, StopSignals&, std::span<const std::string>);
+double train_hang_limit_s(std::span<const std::string>);
 int run_check(World&, std::span<const std::string>);
 int run_pack(World&, std::span<const std::string>);
 int run_eval(World&, std::span<const std::string>);

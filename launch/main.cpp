@@ -37,7 +37,7 @@ void print_help(std::span<const Command> commands) {
   if (!alike && world.rank() != 0) usleep(1'000'000);
   if (!alike || world.rank() == 0) print_line(error_line(error, world.rank(), world.host()));
   if (alike) world.leave(static_cast<int>(error.exit_code()));
-  World::abort(static_cast<int>(error.exit_code()));
+  world.abort(static_cast<int>(error.exit_code()));
 }
 
 /// glibc returns freed memory to the system and faults it in again at the next call; libraries that allocate per call
@@ -73,9 +73,10 @@ Error no_command(std::span<const Command> table, const std::string& name) {
 
 /// Also refuses a command that does not exist: here all ranks do it in one line.
 int run(std::span<const Command> table, std::span<const std::string> arguments, int argc, char** argv) {
-  World world(argc, argv);
+  const Command* const command = find_command(table, arguments[0]);
+  const bool limits = command != nullptr && command->hang_limit_s != nullptr;
+  World world(argc, argv, limits ? command->hang_limit_s(arguments.subspan(1)) : World::default_hang_limit_s);
   try {
-    const Command* const command = find_command(table, arguments[0]);
     if (command == nullptr) throw no_command(table, arguments[0]);
     const int code = command->run(world, arguments.subspan(1));
     require_printed(command->prints);

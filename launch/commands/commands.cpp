@@ -8,7 +8,8 @@ std::vector<Command> commands(StopSignals& stop) {
   using enum Command::Prints;
   return {
       {"train", "train a model: CONFIG.yaml [MORE.yaml ...] [key.path=value ...]", train_usage,
-       [&stop](World& world, std::span<const std::string> arguments) { return run_train(world, stop, arguments); }, save, report},
+       [&stop](World& world, std::span<const std::string> arguments) { return run_train(world, stop, arguments); }, save, report,
+       train_hang_limit_s},
       {"check", "check a configuration and print the plan of its first steps", check_usage, run_check, end, result},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
       {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval, end, result},

@@ -191,7 +191,7 @@ std::string duration_text(double seconds) {
 void write_status(const fs::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text) {
   nlohmann::ordered_json status{{"state", state}, {"exit_code", exit_code}, {"step", step}};
   if (!error_text.empty()) status["error"] = error_text;
-  const fs::path path = dir / "status.json", temporary = dir / cat("status.json.tmp.", getpid());
+  const fs::path path = dir / "status.json", temporary = dir / cat("status.json.tmp.", gettid());
   std::error_code ignored;
   {
     std::ofstream out(temporary);

@@ -2,11 +2,9 @@
 
 #include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <exception>
-#include <memory>
+#include <utility>
 
+#include "comm/last_words.h"
 #include "core/error.h"
 
 namespace lodestone {
@@ -14,7 +12,6 @@ namespace lodestone {
 namespace {
 
 constexpr int stop_signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU};
-constexpr auto farewell_time = std::chrono::milliseconds(1500);
 
 bool is_ignored(int signal) {
   struct sigaction action {};
@@ -75,26 +72,10 @@ void StopSignals::end(int signal) {
 }
 
 void StopSignals::end_unsaved(int second) {
-  struct Said {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool done = false;
-  };
-  const auto said = std::make_shared<Said>();  // the thread may outlive this function, not the process
-  try {
-    std::thread([this, second, said] {
-      {
-        const std::lock_guard lock(mutex_);
-        if (farewell_) farewell_(second);
-      }
-      const std::lock_guard lock(said->mutex);
-      said->done = true;
-      said->changed.notify_one();
-    }).detach();
-    std::unique_lock lock(said->mutex);
-    said->changed.wait_for(lock, farewell_time, [&] { return said->done; });
-  } catch (const std::exception&) {  // no thread to be had: end without a word
-  }
+  say_last_words([this, second] {
+    const std::lock_guard lock(mutex_);
+    if (farewell_) farewell_(second);
+  });
   _exit(second_code_);
 }
 

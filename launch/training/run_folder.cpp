@@ -85,7 +85,10 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
   resumed_ = newest >= 0;
   first_step_ = last_step_ = resumed_ ? newest : 0;
   last_saved_ = newest;
+  world_.watchdog().set_last_words([this](const Error& error) { failed(error); });
 }
+
+RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
 
 void RunFolder::resume(Run& run) {
   if (world_.rank() == 0 && !fs::exists(dir_ / "source")) run.network->keep_source(run.tokenizer, dir_ / "source");
@@ -117,7 +120,6 @@ double StepRecord::token_imbalance() const {
 
 void RunFolder::log_step(int64_t step, const StepRecord& r, const Run& run, Meter& meter, Progress& progress) {
   const Rates rates = meter.take();
-  last_step_ = step;
   if (world_.rank() != 0) return;
   std::vector<std::pair<std::string, double>> values{{"loss", r.means.loss},
                                                      {"grad_norm", r.grad_norm},
@@ -272,6 +274,7 @@ void RunFolder::ended_unsaved(int first_signal, int second_signal) {
   failed(error);
   if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // where every rank has a second signal, rank 0 speaks
   print_line(error_line(error, world_.rank(), world_.host()));
+  world_.watchdog().leave();
 }
 
 void RunFolder::failed(const Error& error) {

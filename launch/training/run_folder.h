@@ -39,13 +39,19 @@ class RunFolder {
   /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
   /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (storage, F27), not
   /// writable (storage, F21), a checkpoint of another configuration (checkpoint, F26).
+  /// What ends this rank through its watchdog is in status.json too.
   RunFolder(World& world, const RunConfig& config);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
 
   /// The step to go on with: 0, or that of the checkpoint.
   int64_t first_step() const { return first_step_; }
   /// Sets parameters, moments and step count from that checkpoint.
   void resume(Run& run);
 
+  /// That many steps are done: what status.json says when the run ends now.
+  void reached(int64_t step) { last_step_ = step; }
   void log_step(int64_t step, const StepRecord& record, const Run& run, Meter& meter, Progress& progress);
   /// What a check of mined negatives did.
   void log_mining(int64_t step, const MiningReport& report, Progress& progress);

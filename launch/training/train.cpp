@@ -1,4 +1,5 @@
 // lodestone train: the training loop.
+#include <algorithm>
 #include <iostream>
 
 #include "comm/gather_values.h"
@@ -70,6 +71,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     skipped = count_skipped(run, done.finite, skipped, step);
     if (const auto report = mine(run, step + 1)) folder.log_mining(step + 1, *report, progress);
     // Bookkeeping. Nothing below changes the numbers above.
+    folder.reached(step + 1);
     stopping = tally.stop();
     meter.add(tally.pairs(), tally.tokens(), run.loader.stall_s());
     recent.add(tally, training.parts());
@@ -86,6 +88,16 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
 }
 
 }  // namespace
+
+/// At least ten seconds, since other things than a hang take a moment there: processes start, files are read.
+double train_hang_limit_s(std::span<const std::string> arguments) {
+  try {
+    const ConfigArguments given = split_config_arguments(arguments, "train");
+    return std::max(10.0, static_cast<double>(read_run_config(given.files, given.overrides).train.timeout_s));
+  } catch (const std::exception&) {  // run_train() says it
+    return World::default_hang_limit_s;
+  }
+}
 
 int run_train(World& world, StopSignals& stop, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");

@@ -34,7 +34,7 @@ TEST(Fault, DISABLED_ThrowingRank) {
 TEST(Fault, DISABLED_AbortingRank) {
   at_the_tenth_collective([] {
     std::cerr << "error: injected" << std::endl;
-    World::abort(static_cast<int>(ExitCode::data));
+    test::world().abort(static_cast<int>(ExitCode::data));
   });
 }
 

@@ -5,6 +5,7 @@
 #include "comm/grad_sync.h"
 #include "comm/reduce_bench.h"
 #include "comm/shared_memory.h"
+#include "comm/status_board.h"
 #include "tests/support/host_memory.h"
 #include "tests/support/mpi_world.h"
 
@@ -24,6 +25,40 @@ TEST(SharedMemory, EveryRankSeesWhatTheOthersWrote) {
   }
   comm.barrier();
   for (int r = 0; r < comm.size(); ++r) EXPECT_EQ(memory->segment(r)[99], static_cast<std::byte>(r + 1));
+}
+
+TEST(SharedMemory, TellsWhichRanksStillHaveIt) {
+  Communicator& comm = world_comm();
+  auto memory = SharedMemory::make(comm, 100);
+  ASSERT_NE(memory, nullptr);
+  const int next = (comm.rank() + 1) % comm.size();
+  if (comm.size() > 1) {
+    EXPECT_TRUE(memory->held(next));
+  }
+  comm.barrier();
+  if (comm.rank() == 0) memory.reset();
+  comm.barrier();
+  if (memory != nullptr) {
+    EXPECT_EQ(memory->held(next), next != 0);
+  }
+  comm.barrier();  // until here the others have theirs
+}
+
+TEST(StatusBoard, ARankThatEndsWithoutAWordIsLostToTheOneBeforeIt) {
+  Communicator& comm = world_comm();
+  const int last = comm.size() - 1;
+  auto board = StatusBoard::make(comm, comm.rank());
+  ASSERT_NE(board, nullptr);
+  EXPECT_EQ(board->lost(), std::nullopt);
+  comm.barrier();
+  if (comm.rank() == last) board->leave();
+  if (comm.rank() == last || comm.rank() == 1) board.reset();  // the second one, where it is not the last, without a word
+  comm.barrier();
+  const std::optional<int> lost = comm.rank() == 0 && last > 1 ? std::optional(1) : std::nullopt;
+  if (board != nullptr) {
+    EXPECT_EQ(board->lost(), lost);
+  }
+  comm.barrier();
 }
 
 TEST(SharedMemory, TooMuchIsRefusedOnAllRanksAndGradientsGoThroughTheCommunicator) {

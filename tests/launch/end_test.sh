@@ -1,11 +1,100 @@
 #!/usr/bin/env bash
-# The end of a run says what happened, whatever ends it: a stdout that takes nothing, a system without threads.  end_test.sh BINARY SOURCE_DIR
+# The end of a run says what happened, whatever ends it: ranks that hang, die, are suspended or never start, a stdout that takes nothing, a
+# system without threads. Exit code, one line and status.json.  end_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
 . "$2/tests/support/tiny_run.sh"
 
 expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 expect "pack held-out" 0 "$lodestone" pack --tokenizer vocab --output heldout heldout.jsonl
+endless=(train.steps=1000000 train.eval_steps=0 train.save_steps=0 train.logging_steps=1)
+
+# ---- jobs in the background --------------------------------------------------------------------------------------------
+launch() {  # launch RUN RANKS COMMAND...: `pid` is the launcher
+  local run=$1 ranks=$2
+  shift 2
+  "$support/mpirun.sh" "$ranks" "$@" > "$run.out" 2> "$run.err" &
+  pid=$!
+}
+train() { launch "$1" 2 "$lodestone" train run.yaml "train.output_dir=$1" "${endless[@]}" "${@:2}"; }   # train RUN KEY=VALUE...
+rank_of() {  # rank_of RUN RANK: the process
+  local process
+  for process in $(pgrep -f "^$lodestone train run.yaml train.output_dir=$1 "); do
+    if grep -qzx "OMPI_COMM_WORLD_RANK=$2" "/proc/$process/environ"; then echo "$process"; fi
+  done
+}
+trains() { wait_until 60 grep -qs '^step 2/' "$1.out" || bad "$1: it trains" "$1.out" "$1.err"; }
+await() {  # await PID: `code` is the exit code of a child, which is killed after a minute
+  ( sleep 60 && kill -KILL "$1" ) > /dev/null 2>&1 &
+  local guard=$!
+  wait "$1"
+  code=$?
+  pkill -P $guard
+  wait $guard 2> /dev/null
+}
+ends_with() { if [ "$code" -eq "$2" ]; then ok "$1: exit code $2"; else bad "$1 (exit code $code, expected $2)" "$1.err"; fi; }
+one_line() {  # one_line RUN PATTERN: the only error line of the job
+  if [ "$(grep -c '^error' "$1.err")" -eq 1 ] && grep -q "^error: $2" "$1.err"; then ok "$1: one line says why"; else bad "$1: one line says why" "$1.err"; fi
+}
+recorded() {  # recorded RUN CODE: status.json holds that line and this code
+  if python3 - "$1" "$2" <<'PY'
+import json, sys
+status = json.load(open(sys.argv[1] + "/status.json"))
+line = next(l for l in open(sys.argv[1] + ".err", errors="replace") if l.startswith("error"))
+same = lambda text: text.split(";")[0].split(" after ")[0]
+sys.exit(not (status["state"] == "failed" and status["exit_code"] == int(sys.argv[2]) and status["step"] >= 2 and same(status["error"]) == same(line.strip())))
+PY
+  then ok "$1: status.json says the same"; else bad "$1: status.json says the same" "$1/status.json" "$1.err"; fi
+}
+
+# ---- ranks that never answer from the start on: found within ten seconds, meanwhile the rest goes on ----------------------
+cat > late.sh <<'SH'
+[ "$OMPI_COMM_WORLD_RANK" -ne "$1" ] || kill -STOP $$
+shift
+exec "$@"
+SH
+launch never 3 bash late.sh 0 "$lodestone" train run.yaml train.output_dir=never train.timeout_s=2
+never=$pid
+train midway train.timeout_s=2
+midway=$pid
+wait_until 60 test -n "$(wait_until 30 pgrep -f "^$lodestone train run.yaml train.output_dir=midway ")"
+sleep "0.$((RANDOM % 4))"
+kill -STOP "$(rank_of midway 1)"
+
+# ---- a rank that hangs -----------------------------------------------------------------------------------------------------
+train hung train.timeout_s=2
+trains hung
+kill -STOP "$(rank_of hung 1)"
+await $pid
+ends_with hung 7
+one_line hung 'F06 .* has not ended after [0-9]* s: rank 1 '
+recorded hung 7
+
+# ---- ranks that are killed, the one that keeps the folder among them -------------------------------------------------------
+for rank in 0 1; do
+  train killed$rank
+  trains killed$rank
+  kill -KILL "$(rank_of killed$rank $rank)"
+  await $pid
+  ends_with killed$rank 137
+  one_line killed$rank "F01 rank $rank has ended without a word: .*; rank=$((1 - rank)) host=.*; do: "
+  recorded killed$rank 7
+done
+
+# ---- a job that is suspended for longer than its ranks may wait ------------------------------------------------------------
+train paused train.timeout_s=2
+trains paused
+ranks=("$(rank_of paused 0)" "$(rank_of paused 1)")
+for ((n = 0; n < 3; ++n)); do   # wherever they are: in a step, or waiting
+  kill -STOP "${ranks[@]}"
+  sleep 3
+  kill -CONT "${ranks[@]}"
+  sleep 0.3
+done
+kill -USR1 $pid
+await $pid
+ends_with paused 75
+if grep -q '"stopped"' paused/status.json && ! grep -q '^error' paused.err; then ok "paused: it went on"; else bad "paused: it went on" paused.err; fi
 
 # ---- a stdout that takes nothing ---------------------------------------------------------------------------------------------
 into_full() { "$lodestone" "$@" > /dev/full; }
@@ -24,5 +113,13 @@ expect "a reader who wants no more is no failure" 0 until_closed
 # ---- no thread to be had for signals -----------------------------------------------------------------------------------------
 threadless() { (ulimit -s 8000000 && ulimit -v 4000000 && exec "$lodestone" --version); }
 refuses "no thread at the start" 9 "error: F15 no thread can be started" threadless
+
+# ---- the ranks that never answered ---------------------------------------------------------------------------------------------
+await $never
+ends_with never 7
+one_line never 'F06 the start of MPI has not ended after 10 s: .*; rank=[12] host=.*; do: '
+await $midway
+ends_with midway 7
+one_line midway 'F06 .* has not ended after [0-9]* s: '
 
 all_passed
