@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <exception>
 #include <initializer_list>
+#include <span>
 #include <thread>
+#include <utility>
 
 #include "comm/mpi_comm.h"
 #include "core/error.h"
@@ -132,16 +134,31 @@ void World::start_mpi(int& argc, char**& argv) {
   MPI_Comm_free(&host_ranks);
   comm_ = size_ == 1 ? make_self_comm() : make_world_comm(watchdog_.get());
   host_comm_ = size_ == 1 ? make_self_comm() : comm_->split(first_on_host);
-  if (size_ == 1) return;
-  watchdog_->share(StatusBoard::make(*host_comm_, rank_));
-  parting_ = std::make_unique<Parting>();
+  if (size_ > 1) {
+    watchdog_->share(StatusBoard::make(*host_comm_, rank_));
+    parting_ = std::make_unique<Parting>();
+  }
+  if (owns_mpi_) hide_segments();
+}
+
+void World::hide_segments() {
+  MpiSegments segments = MpiSegments::of_this_process();
+  auto fewest = static_cast<int64_t>(segments.count());
+  all_reduce(*host_comm_, std::span(&fewest, 1), Reduce::min);
+  if (local_rank_ != 0 || fewest != local_size_) return;
+  segments.hide();
+  hidden_ = std::move(segments);
 }
 
 World::~World() {
   // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
   // launcher counts this rank as failed.
   const bool orderly = std::uncaught_exceptions() == 0;
-  if (orderly) watchdog_->leave();
+  if (orderly) {
+    watchdog_->leave();
+    hidden_.show();
+    if (owns_mpi_) host_comm_->barrier();  // every name is there before any rank removes its own
+  }
   parting_.reset();
   host_comm_.reset();
   comm_.reset();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/mpi_segments.h"
 #include "comm/watchdog.h"
 
 namespace lodestone {
@@ -46,6 +47,7 @@ class World {
  private:
   struct Parting;
   void start_mpi(int& argc, char**& argv);
+  void hide_segments();
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   bool owns_mpi_ = false;
@@ -53,6 +55,7 @@ class World {
   std::unique_ptr<Watchdog> watchdog_;  // outlives comm_
   std::unique_ptr<Communicator> comm_, host_comm_;
   std::unique_ptr<Parting> parting_;  // none in a world of one
+  MpiSegments hidden_;  // by this rank
 };
 
 }  // namespace lodestone

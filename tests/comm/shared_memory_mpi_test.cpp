@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "comm/grad_sync.h"
+#include "comm/mpi_segments.h"
 #include "comm/reduce_bench.h"
 #include "comm/shared_memory.h"
 #include "comm/status_board.h"
@@ -59,6 +60,10 @@ TEST(StatusBoard, ARankThatEndsWithoutAWordIsLostToTheOneBeforeIt) {
     EXPECT_EQ(board->lost(), lost);
   }
   comm.barrier();
+}
+
+TEST(MpiSegments, HaveNoNameWhileAJobRuns) {
+  EXPECT_EQ(MpiSegments::of_this_process().count(), 0u);  // mapped files that have one
 }
 
 TEST(SharedMemory, TooMuchIsRefusedOnAllRanksAndGradientsGoThroughTheCommunicator) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end of a run says what happened, whatever ends it: ranks that hang, die, are suspended or never start, a stdout that takes nothing, a
-# system without threads. Exit code, one line and status.json.  end_test.sh BINARY SOURCE_DIR
+# system without threads. Exit code, one line, status.json, and what lies in /dev/shm afterwards.  end_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
 . "$2/tests/support/tiny_run.sh"
@@ -95,6 +95,21 @@ kill -USR1 $pid
 await $pid
 ends_with paused 75
 if grep -q '"stopped"' paused/status.json && ! grep -q '^error' paused.err; then ok "paused: it went on"; else bad "paused: it went on" paused.err; fi
+
+# ---- nothing is left in /dev/shm when everything is killed, and an orderly end misses nothing ------------------------------
+segments() { grep -ho '/dev/shm/vader_segment[^ ]*' "/proc/$1/maps" | sort -u; }
+train slain
+trains slain
+ranks=("$(rank_of slain 0)" "$(rank_of slain 1)")
+mapfile -t files < <(segments "${ranks[0]}")
+kill -KILL $pid "${ranks[@]}"
+await $pid
+left=$(ls -d "${files[@]}" 2> /dev/null)
+if [ ${#files[@]} -eq 2 ] && [ -z "$left" ]; then ok "slain: no segment of MPI is left"; else bad "slain: ${#files[@]} segments of MPI, left: $left"; fi
+for ranks in 1 2; do
+  expect "an orderly end of $ranks under mpirun" 0 mpi $ranks "$lodestone" train run.yaml train.output_dir=whole$ranks
+  if [ -s err.log ]; then bad "says nothing more" err.log; else ok "says nothing more"; fi
+done
 
 # ---- a stdout that takes nothing ---------------------------------------------------------------------------------------------
 into_full() { "$lodestone" "$@" > /dev/full; }
