@@ -2,6 +2,7 @@
 #include "core/backend.h"
 
 #include "core/cpu/cpu_backend.h"
+#include "core/cpu/isa.h"
 #include "core/cpu/reference/reference_backend.h"
 #include "core/debug/debug_backend.h"
 
@@ -18,14 +19,17 @@ BackendKind backend_for(DeviceChoice device) {
   throw_internal(__FILE__, __LINE__, "device", "no such device");
 }
 
-std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) { return make_backend(options, best_instruction_set()); }
+
+std::unique_ptr<Backend> make_backend(const BackendOptions& options, InstructionSet set) {
+  const auto cpu = [&] { return std::make_unique<CpuBackend>(options.threads, vector_table(set)); };
   switch (options.kind) {
     case BackendKind::cpu:
-      return std::make_unique<CpuBackend>(options.threads);
+      return cpu();
     case BackendKind::reference:
       return std::make_unique<ReferenceBackend>();
     case BackendKind::debug:
-      return std::make_unique<DebugBackend>(std::make_unique<CpuBackend>(options.threads));
+      return std::make_unique<DebugBackend>(cpu());
     case BackendKind::debug_reference:
       return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
   }

@@ -1,12 +1,15 @@
-// Which vector kernels this processor can run.
+// The vector kernels of each instruction set.
 #pragma once
 
 #include "core/cpu/vector/table.h"
+#include "core/instruction_set.h"
 
 namespace lodestone {
 
-/// The widest table that the processor supports: v4 (AVX-512), v3 (AVX2 and FMA) or v2 (SSE4.2). Throws Error (resource)
-/// on a processor without SSE4.2.
+/// The table of a level of x86-64; running what it names is up to the processor.
+const vec::Table& vector_table(InstructionSet set);
+
+/// The table of the highest level that this processor runs. Throws as best_instruction_set().
 const vec::Table& best_vector_table();
 
 }  // namespace lodestone
