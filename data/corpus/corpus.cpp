@@ -1,8 +1,12 @@
 #include "data/corpus/corpus.h"
 
+#include <time.h>
+
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <map>
+#include <utility>
 
 #include "core/error.h"
 #include "data/corpus/manifest.h"
@@ -12,7 +16,9 @@ namespace lodestone {
 
 namespace {
 
-constexpr size_t max_open_files = 32;  // shards whose file the HDF5 library holds open at a time
+constexpr double look_every_s = 1;                         // between looks at the shards in use
+constexpr std::chrono::milliseconds verify_again_time(2);  // for touched chunks, at a look
+constexpr size_t max_open_files = 32;                      // shards whose file the HDF5 library holds open at a time
 
 /// The rows of one source within one shard.
 struct Run {
@@ -22,6 +28,13 @@ struct Run {
 
 int32_t index_of(std::map<std::string, int32_t>& index, const std::string& name, int64_t next) {
   return index.emplace(name, static_cast<int32_t>(next)).first->second;
+}
+
+/// To some milliseconds, for much less than a system call: it is asked at every row.
+double about_now_s() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 }  // namespace
@@ -35,8 +48,12 @@ struct Corpus::Impl {
   std::vector<CorpusSource> sources;
   std::vector<std::vector<Run>> runs;  // per source, in shard order
   std::vector<std::string> prompts;
-  std::deque<size_t> open;   // shards held open by the library, oldest first
-  std::vector<int32_t> ids;  // of the row read last
+  std::deque<size_t> open;      // shards held open by the library, oldest first
+  std::vector<int32_t> ids;     // of the row read last
+  std::vector<uint8_t> in_use;  // per shard: read since the last look
+  double next_look_s = about_now_s() + look_every_s;
+  size_t again = 0;         // the shard whose touched chunks are being verified again
+  int64_t again_place = 0;  // and how far
   uint64_t fingerprint = 0, tokenizer_fingerprint = 0;
   std::filesystem::path folder;
 
@@ -52,6 +69,22 @@ struct Corpus::Impl {
     shards[open.front()].close_library();
     open.pop_front();
   }
+  /// Are the shards in use still what was opened, and touched chunks what was verified? Some of them at each call, in turn.
+  void look(double now_s) {
+    next_look_s = now_s + look_every_s;
+    for (size_t s = 0; s < shards.size(); ++s)
+      if (std::exchange(in_use[s], uint8_t{0}) != 0) shards[s].require_unchanged();
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + verify_again_time;
+    for (size_t left = shards.size(); left > 0 && Clock::now() < end;) {
+      if (!shards[again].verify_next(again_place)) {
+        again = (again + 1) % shards.size();
+        again_place = 0;
+        --left;
+      }
+      limit_open_files(again);
+    }
+  }
   int32_t global_index(const std::vector<int32_t>& index, int32_t local, const char* what) const {
     if (local < 0 || static_cast<size_t>(local) >= index.size())
       throw Error(ExitCode::data, "F34", cat(what, " ", local, " of ", index.size()), "restore the file or pack again")
@@ -62,6 +95,8 @@ struct Corpus::Impl {
   template <class ReadShard>
   void read(int64_t row, PackedRow& out, ReadShard read_shard) {
     const size_t shard = shard_of(row);
+    in_use[shard] = 1;
+    if (const double now_s = about_now_s(); now_s >= next_look_s) look(now_s);
     try {
       read_shard(shards[shard], row - first_row[shard]);
       out.source = global_index(source_index[shard], out.source, "source");
@@ -111,6 +146,7 @@ Corpus Corpus::open(const std::filesystem::path& folder) {
     }
   }
   impl->first_row.push_back(row);
+  impl->in_use.assign(impl->shards.size(), 0);
   if (row == 0)
     throw Error(ExitCode::data, "F39", "the corpus has no rows", "pack it again from files with rows").at("file", folder.string());
   return Corpus(std::move(impl));
@@ -129,6 +165,10 @@ size_t Corpus::memory_bytes() const {
     chunk = std::max(chunk, shard.chunk_bytes());
   }
   return tables + chunk;
+}
+
+void Corpus::require_unchanged() const {
+  for (const ShardReader& shard : impl_->shards) shard.require_unchanged();
 }
 
 int64_t Corpus::row_of(int32_t source, int64_t k) const {

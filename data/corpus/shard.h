@@ -82,6 +82,12 @@ class ShardReader {
   /// The same, but texts have no ids and hashes; touches neither.
   void read_counts(int64_t row, PackedRow& out);
   std::vector<std::string> answers(int64_t row);
+  /// Throws Error (data, F36) where the path names no longer the file that was opened, by size, time of change and inode. May be called by
+  /// any thread.
+  void require_unchanged() const;
+  /// Verifies one chunk again that was touched: the first from `place` on, of the chunks of all columns, and sets `place` behind it. False
+  /// where there is none.
+  bool verify_next(int64_t& place);
   /// Whether the library holds the file open (one descriptor), and letting go of it; it is opened again when needed.
   bool library_open() const;
   void close_library();

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <bit>
@@ -11,6 +10,7 @@
 #include "core/handle.h"
 #include "data/corpus/shard.h"
 #include "data/files/durable.h"
+#include "data/files/file_identity.h"
 #include "data/files/mapped_file.h"
 #include "data/files/open_error.h"
 
@@ -44,26 +44,13 @@ struct Role {
   Column ids, offsets, text_hash, document, row_offsets;
 };
 
-/// Tells whether a path still names the file that was opened first.
-struct Identity {
-  uint64_t device = 0, inode = 0;
-  int64_t size = 0, changed_s = 0, changed_ns = 0;
-  friend bool operator==(const Identity&, const Identity&) = default;
-};
-
-std::optional<Identity> identity(const std::filesystem::path& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  return Identity{info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
-}
-
 }  // namespace
 
 struct ShardReader::Impl {
   explicit Impl(std::vector<std::byte>& verification) : buffer(verification) {}
   ShardFile file;
   ShardSchema schema;
-  Identity opened_as;
+  FileIdentity opened_as;
   MappedFile map;
   std::optional<H5Reader> library;
   std::vector<std::byte>& buffer;  // one chunk, as the library returns it; all shards of a corpus share it
@@ -83,7 +70,7 @@ struct ShardReader::Impl {
         .at("file", file.path.string());
   }
   void require_unchanged() const {
-    const auto now = identity(file.path);
+    const auto now = file_identity(file.path);
     if (map.cut() || (now && now->size < opened_as.size)) throw changed("cut short");
     if (!now || *now != opened_as) throw changed(now ? "changed" : "removed");
   }
@@ -139,6 +126,21 @@ struct ShardReader::Impl {
   const std::byte* chunk(Column& c, int64_t k) {
     if (!c.verified[static_cast<size_t>(k)]) verify(c, k);
     return map.data() + c.layout.addresses[static_cast<size_t>(k)];
+  }
+
+  /// See ShardReader::verify_next().
+  bool verify_next(int64_t& place) {
+    bool found = false;
+    int64_t first = 0;  // number of the column's first chunk
+    for_each_column([&](Column& c) {
+      for (int64_t k = place - first; !found && k < std::ssize(c.verified); ++k) {
+        place = first + k + 1;
+        found = c.verified[static_cast<size_t>(k)] != 0;
+        if (found) verify(c, k);
+      }
+      first += std::ssize(c.verified);
+    });
+    return found;
   }
 
   void verify(Column& c, int64_t k) {
@@ -254,7 +256,7 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::
   impl.schema = schema;
   const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // a FIFO would wait
   if (!descriptor) require_descriptors(errno, file.path);
-  const auto id = identity(file.path);
+  const auto id = file_identity(file.path);
   if (!descriptor || !id)
     throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());
   if (id->size != file.bytes) throw impl.damaged(cat("the file has ", id->size, " bytes, the manifest says ", file.bytes));
@@ -276,6 +278,13 @@ ShardReader::ShardReader(ShardReader&&) noexcept = default;
 ShardReader::~ShardReader() = default;
 bool ShardReader::library_open() const { return impl_->library.has_value(); }
 void ShardReader::close_library() { impl_->library.reset(); }
+void ShardReader::require_unchanged() const { impl_->require_unchanged(); }
+
+bool ShardReader::verify_next(int64_t& place) {
+  bool found = false;
+  impl_->unless_cut([&] { found = impl_->verify_next(place); });
+  return found;
+}
 
 size_t ShardReader::memory_bytes() const {
   size_t bytes = sizeof(Impl);

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "data/files/mapped_file.h"
 #include "tests/data/corpus/pack_support.h"
@@ -143,6 +144,51 @@ TEST_F(DamagedCorpus, AChangedFileIsFoundWhileInUse) {
   PackedRow row;
   EXPECT_EQ(error_of([&] { corpus.read(3, row); }, folder_),
             "3 F36 the shard was changed while in use; file=shard-000000-000.h5 row=3; do: leave a corpus alone while it is read");
+}
+
+TEST_F(DamagedCorpus, AChangeIsFoundInChunksThatWereReadBefore) {
+  const auto written = std::filesystem::last_write_time(shard_);
+  PackedRow row;
+  const auto touched = [&] {
+    Corpus corpus = Corpus::open(folder_);
+    (void)content(corpus);
+    corpus.require_unchanged();
+    return corpus;
+  };
+  const auto after_a_second = [&](const Corpus& corpus) {
+    corpus.read(3, row);  // nothing is looked at so soon
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    return error_of([&] { corpus.read(3, row); }, folder_);
+  };
+  std::string changed = bytes_;  // another token in the query of row 3
+  {
+    const Corpus corpus = touched();
+    corpus.read(3, row);
+    const std::vector<uint16_t> ids(row.query.ids.begin(), row.query.ids.end());
+    const size_t at = bytes_.find(std::string(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(uint16_t)));
+    ASSERT_NE(at, std::string::npos);
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    write(changed);
+    std::filesystem::last_write_time(shard_, written + std::chrono::seconds(5));
+    const std::string expected =
+        "3 F36 the shard was changed while in use; file=shard-000000-000.h5; do: leave a corpus alone while it is read";
+    EXPECT_EQ(error_of([&] { corpus.require_unchanged(); }, folder_), expected);
+    EXPECT_EQ(after_a_second(corpus), expected);
+  }
+  write(bytes_);
+  std::filesystem::last_write_time(shard_, written);
+  {
+    const Corpus corpus = touched();
+    std::filesystem::rename(shard_, folder_ / "gone.h5");
+    EXPECT_TRUE(after_a_second(corpus).starts_with("3 F36 the shard was removed while in use;"));
+    std::filesystem::rename(folder_ / "gone.h5", shard_);
+  }
+  const Corpus corpus = touched();
+  write(changed);
+  std::filesystem::last_write_time(shard_, written);  // as when the device, or the page in memory, loses a bit
+  corpus.require_unchanged();
+  const std::string found = after_a_second(corpus);
+  EXPECT_TRUE(found.starts_with("3 F34 ")) << found;
 }
 
 TEST_F(DamagedCorpus, AFileCutShortWhileItIsReadIsAnErrorOfTheRow) {
