@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/host_name.h"
 #include "comm/mpi_comm.h"
 #include "core/error.h"
 
@@ -24,12 +25,6 @@ namespace {
 
 constexpr auto time_to_arrive = std::chrono::milliseconds(500);  // of ranks that fail alike
 constexpr auto time_to_be_ended = std::chrono::seconds(3);
-
-std::string host_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 bool started_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
 
