@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/require_same.h"
 #include "data/files/durable.h"
 #include "data/files/mapped_file.h"
 #include "launch/command.h"
@@ -77,6 +78,10 @@ int run(std::span<const Command> table, std::span<const std::string> arguments, 
   const bool limits = command != nullptr && command->hang_limit_s != nullptr;
   World world(argc, argv, limits ? command->hang_limit_s(arguments.subspan(1)) : World::default_hang_limit_s);
   try {
+    if (world.size() > 1) {
+      const Fingerprint program[] = {program_fingerprint()};
+      require_same(world.comm(), program, {.remedy = "install the same build on every host"});
+    }
     if (command == nullptr) throw no_command(table, arguments[0]);
     const int code = command->run(world, arguments.subspan(1));
     require_printed(command->prints);

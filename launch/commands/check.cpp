@@ -272,6 +272,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const std::unique_ptr<Backend> backend = make_backend({.kind = config.backend, .threads = cores.threads});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
+  if (with_data) require_same_model_as_newest(config.train.output_dir, network->facts());
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.

@@ -66,6 +66,7 @@ TrainConfig read_train(Section s) {
   s.read("eval_steps", c.eval_steps, Resume::may_change);
   s.read("eval_rows", c.eval_rows, Resume::may_change);
   s.read("metric", c.metric, Resume::may_change);
+  s.read("replica_check_every", c.replica_check_every, Resume::may_change);
   s.read("timeout_s", c.timeout_s, Resume::may_change);
   s.finish();
   if (threads != "auto") {
@@ -90,6 +91,7 @@ TrainConfig read_train(Section s) {
   at_least(s, "save_total_limit", c.save_total_limit, 1);
   at_least(s, "eval_steps", c.eval_steps, 0);
   at_least(s, "eval_rows", c.eval_rows, 1);
+  at_least(s, "replica_check_every", c.replica_check_every, 0);
   at_least(s, "timeout_s", c.timeout_s, 1);
   return c;
 }

@@ -127,10 +127,11 @@ struct TrainConfig {
   int64_t keep_activations_mb = 4096;  // activations kept from the first pass; the rest is recomputed (GradCache)
   int64_t logging_steps = 10;
   int64_t save_steps = 500, save_total_limit = 2;
-  int64_t eval_steps = 0;    // held-out evaluation; 0: at the start and the end only
-  int64_t eval_rows = 1000;  // held-out rows that are used, evenly spread
-  std::string metric;        // the held-out figure by which the run is judged, as metrics.jsonl names it; may be empty
-  int64_t timeout_s = 600;   // a collective that takes longer ends the job with code 7
+  int64_t eval_steps = 0;             // held-out evaluation; 0: at the start and the end only
+  int64_t eval_rows = 1000;           // held-out rows that are used, evenly spread
+  std::string metric;                 // the held-out figure by which the run is judged, as metrics.jsonl names it; may be empty
+  int64_t replica_check_every = 100;  // steps; replicas of the weights are compared, and before each save; 0: only then
+  int64_t timeout_s = 600;            // a collective that takes longer ends the job with code 7
 };
 
 struct OptimConfig {

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "comm/require_same.h"
 #include "comm/terminal.h"
 #include "data/files/durable.h"
 #include "data/files/open_error.h"
@@ -89,7 +90,7 @@ std::string error_line(const Error& error) {
 
 std::string error_line(const Error& error, int rank, const std::string& host) {
   Error placed = error;
-  placed.at("rank", rank).at("host", host);
+  if (!names_ranks(error)) placed.at("rank", rank).at("host", host);
   return error_line(placed);
 }
 

@@ -15,7 +15,7 @@ namespace lodestone {
 
 /// "error: CODE what; file=.. row=..; do: remedy", in one line, control characters escaped. For what fails before there are ranks.
 std::string error_line(const Error& error);
-/// The same with "rank=R host=H" behind the other places.
+/// The same with "rank=R host=H" behind the other places, unless they name a rank.
 std::string error_line(const Error& error, int rank, const std::string& host);
 
 /// What an exception says to a user: itself if it is an Error, memory that ran out (resource, "F14"), what the system refused

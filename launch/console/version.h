@@ -3,11 +3,16 @@
 
 #include <string>
 
+#include "comm/require_same.h"
+
 namespace lodestone {
 
 inline constexpr const char* version = "0.1.0";
 
 /// Several lines: this program, compiler, MPI, oneDNN, HDF5.
 std::string version_text();
+
+/// Of this program, by the bytes of its file and the libraries that it runs with: what all ranks must have the same of.
+Fingerprint program_fingerprint();
 
 }  // namespace lodestone

@@ -1,4 +1,5 @@
 // How sentence vectors are trained: an encoder under the losses of losses/make_loss.h.
+#include "data/models/model_facts.h"
 #include "launch/mining/probe.h"
 #include "launch/mining/remine.h"
 #include "launch/networks/heldout_metrics.h"
@@ -18,6 +19,7 @@ class EmbeddingNetwork final : public Network {
         encoder_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
+  std::string facts() const override { return model_facts(folder_.config); }
   std::string head() const override {
     return cat(name_of(folder_.config.pooling), " pooling, ", folder_.config.head ? "dense " : "embedding ", embedding(),
                folder_.new_head ? ", new" : "");

@@ -34,6 +34,8 @@ class Network {
   const ParamStore& params() const { return params_; }
 
   virtual const EncoderConfig& encoder_config() const = 0;
+  /// What it computes (data/models/model_facts.h).
+  virtual std::string facts() const = 0;
   /// Behind the encoder: "mean pooling, embedding 384", "mean pooling, dense 1792, new".
   virtual std::string head() const = 0;
   /// E; 0 where there are no sentence vectors.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "data/batches/pair_collate.h"
+#include "data/models/model_facts.h"
 #include "data/models/reranker_folder.h"
 #include "launch/networks/network.h"
 #include "launch/networks/verify_export.h"
@@ -33,6 +34,7 @@ class RerankerNetwork final : public Network {
         reranker_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
+  std::string facts() const override { return model_facts(folder_.config); }
   std::string head() const override { return "one score per pair"; }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,

@@ -1,5 +1,6 @@
 // How an encoder is pre-trained with RetroMAE: masked texts, a one-layer decoder that sees the text through one vector.
 #include "data/batches/text_collate.h"
+#include "data/models/model_facts.h"
 #include "launch/networks/network.h"
 #include "launch/networks/verify_export.h"
 #include "losses/retromae_objective.h"
@@ -17,6 +18,7 @@ class RetroMaeNetwork final : public Network {
         encoder_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
+  std::string facts() const override { return model_facts(folder_.config); }
   std::string head() const override {
     return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ",
                config_.objective.retromae.decoder_mlm_probability);

@@ -8,6 +8,7 @@
 
 #include "launch/networks/fitting_model.h"
 #include "launch/training/batch_kinds.h"
+#include "launch/training/same_start.h"
 
 namespace lodestone {
 
@@ -21,18 +22,25 @@ int64_t next_check(const Run& run, int64_t step) {
   return next;
 }
 
+/// The tokenizer, once all ranks are known to have the same model and the same tokenizer.
+Tokenizer open_same_tokenizer(const RunConfig& config, const Network& network, Communicator& comm) {
+  Tokenizer tokenizer = open_tokenizer(config, network.encoder_config());
+  require_same_model(comm, network, tokenizer);
+  return tokenizer;
+}
+
 }  // namespace
 
 Run::Run(World& w, RunConfig config, int64_t first_step)
     : world(w),
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
-      backend(make_backend({.kind = cfg.backend, .threads = cores.threads})),
+      backend(make_backend({.kind = cfg.backend, .threads = cores.threads}, common_instruction_set(world.comm(), best_instruction_set()))),
       planes(world.comm(), *backend),
       arena(backend->memory(),
             cfg.train.step_memory_mb > 0 ? static_cast<size_t>(cfg.train.step_memory_mb) << 20 : Arena::default_reserve_bytes),
       network(open_network(cfg, Weights::values, *backend)),
-      tokenizer(open_tokenizer(cfg, network->encoder_config())),
+      tokenizer(open_same_tokenizer(cfg, *network, world.comm())),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
       grads_memory(backend->memory(), static_cast<size_t>(params().layout().count()) * size_of(params().wide_dtype())),
       grads(grads_memory.tensor(params().wide_dtype(), {params().layout().count()})),

@@ -15,7 +15,7 @@
 namespace lodestone {
 
 struct Run {
-  /// Loads everything; the loader starts with first_step.
+  /// Loads everything; the loader starts with first_step. Collective. Throws Error (usage, F12) where ranks do not load the same.
   Run(World& world, RunConfig config, int64_t first_step);
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;

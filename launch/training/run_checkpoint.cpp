@@ -6,6 +6,7 @@
 #include "data/checkpoints/loss_scale_document.h"
 #include "data/files/durable.h"
 #include "launch/console/log.h"
+#include "launch/training/run_place.h"
 
 namespace lodestone {
 
@@ -76,6 +77,7 @@ CheckpointManifest manifest_of(const Run& run, int64_t step, uint64_t id) {
   manifest.fingerprints = fingerprints_of(run);
   std::map<std::string, std::string>& documents = manifest.documents;
   documents["config.yaml"] = run.cfg.resolved;
+  documents[model_facts_file] = run.network->facts();
   documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
   if (run.loss_scale) documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
   for (const auto& task : run.work.tasks)
@@ -130,6 +132,8 @@ std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_
 
 void restore_run(Run& run, const std::filesystem::path& checkpoint) {
   const CheckpointManifest m = read_manifest(checkpoint);
+  if (const auto saved = m.documents.find(model_facts_file); saved != m.documents.end())
+    require_same_model(saved->second, run.network->facts(), checkpoint);
   for (const auto& [name, value] : fingerprints_of(run)) {
     const auto saved = m.fingerprints.find(name);
     const std::string before = saved == m.fingerprints.end() ? "none" : saved->second;

@@ -39,21 +39,10 @@ std::string printed(const char* format, double value) {
   return text;
 }
 
-/// Refuses ranks that were started with different configurations: each would train something else.
-void check_same_everywhere(Communicator& comm, const std::string& resolved) {
-  const auto hash = static_cast<int64_t>(checksum(resolved) >> 1);
-  int64_t extremes[] = {hash, -hash};
-  all_reduce(comm, std::span<int64_t>(extremes), Reduce::max);
-  if (extremes[0] != -extremes[1])
-    throw Error(ExitCode::usage, "F12", "the ranks were started with different configurations",
-                "give every rank the same files and overrides");
-}
-
 }  // namespace
 
 RunFolder::RunFolder(World& world, const RunConfig& config)
     : world_(world), dir_(config.train.output_dir), save_total_limit_(config.train.save_total_limit) {
-  check_same_everywhere(world_.comm(), config.resolved);
   int64_t newest = -1;
   if (world_.rank() == 0) {
     std::error_code failure;
@@ -91,7 +80,8 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
 RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
 
 void RunFolder::resume(Run& run) {
-  if (world_.rank() == 0 && !fs::exists(dir_ / "source")) run.network->keep_source(run.tokenizer, dir_ / "source");
+  // A start that left no checkpoint may have had other model files.
+  if (world_.rank() == 0 && (!resumed_ || !fs::exists(dir_ / "source"))) run.network->keep_source(run.tokenizer, dir_ / "source");
   if (resumed_) restore_run(run, dir_ / checkpoint_name(first_step_));
 }
 

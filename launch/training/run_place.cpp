@@ -99,17 +99,47 @@ void require_same_config(const std::string& saved, std::span<const ConfigKey> no
              "restore the configuration, or the program if it knows the key no longer, or choose another train.output_dir");
 }
 
-void require_same_config_as_newest(const fs::path& dir, std::span<const ConfigKey> now) {
+void require_same_model(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
+  const std::map<std::string, std::string> before = lines_of(saved), is = lines_of(now);
+  const auto value = [](const std::map<std::string, std::string>& facts, const std::string& name) {
+    const auto found = facts.find(name);
+    return found == facts.end() ? std::string("none") : found->second;
+  };
+  for (const auto* facts : {&is, &before})
+    for (const auto& [name, unused] : *facts)
+      if (value(is, name) != value(before, name))
+        throw Error(ExitCode::checkpoint, "F26",
+                    cat("the model's ", name, " is ", value(is, name), ", the checkpoint was trained with ", value(before, name)),
+                    "restore the model's files, or choose another train.output_dir")
+            .at("file", checkpoint.string());
+}
+
+namespace {
+
+/// The newest checkpoint that has a readable manifest: training passes over the others.
+std::optional<FoundCheckpoint> newest_readable(const fs::path& dir) {
   for (const int64_t step : list_checkpoints(dir)) {
     const fs::path checkpoint = dir / checkpoint_name(step);
-    CheckpointManifest manifest;
     try {
-      manifest = read_manifest(checkpoint);
+      return FoundCheckpoint{checkpoint, read_manifest(checkpoint)};
     } catch (const Error&) {
-      continue;  // training passes it over
+      continue;
     }
-    return require_same_config(manifest.documents.at("config.yaml"), now, checkpoint);
   }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void require_same_config_as_newest(const fs::path& dir, std::span<const ConfigKey> now) {
+  if (const auto newest = newest_readable(dir)) require_same_config(newest->manifest.documents.at("config.yaml"), now, newest->path);
+}
+
+void require_same_model_as_newest(const fs::path& dir, const std::string& now) {
+  const auto newest = newest_readable(dir);
+  if (!newest) return;
+  const auto saved = newest->manifest.documents.find(model_facts_file);
+  if (saved != newest->manifest.documents.end()) require_same_model(saved->second, now, newest->path);
 }
 
 }  // namespace lodestone

@@ -5,6 +5,7 @@
 
 #include "launch/training/filter_rows.h"
 #include "launch/training/row_kinds.h"
+#include "launch/training/same_start.h"
 
 namespace lodestone {
 
@@ -29,6 +30,7 @@ std::optional<HeldOut> read_heldout(const TaskContext& run, const TaskConfig& ta
   if (task.data.heldout.empty()) return std::nullopt;
   return naming_corpus("data.heldout", task.data.heldout, [&] {
     const Corpus corpus = open_corpus(task.data.heldout, run.tokenizer);
+    require_same_corpus(run.world.host, corpus, "data.heldout");
     const CorpusRows all(corpus);
     const RowNeeds needs = row_needs(run.config, task, collate_config(task, heldout_seed, Purpose::evaluation, corpus));
     std::optional<FilteredRows> kept;  // teacher scores filter what is learnt from, not what it is judged by
@@ -65,6 +67,7 @@ Corpus open_corpus(const std::filesystem::path& folder, const Tokenizer& tokeniz
 
 TaskRows::TaskRows(const TaskConfig& task, const Tokenizer& tokenizer, Communicator& comm)
     : corpus(open_corpus(task.data.train, tokenizer)), all(corpus) {
+  require_same_corpus(comm, corpus, "data.train");
   const DataConfig& d = task.data;
   if (d.filter.active())
     kept.emplace(all, judge_over_ranks(comm, all, d.filter, {d.train_group_size, d.select_positive, d.select_negative},

@@ -7,8 +7,10 @@
 #include "launch/config/arguments.h"
 #include "launch/console/log.h"
 #include "launch/console/stop.h"
+#include "launch/training/replicas.h"
 #include "launch/training/run.h"
 #include "launch/training/run_folder.h"
+#include "launch/training/same_start.h"
 #include "launch/training/step.h"
 
 namespace lodestone {
@@ -55,6 +57,7 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
   Progress progress("step", steps, run.world.rank() == 0);
   Meter meter;
   TrainingStep training(run);
+  Replicas replicas(run);
   const StepTally& tally = training.tally();
   RecentLoss recent(run.work.schedule.config().tasks);
   bool stopping = asked_to_stop(run, stop);  // while all this was read and made
@@ -75,14 +78,16 @@ int64_t train(Run& run, RunFolder& folder, const StopSignals& stop) {
     stopping = tally.stop();
     meter.add(tally.pairs(), tally.tokens(), run.loader.stall_s());
     recent.add(tally, training.parts());
-    const bool last = step + 1 == steps;
+    const bool last = step + 1 == steps, saving = due(step, run.cfg.train.save_steps) || last || stopping;
+    if (saving || due(step, run.cfg.train.replica_check_every)) replicas.require_same(step + 1);
+    if (saving) run.work.require_unchanged();
     if (due(step, run.cfg.train.logging_steps) || last) {
       const std::vector<double> tokens = gather_value(run.planes.group().host, own_tokens);
       folder.log_step(step + 1, {recent.take(), done.norm, done.lr, tokens, done.scale, !done.finite}, run, meter, progress);
     }
     if (due(step, run.cfg.train.eval_steps) || last) folder.log_heldout(step + 1, run, meter, progress);
     const SaveFor purpose = last ? SaveFor::end : stopping ? SaveFor::stop : SaveFor::later;
-    if (due(step, run.cfg.train.save_steps) || last || stopping) folder.save(step + 1, purpose, run, meter, progress);
+    if (saving) folder.save(step + 1, purpose, run, meter, progress);
   }
   return step;
 }
@@ -102,11 +107,13 @@ double train_hang_limit_s(std::span<const std::string> arguments) {
 int run_train(World& world, StopSignals& stop, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "train");
   RunConfig config = read_run_config(given.files, given.overrides);
+  require_same_configuration(world.comm(), config);
   RunFolder folder(world, config);  // locked, written to, its newest verified checkpoint found
   stop.set_farewell([&](int second) { folder.ended_unsaved(stop.received(), second); });
   try {
     Run run(world, std::move(config), folder.first_step());
     folder.resume(run);
+    Replicas(run).require_same_start(folder.first_step());
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, stop);
     if (done < run.work.schedule.config().steps) return stop.settled(folder.stopped(done, run));

@@ -131,4 +131,8 @@ std::vector<BatchStream> Workload::streams(const TaskContext& run) const {
   return streams;
 }
 
+void Workload::require_unchanged() const {
+  for (const auto& task : tasks) task->data->corpus.require_unchanged();
+}
+
 }  // namespace lodestone

@@ -27,6 +27,9 @@ struct Workload {
   /// What the loader makes for this rank: one stream a task.
   std::vector<BatchStream> streams(const TaskContext& run) const;
 
+  /// Throws Error (data, F36) where a corpus is no longer as it was opened. May be called while the loader reads.
+  void require_unchanged() const;
+
   const Schedule schedule;
   const TeamPlace team;
   const std::vector<std::unique_ptr<Task>> tasks;

@@ -48,6 +48,19 @@ tasks=(tasks.one.global_batch=8 tasks.two.global_batch=8)
 unfinished tasks "${tasks[@]}"
 lost "a task" tasks.two. train.output_dir=tasks tasks.one.global_batch=8
 
+# ---- a model whose files were edited ---------------------------------------------------------------------------------------
+unfinished edited
+cp -r edited begun && rm -rf begun/checkpoint-5
+cp config.json before.json
+sed -i 's/"hidden_dropout_prob": 0.1/"hidden_dropout_prob": 0.4/; s/"layer_norm_eps": 1e-12/"layer_norm_eps": 1e-3/' config.json
+for command in check train; do
+  refuses "$command with an edited config.json" 4 "F26 the model's hidden_dropout_prob is 0.4, the checkpoint was trained with 0.1" "$lodestone" $command run.yaml train.output_dir=edited
+done
+expect "a run without a checkpoint begins with the edited one" 0 "${train[@]}" train.output_dir=begun train.steps=1
+if grep -q '"layer_norm_eps": 0.001' begun/model/config.json; then ok "and exports what it trained with"; else bad "and exports what it trained with" begun/model/config.json; fi
+mv before.json config.json
+expect "with the file restored it goes on" 0 "${train[@]}" train.output_dir=edited
+
 # ---- weights that are not finite -------------------------------------------------------------------------------------------
 sed 's/"initializer_range": 0.05/"initializer_range": 1e39/' config.json > diverged.json   # random weights beyond f32
 sed 's/"initializer_range": 0.05/"initializer_range": 5e37/' config.json > large.json

@@ -56,7 +56,8 @@ TEST(Config, WhatMayChangeWhenARunGoesOnIsSaidKeyByKey) {
   EXPECT_EQ(may_change,
             "device model.gradient_checkpointing train.output_dir train.threads train.chunk_tokens train.step_memory_mb "
             "train.keep_activations_mb train.logging_steps train.save_steps train.save_total_limit train.eval_steps train.eval_rows "
-            "train.metric train.timeout_s data.heldout tasks.a.data.heldout tasks.a.ranks schedule.layout optim.zero published.devices "
+            "train.metric train.replica_check_every train.timeout_s data.heldout tasks.a.data.heldout tasks.a.ranks schedule.layout "
+            "optim.zero published.devices "
             "published.rows ");
 }
 

@@ -172,5 +172,17 @@ TEST(Exceptions, SayWhatTheyAreToAUser) {
   EXPECT_EQ(as_error(std::out_of_range("map::at")).exit_code(), ExitCode::internal);
 }
 
+TEST(ResumedModel, NamesTheSettingThatDiffers) {
+  const auto said = [](const std::string& saved, const std::string& now) {
+    return refusal([&] { require_same_model(saved, now, "run/checkpoint-5"); });
+  };
+  const std::string model = "hidden_size: 32\nlayer_norm_eps: 1e-12\n";
+  EXPECT_EQ(said(model, model), "none");
+  EXPECT_EQ(said(model, "hidden_size: 32\nlayer_norm_eps: 0.001\n"),
+            "4 F26 the model's layer_norm_eps is 0.001, the checkpoint was trained with 1e-12");
+  EXPECT_EQ(said(model, model + "dense_bias: true\n"), "4 F26 the model's dense_bias is true, the checkpoint was trained with none");
+  EXPECT_EQ(said(model, "hidden_size: 32\n"), "4 F26 the model's layer_norm_eps is none, the checkpoint was trained with 1e-12");
+}
+
 }  // namespace
 }  // namespace lodestone
