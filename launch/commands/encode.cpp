@@ -10,6 +10,7 @@
 #include "launch/console/progress.h"
 #include "launch/inference/matrix_file.h"
 #include "launch/inference/model_options.h"
+#include "launch/inference/same_work.h"
 
 namespace lodestone {
 
@@ -69,6 +70,8 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   const std::unique_ptr<Backend> backend = open_backend(options, world);
   LoadedModel model(folder, model_options(options), *backend);
   if (world.rank() == 0) print_warnings(model.warnings());
+  model.require_same_on(world.comm());
+  require_same_texts(world.comm(), std::vector<std::string_view>(texts.begin(), texts.end()), "texts");
   const std::string prompt = options.text("--prompt", model.prompt(""));
   model.embedder().require_room(prompt);
   const int64_t width = model.embedder().embedding(), count = static_cast<int64_t>(texts.size());

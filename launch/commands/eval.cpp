@@ -170,6 +170,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
     if (options.has("--dimensions")) options.refuse("this is a reranker, which gives no vectors: leave --dimensions out");
     LoadedReranker model(target.model, model_options(options), *backend);
     if (world.rank() == 0) print_warnings(model.warnings());
+    model.require_same_on(world.comm());
     const Prompts prompts{options.text("--query-prompt", ""), options.text("--passage-prompt", "")};
     model.scorer().require_room(prompts.query, prompts.passage);
     evaluate_lists(target, data, input, score_with(model.scorer(), model.exec(), prompts));
@@ -177,6 +178,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   }
   LoadedModel model(target.model, model_options(options), *backend);
   if (world.rank() == 0) print_warnings(model.warnings());
+  model.require_same_on(world.comm());
   const char* const query_names[] = {"query"};
   const char* const passage_names[] = {"document", "passage", "corpus"};  // in the order of sentence-transformers
   const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),

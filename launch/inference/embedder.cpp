@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "data/models/model_facts.h"
 #include "data/models/vocabulary_fit.h"
+#include "launch/inference/same_work.h"
 
 namespace lodestone {
 
@@ -125,6 +127,10 @@ std::string LoadedModel::prompt(const std::string& name) const {
   if (const auto found = folder_.prompts.find(name); found != folder_.prompts.end()) return found->second;
   if (const auto found = folder_.prompts.find(folder_.default_prompt); found != folder_.prompts.end()) return found->second;
   return {};
+}
+
+void LoadedModel::require_same_on(Communicator& comm) {
+  require_same_model(comm, model_facts(folder_.config), tokenizer_, params_, exec());
 }
 
 }  // namespace lodestone

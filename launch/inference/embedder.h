@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "comm/communicator.h"
 #include "core/length_chunks.h"
 #include "core/nn/encoder.h"
 #include "data/models/model_folder.h"
@@ -68,6 +69,8 @@ class LoadedModel {
   const std::vector<std::string>& warnings() const { return warnings_; }
   /// The prompt of this name, else the folder's default prompt, else "".
   std::string prompt(const std::string& name) const;
+  /// Throws Error (usage, F12) where other ranks have loaded another one. Collective.
+  void require_same_on(Communicator& comm);
 
  private:
   ModelFolder folder_;

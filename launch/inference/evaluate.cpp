@@ -11,6 +11,7 @@
 #include "launch/console/log.h"
 #include "launch/console/progress.h"
 #include "launch/console/version.h"
+#include "launch/inference/same_work.h"
 #include "launch/inference/similarity.h"
 #include "losses/metrics.h"
 
@@ -98,6 +99,7 @@ double TaskResult::score(const std::string& name) const {
 
 std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span<const std::string> texts, const std::string& prompt,
                                const std::string& what) {
+  require_same_texts(comm, std::vector<std::string_view>(texts.begin(), texts.end()), what);
   const RankRows mine = rank_rows(static_cast<int64_t>(texts.size()), comm.rank(), comm.size());
   const auto width = static_cast<size_t>(model.embedder().embedding());
   std::vector<float> out(static_cast<size_t>(mine.end - mine.begin) * width);

@@ -9,6 +9,7 @@
 #include "data/records/inputs.h"
 #include "launch/console/log.h"
 #include "launch/console/progress.h"
+#include "launch/inference/same_work.h"
 #include "launch/inference/similarity.h"
 #include "losses/metrics.h"
 
@@ -103,6 +104,12 @@ ScoreLists score_with(LoadedModel& model, const Prompts& prompts) {
 
 TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, const ScoreLists& score) {
   const double start_s = now_s();
+  std::vector<std::string_view> texts;
+  for (const CandidateSet::List& list : set.lists) {
+    texts.push_back(list.query);
+    texts.insert(texts.end(), list.passages.begin(), list.passages.end());
+  }
+  require_same_texts(comm, texts, "candidates");
   const auto n = static_cast<int64_t>(set.lists.size());
   const RankRows mine = rank_rows(n, comm.rank(), comm.size());
   struct Measure {

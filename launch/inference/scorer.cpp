@@ -2,7 +2,9 @@
 
 #include <omp.h>
 
+#include "data/models/model_facts.h"
 #include "data/models/vocabulary_fit.h"
+#include "launch/inference/same_work.h"
 
 namespace lodestone {
 
@@ -103,6 +105,10 @@ LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const Loaded
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
   warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);
+}
+
+void LoadedReranker::require_same_on(Communicator& comm) {
+  require_same_model(comm, model_facts(folder_.config), tokenizer_, params_, exec());
 }
 
 }  // namespace lodestone

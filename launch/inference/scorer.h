@@ -64,6 +64,8 @@ class LoadedReranker {
   LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options, Backend& backend);
 
   const RerankerFolder& folder() const { return folder_; }
+  /// Throws Error (usage, F12) where other ranks have loaded another one. Collective.
+  void require_same_on(Communicator& comm);
   PairScorer& scorer() { return scorer_; }
   Exec exec() { return {backend_, arena_, Key{}, params_.compute_dtype()}; }
   const std::vector<std::string>& warnings() const { return warnings_; }

@@ -67,7 +67,17 @@ weights[-4:] = struct.pack("<f", 0.25)
 open("host-1/warm/model.safetensors", "wb").write(weights)
 PY
 differ "other weights" "starting weights: params/" model.folder=$own/warm model.config= model.vocab=
+encode() { mpi 3 ./rank.sh encode warm --input texts.txt --output "$dir/out.npy"; }
+for host in host-0 host-1; do printf 'one text\nanother\nand one more\n' > $host/texts.txt; done
+expect "encode with other weights" 2 encode
+says "they are named" "error: F12 rank 1 of 3 differs from most in the weights: params/"
 restored warm
+changed 's/another/a different one/' texts.txt
+expect "encode other texts" 2 encode
+says "they are named as well" "error: F12 rank 1 of 3 differs from most in the texts;"
+restored texts.txt
+if [ -e out.npy ]; then bad "no file was written"; else ok "no file was written"; fi
+expect "encode alike" 0 encode
 (tail -n +2 train.jsonl; head -n 1 train.jsonl) > turned.jsonl
 rm -rf host-1/corpus
 expect "pack the same rows in another order" 0 "$lodestone" pack --tokenizer vocab --output host-1/corpus turned.jsonl
