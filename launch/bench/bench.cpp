@@ -11,6 +11,7 @@
 #include "data/plan/plan.h"
 #include "launch/bench/bench_shares.h"
 #include "launch/command.h"
+#include "launch/config/config.h"
 #include "launch/config/options.h"
 
 namespace lodestone {
@@ -29,7 +30,7 @@ std::string list_losses() {
 
 std::string bench_usage() {
   return cat(
-      "usage: lodestone bench [--model minilm|bert-base] [--lengths dense|real|short|N] [--precision bf16|f32] [--device NAME]\n"
+      "usage: lodestone bench [--model minilm|bert-base|bert-large] [--lengths dense|real|short|N] [--precision bf16|f32] [--device NAME]\n"
       "                       [--threads N] [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
       "       lodestone bench --memory N [the same options]\n"
       "       lodestone bench --losses N [the same options]\n"
@@ -37,7 +38,8 @@ std::string bench_usage() {
       "       mpirun -np 2 lodestone bench --all-reduce\n\n"
       "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
       "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
-      "share of the product's rate (the ceiling), page faults and heap allocations per step.\n"
+      "share of the product's rate (the ceiling), page faults and heap allocations per step, and what it takes to compare\n"
+      "program and weights of all ranks at a start, and their replicas every train.replica_check_every steps.\n"
       "  --pairs N         pairs of the global batch; ranks share them\n"
       "  --device NAME     where to compute: auto (the best that this build has) or cpu; default: auto\n"
       "  --threads N       threads of each rank; default: the cores that it may use\n"
@@ -82,7 +84,7 @@ BenchCommand parse(std::span<const std::string> arguments) {
     value = given.text(name, value);
     if (std::find(known.begin(), known.end(), value) == known.end()) given.refuse(cat(name, " '", value, "' is not known"));
   };
-  one_of("--model", o.model, {"minilm", "bert-base"});
+  one_of("--model", o.model, {"minilm", "bert-base", "bert-large"});
   if (is_length(given.text("--lengths", "")))
     o.lengths = given.text("--lengths", "");
   else
@@ -142,6 +144,8 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
     allocations += static_cast<double>(counts.allocations);
   }
   const double median_s = median(seconds), ceiling = median(ceilings);
+  const CompareTimes compared = bench.compare();
+  const auto check_every = static_cast<double>(TrainConfig{}.replica_check_every);
   const auto steps = static_cast<double>(o.steps);
   const StepMemory memory = bench.memory();
   nlohmann::ordered_json result = setting(o, bench, world);
@@ -159,6 +163,9 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
        {"allocations_per_step", allocations / steps},
        {"allocations_counted",
         "calls of operator new by all threads of a rank; the rank with most. Memory that libraries take with malloc is not counted"},
+       {"start_comparison_s", compared.start_s},
+       {"replica_check_s", compared.replicas_s},
+       {"replica_check_share", compared.replicas_s / check_every / median_s},
        {"arena_peak_bytes", memory.peak_bytes},
        {"counted_vector_bytes", memory.vectors_bytes},
        {"arena_peak_less_counted_bytes", memory.beyond_bytes}});

@@ -8,11 +8,16 @@
 #include <cmath>
 
 #include "comm/null_comm.h"
+#include "comm/require_same.h"
 #include "core/null/dry_run.h"
 #include "core/optim/clip.h"
+#include "data/checkpoints/replica_hash.h"
+#include "data/files/durable.h"
 #include "data/plan/plan.h"
+#include "launch/bench/bench_shares.h"
 #include "launch/console/allocations.h"
 #include "launch/console/log.h"
+#include "launch/console/version.h"
 
 namespace lodestone {
 
@@ -21,7 +26,10 @@ namespace {
 EmbedderConfig shape_of(const std::string& model) {
   if (model == "minilm") return {};  // EncoderConfig's defaults: 6 layers of 384
   EmbedderConfig c;
-  c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
+  if (model == "bert-large")
+    c.encoder = {.vocab = 30522, .hidden = 1024, .layers = 24, .heads = 16, .feed_forward = 4096};
+  else
+    c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
   return c;
 }
 
@@ -88,6 +96,31 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
       sync_(planes_.group(), *backend_, params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
       results_(*backend_, 1) {}
+
+CompareTimes BenchStep::compare() {
+  const auto compare = [&](const char* what, std::span<const CheckpointVector> vectors) {
+    const std::vector<uint64_t> hashes = replica_hashes(*backend_, arena_, params_.layout(), vectors);
+    const Fingerprint prints[] = {{.what = what, .hash = checksum(std::as_bytes(std::span(hashes)))}};
+    require_same(world_.comm(), prints, {});
+  };
+  const CheckpointVector all[] = {
+      {"params", params_.masters()}, {"adam_m", optimizer_.first_moments()}, {"adam_v", optimizer_.second_moments()}};
+  std::vector<double> start, replicas;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    world_.comm().barrier();
+    const double begin_s = now_s();
+    const Fingerprint program[] = {program_fingerprint()};
+    require_same(world_.comm(), program, {});
+    compare("starting weights", std::span(all).first(1));
+    const double started_s = now_s();
+    compare("replicas", all);
+    std::array<double, 2> seconds{started_s - begin_s, now_s() - started_s};
+    all_reduce(world_.comm(), seconds, Reduce::max);
+    start.push_back(seconds[0]);
+    replicas.push_back(seconds[1]);
+  }
+  return {median(start), median(replicas)};
+}
 
 Batch BenchStep::batch(int64_t queries, int64_t group) const {
   const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids"), scores = lengths.with("scores");

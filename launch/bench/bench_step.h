@@ -16,7 +16,7 @@
 namespace lodestone {
 
 struct BenchOptions {
-  std::string model = "minilm";   // or bert-base
+  std::string model = "minilm";   // bert-base or bert-large
   std::string lengths = "dense";  // 128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; or a number
   std::string precision = "bf16";
   std::string loss = "info_nce";  // of bench_losses()
@@ -42,6 +42,12 @@ struct StepCounts {
   Seconds encoder() const { return whole - loss - update; }
   int64_t page_faults = 0;
   int64_t allocations = 0;  // calls of operator new, by all threads
+};
+
+/// What it takes to find out whether all ranks have the same: the largest of all ranks.
+struct CompareTimes {
+  double start_s = 0;     // the program's file, and the weights, as before a first step
+  double replicas_s = 0;  // parameters and moments, as every so many steps
 };
 
 /// Step memory of this rank in one step. The vectors of texts and their gradients grow with the batch; the rest should not grow.
@@ -76,6 +82,8 @@ class BenchStep {
   StepCounts run(const Batch& batch);
   /// Collective: the loss alone (value and gradient), on random vectors for the texts of `batch`; the slowest rank's.
   Seconds loss_seconds(Loss& loss, const Batch& batch);
+  /// Collective: as a training run compares, medians of five.
+  CompareTimes compare();
   /// Step memory of a step of `batch`, and of the loss alone as loss_seconds() runs it: found without doing either.
   size_t step_bytes(const Batch& batch);
   size_t loss_bytes(Loss& loss, const Batch& batch);
