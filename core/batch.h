@@ -82,7 +82,7 @@ struct Batch {
   std::vector<int64_t> mask_first;
   std::vector<uint8_t> mask_of_row;
   std::vector<int64_t> rows;           // [B] global row ids
-  std::vector<int32_t> row_negatives;  // [B] how many negatives each row has in all
+  std::vector<int32_t> row_negatives;  // [B] how many negatives each row has to choose from; 0 where G = 1
   int64_t queries = 0, group = 1, first_query = 0, global_queries = 0;
   int source = 0;  // which source the whole global batch comes from
   bool in_batch_negatives = true;

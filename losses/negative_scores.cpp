@@ -80,13 +80,12 @@ LossResult ScoredLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, c
   return result;
 }
 
-std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes,
-                                    std::span<const uint64_t> positives) {
+std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes) {
   LODE_CHECK(query.count() == (candidates.dim(0) == 0 ? query.count() : candidates.dim(1)) && query.dtype() == candidates.dtype() &&
                  static_cast<int64_t>(hashes.size()) == candidates.dim(0),
              "ranking: query ", query.shape(), ", candidates ", candidates.shape(), ", ", hashes.size(), " hashes");
   const std::vector<double> scores = query.dtype() == DType::f64 ? cosines<double>(query, candidates) : cosines<float>(query, candidates);
-  std::unordered_set<uint64_t> taken(positives.begin(), positives.end());
+  std::unordered_set<uint64_t> taken;
   std::vector<int32_t> places;
   for (size_t j = 0; j < hashes.size(); ++j)
     if (std::isfinite(scores[j]) && taken.insert(hashes[j]).second) places.push_back(static_cast<int32_t>(j));

@@ -29,9 +29,8 @@ class ScoredLoss final : public Loss {
 };
 
 /// Orders candidates for a query anew, hardest first: places of `candidates` by descending cosine with `query`, equal ones by
-/// place. Left out are candidates whose text is one of the row's positives (hash in `positives`) and repetitions of a text.
+/// place. Repetitions of a text are left out.
 ///   query [E], candidates [M,E], both on the host, un-normalised and of one dtype; hashes [M] text hashes.
-std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes,
-                                    std::span<const uint64_t> positives);
+std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes);
 
 }  // namespace lodestone

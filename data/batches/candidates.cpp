@@ -17,6 +17,10 @@ void require_scores(const PackedRow& row, const char* mode) {
     throw bad_row(cat("the row has no teacher scores, but ", mode, " chooses by them"), "give all rows theirs, or choose otherwise");
 }
 
+bool is_positive(const PackedRow& row, uint64_t text) {
+  return std::any_of(row.positives.begin(), row.positives.end(), [&](const PackedText& p) { return p.text_hash == text; });
+}
+
 int64_t place_of_highest(std::span<const double> scores) { return std::max_element(scores.begin(), scores.end()) - scores.begin(); }
 
 }  // namespace
@@ -28,13 +32,24 @@ void require_matching_scores(const PackedRow& row) {
                 "give one score for each positive, then one for each negative");
 }
 
-int64_t negatives_left(const PackedRow& row, SelectPositive positive) {
-  const bool one_moves = positive == SelectPositive::teacher && !row.teacher_scores.empty() &&
-                         place_of_highest(row.teacher_scores) >= std::ssize(row.positives);
-  return std::ssize(row.negatives) - (one_moves ? 1 : 0);
+int64_t positives_among_negatives(const PackedRow& row) {
+  return std::count_if(row.negatives.begin(), row.negatives.end(), [&](const PackedText& n) { return is_positive(row, n.text_hash); });
 }
 
-void require_choosable(const PackedRow& row, const CandidateConfig& config) {
+void usable_negatives(const PackedRow& row, SelectPositive positive, std::vector<int64_t>& places) {
+  const auto positives = std::ssize(row.positives), texts = positives + std::ssize(row.negatives);
+  const bool by_score = positive == SelectPositive::teacher && !row.teacher_scores.empty();
+  const int64_t best = by_score ? place_of_highest(row.teacher_scores) : -1;
+  places.clear();
+  for (int64_t place = positives; place < texts; ++place) {
+    const uint64_t text = text_at(row, place).text_hash;
+    const bool taken = is_positive(row, text) || (best >= 0 && text_at(row, best).text_hash == text);
+    if (!taken) places.push_back(place);
+  }
+}
+
+void require_choosable(const PackedRow& row, const CandidateConfig& config, std::vector<int64_t>& usable) {
+  usable.clear();
   require_matching_scores(row);
   if (config.positive == SelectPositive::teacher)
     require_scores(row, "select_positive: teacher");
@@ -43,8 +58,10 @@ void require_choosable(const PackedRow& row, const CandidateConfig& config) {
                   "pack rows with at least one positive, or set select_positive to teacher where rows have teacher scores");
   if (config.positive == SelectPositive::teacher_pos) require_scores(row, "select_positive: teacher-pos");
   if (config.group == 1) return;
-  if (negatives_left(row, config.positive) == 0)
-    throw bad_row(cat("the row has no negative", row.negatives.empty() ? "" : " left", ", but each query takes ", config.group - 1),
+  usable_negatives(row, config.positive, usable);
+  if (usable.empty())
+    throw bad_row(cat("the row has no negative", row.negatives.empty() ? "" : " left beside its positives", ", but each query takes ",
+                      config.group - 1),
                   "mine negatives, leave such rows out (data.rows_without_negatives), or set train_group_size to 1");
   if (config.negative == SelectNegative::teacher_plus) require_scores(row, "select_negative: teacher+");
   if (config.negative == SelectNegative::teacher_minus) require_scores(row, "select_negative: teacher-");
@@ -61,7 +78,8 @@ CandidateChooser::CandidateChooser(const CandidateConfig& config, const Negative
 }
 
 void CandidateChooser::choose(const PackedRow& row, int64_t row_id, Key key) {
-  require_choosable(row, config_);
+  require_choosable(row, config_, negatives_);
+  usable_ = std::ssize(negatives_);
   choice_.clear();
   choose_positive(row, key);
   if (config_.group > 1) choose_negatives(row, row_id, key);
@@ -84,11 +102,6 @@ void CandidateChooser::choose_positive(const PackedRow& row, Key key) {
 
 void CandidateChooser::choose_negatives(const PackedRow& row, int64_t row_id, Key key) {
   const auto wanted = static_cast<size_t>(config_.group - 1);
-  const auto positives = static_cast<int64_t>(row.positives.size()), texts = positives + static_cast<int64_t>(row.negatives.size());
-  negatives_.clear();
-  for (int64_t place = positives; place < texts; ++place) {
-    if (place != choice_[0]) negatives_.push_back(place);
-  }
   const size_t given = negatives_.size();
   const auto by_score = [&](auto before) {
     std::sort(negatives_.begin(), negatives_.end(), [&](int64_t a, int64_t b) {

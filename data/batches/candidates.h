@@ -77,10 +77,15 @@ inline int64_t group_of_source(std::span<const int64_t> source_groups, int32_t s
 
 /// Throws Error (data): not one teacher score for each positive and negative, or for none.
 void require_matching_scores(const PackedRow& row);
-/// How many negatives a row has when its positive is chosen: one less where the highest teacher score makes one of them the positive.
-int64_t negatives_left(const PackedRow& row, SelectPositive positive);
-/// Throws Error (data), of the row's counts and scores alone: what CandidateChooser::choose() would throw for it.
-void require_choosable(const PackedRow& row, const CandidateConfig& config);
+/// places = the row's negatives to choose from, in their order, as places in its texts: neither one that the highest teacher score makes
+/// the positive, nor any whose text is that positive's or one of the row's positives. Whatever chooses, counts or ranks a row's negatives
+/// asks here, so that their numbers mean the same everywhere. Of hashes and scores alone.
+void usable_negatives(const PackedRow& row, SelectPositive positive, std::vector<int64_t>& places);
+/// How many of the row's negatives are texts of its positives, and so never used as negatives.
+int64_t positives_among_negatives(const PackedRow& row);
+/// Throws Error (data), of the row's hashes and scores alone: what CandidateChooser::choose() would throw for it. usable =
+/// usable_negatives() where G > 1, else nothing.
+void require_choosable(const PackedRow& row, const CandidateConfig& config, std::vector<int64_t>& usable);
 
 class CandidateChooser {
  public:
@@ -96,6 +101,8 @@ class CandidateChooser {
   /// [G] places in the row's texts, positives then negatives, of the positive and the negatives chosen. Teacher scores have the
   /// same order.
   std::span<const int64_t> choice() const { return choice_; }
+  /// How many negatives there were to choose from (usable_negatives); 0 where G = 1.
+  int64_t usable() const { return usable_; }
   const CandidateConfig& config() const { return config_; }
 
  private:
@@ -106,6 +113,7 @@ class CandidateChooser {
   const NegativeWindows* windows_;
   std::vector<int64_t> choice_;
   std::vector<int64_t> negatives_;  // places of those to choose from
+  int64_t usable_ = 0;
 };
 
 /// The text at a place of a row's positives and negatives.

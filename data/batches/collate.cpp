@@ -135,7 +135,7 @@ void Collator::add_row(int64_t row_id, int64_t slot, Batch& out) {
   append_text(framing_, query_prompt(), row_.query.ids, config_.query_max_len, out.ids);
   out.offsets.push_back(static_cast<int64_t>(out.ids.size()));
   out.query_hash.push_back(row_.query.text_hash);
-  out.row_negatives.push_back(static_cast<int32_t>(row_.negatives.size()));
+  out.row_negatives.push_back(static_cast<int32_t>(chooser_.usable()));
   for (const int64_t place : chooser_.choice()) {
     const PackedText& passage = text_at(row_, place);
     append_text(framing_, passage_prompt(), passage.ids, config_.passage_max_len, passage_ids_);

@@ -13,7 +13,9 @@ Error missing(const char* what, const std::string& reader, const std::string& so
                cat("give every row of the source ", source, " ", give, ", leave the source out with data.sources, or choose another loss"));
 }
 
-RowKind kind_of(const PackedRow& row, const std::string& source, const RowNeeds& needs) {
+RowKind kind_of(RowReading& read, const std::string& source, const RowNeeds& needs) {
+  const PackedRow& row = read.row;
+  read.usable.clear();
   if (needs.single_texts) {
     require_single_text(row);
     return {};
@@ -24,7 +26,7 @@ RowKind kind_of(const PackedRow& row, const std::string& source, const RowNeeds&
   if (!needs.gold_reader.empty() && !kind.gold) throw missing("gold score", needs.gold_reader, source, "a score");
   CandidateConfig candidates = needs.candidates;
   candidates.group = needs.group_of(row.source);
-  require_choosable(row, candidates);
+  require_choosable(row, candidates, read.usable);
   return kind;
 }
 
@@ -35,11 +37,11 @@ void require_single_text(const PackedRow& row) {
   throw Error(ExitCode::data, "row", "the row has passages; RetroMAE trains on single texts", "pack rows of the form {\"text\": \"...\"}");
 }
 
-RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, PackedRow& row) {
-  rows.read_counts(row_id, row);
-  const std::string& source = rows.sources().at(static_cast<size_t>(row.source)).name;
+RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, RowReading& read) {
+  rows.read_without_ids(row_id, read.row);
+  const std::string& source = rows.sources().at(static_cast<size_t>(read.row.source)).name;
   try {
-    return kind_of(row, source, needs);
+    return kind_of(read, source, needs);
   } catch (Error& error) {
     error.at("row", row_id).at("source", source);
     throw;

@@ -1,4 +1,4 @@
-// Can a row be used as its task is configured? Told by its numbers of texts and its scores, without reading texts.
+// Can a row be used as its task is configured? Told by the hashes of its texts and its scores, without reading ids.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,14 @@ struct RowKind {
 /// Throws Error (data): the row has passages.
 void require_single_text(const PackedRow& row);
 
-/// Reads the row's counts. Throws Error (data) with row and source: candidates cannot be chosen (require_choosable()), or the loss reads
+/// Reads rows without their ids; its memory is reused from row to row.
+struct RowReading {
+  PackedRow row;
+  std::vector<int64_t> usable;  // the negatives to choose from (usable_negatives); empty where none are chosen
+};
+
+/// Reads the row into `read`. Throws Error (data) with row and source: candidates cannot be chosen (require_choosable()), or the loss reads
 /// scores that the row has not.
-RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, PackedRow& row);
+RowKind fitting_kind(const RowSource& rows, int64_t row_id, const RowNeeds& needs, RowReading& read);
 
 }  // namespace lodestone

@@ -39,9 +39,10 @@ std::vector<int64_t> rows_of(const RowSource& rows, std::span<const std::string>
 /// The rows by kind, those with in-batch negatives first, otherwise as they come.
 std::vector<RowsOfKind> by_kind(const RowSource& rows, std::span<const int64_t> ids, const HeldOutConfig& config) {
   std::vector<RowsOfKind> kinds;
-  PackedRow row;
+  RowReading read;
+  const PackedRow& row = read.row;
   for (const int64_t id : ids) {
-    const RowKind scores = fitting_kind(rows, id, config.needs, row);
+    const RowKind scores = fitting_kind(rows, id, config.needs, read);
     const std::string& source = rows.sources().at(static_cast<size_t>(row.source)).name;
     const Kind kind{traits_of(source, config.rules).in_batch_negatives, config.needs.group_of(row.source), scores};
     auto same = std::find_if(kinds.begin(), kinds.end(), [&](const RowsOfKind& k) { return k.kind == kind; });

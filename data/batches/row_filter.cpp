@@ -15,9 +15,10 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
     if (filter.teacher_scores_min && *highest < *filter.teacher_scores_min) return Verdict::score_too_low;
     if (filter.teacher_scores_margin && *highest - *lowest < *filter.teacher_scores_margin) return Verdict::margin_too_small;
   }
-  if (filter.without_negatives == RowsWithoutNegatives::leave_out && candidates.group > 1 && negatives_left(row, candidates.positive) == 0)
-    return Verdict::no_negative;
-  return Verdict::kept;
+  if (filter.without_negatives != RowsWithoutNegatives::leave_out || candidates.group == 1) return Verdict::kept;
+  std::vector<int64_t> usable;
+  usable_negatives(row, candidates.positive, usable);
+  return usable.empty() ? Verdict::no_negative : Verdict::kept;
 }
 
 std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, const CandidateConfig& candidates, int64_t begin,
@@ -26,7 +27,7 @@ std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, 
   CandidateConfig of_source = candidates;
   PackedRow row;
   for (int64_t id = begin; id < end; ++id) {
-    rows.read_counts(id, row);
+    rows.read_without_ids(id, row);
     try {
       of_source.group = group_of_source(source_groups, row.source, candidates.group);
       result.push_back(static_cast<uint8_t>(judge(row, filter, of_source)));

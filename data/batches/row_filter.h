@@ -40,7 +40,8 @@ struct RowFilter {
 enum class Verdict : uint8_t { kept = 0, score_too_low, margin_too_small, no_negative };
 constexpr size_t verdicts = 4;
 
-/// Of a row's numbers of texts and teacher scores alone: ids are not looked at. Throws Error (data): scores that do not match the texts.
+/// Of the hashes of a row's texts and its teacher scores alone: ids are not looked at. Throws Error (data): scores that do not match the
+/// texts.
 Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates);
 
 /// The verdict on rows [begin, end) of the corpus, in the order of their global ids: each rank judges a share of them, and every rank
@@ -60,7 +61,7 @@ class FilteredRows final : public RowSource {
   const std::vector<std::string>& prompts() const override { return rows_.prompts(); }
   int64_t row_of(int32_t source, int64_t k) const override;
   void read(int64_t row, PackedRow& out) const override { rows_.read(row, out); }
-  void read_counts(int64_t row, PackedRow& out) const override { rows_.read_counts(row, out); }
+  void read_without_ids(int64_t row, PackedRow& out) const override { rows_.read_without_ids(row, out); }
 
   /// Bytes of what it keeps of each row.
   size_t memory_bytes() const;

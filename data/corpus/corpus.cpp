@@ -184,8 +184,8 @@ void Corpus::read(int64_t row, PackedRow& out) const {
   impl_->read(row, out, [&](ShardReader& shard, int64_t k) { shard.read(k, out, impl_->ids); });
 }
 
-void Corpus::read_counts(int64_t row, PackedRow& out) const {
-  impl_->read(row, out, [&](ShardReader& shard, int64_t k) { shard.read_counts(k, out); });
+void Corpus::read_without_ids(int64_t row, PackedRow& out) const {
+  impl_->read(row, out, [&](ShardReader& shard, int64_t k) { shard.read_without_ids(k, out); });
 }
 
 std::vector<std::string> Corpus::answers(int64_t row) const {

@@ -52,8 +52,8 @@ class Corpus {
   /// Reads one row. First touch of a chunk verifies it through the library (fletcher32), later reads use its mapped address.
   /// Throws Error (data) with file, dataset and row.
   void read(int64_t row, PackedRow& out) const;
-  /// The same without what texts hold: as many positives and negatives, but no ids and hashes, which are not read from disk.
-  void read_counts(int64_t row, PackedRow& out) const;
+  /// The same without the ids of texts, which are not read from disk.
+  void read_without_ids(int64_t row, PackedRow& out) const;
   /// Throws Error (data, F36) where a shard is no longer the file that was opened, by its size, time of change and inode. read() looks
   /// about once a second at the shards that are in use, and verifies a few touched chunks again. May be called by any thread.
   void require_unchanged() const;

@@ -13,7 +13,7 @@ class CorpusRows final : public RowSource {
   const std::vector<std::string>& prompts() const override { return corpus_.prompts(); }
   int64_t row_of(int32_t source, int64_t k) const override { return corpus_.row_of(source, k); }
   void read(int64_t row, PackedRow& out) const override { corpus_.read(row, out); }
-  void read_counts(int64_t row, PackedRow& out) const override { corpus_.read_counts(row, out); }
+  void read_without_ids(int64_t row, PackedRow& out) const override { corpus_.read_without_ids(row, out); }
 
  private:
   const Corpus& corpus_;

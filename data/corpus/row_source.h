@@ -17,8 +17,9 @@ class RowSource {
   virtual int64_t row_of(int32_t source, int64_t k) const = 0;
   /// `out`'s views are valid until the next call. Throws Error (data).
   virtual void read(int64_t row, PackedRow& out) const = 0;
-  /// The same without what texts hold: `out` has as many texts as the row, its scores, source and so on, but no ids and hashes.
-  virtual void read_counts(int64_t row, PackedRow& out) const { read(row, out); }
+  /// The same without what need not be read from disk: `out` has the row's texts with their hashes, its scores, source and so on, but no
+  /// ids.
+  virtual void read_without_ids(int64_t row, PackedRow& out) const { read(row, out); }
 };
 
 /// The sources of a corpus as a plan takes them.

@@ -80,7 +80,7 @@ class ShardReader {
   /// Row `row` of this shard. source and prompt are this shard's own indices. ids are views into `ids`, valid until it changes.
   void read(int64_t row, PackedRow& out, std::vector<int32_t>& ids);
   /// The same, but texts have no ids and hashes; touches neither.
-  void read_counts(int64_t row, PackedRow& out);
+  void read_without_ids(int64_t row, PackedRow& out);
   std::vector<std::string> answers(int64_t row);
   /// Throws Error (data, F36) where the path names no longer the file that was opened, by size, time of change and inode. May be called by
   /// any thread.

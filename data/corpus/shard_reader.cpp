@@ -200,9 +200,10 @@ struct ShardReader::Impl {
 
   void open_columns();
   void open_role(Role& role, const char* const (&names)[5], const std::string& count_name, int64_t rows, H5Type id_type);
+  void name_text(Role& role, int64_t text, PackedText& out);
   int64_t add_text(Role& role, int64_t text, PackedText& out);
   void read(int64_t row, PackedRow& out, std::vector<int32_t>& ids);
-  void read_counts(int64_t row, PackedRow& out);
+  void read_without_ids(int64_t row, PackedRow& out);
   void read_numbers(int64_t row, PackedRow& out);
   void read_answers(int64_t row, std::vector<std::string>& out);
 };
@@ -298,10 +299,16 @@ size_t ShardReader::chunk_bytes() const {
   return bytes;
 }
 
-/// Fills all but the ids of a text, whose place is appended to slices. Returns its length.
-int64_t ShardReader::Impl::add_text(Role& role, int64_t text, PackedText& out) {
+/// Fills all but the ids of a text.
+void ShardReader::Impl::name_text(Role& role, int64_t text, PackedText& out) {
+  out.ids = {};
   out.text_hash = value<uint64_t>(role.text_hash, text);
   out.document = role.document.present() ? value<uint64_t>(role.document, text) : out.text_hash;
+}
+
+/// The same, and appends the place of its ids to slices. Returns its length.
+int64_t ShardReader::Impl::add_text(Role& role, int64_t text, PackedText& out) {
+  name_text(role, text, out);
   slices.push_back(range(role.offsets, text, role.ids.count()));
   return slices.back().count();
 }
@@ -310,8 +317,8 @@ void ShardReader::read(int64_t row, PackedRow& out, std::vector<int32_t>& ids) {
   impl_->unless_cut([&] { impl_->read(row, out, ids); });
 }
 
-void ShardReader::read_counts(int64_t row, PackedRow& out) {
-  impl_->unless_cut([&] { impl_->read_counts(row, out); });
+void ShardReader::read_without_ids(int64_t row, PackedRow& out) {
+  impl_->unless_cut([&] { impl_->read_without_ids(row, out); });
 }
 
 std::vector<std::string> ShardReader::answers(int64_t row) {
@@ -351,15 +358,18 @@ void ShardReader::Impl::read(int64_t row, PackedRow& out, std::vector<int32_t>& 
   read_numbers(row, out);
 }
 
-void ShardReader::Impl::read_counts(int64_t row, PackedRow& out) {
+void ShardReader::Impl::read_without_ids(int64_t row, PackedRow& out) {
   LODE_CHECK(row >= 0 && row < file.rows, "row ", row, " of ", file.rows);
-  const auto count_role = [&](Role& role, std::vector<PackedText>& texts) {
-    const int64_t count = role.row_offsets.present() ? range(role.row_offsets, row, role.text_hash.count()).count() : 0;
-    texts.assign(static_cast<size_t>(count), PackedText{});
+  const auto name_role = [&](Role& role, std::vector<PackedText>& texts) {
+    texts.clear();
+    if (!role.row_offsets.present()) return;
+    const Slice of_row = range(role.row_offsets, row, role.text_hash.count());
+    texts.resize(static_cast<size_t>(of_row.count()));
+    for (int64_t t = of_row.begin; t < of_row.end; ++t) name_text(role, t, texts[static_cast<size_t>(t - of_row.begin)]);
   };
-  out.query = {};
-  count_role(positive, out.positives);
-  count_role(negative, out.negatives);
+  name_text(query, row, out.query);
+  name_role(positive, out.positives);
+  name_role(negative, out.negatives);
   read_numbers(row, out);
 }
 

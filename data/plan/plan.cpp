@@ -221,6 +221,14 @@ void Plan::batch(int64_t draw, Part& out) const {
 
 double Plan::probability(int32_t source) const { return probability_.at(static_cast<size_t>(source)); }
 
+bool Plan::repeats_rows() const {
+  std::vector<int64_t> draws(sources_.size(), 0);
+  for (const int32_t source : drawn_) ++draws[static_cast<size_t>(source)];
+  for (size_t s = 0; s < sources_.size(); ++s)
+    if (draws[s] > batches_[s].per_epoch() || (draws[s] > 0 && batches_[s].rows_per_epoch() > sources_[s].rows)) return true;
+  return false;
+}
+
 int64_t Plan::smallest_batch() const {
   const auto smaller = [](const PlanSource& a, const PlanSource& b) { return a.batch < b.batch; };
   return std::min_element(sources_.begin(), sources_.end(), smaller)->batch;

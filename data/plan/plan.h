@@ -115,6 +115,8 @@ class Plan {
   const std::vector<PlanSource>& sources() const { return sources_; }
   /// The fraction of all batches that come from a source.
   double probability(int32_t source) const;
+  /// Whether some row comes more than once in the batches of the run.
+  bool repeats_rows() const;
   /// Rows of the smallest batch: as many ranks can share each.
   int64_t smallest_batch() const;
   size_t memory_bytes() const { return drawn_.size() * (sizeof drawn_[0] + sizeof position_[0]); }

@@ -80,6 +80,7 @@ struct TaskReport {
   std::vector<int64_t> teams;            // ranks that share a batch
   std::vector<PlanSource> sources = {};  // empty without data
   std::vector<double> probability = {};  // the share of the batches of each
+  std::vector<std::string> warnings = {};
 };
 
 struct Report {
@@ -106,6 +107,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   const ObjectiveKind kind = r.config.objective.kind;
   if (r.tasks.size() > 1) row("task", cat(t.cfg.name, ", weight ", t.cfg.weight, ": ", describe(t.cfg.loss)));
   if (!t.sources.empty()) print_sources(row, t);
+  for (const std::string& warning : t.warnings) row("warning", warning);
   const std::vector<BatchKind> kinds = batch_kinds(t.cfg, t.sources, t.teams);
   for (const std::string& line : describe(kinds, kind, r.config.schedule.layout, t.teams)) row("batch", line);
   const auto tokens = std::llround(t.lengths.tokens_per_step);
@@ -210,6 +212,7 @@ Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, 
     const Task& task = *work.tasks[t];
     const std::vector<int64_t> teams = team_sizes(work.schedule.config(), static_cast<int32_t>(t), static_cast<int>(ranks));
     naming_task(c, task.cfg, [&] { checked.tasks.push_back(report_task(run, task, teams)); });
+    checked.tasks.back().warnings = task.warnings(checked.steps);
     planned.push_back({task.plan, task.data->rows(), task.collator(run)});
   }
   if (print_steps > 0) print_plan(std::cout, work.schedule, planned, 0, print_steps);

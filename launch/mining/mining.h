@@ -15,8 +15,8 @@ namespace lodestone {
 class NegativeRanker {
  public:
   virtual ~NegativeRanker() = default;
-  /// Ranks the stored negatives of these rows by the current weights: for each row the places in its list, hardest first,
-  /// without its positives (losses/negative_scores.h: rank_by_cosine). Not collective: ranks are given different rows, or none.
+  /// Ranks the stored negatives of these rows by the current weights: for each row the places among those to choose from
+  /// (usable_negatives), hardest first (losses/negative_scores.h: rank_by_cosine). Not collective: ranks are given different rows, or none.
   virtual std::vector<std::vector<int32_t>> rank(std::span<const int64_t> rows) = 0;
 };
 

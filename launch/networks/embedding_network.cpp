@@ -32,7 +32,9 @@ class EmbeddingNetwork final : public Network {
   }
   std::unique_ptr<NegativeRanker> ranker(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
                                          const RowSource& rows) override {
-    const CollateConfig lengths{.query_max_len = task.data.query_max_len, .passage_max_len = task.data.passage_max_len};
+    const CollateConfig lengths{.query_max_len = task.data.query_max_len,
+                                .passage_max_len = task.data.passage_max_len,
+                                .select_positive = task.data.select_positive};
     return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, rows, lengths, make_framing(task, tokenizer, corpus));
   }
   std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan,

@@ -44,7 +44,7 @@ class Judge {
         if (member.rows == 0) continue;
         First& first = firsts_.at(static_cast<size_t>(member.source));
         first.source = rows_.sources().at(static_cast<size_t>(member.source)).name;
-        first.kind = fitting_kind(rows_, row_at(s, member.first), needs_, row_);
+        first.kind = fitting_kind(rows_, row_at(s, member.first), needs_, read_);
         if (of_batch == nullptr) of_batch = &first;
         require_mixable(*of_batch, first, &RowKind::teacher, "teacher scores");
         require_mixable(*of_batch, first, &RowKind::gold, "gold scores");
@@ -57,9 +57,9 @@ class Judge {
   }
   /// Throws Error (data) with row and source.
   void judge(int64_t row_id) {
-    const RowKind kind = fitting_kind(rows_, row_id, needs_, row_);
-    const First& first = firsts_[static_cast<size_t>(row_.source)];
-    if (kind == first.kind) return;
+    const RowKind kind = fitting_kind(rows_, row_id, needs_, read_);
+    const First& first = firsts_[static_cast<size_t>(read_.row.source)];
+    if (kind == first.kind) return count();
     try {
       require_alike(kind, first.kind, &RowKind::teacher, "teacher scores");
       require_alike(kind, first.kind, &RowKind::gold, "gold score");
@@ -68,6 +68,8 @@ class Judge {
       throw;
     }
   }
+  /// Of the rows that were judged and fit.
+  const DrawnNegatives& counts() const { return counts_; }
   /// The lowest id among this rank's share of the rows of a source of the plan that do not fit; `none` where all do.
   int64_t first_misfit(size_t source, int rank, int world, int64_t none) {
     const RankRows share = rank_rows(plan_.sources()[source].rows, rank, world);
@@ -84,11 +86,20 @@ class Judge {
   }
 
  private:
+  void count() {
+    if (read_.usable.empty()) return;
+    const int64_t left_out = positives_among_negatives(read_.row);
+    counts_.left_out += left_out;
+    counts_.rows += left_out > 0 ? 1 : 0;
+    counts_.most = std::max(counts_.most, std::ssize(read_.usable));
+  }
+
   const Plan& plan_;
   const RowSource& rows_;
   const RowNeeds& needs_;
   std::vector<First> firsts_;  // by the corpus' sources
-  PackedRow row_;
+  RowReading read_;
+  DrawnNegatives counts_;
 };
 
 }  // namespace
@@ -110,16 +121,22 @@ RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const Collat
   return needs;
 }
 
-void require_fitting_rows(const Plan& plan, const RowSource& rows, const RowNeeds& needs, Communicator& comm) {
+DrawnNegatives require_fitting_rows(const Plan& plan, const RowSource& rows, const RowNeeds& needs, Communicator& comm) {
   Judge judge(plan, rows, needs);
   judge.read_firsts();
   constexpr int64_t none = std::numeric_limits<int64_t>::max();
   int64_t misfit = none;
   for (size_t s = 0; s < plan.sources().size(); ++s) misfit = std::min(misfit, judge.first_misfit(s, comm.rank(), comm.size(), none));
   all_reduce(comm, std::span(&misfit, 1), Reduce::min);
-  if (misfit == none) return;
+  if (misfit == none) {
+    DrawnNegatives counts = judge.counts();
+    int64_t sums[] = {counts.left_out, counts.rows};
+    all_reduce(comm, std::span(sums), Reduce::sum);
+    all_reduce(comm, std::span(&counts.most, 1), Reduce::max);
+    return {sums[0], sums[1], counts.most};
+  }
   judge.judge(misfit);
-  LODE_CHECK(false, "row ", misfit, " did not fit, and now it does");
+  throw_internal(__FILE__, __LINE__, "rows", cat("row ", misfit, " did not fit, and now it does"));
 }
 
 void require_rows(const TaskConfig& task, const std::vector<CorpusSource>& all, const std::vector<CorpusSource>& kept) {

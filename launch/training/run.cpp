@@ -118,6 +118,7 @@ void describe_task(const Row& row, const Run& run, size_t number) {
                      ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
                      : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len,
                            " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
+  for (const std::string& warning : task.warnings(run.work.schedule.config().steps)) row("warning", warning);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "launch/training/filter_rows.h"
+#include "launch/training/mining_reach.h"
 #include "launch/training/row_kinds.h"
 #include "launch/training/same_start.h"
 
@@ -119,11 +120,11 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
       data(std::move(opened)),
       plan(plan_config(run.config, task, batches), plan_sources(data->rows().sources())),
       loss(trains_vectors(run.config.objective.kind) ? make_loss(task.loss, run.network.embedding()) : nullptr),
-      ranker(make_ranker(run, task, *data)) {
-  naming_corpus("data.train", task.data.train, [&] {
-    require_fitting_rows(plan, data->rows(), row_needs(run.config, task, collate_config(task, 0, Purpose::training, data->corpus)),
-                         run.world.host);
-  });
+      ranker(make_ranker(run, task, *data)),
+      negatives(naming_corpus("data.train", task.data.train, [&] {
+        return require_fitting_rows(plan, data->rows(),
+                                    row_needs(run.config, task, collate_config(task, 0, Purpose::training, data->corpus)), run.world.host);
+      })) {
   if (task.mining) {
     for (const PlanSource& s : plan.sources())
       if (s.group > 0 && s.group < task.data.train_group_size)
@@ -136,6 +137,13 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
     mining.emplace(run.world.host, *task.mining, ranker.get(), probe.get());
   }
   objective = run.network.objective(loss.get(), team);
+}
+
+std::vector<std::string> Task::warnings(int64_t steps) const {
+  std::vector<std::string> lines;
+  if (mining) lines = mining_obstacles(mining->config(), plan, steps, negatives.most);
+  if (std::string left_out = describe_left_out(negatives); !left_out.empty()) lines.push_back(std::move(left_out));
+  return lines;
 }
 
 std::unique_ptr<RowCollator> Task::collator(const TaskContext& run) const {

@@ -12,6 +12,7 @@
 #include "launch/mining/mining.h"
 #include "launch/networks/estimate.h"
 #include "launch/networks/network.h"
+#include "launch/training/row_kinds.h"
 #include "losses/negative_scores.h"
 
 namespace lodestone {
@@ -79,6 +80,8 @@ struct Task {
 
   /// Windows of mined negatives; null without mining.
   const NegativeWindows* windows() const { return mining ? &mining->negatives() : nullptr; }
+  /// What a user should hear of its negatives in a run of `steps` steps, a sentence each.
+  std::vector<std::string> warnings(int64_t steps) const;
   /// What makes its training batches.
   std::unique_ptr<RowCollator> collator(const TaskContext& run) const;
   /// What the loader makes of it for rank `rank` of the `world` ranks of a team.
@@ -91,6 +94,7 @@ struct Task {
   std::unique_ptr<Loss> loss;              // null where the objective has its own; a ScoredLoss where negatives are mined
   std::unique_ptr<NegativeRanker> ranker;  // where they are mined anew
   std::unique_ptr<NegativeProbe> probe;    // where rows are scored besides
+  const DrawnNegatives negatives;          // of the rows that the plan may draw
   std::optional<Mining> mining;
   std::unique_ptr<Objective> objective;
 };

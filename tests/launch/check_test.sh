@@ -94,5 +94,16 @@ expect "longer texts than the model's" 2 data.query_max_len=65
 expect "no such corpus" 3 data.train=nowhere
 expect "a number of steps that is none" 2 --steps x
 
+python3 - <<'PY'
+import json
+open("known.jsonl", "w").write("".join(json.dumps({"query": "a b c", "pos": [f"c d {'xyz'[i % 3]}"], "neg": [f"c d {'xyz'[i % 3]}", "e f g"]}) + "\n" for i in range(20)))
+PY
+"$lodestone" pack --tokenizer vocab --output known known.jsonl > out.log 2> err.log || bad "pack"
+expect "positives among the negatives" 0 data.train=known data.train_group_size=2 train.steps=2
+says "are counted" "in 20 rows a positive stands among the negatives; 20 negatives are left out" out.log
+expect "mining in a run of one epoch" 0 data.train=known data.train_group_size=2 train.steps=2 data.select_negative=window mining.negatives=1 mining.every=1
+says "says that no score can fall" "mining replaces nothing: no row is trained on twice" out.log
+says "and that no list goes on" "no row has more than 1 to choose from, and replacing needs 11" out.log
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

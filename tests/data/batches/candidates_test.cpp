@@ -19,11 +19,13 @@ using test::FakeRow;
 using test::FakeRows;
 using test::make_rows;
 
-/// A row of so many texts; what they hold does not matter here.
+/// A row of so many texts, all different; what they hold does not matter here.
 PackedRow row_of(size_t positives, size_t negatives, std::vector<double> scores = {}) {
   PackedRow row;
   row.positives.resize(positives);
   row.negatives.resize(negatives);
+  for (size_t place = 0; place < positives + negatives; ++place)
+    (place < positives ? row.positives[place] : row.negatives[place - positives]).text_hash = 100 + place;
   row.score = std::nan("");
   row.teacher_scores = std::move(scores);
   return row;
@@ -124,6 +126,49 @@ TEST(Candidates, AWindowSlidesDownTheRowsNegatives) {
   EXPECT_THROW(CandidateChooser({5, P::first, N::window}), Error);
 }
 
+/// Two positives and six negatives, of which the second is the other positive, the fourth and fifth the first one.
+PackedRow row_with_positives_among_negatives(std::vector<double> scores = {}) {
+  PackedRow row = row_of(2, 6, std::move(scores));
+  row.negatives[1].text_hash = row.positives[1].text_hash;
+  row.negatives[3].text_hash = row.negatives[4].text_hash = row.positives[0].text_hash;
+  return row;
+}
+
+TEST(Candidates, ATextOfTheRowsPositivesIsNeverItsNegative) {
+  const PackedRow row = row_with_positives_among_negatives({8, 7, 1, 8, 2, 9, 6, 3});  // places 2, 4 and 7 are negatives
+  EXPECT_EQ(positives_among_negatives(row), 3);
+  std::vector<int64_t> usable;
+  usable_negatives(row, P::first, usable);
+  EXPECT_EQ(usable, (std::vector<int64_t>{2, 4, 7}));
+  EXPECT_EQ(choice({4, P::first, N::first}, row), (std::vector<int64_t>{0, 2, 4, 7}));
+  EXPECT_EQ(choice({3, P::first, N::teacher_plus}, row), (std::vector<int64_t>{0, 7, 4}));
+  EXPECT_EQ(choice({3, P::first, N::teacher_minus}, row), (std::vector<int64_t>{0, 2, 4}));
+  EXPECT_EQ(choice({4, P::teacher, N::first}, row), (std::vector<int64_t>{5, 2, 4, 7})) << "the best is a negative with a positive's text";
+  for (uint64_t key = 0; key < 200; ++key)
+    for (const int64_t place : choice({3, P::random, N::random}, row, key)) EXPECT_TRUE(place < 3 || place == 4 || place == 7) << place;
+  // The window counts places of what is left: [2, 6) of three is all of them, from its first on.
+  const Windows windows;
+  CandidateChooser chooser({5, P::first, N::window}, &windows);
+  chooser.choose(row, 0, Key(1));
+  EXPECT_EQ(std::vector<int64_t>(chooser.choice().begin(), chooser.choice().end()), (std::vector<int64_t>{0, 2, 4, 7, 2}));
+  EXPECT_EQ(chooser.usable(), 3);
+}
+
+TEST(Candidates, ANegativeThatRepeatsTheTextOfTheBestIsNoneEither) {
+  PackedRow row = row_of(0, 4, {1, 9, 2, 9});
+  row.negatives[3].text_hash = row.negatives[1].text_hash;
+  EXPECT_EQ(choice({3, P::teacher, N::first}, row), (std::vector<int64_t>{1, 0, 2}));
+  EXPECT_EQ(positives_among_negatives(row), 0);
+}
+
+TEST(Candidates, ARowWhoseNegativesAreAllItsPositiveHasNone) {
+  PackedRow row = row_of(1, 2);
+  row.negatives[0].text_hash = row.negatives[1].text_hash = row.positives[0].text_hash;
+  EXPECT_EQ(message_of({2, P::first, N::first}, row), "3 the row has no negative left beside its positives, but each query takes 1");
+  EXPECT_EQ(choice({1, P::first, N::first}, row), std::vector<int64_t>{0});
+  EXPECT_EQ(judge(row, {.without_negatives = RowsWithoutNegatives::leave_out}, {2}), Verdict::no_negative);
+}
+
 TEST(Candidates, RefuseRowsThatLackWhatDecides) {
   EXPECT_EQ(message_of({1, P::first, N::first}, row_of(0, 3)), "3 the row has no positive");
   EXPECT_EQ(message_of({1, P::random, N::first}, row_of(0, 3, {1, 2, 3})), "3 the row has no positive");
@@ -137,7 +182,8 @@ TEST(Candidates, RefuseRowsThatLackWhatDecides) {
   EXPECT_EQ(message_of({2, P::first, N::teacher_minus}, row_of(1, 1)),
             "3 the row has no teacher scores, but select_negative: teacher- chooses by them");
   EXPECT_EQ(message_of({2, P::first, N::first}, row_of(1, 0)), "3 the row has no negative, but each query takes 1");
-  EXPECT_EQ(message_of({2, P::teacher, N::first}, row_of(0, 1, {4})), "3 the row has no negative left, but each query takes 1");
+  EXPECT_EQ(message_of({2, P::teacher, N::first}, row_of(0, 1, {4})),
+            "3 the row has no negative left beside its positives, but each query takes 1");
   EXPECT_EQ(message_of({1, P::first, N::first}, row_of(2, 2, {1, 2, 3})), "3 the row has 3 teacher scores for 4 passages");
   EXPECT_EQ(message_of({0, P::first, N::first}, row_of(1, 1)), "2 a group of 0 passages has no positive");
 }

@@ -128,7 +128,7 @@ TEST_F(Schema, CountsAreReadWithoutTexts) {
   for (int64_t row = 0; row < corpus_.rows(); ++row) {
     PackedRow whole, counts;
     corpus_.read(row, whole);
-    corpus_.read_counts(row, counts);
+    corpus_.read_without_ids(row, counts);
     EXPECT_EQ(counts.positives.size(), whole.positives.size());
     EXPECT_EQ(counts.negatives.size(), whole.negatives.size());
     EXPECT_EQ(counts.teacher_scores, whole.teacher_scores);

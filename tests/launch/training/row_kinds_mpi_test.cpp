@@ -24,5 +24,17 @@ TEST(RowKinds, EveryRankNamesTheFirstRowThatDoesNotFit) {
   }
 }
 
+TEST(RowKinds, CountsOfNegativesAreThoseOfAllRanks) {
+  std::vector<test::FakeRow> made = test::make_rows(23, 1, 2);
+  for (size_t r = 0; r < 23; r += 4) made[r].negatives[0] = made[r].positives[0];
+  made[22].negatives.push_back({4});
+  const test::FakeRows rows(made);
+  const Plan plan({.global_batch = 4, .batches = 1}, plan_sources(rows.sources()));
+  const DrawnNegatives counts = require_fitting_rows(plan, rows, {.candidates = {2}}, test::world_comm());
+  EXPECT_EQ(counts.left_out, 6);
+  EXPECT_EQ(counts.rows, 6);
+  EXPECT_EQ(counts.most, 3);
+}
+
 }  // namespace
 }  // namespace lodestone

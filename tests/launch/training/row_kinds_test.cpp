@@ -94,6 +94,25 @@ TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
             "the row has passages; RetroMAE trains on single texts" + there);
 }
 
+TEST(RowKinds, PositivesAmongNegativesAreCountedWhereNegativesAreChosen) {
+  std::vector<FakeRow> made = two_sources(nothing);
+  for (const size_t r : {3, 25, 26}) made[r].negatives[1] = made[r].positives[0];
+  made[26].negatives.push_back(made[26].positives[0]);
+  made[30].negatives.push_back({4});
+  const FakeRows rows(made);
+  const Plan plan(mixed, plan_sources(rows.sources()));
+  const auto count = [&](const CollateConfig& collate) {
+    return require_fitting_rows(plan, rows, row_needs({}, {.data = {}, .loss = {.terms = {{InfoNceOptions{}}}}, .mining = {}}, collate),
+                                *make_self_comm());
+  };
+  const DrawnNegatives counts = count({.group = 2});
+  EXPECT_EQ(counts.left_out, 4);
+  EXPECT_EQ(counts.rows, 3);
+  EXPECT_EQ(counts.most, 3);
+  EXPECT_EQ(count({.group = 1}).left_out, 0) << "no negative is used";
+  EXPECT_EQ(count({.group = 2, .source_groups = {2, 1}}).left_out, 1) << "nor of the second source";
+}
+
 TEST(RowKinds, RowsThatThePlanNeverDrawsAreNotJudged) {
   std::vector<FakeRow> rows = two_sources(nothing);
   rows[33].positives.clear();
