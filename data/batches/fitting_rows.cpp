@@ -24,6 +24,11 @@ RowKind kind_of(RowReading& read, const std::string& source, const RowNeeds& nee
   if (!needs.teacher_reader.empty() && !kind.teacher)
     throw missing("teacher scores", needs.teacher_reader, source, "teacher_scores (or pos_scores and neg_scores)");
   if (!needs.gold_reader.empty() && !kind.gold) throw missing("gold score", needs.gold_reader, source, "a score");
+  if (!needs.pair_taker.empty() && kind.gold)
+    throw Error(ExitCode::data, "row",
+                cat("the pair has a gold score, which is not read here (", needs.pair_taker,
+                    "): every pair would be a positive, whatever its score"),
+                "set data.positive_score_min to the score from which a pair is a positive, or loss.name to cosent");
   CandidateConfig candidates = needs.candidates;
   candidates.group = needs.group_of(row.source);
   require_choosable(row, candidates, read.usable);

@@ -10,6 +10,7 @@ namespace lodestone {
 
 Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates) {
   require_matching_scores(row);
+  if (filter.positive_score_min && row.score < *filter.positive_score_min) return Verdict::no_positive;  // NaN, of no score, is not below
   if (!row.teacher_scores.empty()) {
     const auto [lowest, highest] = std::minmax_element(row.teacher_scores.begin(), row.teacher_scores.end());
     if (filter.teacher_scores_min && *highest < *filter.teacher_scores_min) return Verdict::score_too_low;

@@ -30,17 +30,20 @@ constexpr std::string_view name_of(RowsWithoutNegatives value) {
 }
 
 struct RowFilter {
+  std::optional<double> positive_score_min{};     // scored pairs whose gold score is below are no positives: they are left out
   std::optional<double> teacher_scores_min{};     // rows whose highest teacher score is below are left out
   std::optional<double> teacher_scores_margin{};  // and those whose highest and lowest differ by less; rows without scores stay
   RowsWithoutNegatives without_negatives = RowsWithoutNegatives::refuse;
 
-  bool active() const { return teacher_scores_min || teacher_scores_margin || without_negatives == RowsWithoutNegatives::leave_out; }
+  bool active() const {
+    return positive_score_min || teacher_scores_min || teacher_scores_margin || without_negatives == RowsWithoutNegatives::leave_out;
+  }
 };
 
-enum class Verdict : uint8_t { kept = 0, score_too_low, margin_too_small, no_negative };
-constexpr size_t verdicts = 4;
+enum class Verdict : uint8_t { kept = 0, score_too_low, margin_too_small, no_negative, no_positive };
+constexpr size_t verdicts = 5;
 
-/// Of the hashes of a row's texts and its teacher scores alone: ids are not looked at. Throws Error (data): scores that do not match the
+/// Of the hashes of a row's texts and its scores alone: ids are not looked at. Throws Error (data): scores that do not match the
 /// texts.
 Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates);
 

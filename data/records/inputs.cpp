@@ -37,15 +37,6 @@ std::string stem(const fs::path& file) {
   return utf8_name(inner.stem().string());
 }
 
-InputFormat format_by_name(const fs::path& file) {
-  const fs::path inner = file.extension() == ".gz" ? file.stem() : file.filename();
-  const std::string ending = inner.extension().string();
-  if (ending == ".jsonl" || ending == ".ndjson" || ending == ".json") return InputFormat::jsonl;
-  if (ending == ".csv") return InputFormat::csv;
-  if (ending == ".tsv") return InputFormat::tsv;
-  return InputFormat::automatic;
-}
-
 /// The folder's own path, links followed; as given where that cannot be found out.
 fs::path whole_path(const fs::path& folder) {
   std::error_code failure;
@@ -118,6 +109,15 @@ class UnitList {
 };
 
 }  // namespace
+
+InputFormat format_by_name(const fs::path& file) {
+  const fs::path inner = file.extension() == ".gz" ? file.stem() : file.filename();
+  const std::string ending = inner.extension().string();
+  if (ending == ".jsonl" || ending == ".ndjson" || ending == ".json") return InputFormat::jsonl;
+  if (ending == ".csv") return InputFormat::csv;
+  if (ending == ".tsv") return InputFormat::tsv;
+  return InputFormat::automatic;
+}
 
 InputFormat input_format(const std::string& name) {
   if (name == "auto") return InputFormat::automatic;

@@ -16,6 +16,8 @@ namespace lodestone {
 enum class InputFormat : uint8_t { automatic, jsonl, csv, tsv, beir };
 /// "auto", "jsonl", "csv", "tsv", "beir". Throws Error (usage).
 InputFormat input_format(const std::string& name);
+/// What the ending of a file's name says, before .gz; automatic: nothing.
+InputFormat format_by_name(const std::filesystem::path& file);
 
 struct InputOptions {
   InputFormat format = InputFormat::automatic;

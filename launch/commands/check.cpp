@@ -2,14 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <iomanip>
 #include <iostream>
 
 #include "data/batches/plan_print.h"
+#include "data/files/durable.h"
 #include "launch/command.h"
 #include "launch/config/arguments.h"
 #include "launch/console/cores.h"
@@ -45,17 +44,15 @@ int64_t read_count(const ConfigArguments& given, const std::string& option, int6
   return std::stoll(text);
 }
 
-/// Refuses a run folder that could not be made or written. Makes nothing.
+/// Refuses a run folder that could not be made or written, found out by writing for trial where the first part of its path exists.
 void require_writable(const std::filesystem::path& run) {
   std::filesystem::path nearest = std::filesystem::absolute(run);
-  while (!std::filesystem::exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
-  if (!std::filesystem::is_directory(nearest))
+  while (!path_exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
+  std::error_code unknown;
+  if (!std::filesystem::is_directory(nearest, unknown))
     throw Error(ExitCode::storage, "F21", "a part of the run folder's path is not a folder", "choose another train.output_dir")
         .at("file", nearest.string());
-  if (access(nearest.c_str(), W_OK | X_OK) != 0)
-    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", std::strerror(errno)),
-                "choose another train.output_dir")
-        .at("file", nearest.string());
+  check_writable(nearest);
 }
 
 std::string mebibytes(size_t bytes) {
@@ -143,6 +140,8 @@ void print_report(std::ostream& out, const Report& r) {
   out << "configuration\n" << c.resolved << (c.resolved.ends_with('\n') ? "" : "\n") << "run\n";
   row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ", r.network.params().layout().count(), " parameters, ",
                    r.network.head()));
+  row("export",
+      cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of at most ", r.network.exported_length(), " tokens"));
   row("ranks", cat(r.ranks, " x ", r.cores.threads, r.cores.threads == 1 ? " thread" : " threads", " on ", r.cores.bound,
                    r.cores.bound == 1 ? " core" : " cores"));
   if (!r.cores.warning.empty()) row("warning", r.cores.warning);

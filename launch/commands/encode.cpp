@@ -1,10 +1,9 @@
 // lodestone encode: the embeddings of a text file, one text a line, as a matrix for NumPy or HDF5.
 #include <cstdio>
 
-#include "data/files/utf8.h"
 #include "data/models/reranker_folder.h"
 #include "data/plan/plan.h"
-#include "data/records/lines.h"
+#include "data/records/texts.h"
 #include "launch/command.h"
 #include "launch/console/log.h"
 #include "launch/console/progress.h"
@@ -15,12 +14,15 @@
 namespace lodestone {
 
 const char* const encode_usage =
-    R"(usage: lodestone encode MODEL_FOLDER --input TEXTS.txt --output OUT.npy|OUT.h5 [options]
+    R"(usage: lodestone encode MODEL_FOLDER --input TEXTS.txt|TEXTS.jsonl --output OUT.npy|OUT.h5 [options]
 
-Writes the embeddings of a text file, one text a line (plain or .gz), as a float32 matrix: .npy for numpy.load; .h5 or .hdf5
-with one contiguous dataset "embeddings" of shape [texts, dimensions]. Row i is line i; an empty line has a row too.
+Writes the embeddings of a file's texts (plain or .gz) as a float32 matrix: .npy for numpy.load; .h5 or .hdf5 with one contiguous
+dataset "embeddings" of shape [texts, dimensions]. Of a text file row i is line i, and an empty line has a row too; of JSON
+lines row i is the text of object i.
 Under mpirun every rank embeds a share and writes its rows.
 
+  --format NAME        auto (jsonl for .jsonl, .ndjson and .json, else text), text: one a line, jsonl: one JSON object a line (auto)
+  --field NAME         the field of JSON lines that holds the text (text)
   --prompt TEXT        put before every text (the model folder's default prompt)
   --max-len N          tokens of a text (what the model folder says)
   --precision NAME     f32, bf16 or f64 (f32)
@@ -34,28 +36,11 @@ namespace {
 
 constexpr int64_t block_texts = 2048;
 
-std::vector<std::string> read_texts(const std::filesystem::path& file) {
-  std::vector<std::string> texts;
-  LineReader lines = LineReader::whole(file);
-  while (const auto line = lines.next()) {
-    std::string_view text = line->text;
-    if (text.ends_with('\r')) text.remove_suffix(1);
-    if (const auto bad = validate_utf8(text))
-      throw Error(ExitCode::data, "F31", "the text is not UTF-8", "convert the file to UTF-8")
-          .at("file", file.string())
-          .at("line", line->number)
-          .at("offset", line->offset + static_cast<int64_t>(*bad));
-    texts.emplace_back(text);
-  }
-  if (texts.empty()) throw Error(ExitCode::data, "F32", "the file is empty", "give one text a line").at("file", file.string());
-  return texts;
-}
-
 }  // namespace
 
 int run_encode(World& world, std::span<const std::string> arguments) {
   std::vector<std::string> names = model_option_names();
-  names.insert(names.end(), {"--input", "--output", "--prompt"});
+  names.insert(names.end(), {"--input", "--output", "--prompt", "--format", "--field"});
   const Options options(arguments, "encode", names);
   if (options.positional().size() != 1) options.refuse("give one model folder");
   for (const char* needed : {"--input", "--output"})
@@ -63,10 +48,14 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   const std::filesystem::path output = options.text("--output", "");
   if (!is_matrix_file(output)) options.refuse(cat("--output is ", output.string(), ", not a .npy, .h5 or .hdf5 file"));
 
+  const TextFormat format = options.choice("--format", options.has("--field") ? TextFormat::jsonl : TextFormat::automatic);
+  if (options.has("--field") && format != TextFormat::jsonl)
+    options.refuse("--field names a field of JSON lines: give --format jsonl, or leave it out");
+
   const std::filesystem::path folder = options.positional()[0];
   if (is_reranker_folder(folder)) options.refuse("this is a reranker, which gives no vectors: score rows with eval --rerank");
 
-  const std::vector<std::string> texts = read_texts(options.text("--input", ""));
+  const std::vector<std::string> texts = read_texts(options.text("--input", ""), format, options.text("--field", "text"));
   const std::unique_ptr<Backend> backend = open_backend(options, world);
   LoadedModel model(folder, model_options(options), *backend);
   if (world.rank() == 0) print_warnings(model.warnings());

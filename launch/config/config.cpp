@@ -30,6 +30,7 @@ ModelConfig read_model(Section s) {
   if (normalize > 0) c.normalize = normalize == 1;
   s.read("dropout", c.dropout);
   s.read("head", c.head);
+  s.read("max_seq_length", c.max_seq_length, Resume::may_change);
   bool checkpointing = false;
   s.read("gradient_checkpointing", checkpointing, Resume::may_change);
   c.checkpointing = checkpointing ? Checkpointing::per_block : Checkpointing::none;
@@ -39,6 +40,7 @@ ModelConfig read_model(Section s) {
   if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
   if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
   at_least(s, "head", c.head, 0);
+  at_least(s, "max_seq_length", c.max_seq_length, 0);
   return c;
 }
 
@@ -133,7 +135,9 @@ OptimConfig read_optim(Section s) {
   c.loss_scale = read_loss_scale(s);
   s.finish();
   if (!(c.learning_rate > 0)) s.refuse("learning_rate", cat(c.learning_rate, " is not positive"), "for example 5e-5");
-  at_least(s, "learning_rate", c.learning_rate, 0.0);
+  if (c.learning_rate > 1)
+    s.refuse("learning_rate", cat(c.learning_rate, " is too large: AdamW moves every weight by about as much in each step"),
+             "use 1 or less, for example 5e-5");
   at_least(s, "weight_decay", c.weight_decay, 0.0);
   within(s, "max_grad_norm", c.max_grad_norm, 0.0, std::numeric_limits<double>::max());
   if (!(c.adam_beta1 >= 0 && c.adam_beta1 < 1)) s.refuse("adam_beta1", cat(c.adam_beta1, " is not in [0, 1)"), "for example 0.9");

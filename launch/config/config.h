@@ -35,6 +35,8 @@ struct ModelConfig {
   double dropout = -1;             // model.dropout: hidden and attention; -1 keeps config.json's
   std::optional<bool> normalize;   // model.normalize: what the folder says, true, false
   int64_t head = 0;  // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
+  int64_t max_seq_length = 0;  // model.max_seq_length: tokens of a text that the exported folder takes; 0: the starting folder's, or what
+                               // training uses where that is more
   Checkpointing checkpointing = Checkpointing::none;  // model.gradient_checkpointing
 };
 
@@ -92,7 +94,7 @@ struct DataConfig {
   std::vector<SourceRule> rules = {};   // data.rules: what is special about some sources
   SelectPositive select_positive = SelectPositive::random;
   SelectNegative select_negative = SelectNegative::random;
-  RowFilter filter = {};  // data.teacher_scores_min, teacher_scores_margin, rows_without_negatives
+  RowFilter filter = {};  // data.positive_score_min, teacher_scores_min, teacher_scores_margin, rows_without_negatives
 };
 
 /// One task of a run: data, loss and its part in a step. A run without `tasks` has one, made of the sections data and loss.

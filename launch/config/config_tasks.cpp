@@ -40,6 +40,7 @@ std::vector<SourceRule> read_rules(Section s) {
 void read_candidates(Section& s, DataConfig& c) {
   read_enum(s, "select_positive", c.select_positive);
   read_enum(s, "select_negative", c.select_negative);
+  read_optional(s, "positive_score_min", c.filter.positive_score_min);
   read_optional(s, "teacher_scores_min", c.filter.teacher_scores_min);
   read_optional(s, "teacher_scores_margin", c.filter.teacher_scores_margin);
   read_enum(s, "rows_without_negatives", c.filter.without_negatives);
@@ -130,6 +131,9 @@ struct TaskKeys {
   }
 };
 
+/// " of task NAME" where the configuration names tasks.
+std::string of_task(const TaskKeys& keys, const TaskConfig& t) { return keys.own == nullptr ? "" : cat(" of task ", t.name); }
+
 void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
   if (!t.mining) {
     if (t.data.select_negative == SelectNegative::window)
@@ -141,7 +145,7 @@ void check_mining(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objec
     keys.refuse("mining", "there are no sentence vectors to judge negatives by", "leave mining out, or use objective.name: embedding");
   if (t.mining->negatives != t.data.train_group_size - 1)
     keys.refuse("mining.negatives", "mining",
-                cat("mining keeps ", t.mining->negatives, " negatives a query, data.train_group_size of task ", t.name, " takes ",
+                cat("mining keeps ", t.mining->negatives, " negatives a query, data.train_group_size", of_task(keys, t), " takes ",
                     t.data.train_group_size - 1),
                 "make mining.negatives = data.train_group_size - 1, and give mining to the task that needs it");
   if (t.data.select_negative != SelectNegative::window)
@@ -159,19 +163,22 @@ void check_loss(const TaskKeys& keys, const TaskConfig& t) {
     keys.refuse("global_batch", cat(t.global_batch, " is too small: a query needs another one beside it"), "use 2 or more");
   if (needs_scores(t.loss) && t.data.train_group_size != 1)
     keys.refuse("data.train_group_size", "loss",
-                cat("CoSENT compares scored pairs, but data.train_group_size of task ", t.name, " is ", t.data.train_group_size),
+                cat("CoSENT compares scored pairs, but data.train_group_size", of_task(keys, t), " is ", t.data.train_group_size),
                 "set it to 1");
+  if (needs_scores(t.loss) && t.data.filter.positive_score_min)
+    keys.refuse("data.positive_score_min", "pairs of all scores are compared (CoSENT), none is left out for a low one", "leave it out");
   if (const LossTerm* idle = idle_term(t.loss, t.global_batch, t.data.train_group_size); idle != nullptr)
     keys.refuse("loss",
                 cat("a query's own passages are compared with each other (", describe(LossConfig{.terms = {*idle}}),
-                    "), but data.train_group_size of task ", t.name, " is ", t.data.train_group_size),
+                    "), but data.train_group_size", of_task(keys, t), " is ", t.data.train_group_size),
                 "set it to 2 or more");
 }
 
 /// Throws what can be said of a task from its configuration alone.
 void check_task(const TaskKeys& keys, const TaskConfig& t, ObjectiveKind objective) {
   if (t.data.train.empty())
-    keys.refuse("data.train", "data", cat("task ", t.name, " has no training corpus"),
+    keys.refuse("data.train", "data",
+                keys.own == nullptr ? std::string("there is no training corpus") : cat("task ", t.name, " has no training corpus"),
                 "give data.train: a folder written by `lodestone pack`");
   check_mining(keys, t, objective);
   switch (objective) {

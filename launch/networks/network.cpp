@@ -71,6 +71,18 @@ void set_head(const ModelConfig& model, ModelFolder& folder) {
   folder.new_head = true;
 }
 
+/// Tokens of a text that the exported folder takes: model.max_seq_length, else what the starting folder says, and never fewer than
+/// training uses. Rerankers take pairs as training cuts them, models from random weights texts.
+int64_t exported_length(const RunConfig& c, const ModelFolder& folder, bool from_config, int64_t trained) {
+  const int64_t most = folder.config.encoder.longest_text(), wanted = c.model.max_seq_length;
+  if (wanted > most)
+    throw refusal(c, "model.max_seq_length", cat("texts of ", wanted, " tokens, the model has ", most, " positions"),
+                  cat("use ", most, " or less"));
+  if (wanted > 0) return wanted;
+  if (from_config || c.objective.kind == ObjectiveKind::reranker) return trained;
+  return std::max(trained, folder.max_seq_length);
+}
+
 }  // namespace
 
 ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
@@ -91,7 +103,7 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
                   cat(c.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of ", longest.tokens, " tokens, the model has ",
                       f.config.encoder.longest_text(), " positions"),
                   cat("use ", f.config.encoder.longest_text(), " or less"));
-  f.max_seq_length = longest.tokens;
+  f.max_seq_length = exported_length(c, f, from_config, longest.tokens);
   return f;
 }
 

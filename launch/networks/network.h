@@ -38,6 +38,8 @@ class Network {
   virtual std::string facts() const = 0;
   /// Behind the encoder: "mean pooling, embedding 384", "mean pooling, dense 1792, new".
   virtual std::string head() const = 0;
+  /// Tokens of a text, or of a reranker's pair, that the exported folder takes; longer ones are cut there.
+  virtual int64_t exported_length() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
 

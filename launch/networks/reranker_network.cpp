@@ -35,6 +35,7 @@ class RerankerNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string facts() const override { return model_facts(folder_.config); }
+  int64_t exported_length() const override { return folder_.max_seq_length; }
   std::string head() const override { return "one score per pair"; }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,

@@ -19,6 +19,7 @@ class RetroMaeNetwork final : public Network {
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
   std::string facts() const override { return model_facts(folder_.config); }
+  int64_t exported_length() const override { return folder_.max_seq_length; }
   std::string head() const override {
     return cat("RetroMAE, masked ", config_.objective.retromae.encoder_mlm_probability, " and ",
                config_.objective.retromae.decoder_mlm_probability);

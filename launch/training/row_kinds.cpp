@@ -106,15 +106,18 @@ class Judge {
 
 RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const CollateConfig& collate) {
   RowNeeds needs{.candidates = collate.candidates(), .source_groups = collate.source_groups};
+  const bool judged = task.data.filter.positive_score_min.has_value() || collate.purpose == Purpose::evaluation;
   switch (config.objective.kind) {
     case ObjectiveKind::retromae:
       needs.single_texts = true;
       break;
     case ObjectiveKind::reranker:
       if (config.objective.reranker.distillation_weight > 0) needs.teacher_reader = "distillation of a reranker";
+      if (!judged) needs.pair_taker = "a reranker";
       break;
     case ObjectiveKind::embedding:
       if (needs_scores(task.loss)) needs.gold_reader = describe(task.loss);
+      if (!needs_scores(task.loss) && !judged) needs.pair_taker = describe(task.loss);
       if (needs_teacher(task.loss)) needs.teacher_reader = describe(task.loss);
       break;
   }
@@ -150,7 +153,7 @@ void require_rows(const TaskConfig& task, const std::vector<CorpusSource>& all, 
   };
   if (count(all) == 0 || count(kept) > 0) return;  // sources that do not exist are the plan's to name
   throw Error(ExitCode::data, "rows", cat("no row is left to train on: the filters leave out all ", count(all)),
-              "lower data.teacher_scores_min or teacher_scores_margin, or set data.rows_without_negatives to refuse");
+              "lower data.positive_score_min, teacher_scores_min or teacher_scores_margin, or set data.rows_without_negatives to refuse");
 }
 
 }  // namespace lodestone

@@ -8,7 +8,8 @@
 
 namespace lodestone {
 
-/// What a task asks of a corpus' rows; `collate` is what they are collated with.
+/// What a task asks of a corpus' rows; `collate` is what they are collated with. Held-out pairs may have gold scores that the loss does not
+/// read: they are judged by their correlation.
 RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const CollateConfig& collate);
 
 /// Of the negatives of the rows that a plan may draw.

@@ -132,6 +132,8 @@ std::string start_up_table(const Run& run) {
   out << "Lodestone\n";
   row("model", cat(e.layers, " layers of ", e.hidden, ", ", e.heads, " heads, ",
                    static_cast<double>(run.network->params().layout().count()) / 1e6, " M parameters, ", run.network->head()));
+  row("export", cat(run.cfg.objective.kind == ObjectiveKind::reranker ? "pairs" : "texts", " of at most ", run.network->exported_length(),
+                    " tokens"));
   row("weights", run.cfg.model.folder.empty() ? "random" : run.cfg.model.folder.string());
   row("precision", cat(name_of(run.cfg.train.precision), "; ", run.backend->description()));
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,

@@ -152,6 +152,6 @@ fits=$(sed -n 's/.*texts that fit have \([0-9]*\) tokens.*/\1/p' err.log)
 expect "a row that fits trains" 0 "$lodestone" train wide.yaml train.output_dir=narrow2 train.global_batch=2 data.query_max_len="$fits" data.passage_max_len="$fits"
 refuses "device: cuda" 2 "this program was built without CUDA" "$lodestone" check wide.yaml device=cuda
 refuses "eval --device cuda" 2 "this program was built without CUDA" "$lodestone" eval m --beir tasks --device cuda
-refuses "encode --device cuda" 2 "this program was built without CUDA" "$lodestone" encode m --input config.json --output m.npy --device cuda
+refuses "encode --device cuda" 2 "this program was built without CUDA" "$lodestone" encode m --input vocab/vocab.txt --output m.npy --device cuda
 refuses "export --device cuda" 2 "this program was built without CUDA" "$lodestone" export m --output n --device cuda
 all_passed

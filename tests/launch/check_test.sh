@@ -90,6 +90,8 @@ says "the prompt is named" '"find"' err.log
 expect "a prompt that ends with punctuation" 0 data.query_prompt=find:
 expect "more ranks than rows" 2 --ranks 11
 expect "a run folder below a file" 5 train.output_dir=run.yaml/run
+expect "a run folder where nothing can be made" 5 train.output_dir=/proc/run
+says "is found out by writing" "F21 the run folder cannot be written" err.log
 expect "longer texts than the model's" 2 data.query_max_len=65
 expect "no such corpus" 3 data.train=nowhere
 expect "a number of steps that is none" 2 --steps x

@@ -82,24 +82,39 @@ if cmp -s results/3/t.trec results/4/t.trec; then ok "passage comes before corpu
 cp -r run/model cut
 rm cut/tokenizer.json
 sed -i '$d' cut/vocab.txt
-expect "encode with a vocabulary that was cut" 0 "$lodestone" encode cut --input heldout.jsonl --output cut.npy
+expect "encode with a vocabulary that was cut" 0 "$lodestone" encode cut --input heldout.jsonl --field query --output cut.npy
 says "it is told" "tokens may be missing; file=cut"
 
 mv beir/qrels/test.tsv beir/qrels/dev.tsv
 refuses "the default is not there" 3 "no judgements qrels/test.tsv; there are: dev" "$lodestone" eval run/model --beir beir
 
 # ---- prompts as long as a text may be ----------------------------------------------------------------------------------------
-for command in "encode run/model --input heldout.jsonl --output out.npy --prompt" "eval run/model --pairs pairs.jsonl --query-prompt" \
+for command in "encode run/model --input heldout.jsonl --field query --output out.npy --prompt" "eval run/model --pairs pairs.jsonl --query-prompt" \
                "eval run/model --rerank triples.jsonl --passage-prompt"; do
   refuses "$command" 2 "leave no room for a text" "$lodestone" $command "$prompt"
 done
 refuses "a reranker's prompts" 2 "a query of at most" "$lodestone" eval reranker/model --rerank triples.jsonl --query-prompt "$prompt"
 if [ -e out.npy ]; then bad "nothing is written"; else ok "nothing is written"; fi
-expect "a prompt that fits" 0 "$lodestone" encode run/model --input heldout.jsonl --output out.npy --prompt "a b"
-refuses "the same with shorter texts" 2 "give --max-len 5 or more" "$lodestone" encode run/model --input heldout.jsonl --output out2.npy --prompt "a b" --max-len 4
+expect "a prompt that fits" 0 "$lodestone" encode run/model --input heldout.jsonl --field query --output out.npy --prompt "a b"
+refuses "the same with shorter texts" 2 "give --max-len 5 or more" "$lodestone" encode run/model --input heldout.jsonl --field query --output out2.npy --prompt "a b" --max-len 4
+
+# ---- texts of JSON lines -----------------------------------------------------------------------------------------------------
+python3 -c '
+import json
+texts = [json.loads(line)["query"] for line in open("heldout.jsonl")]
+open("lines.txt", "w").write("".join(t + "\n" for t in texts))
+open("named.jsonl", "w").write("".join(json.dumps({"_id": str(i), "text": t}) + "\n" for i, t in enumerate(texts)))'
+expect "texts one a line" 0 "$lodestone" encode run/model --input lines.txt --output lines.npy
+expect "texts of JSON lines" 0 "$lodestone" encode run/model --input named.jsonl --output named.npy
+expect "in a field of another name" 0 "$lodestone" encode run/model --input heldout.jsonl --field query --output field.npy
+if cmp -s lines.npy named.npy && cmp -s lines.npy field.npy; then ok "have the same vectors"; else bad "have the same vectors"; fi
+refuses "JSON lines without texts" 3 "the object has no field text; it has query" "$lodestone" encode run/model --input heldout.jsonl --output none.npy
+cp named.jsonl odd.txt
+refuses "JSON lines of another name" 3 "give --format jsonl" "$lodestone" encode run/model --input odd.txt --output none.npy
+refuses "a field of lines" 2 "--field names a field of JSON lines" "$lodestone" encode run/model --input lines.txt --format text --field query --output none.npy
 
 # ---- rerankers give no vectors ---------------------------------------------------------------------------------------------
-refuses "encode with a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" encode reranker/model --input heldout.jsonl --output out3.npy
+refuses "encode with a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" encode reranker/model --input heldout.jsonl --field query --output out3.npy
 refuses "pairs for a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" eval reranker/model --pairs pairs.jsonl
 
 # ---- correlations that do not exist ------------------------------------------------------------------------------------------
@@ -117,11 +132,11 @@ refuses "constant scores" 3 "the score of all 40 pairs is 4" "$lodestone" eval r
 refuses "constant cosines" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pairs same.jsonl
 
 # ---- what is missing, and where it is ----------------------------------------------------------------------------------------
-refuses "encode with a run folder" 4 "do: give run/model" "$lodestone" encode run --input heldout.jsonl --output out4.npy
+refuses "encode with a run folder" 4 "do: give run/model" "$lodestone" encode run --input heldout.jsonl --field query --output out4.npy
 refuses "eval of a run folder" 4 "do: give run/model" "$lodestone" eval run --pairs pairs.jsonl
 refuses "train from a run folder" 4 "run/model" "$lodestone" train run.yaml data.heldout= train.output_dir=next model.config= model.vocab= model.folder=run
 refuses "a reranker from one" 4 "run/model" "$lodestone" train reranker.yaml train.output_dir=next2 model.folder=run
-refuses "a folder without a model" 4 "do: give a folder with config.json" "$lodestone" encode vocab --input heldout.jsonl --output out4.npy
+refuses "a folder without a model" 4 "do: give a folder with config.json" "$lodestone" encode vocab --input heldout.jsonl --field query --output out4.npy
 refuses "no config.json" 4 "; do: check its path" "$lodestone" train run.yaml data.heldout= train.output_dir=next3 model.config=nowhere.json
 refuses "no texts" 3 "; do: check its path" "$lodestone" encode run/model --input nowhere.txt --output out4.npy
 

@@ -202,6 +202,17 @@ TEST(Candidates, TeacherScoresOfABatchFollowTheTextsChosen) {
   EXPECT_EQ(batch.passage_hash, (std::vector<uint64_t>{hash(1, 2), hash(1, 1), hash(1, 0), hash(0, 1), hash(0, 0), hash(0, 3)}));
 }
 
+TEST(RowFilter, LeavesOutPairsWhoseGoldScoreIsTooLow) {
+  const RowFilter filter{.positive_score_min = 3.5};
+  EXPECT_TRUE(filter.active());
+  PackedRow row = row_of(1, 0);
+  EXPECT_EQ(judge(row, filter, {1}), Verdict::kept) << "no score, no judgement";
+  row.score = 3.5;
+  EXPECT_EQ(judge(row, filter, {1}), Verdict::kept);
+  row.score = 3.4;
+  EXPECT_EQ(judge(row, filter, {1}), Verdict::no_positive);
+}
+
 TEST(RowFilter, JudgesByTheBestScoreAndByTheMargin) {
   const auto verdict = [](const RowFilter& filter, const PackedRow& row, const CandidateConfig& c = {2}) { return judge(row, filter, c); };
   const RowFilter minimum{.teacher_scores_min = 0.5}, margin{.teacher_scores_margin = 0.1};

@@ -145,8 +145,7 @@ TEST(Config, RunsThatCannotLearnAreRefused) {
   EXPECT_EQ(failure({"objective.name=reranker"}),
             "data: a reranker compares a query's positive with its negatives, but train_group_size is 1");
   EXPECT_EQ(failure({"objective.name=reranker", "data.train_group_size=2"}), "");
-  const std::string own = "loss: a query's own passages are compared with each other (",
-                    one = "), but data.train_group_size of task retrieval is 1";
+  const std::string own = "loss: a query's own passages are compared with each other (", one = "), but data.train_group_size is 1";
   EXPECT_EQ(failure({"loss.name=kl_divergence"}), own + "KL distillation, temperature 0.05" + one);
   EXPECT_EQ(failure({"loss.name=margin_mse"}), own + "margin MSE" + one);
   EXPECT_EQ(failure({"loss.name=sum", "loss.terms.a.name=info_nce", "loss.terms.b.name=margin_mse"}), own + "margin MSE" + one);
@@ -183,6 +182,27 @@ TEST(Config, ADeviceThatThisBuildLacksIsNamed) {
   for (const char* device : {"auto", "cpu"}) EXPECT_EQ(with(device), "") << device;
   EXPECT_EQ(with("cuda"), "device: this program was built without CUDA");
   EXPECT_NE(with("tpu"), "");
+}
+
+TEST(Config, ARateThatMovesWeightsByMoreThanTheirSizeIsRefused) {
+  EXPECT_EQ(failure({"optim.learning_rate=1"}), "");
+  for (const char* rate : {"1.001", "5", "1e300"})
+    EXPECT_EQ(failure({cat("optim.learning_rate=", rate)}),
+              cat("optim.learning_rate: ", std::stod(rate), " is too large: AdamW moves every weight by about as much in each step"));
+}
+
+TEST(Config, OnlyLossesThatTakePairsForPositivesHaveALowestScoreOfThem) {
+  EXPECT_EQ(read(smallest, {"data.positive_score_min=4"}).tasks[0].data.filter.positive_score_min, 4);
+  EXPECT_EQ(failure({"data.positive_score_min=4", "loss.name=cosent"}),
+            "data.positive_score_min: pairs of all scores are compared (CoSENT), none is left out for a low one");
+}
+
+TEST(Config, ARunWithoutTasksIsNotToldOfATask) {
+  EXPECT_EQ(failure({"loss.name=cosent", "data.train_group_size=2"}),
+            "data.train_group_size: CoSENT compares scored pairs, but data.train_group_size is 2");
+  EXPECT_EQ(failure({"data.train="}), "data.train: there is no training corpus");
+  EXPECT_EQ(failure({"tasks.sts.loss.name=cosent", "tasks.sts.data.train_group_size=2"}),
+            "tasks.sts.data.train_group_size: CoSENT compares scored pairs, but data.train_group_size of task sts is 2");
 }
 
 TEST(Config, ImpossibleValuesAreRefused) {

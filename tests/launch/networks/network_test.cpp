@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "tests/support/host_memory.h"
 #include "tests/support/tiny_folder.h"
 
@@ -48,6 +50,29 @@ void make_dense(const fs::path& from, const fs::path& to) {
   initialize_parameters(model.config, params, 99);
   EXPECT_EQ(load_weights(model, params), (std::vector<std::string>{"head.weight", "head.bias"}));
   write_model_folder(to, model, params, from, {}, IfExists::refuse);
+}
+
+TEST(Network, AnExportTakesTextsAsLongAsItsBaseDoesUnlessAskedOtherwise) {
+  const TinyFolder tiny;  // 32 positions
+  const TempDir dir;
+  constexpr int64_t base = 20;
+  fs::copy(tiny.path(), dir / "base", fs::copy_options::recursive);
+  std::ofstream(dir / "base" / "sentence_bert_config.json") << "{\"max_seq_length\": 20}";
+  const auto exported = [&](int64_t trained, int64_t asked) {
+    const auto backend = make_backend({.kind = BackendKind::reference});
+    RunConfig config;
+    config.model.folder = dir / "base";
+    config.model.max_seq_length = asked;
+    config.train.precision = DType::f32;
+    config.tasks.resize(1);
+    config.tasks[0].data.query_max_len = trained;
+    config.tasks[0].data.passage_max_len = 4;
+    return open_network(config, Weights::values, *backend)->exported_length();
+  };
+  EXPECT_EQ(exported(base - 3, 0), base);
+  EXPECT_EQ(exported(base + 2, 0), base + 2) << "training used more";
+  EXPECT_EQ(exported(base - 3, base - 1), base - 1);
+  EXPECT_THROW(exported(4, 100000), Error);
 }
 
 TEST(Network, AFolderWithoutADenseLayerGetsANewOneDrawnFromTheSeed) {

@@ -25,10 +25,11 @@ void teach(FakeRow& row) { row.teacher_scores = {3, 2, 1}; }
 void score(FakeRow& row) { row.score = 0.5; }
 
 std::string verdict(const std::vector<FakeRow>& made, const LossOptions& loss, const PlanConfig& plan = {.global_batch = 4, .batches = 9},
-                    ObjectiveConfig objective = {}, CollateConfig collate = {}) {
+                    ObjectiveConfig objective = {}, CollateConfig collate = {}, std::optional<double> positive_score_min = {}) {
   RunConfig config;
   config.objective = objective;
-  const TaskConfig task{.data = {}, .loss = {.terms = {{loss}}}, .mining = {}};
+  TaskConfig task{.data = {}, .loss = {.terms = {{loss}}}, .mining = {}};
+  task.data.filter.positive_score_min = positive_score_min;
   const FakeRows rows(made);
   try {
     require_fitting_rows(Plan(plan, plan_sources(rows.sources())), rows, row_needs(config, task, collate), *make_self_comm());
@@ -67,7 +68,7 @@ TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
     std::vector<FakeRow> rows = two_sources(nothing);
     for (FakeRow& row : rows) all(row);
     one(rows[33]);
-    return verdict(rows, loss, few, objective, collate);
+    return verdict(rows, loss, few, objective, collate, 0.0);
   };
   const auto no_negatives = [](FakeRow& row) { row.negatives.clear(); };
   const auto no_positives = [](FakeRow& row) { row.positives.clear(); };
@@ -113,6 +114,20 @@ TEST(RowKinds, PositivesAmongNegativesAreCountedWhereNegativesAreChosen) {
   EXPECT_EQ(count({.group = 2, .source_groups = {2, 1}}).left_out, 1) << "nor of the second source";
 }
 
+TEST(RowKinds, ScoredPairsAreNoPositivesUntilAScoreSaysSo) {
+  const std::vector<FakeRow> scored = two_sources(score);
+  const auto refused = [](const std::string& reader) {
+    return cat("the pair has a gold score, which is not read here (", reader,
+               "): every pair would be a positive, whatever its score; row=20 source=s1");
+  };
+  const PlanConfig second{.global_batch = 4, .batches = 9, .only = {"s1"}};
+  EXPECT_EQ(verdict(scored, InfoNceOptions{}, second), refused("InfoNCE, temperature 0.05"));
+  EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {.kind = ObjectiveKind::reranker}, {.group = 2}), refused("a reranker"));
+  EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {}, {}, 0.5), "fits");
+  EXPECT_EQ(verdict(scored, CosentOptions{}, second), "fits");
+  EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {}, {.purpose = Purpose::evaluation}), "fits") << "held-out pairs are correlated";
+}
+
 TEST(RowKinds, RowsThatThePlanNeverDrawsAreNotJudged) {
   std::vector<FakeRow> rows = two_sources(nothing);
   rows[33].positives.clear();
@@ -132,7 +147,7 @@ TEST(RowKinds, ABatchOfMixedTasksIsRefused) {
   EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}), "fits") << "a batch is of one source";
   EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}, mixed),
             "a batch would mix rows of different tasks: source s1 has teacher scores, source s0 has none");
-  EXPECT_EQ(verdict(two_sources(score), InfoNceOptions{}, mixed),
+  EXPECT_EQ(verdict(two_sources(score), InfoNceOptions{}, mixed, {}, {}, 0.5),
             "a batch would mix rows of different tasks: source s1 has gold scores, source s0 has none");
   // So does merging small sources into one.
   EXPECT_EQ(verdict(two_sources(teach), InfoNceOptions{}, {.global_batch = 30, .batches = 9, .small_sources = SmallSources::merge}),
