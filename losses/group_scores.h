@@ -1,25 +1,11 @@
 // Scores of each query with its own passages, and the way back from their gradient to the vectors'.
 #pragma once
 
-#include <string_view>
-
 #include "core/batch.h"
 #include "core/exec.h"
+#include "core/similarity.h"
 
 namespace lodestone {
-
-enum class Similarity : uint8_t { cosine, dot };
-
-/// As configurations name it.
-constexpr std::string_view name_of(Similarity value) {
-  switch (value) {
-    case Similarity::cosine:
-      return "cosine";
-    case Similarity::dot:
-      return "dot";
-  }
-  return {};
-}
 
 /// score[i,g] = cosine or dot product of query i and its passage g, added up in double. Lives in the arena scope in which it was made.
 class GroupScores {

@@ -21,7 +21,7 @@ struct LossCounts {
 /// What a loss found, beside its share and its gradient, which stay on the device.
 struct LossResult {
   LossCounts counts = {};               // of this rank; the sum over ranks is the batch's
-  std::span<const double> scores = {};  // [B (G-1)] of ScoredLoss: cosines of queries and their own negatives, until its next call
+  std::span<const double> scores = {};  // [B (G-1)] of ScoredLoss: of queries and their own negatives, until its next call
 };
 
 /// A loss owns its exchange between ranks. Normalisation rule: the loss is divided by the *global* count, so that the sum over

@@ -28,31 +28,32 @@ std::span<const T> row(ConstTensor x, int64_t i) {
 }
 
 template <class T>
-std::vector<double> cosines(ConstTensor query, ConstTensor candidates) {
+std::vector<double> similarities(ConstTensor query, ConstTensor candidates, Similarity similarity) {
   const std::span<const T> q = query.host<T>();
   const double length = norm(q);
   std::vector<double> scores;
   for (int64_t j = 0; j < candidates.dim(0); ++j) {
     const std::span<const T> c = row<T>(candidates, j);
-    scores.push_back(dot(q, c) / (length * norm(c)));
+    scores.push_back(similarity == Similarity::dot ? dot(q, c) : dot(q, c) / (length * norm(c)));
   }
   return scores;
 }
 
 }  // namespace
 
-void negative_cosines(Exec& ex, ConstTensor emb, const Pairs& pairs, std::span<double> scores) {
+void negative_scores(Exec& ex, ConstTensor emb, const Pairs& pairs, Similarity similarity, std::span<double> scores) {
   const int64_t texts = pairs.queries * (1 + pairs.group), passages = pairs.queries * pairs.group;
   LODE_CHECK(emb.dim(0) == texts && std::ssize(scores) == pairs.queries * (pairs.group - 1), "negative scores: emb ", emb.shape(), " and ",
              scores.size(), " scores for ", pairs.queries, " queries of group ", pairs.group);
   const auto scope = ex.arena.scope();
-  const Tensor all = ex.arena.tensor(DType::f64, {passages + texts});  // products of queries and passages, then squares
+  const bool cosine = similarity == Similarity::cosine;
+  const Tensor all = ex.arena.tensor(DType::f64, {passages + (cosine ? texts : 0)});  // products of queries and passages, then squares
   ex.backend.group_dots(emb.rows(0, pairs.queries), emb.rows(pairs.queries, texts),
                         all.slice({0, passages}).reshape({pairs.queries, pairs.group}));
-  ex.backend.group_dots(emb, emb, all.slice({passages, passages + texts}).reshape({texts, 1}));
+  if (cosine) ex.backend.group_dots(emb, emb, all.slice({passages, passages + texts}).reshape({texts, 1}));
   const std::span<const double> host = fetch<double>(ex.backend, ex.arena, all);
   const auto products = host.first(static_cast<size_t>(passages)), squares = host.subspan(static_cast<size_t>(passages));
-  const auto length = [&](size_t text) { return std::max(std::sqrt(squares[text]), smallest_norm); };
+  const auto length = [&](size_t text) { return cosine ? std::max(std::sqrt(squares[text]), smallest_norm) : 1.0; };
   const auto queries = static_cast<size_t>(pairs.queries), group = static_cast<size_t>(pairs.group);
   size_t next = 0;
   for (size_t i = 0; i < queries; ++i)
@@ -74,17 +75,18 @@ void mean_per_query(std::span<const double> scores, std::span<double> means) {
 LossResult ScoredLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
                                 Tensor share) {
   scores_.resize(static_cast<size_t>(pairs.queries * (pairs.group - 1)));
-  negative_cosines(ex, emb, pairs, scores_);
+  negative_scores(ex, emb, pairs, similarity_, scores_);
   LossResult result = loss_->evaluate(ex, group, emb, pairs, weight, d_emb, share);
   result.scores = scores_;
   return result;
 }
 
-std::vector<int32_t> rank_by_cosine(ConstTensor query, ConstTensor candidates, std::span<const uint64_t> hashes) {
+std::vector<int32_t> rank_candidates(ConstTensor query, ConstTensor candidates, Similarity similarity, std::span<const uint64_t> hashes) {
   LODE_CHECK(query.count() == (candidates.dim(0) == 0 ? query.count() : candidates.dim(1)) && query.dtype() == candidates.dtype() &&
                  static_cast<int64_t>(hashes.size()) == candidates.dim(0),
              "ranking: query ", query.shape(), ", candidates ", candidates.shape(), ", ", hashes.size(), " hashes");
-  const std::vector<double> scores = query.dtype() == DType::f64 ? cosines<double>(query, candidates) : cosines<float>(query, candidates);
+  const std::vector<double> scores = query.dtype() == DType::f64 ? similarities<double>(query, candidates, similarity)
+                                                                 : similarities<float>(query, candidates, similarity);
   std::unordered_set<uint64_t> taken;
   std::vector<int32_t> places;
   for (size_t j = 0; j < hashes.size(); ++j)

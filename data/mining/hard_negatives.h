@@ -38,7 +38,8 @@ constexpr std::string_view name_of(MiningRefill value) {
 }
 
 /// Dynamic hard-negative mining of Conan-embedding (arXiv 2408.15710, section 3.3); rule `each` is that of its second version.
-/// A score is a cosine of query and negative over the whole vector. S_init is the first score of what is in use, S_cur the last.
+/// A score is the similarity of query and negative over the whole vector, as the model folder means it; the thresholds are for cosines.
+/// S_init is the first score of what is in use, S_cur the last.
 struct HardNegativesConfig {
   int64_t negatives = 8;  // n in use per row
   int64_t every = 100;    // optimizer steps from check to check

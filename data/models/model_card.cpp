@@ -79,7 +79,7 @@ std::string model_card(const ModelFolder& model, const ModelCard& card) {
       << c.encoder.heads << " heads\n- Pooling: " << row_of(c.pooling).card << "\n";
   if (c.head) out << "- Dense: " << c.encoder.hidden << " to " << c.head->out_features << row_of(c.head->squash).card << "\n";
   out << "- Normalised: " << (c.normalize ? "yes" : "no") << "\n- Longest text: " << model.max_seq_length
-      << " tokens, longer ones are cut\n- Similarity: " << model.similarity
+      << " tokens, longer ones are cut\n- Similarity: " << name_of(model.similarity)
       << "\n\n## Usage\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
          "model = SentenceTransformer(\"path/of/this/folder\")\n"
          "queries = model.encode([\"a question\"]"

@@ -54,7 +54,7 @@ void write_configuration(const fs::path& folder, const ModelFolder& model) {
     general["default_prompt_name"] = nullptr;
   else
     general["default_prompt_name"] = model.default_prompt;
-  general["similarity_fn_name"] = model.similarity;
+  general["similarity_fn_name"] = name_of(model.similarity);
   write_json(folder / "config_sentence_transformers.json", general);
 }
 

@@ -206,6 +206,13 @@ void parse_modules(const fs::path& folder, ModelFolder& model) {
   model.has_modules = true;
 }
 
+Similarity parse_similarity(const Json& json, const fs::path& file) {
+  const std::string name = json_string(json, "similarity_fn_name", std::string(name_of(Similarity::cosine)), file);
+  for (const Similarity similarity : values_of<Similarity>())
+    if (name == name_of(similarity)) return similarity;
+  throw refused(file, cat("similarity_fn_name \"", name, "\" is not supported"), "cosine and dot work");
+}
+
 void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
   model.max_seq_length = read_max_length(folder, model.config.encoder.longest_text());
   const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json",
@@ -229,9 +236,7 @@ void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
   model.default_prompt = json_string(json, "default_prompt_name", "", prompts);
   if (!model.default_prompt.empty() && !model.prompts.contains(model.default_prompt))
     throw refused(prompts, cat("the default prompt \"", model.default_prompt, "\" is not among the prompts"), "correct the file");
-  model.similarity = json_string(json, "similarity_fn_name", "cosine", prompts);
-  if (model.similarity != "cosine" && model.similarity != "dot")
-    throw refused(prompts, cat("similarity_fn_name \"", model.similarity, "\" is not supported"), "cosine and dot work");
+  model.similarity = parse_similarity(json, prompts);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "core/nn/encoder.h"
 #include "core/params.h"
+#include "core/similarity.h"
 
 namespace lodestone {
 
@@ -22,8 +23,11 @@ struct ModelFolder {
   int64_t max_seq_length = 512;                // tokens of a text, with [CLS] and [SEP]; never above encoder.longest_text()
   std::map<std::string, std::string> prompts;  // name -> text put in front, e.g. "query" -> "query: "
   std::string default_prompt;                  // a name of `prompts`, or empty
-  std::string similarity = "cosine";
+  Similarity similarity = Similarity::cosine;
   std::string config_json;  // config.json as it was read; kept keys go into an export
+
+  /// The folder's similarity as that of vectors before the model normalises them: where it does, a cosine.
+  Similarity raw_similarity() const { return config.normalize ? Similarity::cosine : similarity; }
 };
 
 /// Throws Error (checkpoint, "missing") unless there is a config.json; where a run folder is given, it names the model below it.

@@ -181,7 +181,7 @@ TaskResult evaluate_pairs(Communicator& comm, LoadedModel& model, const ScoredPa
     const auto at = static_cast<size_t>((i - mine.begin) * width), columns = static_cast<size_t>(width);
     own.push_back(similarity(model.folder(), std::span(first).subspan(at, columns), std::span(second).subspan(at, columns)));
   }
-  const std::string name = model.folder().similarity;
+  const std::string name(name_of(model.folder().similarity));
   const std::vector<double> near = gather_values(comm, std::span<const double>(own));
   if (is_constant(near))
     throw Error(ExitCode::numerical, "F44", cat("the ", name, " of all ", count, " pairs is ", near[0], ": there is no correlation"),

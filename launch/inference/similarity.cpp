@@ -15,11 +15,11 @@ double dot(std::span<const float> a, std::span<const float> b) {
 }  // namespace
 
 double similarity(const ModelFolder& folder, std::span<const float> a, std::span<const float> b) {
-  return folder.similarity == "dot" ? dot(a, b) : dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
+  return folder.similarity == Similarity::dot ? dot(a, b) : dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
 }
 
 void prepare_for_dot(const ModelFolder& folder, std::span<float> vectors, int64_t width) {
-  if (folder.similarity == "dot" || folder.config.normalize) return;
+  if (folder.similarity == Similarity::dot || folder.config.normalize) return;
   for (size_t at = 0; at < vectors.size(); at += static_cast<size_t>(width)) {
     const std::span<float> row = vectors.subspan(at, static_cast<size_t>(width));
     const double length = std::sqrt(dot(row, row));

@@ -16,7 +16,8 @@ class NegativeRanker {
  public:
   virtual ~NegativeRanker() = default;
   /// Ranks the stored negatives of these rows by the current weights: for each row the places among those to choose from
-  /// (usable_negatives), hardest first (losses/negative_scores.h: rank_by_cosine). Not collective: ranks are given different rows, or none.
+  /// (usable_negatives), hardest first (losses/negative_scores.h: rank_candidates). Not collective: ranks are given different rows, or
+  /// none.
   virtual std::vector<std::vector<int32_t>> rank(std::span<const int64_t> rows) = 0;
 };
 

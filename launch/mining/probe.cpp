@@ -38,8 +38,8 @@ ProbedScores WeightProbe::score(int64_t step, std::span<const int64_t> rows, int
     const auto scope = ex.arena.scope();
     collator.collate(rows_, {.step = step, .rows = rows.subspan(i, 1)}, batch);
     const Tensor emb = embed_texts(ex, encoder_, batch.tokens(), chunk_tokens_, chunks);
-    negative_cosines(ex, emb, batch.pairs(),
-                     std::span(probed.scores).subspan(i * static_cast<size_t>(negatives), static_cast<size_t>(negatives)));
+    negative_scores(ex, emb, batch.pairs(), similarity_,
+                    std::span(probed.scores).subspan(i * static_cast<size_t>(negatives), static_cast<size_t>(negatives)));
     probed.available.push_back(batch.row_negatives[0]);
   }
   return probed;

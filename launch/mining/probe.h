@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/nn/encoder.h"
+#include "core/similarity.h"
 #include "data/batches/collate.h"
 #include "data/plan/plan.h"
 #include "launch/mining/mining.h"
@@ -29,11 +30,12 @@ class ProbeSequence {
 class WeightProbe final : public NegativeProbe {
  public:
   /// All must outlive it. `ex` is the run's; `texts` are the task's lengths, seed and choice of positives.
-  WeightProbe(Exec ex, const Encoder& encoder, int64_t chunk_tokens, const CollateConfig& texts, Framing framing, const Plan& plan,
-              const RowSource& rows)
+  WeightProbe(Exec ex, const Encoder& encoder, int64_t chunk_tokens, Similarity similarity, const CollateConfig& texts, Framing framing,
+              const Plan& plan, const RowSource& rows)
       : ex_(ex),
         encoder_(encoder),
         chunk_tokens_(chunk_tokens),
+        similarity_(similarity),
         texts_(texts),
         framing_(std::move(framing)),
         rows_(rows),
@@ -45,6 +47,7 @@ class WeightProbe final : public NegativeProbe {
   Exec ex_;
   const Encoder& encoder_;
   int64_t chunk_tokens_;
+  Similarity similarity_;
   CollateConfig texts_;
   Framing framing_;
   const RowSource& rows_;

@@ -25,7 +25,7 @@ std::vector<std::vector<int32_t>> WeightRanker::rank(std::span<const int64_t> ro
     Collator(config, framing_).collate(rows_, {.rows = std::span(&id, 1)}, batch);
     const ConstTensor emb = ex_.backend.download(embed_texts(ex_, encoder_, batch.tokens(), chunk_tokens_, chunks), ex_.arena);
     ex_.backend.synchronize();
-    rankings.push_back(rank_by_cosine(emb.rows(0, 1).reshape({emb.dim(1)}), emb.rows(2, 2 + negatives), hashes));
+    rankings.push_back(rank_candidates(emb.rows(0, 1).reshape({emb.dim(1)}), emb.rows(2, 2 + negatives), similarity_, hashes));
   }
   return rankings;
 }

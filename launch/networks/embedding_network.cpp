@@ -26,6 +26,7 @@ class EmbeddingNetwork final : public Network {
                folder_.new_head ? ", new" : "");
   }
   int64_t embedding() const override { return folder_.config.embedding(); }
+  Similarity similarity() const override { return folder_.raw_similarity(); }
 
   std::unique_ptr<RowCollator> collator(const TaskConfig& task, uint64_t seed, Purpose purpose, const Tokenizer& tokenizer,
                                         const Corpus& corpus, const NegativeWindows* windows) const override {
@@ -36,7 +37,8 @@ class EmbeddingNetwork final : public Network {
     const CollateConfig lengths{.query_max_len = task.data.query_max_len,
                                 .passage_max_len = task.data.passage_max_len,
                                 .select_positive = task.data.select_positive};
-    return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, rows, lengths, make_framing(task, tokenizer, corpus));
+    return std::make_unique<WeightRanker>(ex, encoder_, config_.train.chunk_tokens, similarity(), rows, lengths,
+                                          make_framing(task, tokenizer, corpus));
   }
   std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus, const Plan& plan,
                                        const RowSource& rows) override {
@@ -44,15 +46,15 @@ class EmbeddingNetwork final : public Network {
                               .passage_max_len = task.data.passage_max_len,
                               .seed = static_cast<uint64_t>(config_.train.seed),
                               .select_positive = task.data.select_positive};
-    return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, texts, make_framing(task, tokenizer, corpus), plan,
-                                         rows);
+    return std::make_unique<WeightProbe>(ex, encoder_, config_.train.chunk_tokens, similarity(), texts,
+                                         make_framing(task, tokenizer, corpus), plan, rows);
   }
   std::unique_ptr<Objective> objective(Loss* loss, const Group& group) const override {
     return std::make_unique<EmbeddingObjective>(encoder_, *loss, group, objective_options(config_.train));
   }
   std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, const Group& ranks) override {
     EmbeddingObjective objective(encoder_, *loss, ranks, objective_options(config_.train));
-    return evaluate_heldout(ex, heldout, objective, *loss, ranks);
+    return evaluate_heldout(ex, heldout, objective, *loss, similarity(), ranks);
   }
   void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
     keep_encoder_source(config_.model, folder_, tokenizer, to);

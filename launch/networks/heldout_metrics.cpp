@@ -34,7 +34,7 @@ void add_ranks(std::span<const T> scores, int64_t first_own, std::span<const uin
   }
 }
 
-/// Queries q [B,E] against passages p [N,E], both of unit rows, a tile of queries at a time.
+/// Queries q [B,E] against passages p [N,E] by their dot products, a tile of queries at a time.
 void search_passages(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, std::span<const uint64_t> hash, Sums& sums) {
   constexpr int64_t tile = 64;
   for (int64_t begin = 0; begin < q.dim(0); begin += tile) {
@@ -49,46 +49,52 @@ void search_passages(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, 
   }
 }
 
-/// Appends cosine of query and first passage, and gold score, of each row of a batch.
+/// Appends similarity of query and first passage, and gold score, of each row of a batch.
 ///   emb: un-normalised, queries then passages.
-void add_scored(Exec& ex, const Batch& batch, ConstTensor emb, std::vector<double>& scored) {
+void add_scored(Exec& ex, const Batch& batch, ConstTensor emb, Similarity similarity, std::vector<double>& scored) {
   const auto scope = ex.arena.scope();
-  const GroupScores cosines(ex, emb, batch.pairs(), Similarity::cosine);
-  const std::span<const double> found = fetch<double>(ex.backend, ex.arena, cosines.scores());
+  const GroupScores scores(ex, emb, batch.pairs(), similarity);
+  const std::span<const double> found = fetch<double>(ex.backend, ex.arena, scores.scores());
   for (size_t i = 0; i < static_cast<size_t>(batch.queries); ++i) {
     scored.push_back(found[i * static_cast<size_t>(batch.group)]);
     scored.push_back(batch.scores[i]);
   }
 }
 
-/// Unit vectors of a batch's queries and positives [B,E].
-void add_searched(Exec& ex, const Batch& batch, ConstTensor emb, Tensor queries, Tensor positives) {
+/// Vectors of a batch's queries and positives [B,E] whose dot products are their similarity.
+void add_searched(Exec& ex, const Batch& batch, ConstTensor emb, Similarity similarity, Tensor queries, Tensor positives) {
   const auto scope = ex.arena.scope();
-  const Tensor norms = ex.arena.tensor(ex.wide(), {batch.queries}), chosen = ex.arena.tensor(ex.wide(), positives.shape());
-  ex.backend.l2_normalize_forward(emb.rows(0, batch.queries), queries, norms);
-  const std::span<int64_t> places = ex.arena.array<int64_t>(batch.queries);  // the first of each group
-  for (size_t i = 0; i < places.size(); ++i) places[i] = batch.queries + static_cast<int64_t>(i) * batch.group;
-  ex.backend.select_rows(emb, ex.backend.upload(view(std::span<const int64_t>(places)), ex.arena), chosen);
-  ex.backend.l2_normalize_forward(chosen, positives, norms);
+  const auto select = [&](int64_t first, int64_t stride, Tensor to) {
+    const std::span<int64_t> places = ex.arena.array<int64_t>(batch.queries);
+    for (size_t i = 0; i < places.size(); ++i) places[i] = first + static_cast<int64_t>(i) * stride;
+    const ConstTensor uploaded = ex.backend.upload(view(std::span<const int64_t>(places)), ex.arena);
+    if (similarity == Similarity::dot) return ex.backend.select_rows(emb, uploaded, to);
+    const Tensor norms = ex.arena.tensor(ex.wide(), {batch.queries}), chosen = ex.arena.tensor(ex.wide(), to.shape());
+    ex.backend.select_rows(emb, uploaded, chosen);
+    ex.backend.l2_normalize_forward(chosen, to, norms);
+  };
+  select(0, 1, queries);
+  select(batch.queries, batch.group, positives);  // the first of each group
 }
 
 /// Spearman correlation of all ranks' pairs of numbers. counts [W]: pairs of each rank.
 double correlation(std::span<const double> own, std::vector<int64_t> counts, Communicator& comm) {
   for (int64_t& count : counts) count *= 2;
   const std::vector<double> all = gather_values(comm, own, counts);
-  std::vector<double> cosines, gold;
+  std::vector<double> near, gold;
   for (size_t k = 0; k < all.size(); k += 2) {
-    cosines.push_back(all[k]);
+    near.push_back(all[k]);
     gold.push_back(all[k + 1]);
   }
-  return spearman(cosines, gold);
+  return spearman(near, gold);
 }
 
 int64_t sum(std::span<const int64_t> counts) { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
 
 }  // namespace
 
-std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, const Group& ranks) {
+std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Similarity similarity,
+                                     const Group& ranks) {
   const auto scope = ex.arena.scope();
   const int64_t width = objective.embedding();
   const int64_t mine = std::accumulate(heldout.batches().begin(), heldout.batches().end(), int64_t{0},
@@ -97,7 +103,7 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
                passages = ex.arena.tensor(ex.wide(), {mine, width});  // of rows without gold scores
   std::vector<uint64_t> hashes;                                       // of the passages' texts
   Sums sums;
-  std::vector<double> scored;  // cosine and gold score of each row that has one
+  std::vector<double> scored;  // similarity and gold score of each row that has one
   for (const Batch& batch : heldout.batches()) {
     const auto batch_scope = ex.arena.scope();
     const Tensor emb = objective.embed(ex, batch.tokens());
@@ -106,11 +112,11 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
     sums.loss += fetch<double>(ex.backend, ex.arena, share)[0] * static_cast<double>(batch.global_queries);
     sums.rows += static_cast<double>(batch.queries);
     if (!batch.scores.empty()) {
-      add_scored(ex, batch, emb, scored);
+      add_scored(ex, batch, emb, similarity, scored);
       continue;
     }
     const auto done = std::ssize(hashes), end = done + batch.queries;
-    add_searched(ex, batch, emb, queries.rows(done, end), passages.rows(done, end));
+    add_searched(ex, batch, emb, similarity, queries.rows(done, end), passages.rows(done, end));
     for (int64_t i = 0; i < batch.queries; ++i) hashes.push_back(batch.passage_hash[static_cast<size_t>(i * batch.group)]);
   }
   const std::vector<int64_t> searched = gather_value(ranks.host, mine), pairs = gather_value<int64_t>(ranks.host, std::ssize(scored) / 2);

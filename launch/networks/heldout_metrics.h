@@ -6,6 +6,7 @@
 
 #include "comm/group.h"
 #include "core/exec.h"
+#include "core/similarity.h"
 #include "data/batches/heldout.h"
 #include "losses/embedding_objective.h"
 
@@ -17,9 +18,11 @@ struct Figure {
   double value = 0;
 };
 
-/// Every rank calls it with its share. No dropout, no gradients. loss: the mean over rows, each in its batch. mrr_at_10 and recall_at_1,
-/// where some rows have no gold score: of each such query's positive among the positives of all such rows, where passages of equal text
-/// count as one. spearman, where some rows have one: of cosine and gold score over all of these.
-std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, const Group& ranks);
+/// Every rank calls it with its share. No dropout, no gradients; near is what `similarity` of the objective's vectors says. loss: the mean
+/// over rows, each in its batch. mrr_at_10 and recall_at_1, where some rows have no gold score: of each such query's positive among the
+/// positives of all such rows, where passages of equal text count as one. spearman, where some rows have one: of similarity and gold score
+/// over all of these.
+std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingObjective& objective, Loss& loss, Similarity similarity,
+                                     const Group& ranks);
 
 }  // namespace lodestone

@@ -42,6 +42,8 @@ class Network {
   virtual int64_t exported_length() const = 0;
   /// E; 0 where there are no sentence vectors.
   virtual int64_t embedding() const { return 0; }
+  /// By which sentence vectors are near, as training sees them: before the model normalises them.
+  virtual Similarity similarity() const { return Similarity::cosine; }
 
   /// What makes batches of a task's corpus, or of its held-out rows. Throws Error (usage): prompts whose end is no token boundary,
   /// lengths without room for a text. `windows`: mined negatives, where data.select_negative asks for them.

@@ -12,16 +12,22 @@ int64_t fewest_to_replace(const HardNegativesConfig& c) {
 
 }  // namespace
 
-std::vector<std::string> mining_obstacles(const HardNegativesConfig& c, const Plan& plan, int64_t steps, int64_t most_negatives) {
-  std::vector<std::string> obstacles;
-  const auto say = [&](auto&&... parts) { obstacles.push_back(cat("mining replaces nothing: ", parts...)); };
+std::vector<std::string> mining_warnings(const HardNegativesConfig& c, Similarity similarity, const Plan& plan, int64_t steps,
+                                         int64_t most_negatives) {
+  std::vector<std::string> warnings;
+  const auto say = [&](auto&&... parts) { warnings.push_back(cat("mining replaces nothing: ", parts...)); };
   if (steps < c.every) say("the run has ", steps, " steps, and the first check comes after ", c.every);
   // Rule `each` also replaces what its first score shows to be easy.
   if (c.rule == MiningRule::mean && c.probe == 0 && !plan.repeats_rows())
     say("no row is trained on twice, so no score can fall; give mining.probe, or more epochs");
   if (const int64_t fewest = fewest_to_replace(c); most_negatives < fewest)
     say("no row has more than ", most_negatives, " to choose from, and replacing needs ", fewest);
-  return obstacles;
+  if (similarity == Similarity::dot)
+    warnings.push_back(c.rule == MiningRule::each ? cat("mining scores by dot products, as the model folder says: are each_limit ",
+                                                        c.each_limit, " and each_floor ", c.each_floor, " meant for them?")
+                                                  : cat("mining scores by dot products, as the model folder says: is mean_limit ",
+                                                        c.mean_limit, " meant for them?"));
+  return warnings;
 }
 
 std::string describe_left_out(const DrawnNegatives& counts) {

@@ -121,6 +121,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
       plan(plan_config(run.config, task, batches), plan_sources(data->rows().sources())),
       loss(trains_vectors(run.config.objective.kind) ? make_loss(task.loss, run.network.embedding()) : nullptr),
       ranker(make_ranker(run, task, *data)),
+      similarity(run.network.similarity()),
       negatives(naming_corpus("data.train", task.data.train, [&] {
         return require_fitting_rows(plan, data->rows(),
                                     row_needs(run.config, task, collate_config(task, 0, Purpose::training, data->corpus)), run.world.host);
@@ -132,7 +133,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
                     cat("mining: source ", s.name, " has groups of ", s.group, " passages, and mining keeps ", task.mining->negatives,
                         " negatives a query"),
                     "leave the source out, or mine without it");
-    loss = std::make_unique<ScoredLoss>(std::move(loss));
+    loss = std::make_unique<ScoredLoss>(std::move(loss), run.network.similarity());
     if (task.mining->probe > 0) probe = run.network.probe(run.ex, task, run.tokenizer, data->corpus, plan, data->rows());
     mining.emplace(run.world.host, *task.mining, ranker.get(), probe.get());
   }
@@ -141,7 +142,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
 
 std::vector<std::string> Task::warnings(int64_t steps) const {
   std::vector<std::string> lines;
-  if (mining) lines = mining_obstacles(mining->config(), plan, steps, negatives.most);
+  if (mining) lines = mining_warnings(mining->config(), similarity, plan, steps, negatives.most);
   if (std::string left_out = describe_left_out(negatives); !left_out.empty()) lines.push_back(std::move(left_out));
   return lines;
 }

@@ -94,6 +94,7 @@ struct Task {
   std::unique_ptr<Loss> loss;              // null where the objective has its own; a ScoredLoss where negatives are mined
   std::unique_ptr<NegativeRanker> ranker;  // where they are mined anew
   std::unique_ptr<NegativeProbe> probe;    // where rows are scored besides
+  const Similarity similarity;             // of vectors, as mining scores them
   const DrawnNegatives negatives;          // of the rows that the plan may draw
   std::optional<Mining> mining;
   std::unique_ptr<Objective> objective;

@@ -66,7 +66,7 @@ Batch mined_batch(int64_t step, const NegativeWindows& windows, int rank, int wo
 }
 
 std::unique_ptr<ScoredLoss> scored_loss() {
-  return std::make_unique<ScoredLoss>(std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}));
+  return std::make_unique<ScoredLoss>(std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.1}), Similarity::cosine);
 }
 
 struct MinedTraining {

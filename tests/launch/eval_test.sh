@@ -113,6 +113,34 @@ cp named.jsonl odd.txt
 refuses "JSON lines of another name" 3 "give --format jsonl" "$lodestone" encode run/model --input odd.txt --output none.npy
 refuses "a field of lines" 2 "--field names a field of JSON lines" "$lodestone" encode run/model --input lines.txt --format text --field query --output none.npy
 
+# ---- what is near is said by the folder: in eval, and of held-out rows while training -----------------------------------------
+python3 - <<'PY'
+import json, shutil
+for name in ("cosine", "dot"):
+    shutil.copytree("run/model", f"raw-{name}")
+    modules = [m for m in json.load(open("run/model/modules.json")) if "Normalize" not in m["type"]]
+    json.dump(modules, open(f"raw-{name}/modules.json", "w"))
+    json.dump({"similarity_fn_name": name}, open(f"raw-{name}/config_sentence_transformers.json", "w"))
+PY
+expect "pack scored pairs" 0 "$lodestone" pack --tokenizer vocab --output scored pairs.jsonl
+for name in cosine dot; do
+  expect "evaluate by $name" 0 "$lodestone" eval raw-$name --pairs pairs.jsonl --output results --task raw-$name
+  expect "train a folder of $name" 0 "$lodestone" train run.yaml data.train=scored data.heldout=scored loss.name=cosent model.config= model.vocab= model.folder=raw-$name \
+    train.steps=1 train.output_dir=near-$name
+done
+if python3 - <<'PY'
+import json
+def first(name): return next(r["heldout_spearman"] for r in map(json.loads, open(f"near-{name}/metrics.jsonl")) if "heldout_spearman" in r)
+for name in ("cosine", "dot"):
+    evaluated = json.load(open(f"results/raw-{name}.json"))["scores"]["test"][0][f"{name}_spearman"]
+    assert abs(first(name) - evaluated) < 1e-3, (name, first(name), evaluated)
+assert abs(first("cosine") - first("dot")) > 1e-2, (first("cosine"), first("dot"))
+PY
+then ok "both correlate alike"; else bad "both correlate alike" near-dot/metrics.jsonl; fi
+refuses "scored pairs as positives" 3 "set data.positive_score_min to the score from which a pair is a positive" "$lodestone" check run.yaml data.train=scored data.heldout= train.output_dir=near
+expect "from a score on" 0 "$lodestone" check run.yaml data.train=scored data.heldout= train.output_dir=near data.positive_score_min=3
+if grep -q "^  sources .*: 16 rows" out.log; then ok "those below are left out"; else bad "those below are left out" out.log; fi
+
 # ---- rerankers give no vectors ---------------------------------------------------------------------------------------------
 refuses "encode with a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" encode reranker/model --input heldout.jsonl --field query --output out3.npy
 refuses "pairs for a reranker" 2 "this is a reranker, which gives no vectors" "$lodestone" eval reranker/model --pairs pairs.jsonl

@@ -28,7 +28,7 @@ std::vector<ContrastiveCase> every_loss() {
   add("margin MSE of cosines", {.terms = {{MarginMseOptions{.similarity = Similarity::cosine}}}});
   add("Matryoshka GTE", {.terms = {{GteOptions{}}}, .matryoshka_dims = {6, 12, 24}});
   add("Matryoshka CoSENT", {.terms = {{CosentOptions{}}}, .matryoshka_dims = {6, 24}});
-  cases.push_back({"InfoNCE and negatives' scores", [] { return std::make_unique<ScoredLoss>(make_loss({}, 24)); }});
+  cases.push_back({"InfoNCE and negatives' scores", [] { return std::make_unique<ScoredLoss>(make_loss({}, 24), Similarity::cosine); }});
   return cases;
 }
 

@@ -24,7 +24,7 @@ void cosines_of(DType dtype, std::span<const double> emb, Shape shape, const Pai
   Arena arena(backend->memory(), size_t{1} << 20);
   const auto scope = arena.scope();
   Exec ex{*backend, arena, Key{}, dtype};
-  negative_cosines(ex, tensor_of(*backend, arena, emb, shape, dtype), pairs, scores);
+  negative_scores(ex, tensor_of(*backend, arena, emb, shape, dtype), pairs, Similarity::cosine, scores);
 }
 
 TEST(NegativeScores, EqualAHandComputation) {
@@ -57,7 +57,7 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
   const auto comm = make_self_comm();
   const LossConfig config{.terms = {{InfoNceOptions{.temperature = 0.1}}}};
   ToyRun plain(DType::f64, *comm, make_loss(config, 12), {});
-  ToyRun with(DType::f64, *comm, std::make_unique<ScoredLoss>(make_loss(config, 12)), {.chunk_tokens = 20});
+  ToyRun with(DType::f64, *comm, std::make_unique<ScoredLoss>(make_loss(config, 12), Similarity::cosine), {.chunk_tokens = 20});
   Batch batch = toy_batch(0, 5, 4, 0, 1);
   EXPECT_NEAR(plain.gradient(0, batch), with.gradient(0, batch), 1e-12);
   EXPECT_LT(relative_difference(with.as_doubles(with.grads), plain.as_doubles(plain.grads)), 1e-12);
@@ -78,12 +78,25 @@ TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
     }
 }
 
-TEST(RankByCosine, PutsTheHardestFirstAndLeavesRepetitionsOut) {
+TEST(NegativeScores, AreDotProductsWhereTheFolderMeansThem) {
+  const std::vector<double> emb{3, 4, 0, 2, 1, 0, 4, 3, -3, -4, 5, 5, 1, 1, 0, -7};
+  const auto backend = any_backend("reference");
+  Arena arena(backend->memory(), size_t{1} << 20);
+  const auto scope = arena.scope();
+  Exec ex{*backend, arena, Key{}, DType::f64};
+  std::vector<double> scores(4);
+  negative_scores(ex, tensor_of(*backend, arena, emb, {8, 2}, DType::f64), pairs_of(2, 3), Similarity::dot, scores);
+  EXPECT_EQ(scores, (std::vector<double>{24, -25, 2, -14}));
+}
+
+TEST(RankCandidates, PutsTheHardestFirstAndLeavesRepetitionsOut) {
   const std::vector<float> query{1, 1}, candidates{1, 0, 2, 2, -1, 5, 0, 4, 4, 4, 7, 0, 8, 8};
   const std::vector<uint64_t> hashes{10, 11, 12, 13, 14, 10, 15};
-  EXPECT_EQ(rank_by_cosine(view(std::span(query)), view(std::span(candidates)).reshape({7, 2}), hashes),
+  EXPECT_EQ(rank_candidates(view(std::span(query)), view(std::span(candidates)).reshape({7, 2}), Similarity::cosine, hashes),
             (std::vector<int32_t>{1, 4, 6, 0, 3, 2}));  // equal cosines by place: 1, 4 and 6, 0 and 3; 5 repeats 0
-  EXPECT_TRUE(rank_by_cosine(view(std::span(query)), ConstTensor(nullptr, DType::f32, {0, 2}), {}).empty());
+  EXPECT_EQ(rank_candidates(view(std::span(query)), view(std::span(candidates)).reshape({7, 2}), Similarity::dot, hashes),
+            (std::vector<int32_t>{6, 4, 1, 2, 3, 0}));  // products 1, 4, 4, 4, 8, 7, 16
+  EXPECT_TRUE(rank_candidates(view(std::span(query)), ConstTensor(nullptr, DType::f32, {0, 2}), Similarity::cosine, {}).empty());
 }
 
 }  // namespace

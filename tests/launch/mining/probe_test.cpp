@@ -63,7 +63,7 @@ TEST(WeightProbe, ScoresARowAsTrainingDoesWhicheverRankItIs) {
   const Plan plan({.global_batch = 4, .batches = 3}, plan_sources(rows.sources()));
   const CollateConfig texts{.query_max_len = 9, .passage_max_len = 9, .seed = 5};
   const Framing framing{0, 1, {}, {}, {}};
-  WeightProbe probe(model.ex, model.encoder, 30, texts, framing, plan, rows);
+  WeightProbe probe(model.ex, model.encoder, 30, Similarity::cosine, texts, framing, plan, rows);
   const std::vector<int64_t> ids{4, 0, 11, 7};
   const ProbedScores all = probe.score(9, ids, 3, Window(2));
   EXPECT_EQ(all.available, (std::vector<int32_t>{12, 12, 12, 12}));
@@ -84,7 +84,7 @@ TEST(WeightProbe, ScoresARowAsTrainingDoesWhicheverRankItIs) {
   const Tensor emb = ex.arena.tensor(DType::f64, {5, 8});
   model.encoder.forward(ex, upload_texts(ex.backend, ex.arena, batch.tokens()), emb);
   std::vector<double> expected(3);
-  negative_cosines(ex, emb, batch.pairs(), expected);
+  negative_scores(ex, emb, batch.pairs(), Similarity::cosine, expected);
   for (size_t k = 0; k < 3; ++k) EXPECT_NEAR(all.scores[k], expected[k], 1e-14);
 
   EXPECT_NE(probe.score(10, ids, 3, Window(2)).scores, all.scores) << "another step drops out other elements";

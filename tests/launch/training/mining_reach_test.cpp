@@ -10,7 +10,7 @@ namespace {
 std::vector<std::string> obstacles(const HardNegativesConfig& mining, int64_t steps, int64_t most = 40,
                                    Batching batching = Batching::multinomial) {
   const Plan plan({.global_batch = 16, .batches = steps, .batching = batching}, {{.name = "a", .rows = 64}});
-  return mining_obstacles(mining, plan, steps, most);
+  return mining_warnings(mining, Similarity::cosine, plan, steps, most);
 }
 
 TEST(MiningReach, ARunThatScoresEachRowOnceIsNamed) {
@@ -48,6 +48,12 @@ TEST(MiningReach, ListsThatEndWithTheFirstWindowAreNamed) {
   EXPECT_EQ(fewest({.negatives = 12, .rule = MiningRule::each}), 13);
   EXPECT_EQ(fewest({.negatives = 8, .refill = MiningRefill::remine}), 9);
   EXPECT_EQ(fewest({.negatives = 4, .first_end = 0}), 4);
+}
+
+TEST(MiningReach, LimitsOnDotProductsAreAskedAbout) {
+  const Plan plan({.global_batch = 16, .batches = 8}, {{.name = "a", .rows = 64}});
+  EXPECT_EQ(mining_warnings({.every = 2}, Similarity::dot, plan, 8, 40),
+            std::vector<std::string>{"mining scores by dot products, as the model folder says: is mean_limit 0.8 meant for them?"});
 }
 
 TEST(MiningReach, NegativesThatAreLeftOutAreCountedInWords) {
