@@ -96,7 +96,7 @@ std::string to_text(const Manifest& manifest) {
 
 Manifest read_corpus_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "manifest.json";
-  if (!std::filesystem::exists(file))
+  if (!path_exists(file))
     throw Error(ExitCode::data, "F34", "not a packed corpus: it has no manifest.json", "make one with lodestone pack")
         .at("file", folder.string());
   const std::string text = read_text_file(file, max_manifest_bytes, ExitCode::data);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/files/open_error.h"
+#include "data/files/temporary.h"
 
 namespace lodestone {
 
@@ -106,16 +107,12 @@ void write_new_file(const fs::path& path, std::string_view text) {
 }
 
 void write_file_atomically(const fs::path& path, std::string_view text) {
-  fs::path temporary = path;
-  temporary += ".tmp";
-  ::unlink(temporary.c_str());  // left by a crash
-  write_new_file(temporary, text);
-  try {
-    rename_path(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
+  Temporary temporary(path, Temporary::Kind::file);
+  OutputFile file(temporary.path(), temporary.duplicate());
+  file.write(text);
+  file.finish();
+  rename_path(temporary.path(), path);
+  temporary.release();
   sync_folder(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
@@ -186,14 +183,11 @@ void publish_folder(const fs::path& temporary, const fs::path& path, IfExists if
   if (exists && if_exists == IfExists::refuse)
     throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
         .at("file", path.string());
-  fs::path old = path;
-  old += ".old.tmp";
-  fs::remove_all(old, ignored);
+  fs::path old = temporary;  // what the exchange leaves there
   if (!exists) {
     rename_path(temporary, path);
-  } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
-    rename_path(temporary, old);
-  } else {  // a file system that cannot exchange two names
+  } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
+    old.replace_extension(".old.tmp");  // a file system that cannot exchange two names
     rename_path(path, old);
     rename_path(temporary, path);
   }

@@ -53,6 +53,8 @@ class OutputFile {
  public:
   /// Throws Error (storage) when it exists or cannot be created.
   explicit OutputFile(std::filesystem::path path);
+  /// Takes over an empty file that is open for writing.
+  OutputFile(std::filesystem::path path, Descriptor opened) : path_(std::move(path)), descriptor_(std::move(opened)) {}
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -71,7 +73,7 @@ class OutputFile {
 
 /// New file `path` with this content, on the device when the call returns. Not atomic: for files of an unpublished folder.
 void write_new_file(const std::filesystem::path& path, std::string_view text);
-/// Replaces or makes `path` in one step: temporary file beside it, fsync, rename, fsync of the folder.
+/// Replaces or makes `path` in one step: temporary file beside it, of a name of its own, fsync, rename, fsync of the folder.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 /// Copies the bytes of `from` into the new file `to`, on the device when the call returns.
 void copy_file_durably(const std::filesystem::path& from, const std::filesystem::path& to);
@@ -91,7 +93,8 @@ void check_writable(const std::filesystem::path& folder);
 enum class IfExists : uint8_t { refuse, replace };
 
 /// Publishes the finished folder `temporary` under the name `path`: files and folders to the device, rename, parent folder
-/// to the device. With replace an existing `path` is exchanged in one step and removed afterwards.
+/// to the device. With replace an existing `path` is exchanged in one step and removed afterwards. Two jobs that publish one
+/// path never mix, provided that their temporaries differ.
 void publish_folder(const std::filesystem::path& temporary, const std::filesystem::path& path, IfExists if_exists);
 
 /// XXH3-64, the checksum of checkpoints; adding bytes in pieces gives the same value as in one piece.

@@ -34,8 +34,8 @@ std::string model_card(const ModelFolder& model, const ModelCard& card);
 /// Writes `path`: config.json, model.safetensors (f32), the tokenizer's files and pooler of `source`, modules.json,
 /// 1_Pooling, 2_Dense, N_Normalize with the key names that every version of sentence-transformers reads, prompts, README.md.
 /// Of a RetroMAE's parameters the decoder layer is left out; the masked-language-model head is kept as transformers names it.
-/// All is written into `path`.tmp, brought to the device, and published by one rename: there is never half a folder.
-/// Throws Error (storage) and removes the temporary folder when anything fails.
+/// All is written into a folder beside `path` (data/files/temporary.h), brought to the device, and published by one rename: there is never
+/// half a folder. Throws Error (storage) and removes the temporary folder when anything fails.
 void write_model_folder(const std::filesystem::path& path, const ModelFolder& model, const ParamStore& params,
                         const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
 

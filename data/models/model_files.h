@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "core/nn/config.h"
-#include "data/files/durable.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
+#include "data/files/temporary.h"
 
 namespace lodestone {
 
@@ -36,18 +36,11 @@ void write_folder(const std::filesystem::path& path, IfExists if_exists, Fill fi
   if (if_exists == IfExists::refuse && path_exists(target))
     throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
         .at("file", target.string());
-  std::filesystem::path temporary = target;
-  temporary += ".tmp";
-  std::error_code ignored;
-  std::filesystem::remove_all(temporary, ignored);  // left by a crash
-  make_folder(temporary);
-  try {
-    fill(temporary);
-    publish_folder(temporary, target, if_exists);
-  } catch (...) {
-    std::filesystem::remove_all(temporary, ignored);
-    throw;
-  }
+  if (target.has_parent_path()) make_folder(target.parent_path());
+  Temporary temporary(target, Temporary::Kind::folder);
+  fill(temporary.path());
+  publish_folder(temporary.path(), target, if_exists);
+  temporary.release();
 }
 
 }  // namespace lodestone

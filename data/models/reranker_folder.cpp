@@ -78,10 +78,12 @@ namespace {
 /// What CrossEncoder cuts a pair at stands in the tokenizer's file.
 void set_max_length(const fs::path& file, int64_t tokens) {
   OrderedJson json = OrderedJson::object();
-  if (path_exists(file)) json = OrderedJson::parse(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint));
+  if (path_exists(file)) {
+    (void)read_json_object(file);  // refuses what is none; the order of its keys stays
+    json = OrderedJson::parse(read_text_file(file, size_t{16} << 20, ExitCode::checkpoint));
+  }
   json["model_max_length"] = tokens;
-  fs::remove(file);
-  write_json(file, json);
+  write_file_atomically(file, json.dump(2) + "\n");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr size_t max_ignored = 32;
+constexpr size_t max_ignored = 1000;  // rows may name fields by their content
 
 /// The names of a record's parts. A row gives each part under one of them.
 constexpr std::array<std::string_view, 5> query_names{"query", "anchor", "sentence1", "text", "question"};
@@ -227,10 +227,9 @@ void FieldMap::map(std::span<const Field> all, Record& out) {
   }
   for (const Field& f : all) {
     if (contains(query_names, f.name) || contains(positive_names, f.name) || contains(negative_names, f.name) ||
-        contains(score_names, f.name) || contains(other_names, f.name) || is_numbered_negative(f.name) || f.name == source_field_ ||
-        ignored_.size() == max_ignored)
+        contains(score_names, f.name) || contains(other_names, f.name) || is_numbered_negative(f.name) || f.name == source_field_)
       continue;
-    if (!ignored_.contains(std::string(f.name))) ignored_.emplace(f.name);
+    if (!ignored_.contains(std::string(f.name))) ignored_.emplace(ignored_.size() < max_ignored ? f.name : more_ignored);
   }
 }
 

@@ -28,6 +28,9 @@ struct Record {
   double score = std::nan("");                                   // NaN: none
 };
 
+/// Stands for names that are not listed; no name sorts behind it.
+inline constexpr std::string_view more_ignored = "\xff";
+
 /// A row that the policy --on-bad-row may skip; reading goes on behind it. All other errors end the reading.
 class BadRow : public Error {
  public:
@@ -49,7 +52,7 @@ class RecordReader {
   virtual RecordPlace place() const = 0;
   /// Bytes of the input consumed: for progress.
   virtual int64_t consumed() const = 0;
-  /// Names of fields seen that mean nothing here.
+  /// Names of fields seen that mean nothing here; of very many the first ones and `more_ignored`.
   virtual const std::set<std::string>& ignored_fields() const = 0;
   /// What is odd about the input but can be read, in lines for people.
   virtual std::vector<std::string> warnings() const { return {}; }

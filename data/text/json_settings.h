@@ -1,6 +1,7 @@
 // A JSON file of a tokenizer, and complaints about its values: each names file and key.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -36,6 +37,10 @@ class JsonSettings {
     try {
       if constexpr (std::is_same_v<T, bool>) {
         if (!at->is_boolean()) throw error(place + key, "is not true or false", "correct it");
+      }
+      if constexpr (std::is_same_v<T, int64_t>) {
+        if (!at->is_number_integer() || (at->is_number_unsigned() && at->template get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)))
+          throw error(place + key, "is not a whole number of 64 bits", "correct it");
       }
       return at->template get<T>();
     } catch (const Json::exception&) {

@@ -47,7 +47,8 @@ constexpr int64_t main_rank = 10;  // the main score looks at so many documents
 
 std::string task_name(const std::filesystem::path& data) {
   const std::filesystem::path name = data.filename().empty() ? data.parent_path().filename() : data.filename();
-  return std::filesystem::is_directory(data) ? name.string() : name.stem().string();
+  std::error_code unknown;
+  return std::filesystem::is_directory(data, unknown) ? name.string() : name.stem().string();
 }
 
 /// The prompt given, else the first of these names that the folder has, else
@@ -74,6 +75,9 @@ struct Target {
   std::filesystem::path folder;  // empty: nowhere
   std::string model, task, split;
 
+  void announce_ignored(std::span<const std::string> names) const {
+    if (world.rank() == 0 && !names.empty()) std::puts(describe_ignored(names).c_str());
+  }
   void finish(TaskResult& result) const {
     result.task = task;
     result.split = split;
@@ -130,6 +134,7 @@ void evaluate_beir(const Target& target, const std::filesystem::path& data, Load
 
 void evaluate_lists(const Target& target, const std::filesystem::path& data, const InputOptions& input, const ScoreLists& score) {
   const CandidateSet set = read_candidates(data, input);
+  target.announce_ignored(set.ignored);
   if (set.left_out > 0 && target.world.rank() == 0)
     std::printf("%lld rows without a negative are left out\n", static_cast<long long>(set.left_out));
   TaskResult result = evaluate_candidates(target.world.comm(), set, score);
@@ -188,7 +193,9 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   if (options.has("--rerank")) {
     evaluate_lists(target, data, input, score_with(model, prompts));
   } else if (options.has("--pairs")) {
-    TaskResult result = evaluate_pairs(world.comm(), model, read_scored_pairs(data, input), prompts.query);
+    const ScoredPairs pairs = read_scored_pairs(data, input);
+    target.announce_ignored(pairs.ignored);
+    TaskResult result = evaluate_pairs(world.comm(), model, pairs, prompts.query);
     target.finish(result);
   } else {
     evaluate_beir(target, data, model, prompts, best, options.choice("--own-document", OwnDocument::leave_out));

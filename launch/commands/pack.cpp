@@ -313,9 +313,7 @@ void print_summary(const Manifest& manifest, const Packed& packed, double second
   for (size_t i = 0; i < std::min<size_t>(manifest.skipped.size(), 5); ++i)
     out << "  " << printable(manifest.skipped[i].file) << " line " << manifest.skipped[i].line << ": " << manifest.skipped[i].reason
         << '\n';
-  if (!packed.ignored.empty()) out << "fields ignored:";
-  for (const std::string& name : packed.ignored) out << ' ' << printable(name);
-  if (!packed.ignored.empty()) out << '\n';
+  if (!packed.ignored.empty()) out << describe_ignored(packed.ignored) << '\n';
   std::cout << out.str() << std::flush;
   print_warnings(packed.warnings);
 }

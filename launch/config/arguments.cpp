@@ -22,7 +22,7 @@ ConfigArguments split_config_arguments(std::span<const std::string> arguments, c
       }
       if (valued && i + 1 == arguments.size()) throw Error(ExitCode::usage, "usage", cat(command, ": ", a, " needs a value"), help);
       out.options[a] = valued ? arguments[++i] : "";
-    } else if (a.find('=') != std::string::npos && !std::filesystem::exists(a)) {
+    } else if (std::error_code unknown; a.find('=') != std::string::npos && !std::filesystem::exists(a, unknown)) {
       out.overrides.push_back(a);
     } else {
       out.files.emplace_back(a);

@@ -1,6 +1,10 @@
 // The options of commands that read records: which format, which columns.
 #pragma once
 
+#include <span>
+#include <string>
+#include <vector>
+
 #include "data/records/inputs.h"
 #include "launch/config/options.h"
 
@@ -10,5 +14,8 @@ namespace lodestone {
 std::vector<std::string> input_option_names();
 /// Sets what they give in `input`. Throws Error (usage) on an unknown format or choice.
 void read_input_options(const Options& given, InputOptions& input);
+
+/// "fields ignored: a b c", printable, for names as RecordReader::ignored_fields() gives them, sorted; empty without any.
+std::string describe_ignored(std::span<const std::string> names);
 
 }  // namespace lodestone

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 
@@ -108,7 +109,13 @@ void print_warnings(std::span<const std::string> lines) {
 
 namespace {
 
-/// Keeps the records of steps below keep_steps, and whole lines only.
+/// The step of a record; none where it has none, as something else may have written the line.
+std::optional<int64_t> step_of(const nlohmann::json& record) {
+  if (!record.is_object() || !record.contains("step") || !record["step"].is_number_integer()) return std::nullopt;
+  return record["step"].get<int64_t>();
+}
+
+/// Keeps the records of steps below keep_steps, and whole lines only. Throws Error (storage): nothing is lost then.
 void drop_later_records(const fs::path& path, int64_t keep_steps) {
   if (!path_exists(path)) return;
   std::ifstream in(path);
@@ -116,19 +123,18 @@ void drop_later_records(const fs::path& path, int64_t keep_steps) {
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object() && record.value("step", int64_t{-1}) < keep_steps) kept += line + '\n';
+    if (const auto step = step_of(record); step && *step < keep_steps) kept += line + '\n';
   }
-  in.close();
-  const fs::path temporary = path.string() + ".tmp";
-  std::ofstream(temporary) << kept;
-  fs::rename(temporary, path);
+  if (in.bad()) throw storage_error("F37", "cannot read the metrics file", path, errno);
+  write_file_atomically(path, kept);
 }
 
 }  // namespace
 
 MetricsFile::MetricsFile(const fs::path& dir, int64_t keep_steps) {
   const fs::path path = dir / "metrics.jsonl";
-  if (path_exists(path) && !fs::is_regular_file(path))
+  std::error_code unknown;
+  if (path_exists(path) && !fs::is_regular_file(path, unknown))
     throw Error(ExitCode::storage, "F21", "the metrics file is no regular file", "remove it").at("file", path.string());
   if (keep_steps >= 0) drop_later_records(path, keep_steps);
   file_ = std::fopen(path.c_str(), "a");
@@ -174,7 +180,8 @@ std::vector<std::pair<int64_t, double>> metric_history(const fs::path& dir, cons
   std::ifstream in(dir / "metrics.jsonl");
   for (std::string line; std::getline(in, line);) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
-    if (record.is_object() && record.contains(key) && record.at(key).is_number()) history.emplace_back(record.at("step"), record.at(key));
+    if (const auto step = step_of(record); step && record.contains(key) && record[key].is_number())
+      history.emplace_back(*step, record[key]);
   }
   return history;
 }

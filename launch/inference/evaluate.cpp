@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "comm/gather_values.h"
 #include "data/files/durable.h"
@@ -148,6 +149,7 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
 ScoredPairs read_scored_pairs(const std::filesystem::path& file, const InputOptions& options) {
   ScoredPairs pairs;
   const std::vector<std::filesystem::path> inputs{file};
+  std::set<std::string> ignored;
   for (const WorkUnit& unit : work_units(inputs, options)) {
     const auto reader = open_unit(unit, options);
     for (Record record; reader->next(record);) {
@@ -159,7 +161,9 @@ ScoredPairs read_scored_pairs(const std::filesystem::path& file, const InputOpti
       pairs.second.emplace_back(record.positives[0]);
       pairs.scores.push_back(record.score);
     }
+    ignored.insert(reader->ignored_fields().begin(), reader->ignored_fields().end());
   }
+  pairs.ignored.assign(ignored.begin(), ignored.end());
   if (pairs.scores.size() < 2)
     throw Error(ExitCode::data, "F32", cat(pairs.scores.size(), " scored pairs"), "a correlation needs at least two")
         .at("file", file.string());

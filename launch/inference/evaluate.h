@@ -44,6 +44,7 @@ Retrieval evaluate_retrieval(Communicator& comm, LoadedModel& model, const BeirS
 struct ScoredPairs {
   std::vector<std::string> first, second;
   std::vector<double> scores;
+  std::vector<std::string> ignored = {};  // fields that mean nothing here, sorted
 };
 
 /// Reads pairs with sentence1, sentence2 and score from a JSONL, CSV or TSV file. Throws Error (data) with file and line.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "comm/gather_values.h"
 #include "data/plan/plan.h"
@@ -23,7 +24,8 @@ constexpr int64_t block_lists = 64;  // scored between two lines of progress, an
 std::vector<double> ranked_gains(std::span<const float> scores, int64_t positives) {
   std::vector<int64_t> order(scores.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  for (const float score : scores) LODE_CHECK(std::isfinite(score), "a candidate's score is ", score);
+  if (const auto bad = std::find_if(scores.begin(), scores.end(), [](float score) { return !std::isfinite(score); }); bad != scores.end())
+    throw Error(ExitCode::numerical, "F44", cat("a candidate's score is ", *bad), "the model has diverged; evaluate an earlier checkpoint");
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     const float x = scores[static_cast<size_t>(a)], y = scores[static_cast<size_t>(b)];
     return x != y ? x > y : a > b;
@@ -39,6 +41,7 @@ std::vector<double> ranked_gains(std::span<const float> scores, int64_t positive
 CandidateSet read_candidates(const std::filesystem::path& file, const InputOptions& options) {
   const std::vector<std::filesystem::path> inputs{file};
   CandidateSet set;
+  std::set<std::string> ignored;
   for (const WorkUnit& unit : work_units(inputs, options)) {
     const auto reader = open_unit(unit, options);
     for (Record record; reader->next(record);) {
@@ -55,7 +58,9 @@ CandidateSet read_candidates(const std::filesystem::path& file, const InputOptio
       list.passages.insert(list.passages.end(), record.negatives.begin(), record.negatives.end());
       set.lists.push_back(std::move(list));
     }
+    ignored.insert(reader->ignored_fields().begin(), reader->ignored_fields().end());
   }
+  set.ignored.assign(ignored.begin(), ignored.end());
   if (set.lists.empty())
     throw Error(ExitCode::data, "F32", "no row has both positives and negatives", "give rows with query, pos and neg")
         .at("file", file.string());

@@ -16,7 +16,8 @@ struct CandidateSet {
     int64_t positives = 0;
   };
   std::vector<List> lists;
-  int64_t left_out = 0;  // rows without a negative: every order of theirs is right
+  int64_t left_out = 0;                   // rows without a negative: every order of theirs is right
+  std::vector<std::string> ignored = {};  // fields that mean nothing here, sorted
 };
 
 /// Reads rows with query, pos and neg from a JSONL, CSV or TSV file. Throws Error (data) with file and line.

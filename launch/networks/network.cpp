@@ -136,7 +136,8 @@ std::vector<std::string> tokenizer_warnings(const RunConfig& c, const EncoderCon
 
 Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   const std::filesystem::path& from = tokenizer_place(c.model);
-  Tokenizer tokenizer = std::filesystem::is_directory(from) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
+  std::error_code unknown;
+  Tokenizer tokenizer = std::filesystem::is_directory(from, unknown) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
   if (tokenizer.vocab_size() > encoder.vocab)
     throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab),
                 "use the model's own vocabulary")

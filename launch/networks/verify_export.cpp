@@ -56,7 +56,8 @@ double or_remove(const std::filesystem::path& path, const Compare& compare_reloa
   try {
     return compare_reloaded();
   } catch (...) {
-    std::filesystem::remove_all(path);
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
     throw;
   }
 }

@@ -64,7 +64,7 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     if (found) {
       require_same_config(found->manifest.documents.at("config.yaml"), config.keys, found->path);
       newest = found->manifest.step;
-      std::cout << "resuming from " << found->path.string() << std::endl;
+      std::cout << "resuming from " << printable(found->path.string()) << std::endl;
     }
     write_file_atomically(dir_ / "config.yaml", config.resolved);
     metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);  // a run that begins at step 0 records it anew
@@ -81,7 +81,7 @@ RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
 
 void RunFolder::resume(Run& run) {
   // A start that left no checkpoint may have had other model files.
-  if (world_.rank() == 0 && (!resumed_ || !fs::exists(dir_ / "source"))) run.network->keep_source(run.tokenizer, dir_ / "source");
+  if (world_.rank() == 0 && (!resumed_ || !path_exists(dir_ / "source"))) run.network->keep_source(run.tokenizer, dir_ / "source");
   if (resumed_) restore_run(run, dir_ / checkpoint_name(first_step_));
 }
 
@@ -181,7 +181,7 @@ void RunFolder::save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Prog
 
 void RunFolder::report_failed_save(int64_t step, SaveFor purpose, const std::string& failure, Progress& progress) {
   ++failed_saves_;
-  const std::string what = cat("checkpoint of step ", step, " could not be saved (", printable(failure), ")");
+  const std::string what = cat("checkpoint of step ", step, " could not be saved (", failure, ")");
   const std::string last = last_saved_ < 0 ? "there is no earlier one" : cat("the last good one is ", checkpoint_name(last_saved_));
   const std::string remedy = cat("free space, or mend what is named, and run the same command: it ",
                                  last_saved_ < 0 ? "begins anew" : cat("goes on from step ", last_saved_));
@@ -239,7 +239,7 @@ void RunFolder::finish(Run& run) {
     if (!run.cfg.train.metric.empty()) judge(run, card);
     run.network->write(dir_ / "model", dir_ / "source", card, run.tokenizer, *run.backend);
     write_status(dir_, "finished", 0, last_step_, "");
-    std::cout << "model: " << (dir_ / "model").string() << std::endl;
+    std::cout << "model: " << printable((dir_ / "model").string()) << std::endl;
     report_lost_records();
   }
   run.planes.group().host.barrier();

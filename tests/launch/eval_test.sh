@@ -156,6 +156,12 @@ refuses "a header that names other columns" 2 "the first line may be a header (p
 expect "a header passed over" 0 "$lodestone" eval run/model --pairs headed.csv --columns sentence1,sentence2,score --header yes
 if grep -q ': 3 pairs,' out.log; then ok "it is no pair"; else bad "it is no pair" out.log; fi
 refuses "columns of a BEIR folder" 2 "--columns is for the files of --pairs and --rerank" "$lodestone" eval run/model --beir beir --columns a,b
+sed 's/^{/{"note": 1, "other_2": "b", /' pairs.jsonl > noted.jsonl
+expect "pairs with other fields" 0 "$lodestone" eval run/model --pairs noted.jsonl
+if grep -qx 'fields ignored: note other_2' out.log; then ok "they are named"; else bad "they are named" out.log; fi
+sed 's/^{/{"note": 1, /' triples.jsonl > noted.jsonl
+expect "lists with other fields" 0 "$lodestone" eval run/model --rerank noted.jsonl
+if grep -qx 'fields ignored: note' out.log; then ok "they are named too"; else bad "they are named too" out.log; fi
 refuses "constant scores" 3 "the score of all 40 pairs is 4" "$lodestone" eval run/model --pairs constant.jsonl
 refuses "constant cosines" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pairs same.jsonl
 

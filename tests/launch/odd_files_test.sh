@@ -65,12 +65,26 @@ for turn in 1 2 3 4 5 6; do
   [ $turn -ne 6 ] || ok "of two runs one trains"
 done
 
+# ---- two exports of one folder -----------------------------------------------------------------------------------------------------
+for turn in 1 2 3 4; do
+  rm -rf out
+  "$lodestone" export race/model --output out --threads 1 > out1 2> err1 & first=$!
+  "$lodestone" export race/model --output out --threads 1 > out2 2> err2; code2=$?
+  wait $first; code1=$?
+  [ $((code1 + code2)) -eq 2 ] && [ $((code1 * code2)) -eq 0 ] || { bad "two exports at once: codes $code1 and $code2" err1 err2; break; }
+  cat err1 err2 | grep -q '^error: exists the output folder exists already' || { bad "the second export says why" err1 err2; break; }
+  cmp -s out/model.safetensors race/model/model.safetensors && [ "$(echo out*.tmp)" = 'out*.tmp' ] || { bad "one export is whole, nothing of the other stays"; break; }
+  [ $turn -ne 4 ] || ok "of two exports one makes the folder"
+done
+
 # ---- FIFOs and files of others in a run folder ----------------------------------------------------------------------------------------
 expect "train" 0 "$lodestone" train run.yaml
 rm -r run/model run/checkpoint-10/manifest.json && mkfifo run/checkpoint-10/manifest.json
 mkdir run/checkpoint--1 run/checkpoint-best.tmp && echo mine | tee run/checkpoint--1/notes > run/checkpoint-best.tmp/notes
+printf '{"step": "ten"}\n[]\n{"step": 1e999}\n' >> run/metrics.jsonl
 expect "a FIFO in a checkpoint" 0 timeout 60 "$lodestone" train run.yaml train.output_dir=run
 says "is passed over with a word" "warning: the checkpoint of step 10 is not used"
+if grep -qE 'ten|1e999' run/metrics.jsonl; then bad "lines that are no records are left out" run/metrics.jsonl; else ok "lines that are no records are left out"; fi
 if [ -e run/checkpoint--1/notes ] && [ -e run/checkpoint-best.tmp/notes ]; then ok "files of others stay"; else bad "files of others stay"; fi
 rm -r run/model run/metrics.jsonl && mkfifo run/metrics.jsonl
 refuses "a FIFO for metrics" 5 "F21 the metrics file is no regular file; file=$dir/run/metrics.jsonl" timeout 20 "$lodestone" train run.yaml train.output_dir=run

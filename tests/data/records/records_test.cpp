@@ -352,5 +352,24 @@ TEST(Inputs, KeepTheNoInBatchNegativesMarkOfAFolder) {
   EXPECT_EQ(units[1].source, "a-no_in_batch_neg");
 }
 
+TEST(Fields, ThatAreIgnoredAreNamedUntilThereAreVeryMany) {
+  FieldMap map("", "file");
+  Record record;
+  const auto read = [&](int64_t row) {
+    const std::string name = cat("n", row);
+    std::vector<Field> fields(3);
+    fields[0] = {.name = "query", .kind = Field::Kind::text, .texts = {"a"}, .numbers = {}, .integers = {}};
+    fields[1] = {.name = "pos", .kind = Field::Kind::text, .texts = {"b"}, .numbers = {}, .integers = {}};
+    fields[2] = {.name = name, .kind = Field::Kind::text, .texts = {"c"}, .numbers = {}, .integers = {}};
+    map.map(fields, record);
+  };
+  for (int64_t row = 0; row < 1000; ++row) read(row);
+  EXPECT_EQ(map.ignored_fields().size(), 1000u);
+  EXPECT_FALSE(map.ignored_fields().contains(std::string(more_ignored)));
+  for (int64_t row = 0; row < 1500; ++row) read(row);
+  EXPECT_EQ(map.ignored_fields().size(), 1001u);
+  EXPECT_EQ(*map.ignored_fields().rbegin(), more_ignored);
+}
+
 }  // namespace
 }  // namespace lodestone

@@ -205,8 +205,9 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
             "tokenizer model.vocab gives \"world\" the id 6, which \"hello\" has too; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"]["hello"] = 1.5; }),
             "tokenizer model.vocab gives \"hello\" the id 1.5: ids from 0 to 16777215 work; file=tokenizer.json");
-  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["max_input_chars_per_word"] = "many"; }),
-            "tokenizer model.max_input_chars_per_word has the wrong type; file=tokenizer.json");
+  for (const Json& bad : {Json("many"), Json(1.5), Json(1e300), Json(UINT64_MAX)})
+    EXPECT_EQ(refusal_of_json([&](Json& j) { j["model"]["max_input_chars_per_word"] = bad; }),
+              "tokenizer model.max_input_chars_per_word is not a whole number of 64 bits; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["normalizer"]["lowercase"] = 1; }),
             "tokenizer normalizer.lowercase is not true or false; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) {
