@@ -13,6 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr double shortest_text = 3;  // tokens: [CLS], one of the text, [SEP]
+
 constexpr size_t max_config_bytes = size_t{16} << 20;
 constexpr const char* what_works = "models of type bert work: BERT, MiniLM, BGE, GTE, E5, Conan (encoders with a WordPiece vocabulary)";
 
@@ -247,6 +249,9 @@ int64_t read_max_length(const fs::path& folder, int64_t longest) {
     const fs::path file = folder / name;
     if (!path_exists(file)) continue;
     const double value = json_number(read_json_object(file), key, 0, file);  // "unlimited" is stored as 1e30
+    if (value >= 1 && value < shortest_text)
+      throw refused(file, cat("\"", key, "\" is ", value, ", which leaves no room for a text between [CLS] and [SEP]"),
+                    "give more, such as 512");
     if (value >= 1) return value < static_cast<double>(longest) ? static_cast<int64_t>(value) : longest;
   }
   return longest;
@@ -258,6 +263,9 @@ ModelFolder read_model_config(const fs::path& config_json) {
   model.config_json = read_text_file(config_json, max_config_bytes, ExitCode::checkpoint);
   model.config.encoder = parse_encoder(read_json_object(config_json), config_json);
   model.max_seq_length = model.config.encoder.longest_text();
+  if (static_cast<double>(model.max_seq_length) < shortest_text)
+    throw refused(config_json, cat("texts of at most ", model.max_seq_length, " tokens leave no room between [CLS] and [SEP]"),
+                  "correct max_position_embeddings");
   return model;
 }
 

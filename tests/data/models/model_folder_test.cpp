@@ -262,6 +262,21 @@ TEST(ModelFolder, RefusesOtherModelsInOneLineThatNamesWhatWorks) {
   expect_has(text, "models of type bert work");
 }
 
+TEST(ModelFolder, RefusesLengthsThatHaveNoRoomForAText) {
+  for (const char* name : {"sentence_bert_config.json", "tokenizer_config.json"}) {
+    const TempDir dir;
+    test::write_text(dir / "config.json", test::tiny_config_json);
+    const char* const key = name[0] == 's' ? "max_seq_length" : "model_max_length";
+    const auto with = [&](int64_t tokens) {
+      test::write_text(dir / name, cat("{\"", key, "\": ", tokens, "}"));
+      return refusal([&] { read_model_folder(dir.path()); });
+    };
+    expect_has(with(2), cat(key, "\" is 2, which leaves no room for a text"));
+    EXPECT_EQ(with(3), "");
+    EXPECT_EQ(with(0), "") << "as good as not given";
+  }
+}
+
 TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {
   const auto with = [](const std::string& modules, const std::string& pooling) {
     const TempDir dir;
