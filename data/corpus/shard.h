@@ -79,7 +79,7 @@ class ShardReader {
   ~ShardReader();
   /// Row `row` of this shard. source and prompt are this shard's own indices. ids are views into `ids`, valid until it changes.
   void read(int64_t row, PackedRow& out, std::vector<int32_t>& ids);
-  /// The same, but texts have no ids and hashes; touches neither.
+  /// The same, but texts have no ids, which are not touched.
   void read_without_ids(int64_t row, PackedRow& out);
   std::vector<std::string> answers(int64_t row);
   /// Throws Error (data, F36) where the path names no longer the file that was opened, by size, time of change and inode. May be called by

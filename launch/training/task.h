@@ -72,7 +72,7 @@ struct TaskContext {
 };
 
 struct Task {
-  /// Reads the held-out rows, and counts and scores of every row that the plan may draw; their texts are left to the loader. `batches` are
+  /// Reads the held-out rows, and hashes and scores of every row that the plan may draw; their texts are left to the loader. `batches` are
   /// those that the schedule draws; the ranks of `team` share each of them. Collective over run.world.
   Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskRows> opened, int64_t batches, const Group& team);
   Task(const Task&) = delete;
