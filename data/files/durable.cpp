@@ -156,16 +156,16 @@ void rename_path(const fs::path& from, const fs::path& to) {
 
 void check_writable(const fs::path& folder) {
   make_folder(folder);
-  const fs::path first = folder / "write-test.tmp", second = folder / "write-test-renamed.tmp";
-  ::unlink(first.c_str());
-  ::unlink(second.c_str());
   try {
-    write_new_file(first, "x");
-    if (::rename(first.c_str(), second.c_str()) != 0) throw storage_error("F21", "cannot rename", first, errno);
+    Temporary first(folder / "write-test", Temporary::Kind::file), second(folder / "write-test", Temporary::Kind::file);
+    OutputFile file(first.path(), first.duplicate());
+    file.write("x");
+    file.finish();
+    if (::rename(first.path().c_str(), second.path().c_str()) != 0) throw storage_error("F21", "cannot rename", first.path(), errno);
+    first.release();
     sync_folder(folder);
-    if (::unlink(second.c_str()) != 0) throw storage_error("F21", "cannot remove", second, errno);
+    if (::unlink(second.path().c_str()) != 0) throw storage_error("F21", "cannot remove", second.path(), errno);
   } catch (const Error& error) {
-    ::unlink(first.c_str());
     if (error.code() == "F15" || error.code() == "F19") throw;  // neither is mended by another folder
     throw Error(ExitCode::storage, "F21", cat("the run folder cannot be written: ", error.what()),
                 "choose another output folder or change its permissions")

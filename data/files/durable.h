@@ -86,8 +86,8 @@ void sync_folder(const std::filesystem::path& folder);
 void sync_folder_tree(const std::filesystem::path& folder);
 /// Renames within one file system. Throws Error (storage, "F19").
 void rename_path(const std::filesystem::path& from, const std::filesystem::path& to);
-/// Finds out before the first step whether files can be written, renamed and removed in `folder` (made if missing).
-/// Throws Error (storage, "F21") naming what failed; F15 and F19 when descriptors are used up or the disk is full.
+/// Finds out before the first step whether files can be written, renamed and removed in `folder` (made if missing), under names that no
+/// other job uses. Throws Error (storage, "F21") naming what failed; F15 and F19 when descriptors are used up or the disk is full.
 void check_writable(const std::filesystem::path& folder);
 
 enum class IfExists : uint8_t { refuse, replace };
