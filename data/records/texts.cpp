@@ -12,7 +12,8 @@ namespace {
 
 /// Whether the first line of a file is a JSON object.
 bool begins_with_object(const std::filesystem::path& file) {
-  const auto first = LineReader::whole(file).next();
+  LineReader lines = LineReader::whole(file);
+  const auto first = lines.next();
   if (!first || !first->text.starts_with('{')) return false;
   JsonLines objects(LineReader::whole(file));
   try {
