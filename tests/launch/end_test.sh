@@ -24,14 +24,6 @@ rank_of() {  # rank_of RUN RANK: the process
   done
 }
 trains() { wait_until 60 grep -qs '^step 2/' "$1.out" || bad "$1: it trains" "$1.out" "$1.err"; }
-await() {  # await PID: `code` is the exit code of a child, which is killed after a minute
-  ( sleep 60 && kill -KILL "$1" ) > /dev/null 2>&1 &
-  local guard=$!
-  wait "$1"
-  code=$?
-  pkill -P $guard
-  wait $guard 2> /dev/null
-}
 ends_with() { if [ "$code" -eq "$2" ]; then ok "$1: exit code $2"; else bad "$1 (exit code $code, expected $2)" "$1.err"; fi; }
 one_line() {  # one_line RUN PATTERN: the only error line of the job
   if [ "$(grep -c '^error' "$1.err")" -eq 1 ] && grep -q "^error: $2" "$1.err"; then ok "$1: one line says why"; else bad "$1: one line says why" "$1.err"; fi

@@ -27,14 +27,6 @@ spin_until() {  # spin_until SECONDS COMMAND...: without naps, so that a start c
   shift
   until "$@"; do [ $SECONDS -lt $end ] || return 1; done
 }
-await() {  # await PID: `code` is the exit code of a child, which is killed after a minute
-  ( sleep 60 && kill -KILL "$1" ) > /dev/null 2>&1 &
-  local guard=$!
-  wait "$1"
-  code=$?
-  pkill -P $guard
-  wait $guard 2> /dev/null
-}
 nap() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }   # nap MILLISECONDS
 
 # ---- stops at random moments -----------------------------------------------------------------------------------------

@@ -46,6 +46,15 @@ wait_until() {  # wait_until SECONDS COMMAND...: true as soon as the command is
     sleep 0.1
   done
 }
+await() {  # await PID: `code` is the exit code of a child, which is killed after a minute
+  ( sleep 60 && kill -KILL "$1" ) > /dev/null 2>&1 &
+  local guard=$!
+  wait "$1"
+  code=$?
+  pkill -P $guard
+  kill $guard 2> /dev/null   # where it has no sleep yet to be killed
+  wait $guard 2> /dev/null
+}
 
 # vocab/, config.json (2 layers of 32), train.jsonl (400 pairs), heldout.jsonl (40) and run.yaml (10 steps of 16 pairs, a checkpoint at 5).
 mkdir vocab
