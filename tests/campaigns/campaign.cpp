@@ -46,12 +46,18 @@ struct Shared {
   char names[most_targets][64];
 };
 
+/// In a new file: some file systems bring one that was emptied to the device when it is closed.
+void put(const fs::path& file, const std::string& bytes) {
+  fs::remove(file);
+  write_text(file, bytes);
+}
+
 /// One run: a file of a target is damaged, read, and put right again.
 void damage_and_read(const Plan& plan, uint64_t run, const Target& target, const std::string& good, Shared::Counts& counts) {
   Draws draws(plan.seed, run);
   const fs::path& file = target.files[draws.below(target.files.size())];
   const std::string bytes = read_text(file);
-  write_text(file, damaged(plan.kind, bytes, draws));
+  put(file, damaged(plan.kind, bytes, draws));
   const auto fault = [&](const std::string& what) {
     ++counts.faults;
     std::cout << "FAULT run " << run << " of seed " << plan.seed << ", " << target.name << ", " << file.filename().string() << ": " << what
@@ -73,7 +79,7 @@ void damage_and_read(const Plan& plan, uint64_t run, const Target& target, const
     else
       ++counts.refused;
   }
-  write_text(file, bytes);
+  put(file, bytes);
 }
 
 /// Runs from `first` on, in a process of its own that may die.
