@@ -16,6 +16,7 @@ std::vector<std::vector<int32_t>> WeightRanker::rank(std::span<const int64_t> ro
     usable_negatives(row, lengths_.select_positive, usable);
     const auto negatives = std::ssize(usable);
     std::vector<uint64_t> hashes;
+    hashes.reserve(usable.size());
     for (const int64_t place : usable) hashes.push_back(text_at(row, place).text_hash);
     // The query, one positive, and all negatives to choose from, in the order of the list: places are those that collating counts.
     CollateConfig config = lengths_;
