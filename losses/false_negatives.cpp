@@ -101,8 +101,9 @@ FalseNegatives::Index FalseNegatives::sorted(Exec& ex, std::span<const uint64_t>
 }
 
 std::span<const int64_t> FalseNegatives::Index::find(uint64_t hash) const {
-  const auto equal = std::ranges::equal_range(order, hash, {}, [&](int64_t i) { return at(hashes, i); });
-  return {equal.begin(), equal.end()};
+  const auto begin = std::lower_bound(order.begin(), order.end(), hash, [&](int64_t i, uint64_t h) { return at(hashes, i) < h; });
+  const auto end = std::upper_bound(begin, order.end(), hash, [&](uint64_t h, int64_t i) { return h < at(hashes, i); });
+  return {begin, end};
 }
 
 ScoreMask FalseNegatives::passages(Exec& ex, Slice rows, Slice places, OwnGroup own_group) const {
