@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -55,22 +56,29 @@ bool is_harmless(const fs::path& file) {
   return name.starts_with('.') || name.starts_with("write-test") || ending == ".log" || ending == ".out" || ending == ".err";
 }
 
+/// A file of someone else's, if there is one.
+std::optional<std::string> foreign_file(const fs::path& dir) {
+  std::error_code failure;  // what cannot be listed cannot be written either: said elsewhere
+  for (const auto& entry : fs::directory_iterator(dir, failure))
+    if (!is_harmless(entry.path())) return entry.path().filename().string();
+  return std::nullopt;
+}
+
 }  // namespace
 
 void require_run_place(const fs::path& dir) {
   if (!path_exists(dir)) return;
+  const auto foreign = foreign_file(dir);  // looked for first: a job that starts meanwhile makes its lock before all else
   if (holds_run(dir)) {
     if (!path_exists(dir / "model")) return;
     throw Error(ExitCode::usage, "F26", "this run is finished: its folder holds a model",
                 "choose another train.output_dir, or remove the folder")
         .at("file", dir.string());
   }
-  std::error_code failure;  // what cannot be listed cannot be written either: said elsewhere
-  for (const auto& entry : fs::directory_iterator(dir, failure))
-    if (!is_harmless(entry.path()))
-      throw Error(ExitCode::usage, "exists", cat("the folder is not empty and no run folder: it holds ", entry.path().filename().string()),
-                  cat("choose another train.output_dir, for example ", (dir / "run").lexically_normal().string()))
-          .at("file", dir.string());
+  if (foreign)
+    throw Error(ExitCode::usage, "exists", cat("the folder is not empty and no run folder: it holds ", *foreign),
+                cat("choose another train.output_dir, for example ", (dir / "run").lexically_normal().string()))
+        .at("file", dir.string());
 }
 
 void require_same_config(const std::string& saved, std::span<const ConfigKey> now, const fs::path& checkpoint) {
