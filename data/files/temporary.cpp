@@ -60,13 +60,15 @@ Temporary::Temporary(const fs::path& target, Kind kind) {
         throw storage_error(is_full(errno) ? "F19" : "F21", "cannot make the folder", path_, errno);
       }
       descriptor_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!descriptor_ && errno == ENOENT) continue;  // taken for abandoned before it was locked
     } else {
       descriptor_ = Descriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
       if (!descriptor_ && errno == EEXIST) continue;
     }
     if (!descriptor_) throw open_error("cannot create", path_, errno);
-    (void)::flock(descriptor_.get(), LOCK_EX | LOCK_NB);  // fails where there are no locks; nobody removes it there
-    if (is_file_of(descriptor_.get(), path_)) return;     // else another job took it for abandoned before it was locked
+    // Who holds the lock is about to remove it. Any other failure says that there are no locks, and there nobody removes it.
+    if (::flock(descriptor_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) continue;
+    if (is_file_of(descriptor_.get(), path_)) return;
   }
   throw storage_error("F21", "no name is free for a temporary beside", target, EEXIST);
 }

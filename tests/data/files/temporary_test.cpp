@@ -60,6 +60,38 @@ TEST(Temporary, WhatALivingJobHasUnderWayStays) {
   EXPECT_EQ(names_in(dir.path()), (std::set<std::string>{"model", "model.7-0.tmp"}));
 }
 
+TEST(Temporary, WritersThatBeginAtOnceNeverTakeEachOthersForAbandoned) {
+  const test::TempDir dir;
+  const auto write_often = [&] {
+    for (int i = 0; i < 100; ++i) {
+      const Temporary folder(dir / "model", Kind::folder);
+      write_new_file(folder.path() / "name", "x");
+      write_file_atomically(dir / "file", "whole");
+      if (read_text_file(folder.path() / "name", 100, ExitCode::data) != "x") return 1;
+      if (read_text_file(dir / "file", 100, ExitCode::data) != "whole") return 1;
+    }
+    return 0;
+  };
+  std::vector<pid_t> writers;
+  for (int w = 0; w < 4; ++w) {
+    writers.push_back(fork());
+    if (writers.back() != 0) continue;
+    int code = 2;
+    try {
+      code = write_often();
+    } catch (const Error& error) {
+      std::fprintf(stderr, "%s %s %s\n", error.code().c_str(), error.what(), error.where().c_str());
+    }
+    _exit(code);
+  }
+  for (const pid_t writer : writers) {
+    int status = 0;
+    ASSERT_EQ(waitpid(writer, &status, 0), writer);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(names_in(dir.path()), std::set<std::string>{"file"});
+}
+
 TEST(Temporary, FoldersAreExchangedUnderNamesOfTheirOwn) {
   const test::TempDir dir;
   for (const char* text : {"old", "new"}) {
