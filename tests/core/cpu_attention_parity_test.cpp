@@ -13,11 +13,13 @@ TEST_P(CpuAttentionParity, Attention) {
       const int64_t S = texts.tokens(), H = heads * D;
       const Dropout dropout{p, Key(4).with("attention")};
       const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&](Backend& be, auto pick) { be.attention_forward(texts.on(be), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
+      run([&, heads = heads](Backend& be, auto pick) {
+        be.attention_forward(texts.on(be), pick(qkv), heads, dropout, pick(ctx), pick(lse));
+      });
       expect_same("ctx", ctx);
       expect_same("lse", lse);
       const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
-      run([&](Backend& be, auto pick) {
+      run([&, heads = heads](Backend& be, auto pick) {
         be.attention_backward(texts.on(be), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
       });
       expect_same("d_qkv", d_qkv);
@@ -32,13 +34,13 @@ TEST_P(CpuAttentionParity, MaskedAttention) {
       const int64_t S = texts.tokens(), H = heads * D;
       const Dropout dropout{p, Key(4).with("attention")};
       const Operand q = activation({S, H}, 1, 2), kv = activation({S, 2 * H}, 6, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&](Backend& be, auto pick) {
+      run([&, heads = heads](Backend& be, auto pick) {
         be.masked_attention_forward(texts.on(be), masks.on(be, texts), pick(q), pick(kv), heads, dropout, pick(ctx), pick(lse));
       });
       expect_same("ctx", ctx);
       expect_same("lse", lse);
       const Operand d_ctx = activation({S, H}, 4), d_q = activation({S, H}, 5), d_kv = activation({S, 2 * H}, 7);
-      run([&](Backend& be, auto pick) {
+      run([&, heads = heads](Backend& be, auto pick) {
         be.masked_attention_backward(texts.on(be), masks.on(be, texts), pick(q), pick(kv), pick(ctx), pick(lse), pick(d_ctx), heads,
                                      dropout, pick(d_q), pick(d_kv));
       });

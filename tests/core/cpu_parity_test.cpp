@@ -28,7 +28,7 @@ TEST_P(CpuParity, GemmWithEveryTransposeAlphaAndBeta) {
         const Operand a = activation(op_a == Op::none ? Shape{m, k} : Shape{k, m}, 1),
                       b = activation(op_b == Op::none ? Shape{k, n} : Shape{n, k}, 2);
         const Operand c = activation({m, n}, 3), d = wide({m, n}, 4);
-        run([&](Backend& be, auto pick) {
+        run([&, alpha = alpha, beta = beta](Backend& be, auto pick) {
           be.gemm(op_a, pick(a), op_b, pick(b), alpha, beta, pick(c));
           be.gemm(op_a, pick(a), op_b, pick(b), alpha, beta, pick(d));
         });
@@ -135,7 +135,7 @@ TEST_P(CpuParity, CrossEntropyInTiles) {
     for (int64_t i = 0; i < R; ++i) ids.push_back(static_cast<int32_t>(i * 400 % (2 * K)));
     const ConstTensor labels = view(std::span(ids));
     const Operand left = wide({R, K}, 1, 20), right = wide({R, K}, 2, 20), lse = wide({R}, 3), target = wide({R}, 4);
-    run([&](Backend& be, auto pick) {
+    run([&, K = K](Backend& be, auto pick) {
       be.cross_entropy_forward(pick(left), labels, 0, pick(lse), pick(target));
       be.cross_entropy_forward(pick(right), labels, K, pick(lse), pick(target));
     });

@@ -177,7 +177,8 @@ TEST_P(CpuScoresParity, CosentOfAllPairs) {
     std::vector<double> gold(order.size());
     for (size_t i = 0; i < order.size(); ++i) {
       order[i] = static_cast<int64_t>(order.size() - 1 - i);
-      gold[static_cast<size_t>(order[i])] = static_cast<double>(i / 3);
+      const size_t grade = i / 3;  // three of each
+      gold[static_cast<size_t>(order[i])] = static_cast<double>(grade);
     }
     const Slice own{n / 3, n};
     const Operand cosines = exact({n}, 1), d = exact({own.count()}, 2), work = exact({3, n}, 3), total = zero_total();

@@ -157,7 +157,7 @@ TEST(DebugBackend, WhatAnArenaGivesOutIsNoNumberUntilItIsWritten) {
   const Tensor before = device.arena.tensor(DType::f64, {3}), x = device.arena.tensor(DType::f64, {4});
   device.backend.fill_zero(x.slice({1, 2}));
   const std::vector<double> seen = device.values(x);
-  for (const size_t i : {0, 2, 3}) EXPECT_TRUE(std::isnan(seen[i])) << i;
+  for (const size_t i : {0u, 2u, 3u}) EXPECT_TRUE(std::isnan(seen[i])) << i;
   EXPECT_EQ(seen[1], 0);
   for (const double value : device.values(before)) EXPECT_TRUE(std::isnan(value)) << "it lies in front of what was used first";
   EXPECT_EQ(device.values(x)[1], 0);

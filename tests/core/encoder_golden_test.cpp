@@ -12,8 +12,8 @@ namespace lodestone::test {
 namespace {
 
 struct Case {
-  const char* name;
-  Pooling pooling;
+  const char* name = nullptr;
+  Pooling pooling{};
   std::optional<HeadConfig> head;
 };
 const Case cases[] = {

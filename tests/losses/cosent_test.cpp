@@ -59,7 +59,7 @@ TEST(Cosent, GoldenValuesForThreeTemperatures) {
 TEST(Cosent, SortedFormEqualsTheSumOverAllOrderedPairs) {
   std::mt19937 random(3);
   std::uniform_real_distribution<double> cosine(-1, 1);
-  for (const size_t n : {1, 2, 3, 17, 100, 500}) {
+  for (const size_t n : {1u, 2u, 3u, 17u, 100u, 500u}) {
     for (const unsigned levels : {1u, 2u, 6u, 1000u}) {  // all equal, many ties, few ties
       for (const double temperature : {0.01, 0.05, 1.0}) {
         vector<double> cosines(n), gold(n), d, expected;

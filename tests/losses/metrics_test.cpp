@@ -79,6 +79,7 @@ TEST(MetricsGolden, RankingsAgreeWithTrecEval) {
     const auto run = query.at("run").get<std::map<std::string, float>>();
     const auto qrels = query.at("qrels").get<std::map<std::string, double>>();
     vector<Hit> hits;
+    hits.reserve(run.size());
     for (const auto& [document, score] : run) hits.push_back({document, score});
     std::sort(hits.begin(), hits.end(), ranks_before);
     vector<double> ranked, judged;

@@ -20,6 +20,7 @@ std::vector<float> inferred_scores(const Dump& dump, const std::vector<TextPair>
 double dump_step(Dump& dump) {
   const auto texts = dump.input.at("pairs").get<std::vector<std::pair<std::string, std::string>>>();  // what the pairs view
   std::vector<TextPair> pairs;
+  pairs.reserve(texts.size());
   for (const auto& [query, passage] : texts) pairs.push_back({query, passage});
   std::vector<float> scores = inferred_scores(dump, pairs);
 

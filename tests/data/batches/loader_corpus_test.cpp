@@ -34,6 +34,7 @@ TEST(LoaderOverACorpus, GivesThePackedTextsWithoutAllocating) {
   const test::TempDir dir;
   const std::map<std::string, int> sizes = {{"large", 300}, {"small", 3}, {"tiny", 9}};
   std::vector<std::filesystem::path> files;
+  files.reserve(sizes.size());
   for (const auto& [name, rows] : sizes) files.push_back(write_source(dir, name, rows));
   test::pack_files(dir / "corpus", files, {}, 2);
   const Corpus corpus = Corpus::open(dir / "corpus");

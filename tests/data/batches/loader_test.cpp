@@ -7,6 +7,7 @@
 #include <chrono>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "data/batches/heldout.h"
 #include "data/batches/plan_print.h"
@@ -31,7 +32,7 @@ std::vector<FakeRow> two_sources() {
   return rows;
 }
 
-Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(config, plan_sources(rows.sources())); }
+Plan make_plan(const RowSource& rows, PlanConfig config) { return Plan(std::move(config), plan_sources(rows.sources())); }
 
 /// Rows of which each takes a while to read.
 class SlowRows final : public RowSource {
@@ -341,7 +342,7 @@ TEST(HeldOut, RefusesRowsThatLackWhatIsAskedOnEveryRank) {
   Collator collator({.group = 2, .purpose = Purpose::evaluation}, plain);
   const auto refusal = [&](const RowNeeds& needs, int rank) -> std::string {
     try {
-      HeldOut(rows, collator, {.global_batch = 4, .needs = needs}, rank, 2);
+      const HeldOut held_out(rows, collator, {.global_batch = 4, .needs = needs}, rank, 2);
       return "none";
     } catch (const Error& error) {
       return cat(static_cast<int>(error.exit_code()), ' ', error.what(), "; ", error.where());

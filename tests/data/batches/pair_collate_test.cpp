@@ -38,8 +38,8 @@ std::vector<int32_t> pair(const Batch& batch, int64_t b) {
 TEST(PairTruncation, FollowsTheTableOfTheRule) {
   struct Case {
     PairLengths lengths;
-    int64_t query, passage;  // tokens given
-    int64_t kept_query, kept_passage;
+    int64_t query = 0, passage = 0;  // tokens given
+    int64_t kept_query = 0, kept_passage = 0;
   };
   const Case cases[] = {
       {{.query = 256, .passage = 256}, 10, 20, 10, 20},      // short texts stay whole

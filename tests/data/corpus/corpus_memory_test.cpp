@@ -27,7 +27,7 @@ class ManyShards {
     one_ = test::pack_files(dir_ / "one", {test::write_text(dir_ / "a.jsonl", rows)}, {}, 1, test::words_schema, encode).manifest;
   }
   std::filesystem::path folder(size_t shards) {
-    const std::filesystem::path folder = dir_ / cat(shards);
+    std::filesystem::path folder = dir_ / cat(shards);
     std::filesystem::create_directory(folder);
     Manifest many = one_;
     many.shards.clear();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "core/rng.h"
@@ -145,8 +146,8 @@ TEST(HardNegatives, ScoresOfOneStepAreAveragedAndNonFiniteOnesLeftOut) {
 
 TEST(HardNegatives, ARemadeListBeginsWithItsFirstWindow) {
   Life life({.negatives = 4, .refill = MiningRefill::remine});
-  std::vector<int32_t> ranking;
-  for (int32_t i = 0; i < 20; ++i) ranking.push_back(19 - i);
+  std::vector<int32_t> ranking(20);
+  std::iota(ranking.rbegin(), ranking.rend(), 0);  // the last place first
   life.score(0.7, 20);
   life.check();
   life.score(0.5, 20);

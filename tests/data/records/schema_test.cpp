@@ -45,6 +45,7 @@ class Schema : public ::testing::Test {
 
   Corpus pack() {
     std::vector<std::filesystem::path> inputs;
+    inputs.reserve(files.size());
     for (const auto& [name, text] : files) inputs.push_back(test::write_text(dir_ / name, text + "\n"));
     test::pack_files(dir_ / "corpus", inputs);
     return Corpus::open(dir_ / "corpus");
@@ -129,6 +130,7 @@ TEST_F(Schema, RowsAreReadWithoutIds) {
     PackedRow whole, counts;
     const auto hashes = [](const std::vector<PackedText>& texts) {
       std::vector<uint64_t> all;
+      all.reserve(texts.size());
       for (const PackedText& text : texts) all.push_back(text.text_hash);
       return all;
     };

@@ -78,7 +78,7 @@ Tokenizer spelling_tokenizer(const test::TempDir& dir) {
 std::string spelt(const Tokenizer& tokenizer, const Batch& batch, size_t text) {
   std::string result;
   for (int64_t i = batch.offsets[text]; i < batch.offsets[text + 1]; ++i) {
-    const std::string token(tokenizer.token(batch.ids[static_cast<size_t>(i)]));
+    const std::string& token = tokenizer.token(batch.ids[static_cast<size_t>(i)]);
     result += token.starts_with("##") ? token.substr(2) : token;
   }
   return result;

@@ -187,6 +187,7 @@ TEST(Tokenizer, SeveralThreadsMayEncodeAtOnce) {
   const Ids expected = encode(tokenizer, text);
   std::vector<Ids> found(4);
   std::vector<std::thread> threads;
+  threads.reserve(found.size());
   for (Ids& ids : found)
     threads.emplace_back([&ids, &tokenizer, &text] {
       Tokenizer::Scratch scratch;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "launch/inference/reranking.h"
 #include "tests/support/model_files.h"
@@ -29,7 +30,7 @@ CandidateSet toy_lists() {
 
 /// Every candidate's score is that of `order`: a list of numbers per list.
 ScoreLists fixed(std::vector<float> scores) {
-  return [scores](std::span<const CandidateSet::List>) { return scores; };
+  return [scores = std::move(scores)](std::span<const CandidateSet::List>) { return scores; };
 }
 
 TEST(EvaluateCandidates, AreTheMetricsOfEachList) {

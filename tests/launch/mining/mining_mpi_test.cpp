@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/rng.h"
 #include "data/files/durable.h"
@@ -24,8 +25,8 @@ class FakeRanker final : public NegativeRanker {
   std::vector<std::vector<int32_t>> rank(std::span<const int64_t> asked) override {
     std::vector<std::vector<int32_t>> rankings;
     for (const int64_t row : asked) {
-      std::vector<int32_t> places;
-      for (int32_t i = 0; i < available(row); ++i) places.push_back(i);
+      std::vector<int32_t> places(static_cast<size_t>(available(row)));
+      std::iota(places.begin(), places.end(), 0);
       const Key key = Key(9).with(static_cast<uint64_t>(row)).with(static_cast<uint64_t>(step));
       std::sort(places.begin(), places.end(),
                 [&](int32_t a, int32_t b) { return key.uniform(static_cast<uint64_t>(a)) > key.uniform(static_cast<uint64_t>(b)); });

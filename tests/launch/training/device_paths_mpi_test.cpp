@@ -79,7 +79,7 @@ class DevicePaths : public ::testing::Test {
     const test::TempDir of_rank;
     std::string folder = of_rank.path().string();
     broadcast(world().comm(), folder, 0);
-    const Outcome outcome = whole_run(material_.config(kind, yaml), folder);
+    Outcome outcome = whole_run(material_.config(kind, yaml), folder);
     world().comm().barrier();  // rank 0's folder goes
     return outcome;
   }

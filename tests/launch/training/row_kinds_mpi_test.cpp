@@ -9,7 +9,7 @@ namespace lodestone {
 namespace {
 
 TEST(RowKinds, EveryRankNamesTheFirstRowThatDoesNotFit) {
-  for (const size_t bad : {0, 7, 12, 22}) {
+  for (const size_t bad : {0u, 7u, 12u, 22u}) {
     std::vector<test::FakeRow> made = test::make_rows(23, 1, 1);
     for (size_t r = bad; r < 23; r += 4) made[r].negatives.clear();
     const test::FakeRows rows(made);
