@@ -25,7 +25,7 @@ void teach(FakeRow& row) { row.teacher_scores = {3, 2, 1}; }
 void score(FakeRow& row) { row.score = 0.5; }
 
 std::string verdict(const std::vector<FakeRow>& made, const LossOptions& loss, const PlanConfig& plan = {.global_batch = 4, .batches = 9},
-                    ObjectiveConfig objective = {}, CollateConfig collate = {}, std::optional<double> positive_score_min = {}) {
+                    ObjectiveConfig objective = {}, const CollateConfig& collate = {}, std::optional<double> positive_score_min = {}) {
   RunConfig config;
   config.objective = objective;
   TaskConfig task{.data = {}, .loss = {.terms = {{loss}}}, .mining = {}};
@@ -41,7 +41,7 @@ std::string verdict(const std::vector<FakeRow>& made, const LossOptions& loss, c
   return "fits";
 }
 
-constexpr PlanConfig mixed{.global_batch = 4, .batches = 9, .batching = Batching::mixed};
+const PlanConfig mixed{.global_batch = 4, .batches = 9, .batching = Batching::mixed};
 
 TEST(RowKinds, LossesFindTheScoresThatTheyRead) {
   const auto plain = two_sources(nothing), taught = two_sources(teach), scored = two_sources(score);
@@ -63,7 +63,7 @@ TEST(RowKinds, LossesFindTheScoresThatTheyRead) {
 
 TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
   const PlanConfig few{.global_batch = 4, .batches = 1};  // no batch of the run need have the row
-  const auto with = [&](const LossOptions& loss, void (*all)(FakeRow&), void (*one)(FakeRow&), CollateConfig collate = {},
+  const auto with = [&](const LossOptions& loss, void (*all)(FakeRow&), void (*one)(FakeRow&), const CollateConfig& collate = {},
                         ObjectiveConfig objective = {}) {
     std::vector<FakeRow> rows = two_sources(nothing);
     for (FakeRow& row : rows) all(row);
@@ -97,7 +97,7 @@ TEST(RowKinds, OneRowOfManyThatLacksSomethingIsFoundBeforeTheFirstStep) {
 
 TEST(RowKinds, PositivesAmongNegativesAreCountedWhereNegativesAreChosen) {
   std::vector<FakeRow> made = two_sources(nothing);
-  for (const size_t r : {3, 25, 26}) made[r].negatives[1] = made[r].positives[0];
+  for (const size_t r : {3u, 25u, 26u}) made[r].negatives[1] = made[r].positives[0];
   made[26].negatives.push_back(made[26].positives[0]);
   made[30].negatives.push_back({4});
   const FakeRows rows(made);
