@@ -59,7 +59,7 @@ std::vector<double> masked_scores(Exec& ex, const ScoreMask& mask, int64_t rows,
   const Tensor all = ex.arena.tensor(DType::f64, {rows, columns});
   ex.backend.fill_zero(all);
   for (int64_t first = 0; first < rows; first += 7) mask.apply(ex, first, all.rows(first, std::min(first + 7, rows)));
-  const std::vector<double> scores = to_double(ex.backend, ex.arena, all);
+  std::vector<double> scores = to_double(ex.backend, ex.arena, all);
   EXPECT_EQ(mask.count, std::count(scores.begin(), scores.end(), -HUGE_VAL));
   return scores;
 }
@@ -311,6 +311,7 @@ TEST(FalseNegatives, GteAndCbbEqualTheirPureFunctionsForEverySettingAndTiling) {
       std::vector<double> scores;
       for (size_t i = 0; i < cosines.queries(); ++i)
         for (size_t j = 0; j < cosines.passages(); ++j) pairs.push_back({i, cosines.passage(j)});
+      scores.reserve(pairs.size());
       for (const CosinePair pair : pairs) scores.push_back(cosines(pair));
       for (const NegativeScope scope : {NegativeScope::all, NegativeScope::own}) {
         for (const OtherPositives others : {OtherPositives::excluded, OtherPositives::included}) {
