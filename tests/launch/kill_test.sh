@@ -22,9 +22,11 @@ start() {  # start RUN RANKS KEY=VALUE...: in the background, as `pid`
   shift 2
   local command=("$lodestone" train run.yaml "train.output_dir=$run" "${endless[@]}" "$@")
   if [ "$ranks" -gt 1 ]; then command=("$support/mpirun.sh" "$ranks" "${command[@]}"); fi
+  rm -f "$run.out" "$run.err"   # nobody finds a step of an earlier run
   "${command[@]}" > "$run.out" 2> "$run.err" &
   pid=$!
 }
+stop() { kill -USR1 $pid; await $pid; [ $code -eq 75 ] || bad "a run that is asked to stop saves (exit code $code)"; }
 # The bytes of the parameters in a checkpoint of RUN, which the parts hold in order.
 weights() {  # weights RUN STEP
   python3 - "$1/checkpoint-$2" <<'PY'
@@ -80,13 +82,11 @@ kill_often() {
   if [ -z "$newest" ]; then bad "$run: a checkpoint was saved"; return; fi
   start "$run" "$ranks" "$@"
   wait_until 60 grep -qs '^step' "$run.out"
-  kill -USR1 $pid
-  wait $pid
+  stop
   newest=$(newest_of "$run")
   start "$run-whole" "$ranks" "$@" train.save_total_limit=100000
   wait_until 120 test -e "$run-whole/checkpoint-$((newest / 3 * 3 + 3))"
-  kill -USR1 $pid
-  wait $pid
+  stop
   newest=$((newest / 3 * 3))
   if [ -e "$run/checkpoint-$newest" ] && [ "$(weights "$run" $newest)" = "$(weights "$run-whole" $newest)" ]; then
     ok "$run: the weights of step $newest are those of a run that was never killed"

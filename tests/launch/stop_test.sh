@@ -37,6 +37,7 @@ stop_often() {
   for ((n = 0; n < stops; ++n)); do
     local command=("$lodestone" train run.yaml "train.output_dir=$run" "${endless[@]}" "$@")
     if [ "$ranks" -gt 1 ]; then command=("$support/mpirun.sh" "$ranks" "${command[@]}"); fi
+    rm -f "$run.out" "$run.err"   # nobody finds a step of an earlier run
     "${command[@]}" > "$run.out" 2> "$run.err" &
     pid=$!
     spin_until 60 all_block "$run" "$ranks" || { bad "$run: the ranks start" "$run.out" "$run.err"; return; }
