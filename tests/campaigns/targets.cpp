@@ -8,6 +8,7 @@
 #include "launch/inference/embedder.h"
 #include "launch/inference/scorer.h"
 #include "tests/data/checkpoints/training_state.h"
+#include "tests/data/corpus/corpus_content.h"
 #include "tests/data/corpus/pack_support.h"
 #include "tests/support/gzip.h"
 #include "tests/support/tiny_folder.h"
@@ -97,27 +98,6 @@ Target beir(const fs::path& folder) {
             for (const std::string& line : judgement_warnings(set)) all += line;
             return all;
           }};
-}
-
-/// All that a corpus holds.
-std::string content(const Corpus& corpus) {
-  std::string all;
-  PackedRow row;
-  const auto add = [&](const PackedText& text) {
-    for (const int32_t id : text.ids) all += cat(id, ' ');
-    all += cat('#', text.text_hash, '@', text.document, '|');
-  };
-  for (int64_t r = 0; r < corpus.rows(); ++r) {
-    corpus.read(r, row);
-    add(row.query);
-    for (const PackedText& text : row.positives) add(text);
-    for (const PackedText& text : row.negatives) add(text);
-    for (const double score : row.teacher_scores) all += cat(score, ' ');
-    for (const std::string& answer : corpus.answers(r)) all += answer;
-    all += cat(corpus.sources().at(static_cast<size_t>(row.source)).name, row.label, row.score, '\n');
-    if (row.prompt >= 0) all += corpus.prompts().at(static_cast<size_t>(row.prompt));
-  }
-  return all;
 }
 
 Target corpus(const fs::path& folder) {

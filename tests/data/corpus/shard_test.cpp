@@ -9,11 +9,13 @@
 #include <thread>
 
 #include "data/files/mapped_file.h"
+#include "tests/data/corpus/corpus_content.h"
 #include "tests/data/corpus/pack_support.h"
 
 namespace lodestone {
 namespace {
 
+using test::content;
 using test::error_of;
 using test::pack_files;
 using test::TempDir;
@@ -26,27 +28,6 @@ std::string rows_of_all_kinds() {
                 R"("], "teacher_scores": [1, 2, 0.)", i, R"(], "answers": ["yes"], "prompt": "P)", i % 2, R"(: ", "query_id": )", i,
                 R"(, "label": )", i, ", \"source\": \"s", i % 3, "\"}\n");
   return text;
-}
-
-/// All that a corpus holds, as text.
-std::string content(const Corpus& corpus) {
-  std::string all;
-  PackedRow row;
-  const auto add = [&](const PackedText& text) {
-    for (const int32_t id : text.ids) all += cat(id, ' ');
-    all += cat('#', text.text_hash, '@', text.document, '|');
-  };
-  for (int64_t r = 0; r < corpus.rows(); ++r) {
-    corpus.read(r, row);
-    add(row.query);
-    for (const PackedText& text : row.positives) add(text);
-    for (const PackedText& text : row.negatives) add(text);
-    for (const double score : row.teacher_scores) all += cat(score, ' ');
-    for (const std::string& answer : corpus.answers(r)) all += answer;
-    all += cat(corpus.sources()[static_cast<size_t>(row.source)].name,
-               row.prompt < 0 ? "" : corpus.prompts()[static_cast<size_t>(row.prompt)], row.label, row.score, '\n');
-  }
-  return all;
 }
 
 class DamagedCorpus : public ::testing::Test {
