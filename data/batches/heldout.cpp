@@ -76,6 +76,7 @@ HeldOut::HeldOut(const RowSource& rows, RowCollator& collator, const HeldOutConf
     const auto parts = static_cast<int>(batches_for(std::ssize(ids), config.global_batch));
     for (int i = 0; i < parts; ++i) {
       const RankRows part = rank_rows(std::ssize(ids), i, parts);
+      judged_.push_back(!k.kind.scores.gold || !config.needs.gold_reader.empty());
       collator.collate(rows,
                        {.rows = ids.subspan(static_cast<size_t>(part.begin), static_cast<size_t>(part.end - part.begin)),
                         .rank = rank,

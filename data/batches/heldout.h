@@ -34,10 +34,14 @@ class HeldOut {
 
   std::span<const Batch> batches() const { return batches_; }  // each with all global facts; source is 0
   int64_t global_rows() const { return global_rows_; }
+  /// Whether the loss means something on a batch: one that reads no gold scores takes pairs of any score for positives. The same on every
+  /// rank, those without rows in the batch too.
+  bool judged_by_loss(size_t batch) const { return judged_[batch] != 0; }
   size_t memory_bytes() const;  // of the texts it keeps
 
  private:
   std::vector<Batch> batches_;
+  std::vector<uint8_t> judged_;  // batch by batch
   int64_t global_rows_ = 0;
 };
 

@@ -8,7 +8,7 @@
 
 namespace lodestone {
 
-Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates) {
+Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates, std::vector<int64_t>& usable) {
   require_matching_scores(row);
   if (filter.positive_score_min && row.score < *filter.positive_score_min) return Verdict::no_positive;  // NaN, of no score, is not below
   if (!row.teacher_scores.empty()) {
@@ -17,7 +17,6 @@ Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConf
     if (filter.teacher_scores_margin && *highest - *lowest < *filter.teacher_scores_margin) return Verdict::margin_too_small;
   }
   if (filter.without_negatives != RowsWithoutNegatives::leave_out || candidates.group == 1) return Verdict::kept;
-  std::vector<int64_t> usable;
   usable_negatives(row, candidates.positive, usable);
   return usable.empty() ? Verdict::no_negative : Verdict::kept;
 }
@@ -27,11 +26,12 @@ std::vector<uint8_t> judge_rows(const RowSource& rows, const RowFilter& filter, 
   std::vector<uint8_t> result;
   CandidateConfig of_source = candidates;
   PackedRow row;
+  std::vector<int64_t> usable;
   for (int64_t id = begin; id < end; ++id) {
     rows.read_without_ids(id, row);
     try {
       of_source.group = group_of_source(source_groups, row.source, candidates.group);
-      result.push_back(static_cast<uint8_t>(judge(row, filter, of_source)));
+      result.push_back(static_cast<uint8_t>(judge(row, filter, of_source, usable)));
     } catch (Error& error) {
       error.at("row", id).at("source", rows.sources().at(static_cast<size_t>(row.source)).name);
       throw;

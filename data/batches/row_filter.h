@@ -43,9 +43,9 @@ struct RowFilter {
 enum class Verdict : uint8_t { kept = 0, score_too_low, margin_too_small, no_negative, no_positive };
 constexpr size_t verdicts = 5;
 
-/// Of the hashes of a row's texts and its scores alone: ids are not looked at. Throws Error (data): scores that do not match the
-/// texts.
-Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates);
+/// Of the hashes of a row's texts and its scores alone: ids are not looked at. `usable` is work memory. Throws Error (data): scores that
+/// do not match the texts.
+Verdict judge(const PackedRow& row, const RowFilter& filter, const CandidateConfig& candidates, std::vector<int64_t>& usable);
 
 /// The verdict on rows [begin, end) of the corpus, in the order of their global ids: each rank judges a share of them, and every rank
 /// needs all. Reads no token ids. `source_groups`: G of each source in place of candidates.group; empty: that one everywhere.

@@ -37,8 +37,11 @@ void Packer::pack(const WorkUnit& unit, const std::function<void()>& tick) {
     try {
       more = reader->next(record);
       if (more) add(record, *reader, unit);
-    } catch (const BadRow& bad) {
-      if (std::ssize(skipped_) >= options_.allowed_bad_rows) throw;
+    } catch (BadRow& bad) {
+      if (std::ssize(skipped_) >= options_.allowed_bad_rows) {
+        bad.remedy(cat(bad.remedy(), ", or allow some bad rows with --on-bad-row skip:N"));
+        throw;
+      }
       const RecordPlace place = reader->place();
       skipped_.push_back(
           {unit.index,
@@ -66,7 +69,7 @@ void Packer::add(const Record& record, const RecordReader& reader, const WorkUni
     encode_(text, ids_);
     if (ids_.size() == begin) {
       const RecordPlace place = reader.place();
-      throw BadRow(Error(ExitCode::data, "F30", "a text without tokens", "correct the row, or allow some with --on-bad-row skip:N")
+      throw BadRow(Error(ExitCode::data, "F30", "a text without tokens", "correct the row")
                        .at("field", role == TextRole::query      ? "query"
                                     : role == TextRole::positive ? "positive"
                                                                  : "negative")

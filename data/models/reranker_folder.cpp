@@ -106,6 +106,7 @@ void keep_reranker_source(const RerankerFolder& model, const fs::path& to) {
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_json(folder / "config.json", reranker_config(model));
     write_tokenizer_files(model.path, folder);
+    set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
   });
 }
 

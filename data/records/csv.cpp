@@ -9,7 +9,7 @@ namespace lodestone {
 
 namespace {
 
-constexpr const char* correct_or_skip = "correct the row, or allow some with --on-bad-row skip:N";
+constexpr const char* correct = "correct the row";
 
 class TableReader : public RecordReader {
  public:
@@ -54,7 +54,7 @@ class TableReader : public RecordReader {
     try {
       if (!read_row()) return false;
       if (cells_.size() != columns_.size())
-        throw Error(ExitCode::data, "F30", cat(cells_.size(), " fields where the header has ", columns_.size()), correct_or_skip);
+        throw Error(ExitCode::data, "F30", cat(cells_.size(), " fields where the header has ", columns_.size()), correct);
       for (size_t c = 0; c < columns_.size(); ++c) {
         Field& field = fields_[c];
         field.name = columns_[c];
@@ -116,7 +116,7 @@ class TableReader : public RecordReader {
     }
     if (const auto at = validate_utf8(row_)) {
       first_offset_ += static_cast<int64_t>(*at);
-      throw Error(ExitCode::data, "F31", "not valid UTF-8", correct_or_skip);
+      throw Error(ExitCode::data, "F31", "not valid UTF-8", correct);
     }
     return true;
   }
@@ -136,7 +136,7 @@ class TableReader : public RecordReader {
         const bool whole = quoted.closed && (quoted.end == row.size() || row[quoted.end] == separator);
         if (!whole && separator_ == Separator::comma) {
           cells_.assign(1, {});
-          throw Error(ExitCode::data, "F30", "text behind the closing quote of a field", correct_or_skip);
+          throw Error(ExitCode::data, "F30", "text behind the closing quote of a field", correct);
         }
         end = whole ? quoted.end : std::min(row.find(separator, at), row.size());
         cells_.push_back(whole ? quoted.text : row.substr(at, end - at));

@@ -12,7 +12,7 @@ namespace lodestone {
 namespace {
 
 constexpr size_t max_depth = 64;
-constexpr const char* correct_or_skip = "correct the row, or allow some with --on-bad-row skip:N";
+constexpr const char* correct = "correct the row";
 
 static_assert(line_padding >= simdjson::SIMDJSON_PADDING);
 
@@ -37,7 +37,7 @@ struct JsonLines::Impl {
 
   [[noreturn]] void refuse(const char* code, const std::string& what, size_t offset) {
     error_offset = offset;
-    throw Error(ExitCode::data, code, what, correct_or_skip);
+    throw Error(ExitCode::data, code, what, correct);
   }
 
   void parse() {
@@ -58,7 +58,7 @@ struct JsonLines::Impl {
     }
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
-      throw Error(ExitCode::data, "F30", "a field given twice", correct_or_skip).at("field", *twice);
+      throw Error(ExitCode::data, "F30", "a field given twice", correct).at("field", *twice);
   }
 
   [[noreturn]] void refuse_line(simdjson::error_code error) {

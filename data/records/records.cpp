@@ -36,7 +36,7 @@ bool contains(const std::array<std::string_view, n>& names, std::string_view nam
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-Error bad(const std::string& what, std::string_view field, const char* remedy = "correct the row, or allow some with --on-bad-row skip:N") {
+Error bad(const std::string& what, std::string_view field, const char* remedy = "correct the row") {
   Error error(ExitCode::data, "F30", what, remedy);
   if (!field.empty()) error.at("field", field);
   return error;
@@ -64,8 +64,7 @@ class Fields {
     for (const std::string_view name : names) {
       const Field* f = find(name);
       if (f != nullptr && only != nullptr)
-        throw bad(cat("two names for one part of a row: ", only->name, " and ", f->name), f->name,
-                  "keep one of the two fields, or allow some bad rows with --on-bad-row skip:N");
+        throw bad(cat("two names for one part of a row: ", only->name, " and ", f->name), f->name, "keep one of the two fields");
       if (f != nullptr) only = f;
     }
     return only;
@@ -79,8 +78,7 @@ std::string_view checked(std::string_view text, std::string_view field) {
   const size_t visible = text.find_first_not_of(" \t\r\n\f\v");
   if (visible == std::string_view::npos) throw bad("empty text", field);
   if (text.find('\0') != std::string_view::npos)
-    throw Error(ExitCode::data, "F31", "a NUL character in a text", "remove it, or allow some bad rows with --on-bad-row skip:N")
-        .at("field", field);
+    throw Error(ExitCode::data, "F31", "a NUL character in a text", "remove it").at("field", field);
   return text;
 }
 

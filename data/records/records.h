@@ -31,7 +31,7 @@ struct Record {
 /// Stands for names that are not listed; no name sorts behind it.
 inline constexpr std::string_view more_ignored = "\xff";
 
-/// A row that the policy --on-bad-row may skip; reading goes on behind it. All other errors end the reading.
+/// A row that its reader may leave out (`pack` by --on-bad-row): reading goes on behind it. All other errors end the reading.
 class BadRow : public Error {
  public:
   explicit BadRow(const Error& error) : Error(error) {}

@@ -48,15 +48,7 @@ std::vector<std::string> texts_of_lines(const std::filesystem::path& file) {
 std::vector<std::string> texts_of_objects(const std::filesystem::path& file, const std::string& name) {
   std::vector<std::string> texts;
   JsonLines objects(LineReader::whole(file));
-  const auto next = [&] {
-    try {
-      return objects.next();
-    } catch (BadRow& error) {
-      error.remedy("correct the row");  // no option passes over rows here
-      throw;
-    }
-  };
-  while (next()) {
+  while (objects.next()) {
     const std::span<const Field> fields = objects.fields();
     const auto field = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
     if (field == fields.end())

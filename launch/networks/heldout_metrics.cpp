@@ -14,7 +14,7 @@ namespace {
 
 /// Sums over this rank's queries, and their counts.
 struct Sums {
-  double loss = 0, rows = 0;
+  double loss = 0, judged = 0;                     // of rows that the loss means something on
   double reciprocal = 0, first = 0, searched = 0;  // of rows without gold scores
 };
 
@@ -47,6 +47,14 @@ void search_passages(Exec& ex, ConstTensor q, ConstTensor p, int64_t first_own, 
     else
       add_ranks(fetch<float>(ex.backend, ex.arena, scores), first_own + begin, hash, sums);
   }
+}
+
+/// This rank's share of a batch's mean loss.
+double loss_of(Exec& ex, const Batch& batch, ConstTensor emb, Loss& loss, const Group& ranks) {
+  const auto scope = ex.arena.scope();
+  const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape()), share = zero_total(ex);
+  loss.evaluate(ex, ranks, emb, batch.pairs(), 1, unused, share);
+  return fetch<double>(ex.backend, ex.arena, share)[0];
 }
 
 /// Appends similarity of query and first passage, and gold score, of each row of a batch.
@@ -104,13 +112,14 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
   std::vector<uint64_t> hashes;                                       // of the passages' texts
   Sums sums;
   std::vector<double> scored;  // similarity and gold score of each row that has one
-  for (const Batch& batch : heldout.batches()) {
+  for (size_t number = 0; number < heldout.batches().size(); ++number) {
+    const Batch& batch = heldout.batches()[number];
     const auto batch_scope = ex.arena.scope();
     const Tensor emb = objective.embed(ex, batch.tokens());
-    const Tensor unused = ex.arena.tensor(ex.wide(), emb.shape()), share = zero_total(ex);
-    loss.evaluate(ex, ranks, emb, batch.pairs(), 1, unused, share);
-    sums.loss += fetch<double>(ex.backend, ex.arena, share)[0] * static_cast<double>(batch.global_queries);
-    sums.rows += static_cast<double>(batch.queries);
+    if (heldout.judged_by_loss(number)) {
+      sums.loss += loss_of(ex, batch, emb, loss, ranks) * static_cast<double>(batch.global_queries);
+      sums.judged += static_cast<double>(batch.queries);
+    }
     if (!batch.scores.empty()) {
       add_scored(ex, batch, emb, similarity, scored);
       continue;
@@ -127,7 +136,8 @@ std::vector<Figure> evaluate_heldout(Exec ex, const HeldOut& heldout, EmbeddingO
     search_passages(ex, queries, all, first_own, all_hashes, sums);
   }
   all_reduce(ranks.host, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
-  std::vector<Figure> figures{{"loss", sums.loss / sums.rows}};
+  std::vector<Figure> figures;
+  if (sums.judged > 0) figures.push_back({"loss", sums.loss / sums.judged});
   if (sums.searched > 0) {
     figures.push_back({"mrr_at_10", sums.reciprocal / sums.searched});
     figures.push_back({"recall_at_1", sums.first / sums.searched});

@@ -106,18 +106,18 @@ class Judge {
 
 RowNeeds row_needs(const RunConfig& config, const TaskConfig& task, const CollateConfig& collate) {
   RowNeeds needs{.candidates = collate.candidates(), .source_groups = collate.source_groups};
-  const bool judged = task.data.filter.positive_score_min.has_value() || collate.purpose == Purpose::evaluation;
+  const bool chosen = task.data.filter.positive_score_min.has_value();  // by their scores
   switch (config.objective.kind) {
     case ObjectiveKind::retromae:
       needs.single_texts = true;
       break;
     case ObjectiveKind::reranker:
       if (config.objective.reranker.distillation_weight > 0) needs.teacher_reader = "distillation of a reranker";
-      if (!judged) needs.pair_taker = "a reranker";
+      if (!chosen) needs.pair_taker = "a reranker";
       break;
     case ObjectiveKind::embedding:
       if (needs_scores(task.loss)) needs.gold_reader = describe(task.loss);
-      if (!needs_scores(task.loss) && !judged) needs.pair_taker = describe(task.loss);
+      if (!needs_scores(task.loss) && !chosen && collate.purpose == Purpose::training) needs.pair_taker = describe(task.loss);
       if (needs_teacher(task.loss)) needs.teacher_reader = describe(task.loss);
       break;
   }

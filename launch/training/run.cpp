@@ -82,18 +82,22 @@ std::vector<HeldOutFigures> heldout_figures(Run& run) {
   std::vector<HeldOutFigures> all;
   HeldOutFigures together;
   double loss = 0;
+  size_t judged = 0;  // tasks whose held-out rows have a loss
   for (size_t t = 0; t < run.work.tasks.size(); ++t) {
     const Task& task = *run.work.tasks[t];
     if (!task.heldout) continue;
     HeldOutFigures figures{run.work.tasks.size() > 1 ? task.cfg.name : "", task.heldout->global_rows(),
                            run.network->evaluate(run.ex, *task.heldout, task.loss.get(), run.planes.group())};
-    for (const Figure& f : figures.figures)
-      if (f.name == "loss") loss += run.work.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
+    for (const Figure& f : figures.figures) {
+      if (f.name != "loss") continue;
+      loss += run.work.schedule.mean_weight(static_cast<int32_t>(t)) * f.value;
+      ++judged;
+    }
     together.rows += figures.rows;
     all.push_back(std::move(figures));
   }
   together.figures = {{"loss", loss}};
-  if (run.work.tasks.size() > 1 && all.size() == run.work.tasks.size()) all.push_back(std::move(together));
+  if (run.work.tasks.size() > 1 && judged == run.work.tasks.size()) all.push_back(std::move(together));
   return all;
 }
 

@@ -56,7 +56,8 @@ struct HeldOutFigures {
   int64_t rows = 0;
   std::vector<Figure> figures;  // the same on all ranks
 };
-/// One for each task with held-out rows; where each of several tasks has some, one more: `loss`, as a step's is on average. Collective.
+/// One for each task with held-out rows; where each of several tasks has a loss there, one more: `loss`, as a step's is on average.
+/// Collective.
 std::vector<HeldOutFigures> heldout_figures(Run& run);
 
 /// The start-up table: model, batch, ranks x threads x cores, lengths.

@@ -80,9 +80,9 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
 RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
 
 void RunFolder::resume(Run& run) {
-  // A start that left no checkpoint may have had other model files.
-  if (world_.rank() == 0 && (!resumed_ || !path_exists(dir_ / "source"))) run.network->keep_source(run.tokenizer, dir_ / "source");
   if (resumed_) restore_run(run, dir_ / checkpoint_name(first_step_));
+  // Anew at each start: one that left no checkpoint may have had other model files, and some settings may change at a resume.
+  if (world_.rank() == 0) run.network->keep_source(run.tokenizer, dir_ / "source");
 }
 
 void RunFolder::record(int64_t step, const std::vector<std::pair<std::string, double>>& values,

@@ -34,10 +34,10 @@ std::optional<HeldOut> read_heldout(const TaskContext& run, const TaskConfig& ta
     require_same_corpus(run.world.host, corpus, "data.heldout");
     const CorpusRows all(corpus);
     const RowNeeds needs = row_needs(run.config, task, collate_config(task, heldout_seed, Purpose::evaluation, corpus));
-    std::optional<FilteredRows> kept;  // teacher scores filter what is learnt from, not what it is judged by
-    if (task.data.filter.without_negatives == RowsWithoutNegatives::leave_out)
-      kept.emplace(all, judge_over_ranks(run.world.host, all, {.without_negatives = RowsWithoutNegatives::leave_out}, needs.candidates,
-                                         needs.source_groups));
+    RowFilter filter{.without_negatives = task.data.filter.without_negatives};  // teacher scores filter what is learnt from alone
+    if (!trains_vectors(run.config.objective.kind)) filter.positive_score_min = task.data.filter.positive_score_min;  // else: spearman
+    std::optional<FilteredRows> kept;
+    if (filter.active()) kept.emplace(all, judge_over_ranks(run.world.host, all, filter, needs.candidates, needs.source_groups));
     const RowSource& rows = kept ? static_cast<const RowSource&>(*kept) : all;
     const auto collator = run.network.collator(task, heldout_seed, Purpose::evaluation, run.tokenizer, corpus, nullptr);
     const HeldOutConfig config{.only = task.data.sources,

@@ -159,22 +159,24 @@ for a, b in zip(one, three, strict=True):
     for key in ("heldout_loss", "heldout_mrr_at_10", "heldout_recall_at_1"): assert abs(a[key] - b[key]) <= 1e-8 * max(1, a[key]), (a, b)
 '; then ok "with the same figures"; else bad "with the same figures" apart1/metrics.jsonl; fi
 
-# ---- held-out rows of which some have gold scores: each figure over its own rows ----------------------------------------------------
+# ---- held-out rows of which some have gold scores: each figure over its own rows, and the loss, which takes pairs for positives, over the others ----------------------------------------------------
 head -n 17 pairs.jsonl > scored.jsonl
 head -n 30 triples.jsonl > unscored.jsonl
 cat unscored.jsonl scored.jsonl > both.jsonl
-for name in scored unscored both; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "packed-$name" "$name.jsonl"; done
+{ cat unscored.jsonl; head -n 2 pairs.jsonl; } > sparse.jsonl
+for name in scored unscored both sparse; do expect "pack $name" 0 "$lodestone" pack --tokenizer vocab --output "packed-$name" "$name.jsonl"; done
 held() { mpi "$1" "$lodestone" train run.yaml data.train=packed-triples data.heldout="packed-$2" train.global_batch=20 train.precision=f64 train.steps=2 train.save_steps=0 train.output_dir="held-$2$1"; }
-for name in scored unscored both; do expect "held out: $name" 0 held 1 "$name"; done
-expect "held out: both, on 3 ranks" 0 held 3 both
+for name in scored unscored both sparse; do expect "held out: $name" 0 held 1 "$name"; done
+for name in both sparse; do expect "held out: $name, on 3 ranks" 0 held 3 "$name"; done
 if python3 -c '
 import json
-scored, unscored, both, three = (next(r for r in map(json.loads, open(f"held-{n}/metrics.jsonl")) if "heldout_loss" in r) for n in ("scored1", "unscored1", "both1", "both3"))
-figures = {"heldout_spearman": scored, "heldout_mrr_at_10": unscored, "heldout_recall_at_1": unscored}
+scored, unscored, both, three, sparse, sparse_three = (next(r for r in map(json.loads, open(f"held-{n}/metrics.jsonl")) if "heldout_rows" in r) for n in ("scored1", "unscored1", "both1", "both3", "sparse1", "sparse3"))
+figures = {"heldout_spearman": scored, "heldout_mrr_at_10": unscored, "heldout_recall_at_1": unscored, "heldout_loss": unscored}
 for key, alone in figures.items():
     assert alone.keys() & figures.keys() == {k for k in figures if figures[k] is alone}, alone
     for r in (both, three): assert abs(r[key] - alone[key]) <= 1e-8, (key, r, alone)
-assert both["heldout_rows"] == 47 and abs(both["heldout_loss"] - three["heldout_loss"]) <= 1e-8
+    assert abs(sparse[key] - sparse_three[key]) <= 1e-8, (key, sparse, sparse_three)
+assert both["heldout_rows"] == 47 and sparse_three["heldout_rows"] == 32
 '; then ok "the same as of those rows alone, on any number of ranks"; else bad "the same as of those rows alone, on any number of ranks" held-both1/metrics.jsonl; fi
 
 # ---- RetroMAE, then a contrastive run that starts from what it left ----------------------------------------------------------

@@ -46,6 +46,11 @@ std::string message_of(const CandidateConfig& config, const PackedRow& row) {
   }
 }
 
+Verdict verdict(const RowFilter& filter, const PackedRow& row, const CandidateConfig& candidates = {2}) {
+  std::vector<int64_t> usable;
+  return judge(row, filter, candidates, usable);
+}
+
 struct Case {
   const char* name;
   SelectPositive positive;
@@ -166,7 +171,7 @@ TEST(Candidates, ARowWhoseNegativesAreAllItsPositiveHasNone) {
   row.negatives[0].text_hash = row.negatives[1].text_hash = row.positives[0].text_hash;
   EXPECT_EQ(message_of({2, P::first, N::first}, row), "3 the row has no negative left beside its positives, but each query takes 1");
   EXPECT_EQ(choice({1, P::first, N::first}, row), std::vector<int64_t>{0});
-  EXPECT_EQ(judge(row, {.without_negatives = RowsWithoutNegatives::leave_out}, {2}), Verdict::no_negative);
+  EXPECT_EQ(verdict({.without_negatives = RowsWithoutNegatives::leave_out}, row), Verdict::no_negative);
 }
 
 TEST(Candidates, RefuseRowsThatLackWhatDecides) {
@@ -206,15 +211,14 @@ TEST(RowFilter, LeavesOutPairsWhoseGoldScoreIsTooLow) {
   const RowFilter filter{.positive_score_min = 3.5};
   EXPECT_TRUE(filter.active());
   PackedRow row = row_of(1, 0);
-  EXPECT_EQ(judge(row, filter, {1}), Verdict::kept) << "no score, no judgement";
+  EXPECT_EQ(verdict(filter, row, {1}), Verdict::kept) << "no score, no judgement";
   row.score = 3.5;
-  EXPECT_EQ(judge(row, filter, {1}), Verdict::kept);
+  EXPECT_EQ(verdict(filter, row, {1}), Verdict::kept);
   row.score = 3.4;
-  EXPECT_EQ(judge(row, filter, {1}), Verdict::no_positive);
+  EXPECT_EQ(verdict(filter, row, {1}), Verdict::no_positive);
 }
 
 TEST(RowFilter, JudgesByTheBestScoreAndByTheMargin) {
-  const auto verdict = [](const RowFilter& filter, const PackedRow& row, const CandidateConfig& c = {2}) { return judge(row, filter, c); };
   const RowFilter minimum{.teacher_scores_min = 0.5}, margin{.teacher_scores_margin = 0.1};
   EXPECT_EQ(verdict(minimum, row_of(1, 2, {0.1, 0.5, 0.2})), Verdict::kept);
   EXPECT_EQ(verdict(minimum, row_of(1, 2, {0.1, 0.4999, 0.2})), Verdict::score_too_low);

@@ -205,7 +205,7 @@ TEST(Corpus, SkipsBadRowsUpToTheLimitAndRecordsThem) {
   EXPECT_EQ(packed.manifest.skipped[1].reason, "F30 not valid JSON");
   options.allowed_bad_rows = 1;
   EXPECT_EQ(error_of([&] { pack_files(dir / "d", {file}, options); }, dir.path()),
-            "3 F30 not valid JSON; file=a.jsonl line=3 offset=41; do: correct the row, or allow some with --on-bad-row skip:N");
+            "3 F30 not valid JSON; file=a.jsonl line=3 offset=41; do: correct the row, or allow some bad rows with --on-bad-row skip:N");
 }
 
 TEST(Corpus, CountsDuplicateRows) {

@@ -126,6 +126,9 @@ TEST(RowKinds, ScoredPairsAreNoPositivesUntilAScoreSaysSo) {
   EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {}, {}, 0.5), "fits");
   EXPECT_EQ(verdict(scored, CosentOptions{}, second), "fits");
   EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {}, {.purpose = Purpose::evaluation}), "fits") << "held-out pairs are correlated";
+  EXPECT_EQ(verdict(scored, InfoNceOptions{}, second, {.kind = ObjectiveKind::reranker}, {.group = 2, .purpose = Purpose::evaluation}),
+            refused("a reranker"))
+      << "it correlates nothing";
 }
 
 TEST(RowKinds, RowsThatThePlanNeverDrawsAreNotJudged) {
