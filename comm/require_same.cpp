@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/gather_values.h"
-#include "comm/host_name.h"
+#include "core/host_name.h"
 
 namespace lodestone {
 

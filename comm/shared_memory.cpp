@@ -56,7 +56,11 @@ std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segm
   if (comm.rank() == 0) {
     name = unique_name();
     file = File(shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600));
-    if (!file || ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) name.clear();
+    if (file && ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) {
+      shm_unlink(name.c_str());
+      file = File();
+    }
+    if (!file) name.clear();
   }
   broadcast(comm, name, 0);
   if (comm.rank() != 0 && !name.empty()) file = File(shm_open(name.c_str(), O_RDWR, 0));

@@ -53,6 +53,12 @@ std::optional<int> StatusBoard::lost() const {
   return std::nullopt;
 }
 
+bool StatusBoard::somebody_left() const {
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_ && entry(r).has_left) return true;
+  return false;
+}
+
 bool StatusBoard::first_to_report() { return !entry(0).reported.exchange(true); }
 
 std::string StatusBoard::others(const char* operation, int64_t number, double now_s, double silent_s) const {

@@ -24,6 +24,8 @@ class StatusBoard {
   /// The number of a rank whose process has ended without leave(), if it is the next of this host behind this one, leaving out those that
   /// have left: each rank looks after one other, so that asking costs the same for any number of ranks.
   std::optional<int> lost() const;
+  /// Whether another rank of this host has left.
+  bool somebody_left() const;
   /// True for one rank of this host, the first that asks: it reports, the others need not.
   bool first_to_report();
   /// The other ranks that are not waiting for the same operation, in words: "rank 2 shows no sign of life for 31 s,

@@ -114,7 +114,7 @@ void Watchdog::run() {
     if (board_ != nullptr) board_->beat(seconds(now));
     waited_s_ += std::min(seconds(now) - seconds(std::max(looked, since_)), 2 * period_s);
     looked = now;
-    if (now_.operation != nullptr && waited_s_ > limit_s_) end(hang(), board_ != nullptr ? 0s : time_to_ask);
+    if (overdue()) end(hang(), board_ != nullptr ? 0s : time_to_ask);
     if (board_ != nullptr && board_->lost()) {
       changed_.wait_for(lock, time_of_a_common_end, [this] { return stopping_; });
       if (!stopping_) end(lost_rank(*board_->lost()), time_to_be_ended);  // the launcher has its code, e.g. 137, from the rank itself
@@ -122,6 +122,12 @@ void Watchdog::run() {
       changed_.wait_for(lock, std::chrono::duration<double>(period_s));
     }
   }
+}
+
+bool Watchdog::overdue() const {
+  // A rank that has left says itself why, and ends all: it is given the time.
+  const double grace_s = board_ != nullptr && board_->somebody_left() ? std::chrono::duration<double>(time_to_be_ended).count() : 0;
+  return now_.operation != nullptr && waited_s_ > limit_s_ + grace_s;
 }
 
 Error Watchdog::hang() const {

@@ -67,6 +67,7 @@ class Watchdog {
 
   Operation replace(Operation operation);
   void run();
+  bool overdue() const;
   Error hang() const;
   [[noreturn]] void end(const Error& error, Clock::duration stay) const;
 

@@ -15,9 +15,9 @@
 #include <thread>
 #include <utility>
 
-#include "comm/host_name.h"
 #include "comm/mpi_comm.h"
 #include "core/error.h"
+#include "core/host_name.h"
 
 namespace lodestone {
 
@@ -145,6 +145,15 @@ void World::hide_segments() {
   hidden_ = std::move(segments);
 }
 
+void World::meet_on_host() noexcept {
+  try {
+    host_comm_->barrier();
+  } catch (const Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    abort(static_cast<int>(error.exit_code()));
+  }
+}
+
 World::~World() {
   // MPI_Finalize waits for all ranks. With an exception under way they may be stuck elsewhere: leave without it, and the
   // launcher counts this rank as failed.
@@ -152,7 +161,7 @@ World::~World() {
   if (orderly) {
     watchdog_->leave();
     hidden_.show();
-    if (owns_mpi_) host_comm_->barrier();  // every name is there before any rank removes its own
+    if (owns_mpi_) meet_on_host();  // every name is there before any rank removes its own
   }
   parting_.reset();
   host_comm_.reset();

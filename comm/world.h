@@ -15,6 +15,8 @@ namespace lodestone {
 class World {
  public:
   static constexpr double default_hang_limit_s = 600;
+  /// Where ranks may have very different amounts of work before they meet.
+  static constexpr double unequal_work_limit_s = 7 * 24 * 3600.0;
   /// Starts MPI (funneled: all calls from the thread that made the World), unless it is running already; MPI errors return.
   /// Started alone, MPI is not touched at all. Throws Error (usage) when srun started copies that do not know of each other.
   /// hang_limit_s: that of the watchdog, which watches the start already.
@@ -48,6 +50,8 @@ class World {
   struct Parting;
   void start_mpi(int& argc, char**& argv);
   void hide_segments();
+  /// An MPI error there ends all ranks, as an uncaught one would, but says why.
+  void meet_on_host() noexcept;
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   bool owns_mpi_ = false;
@@ -55,7 +59,7 @@ class World {
   std::unique_ptr<Watchdog> watchdog_;  // outlives comm_
   std::unique_ptr<Communicator> comm_, host_comm_;
   std::unique_ptr<Parting> parting_;  // none in a world of one
-  MpiSegments hidden_;  // by this rank
+  MpiSegments hidden_;                // by this rank
 };
 
 }  // namespace lodestone

@@ -34,6 +34,7 @@ void print_help(std::span<const Command> commands) {
 /// Prints the error and ends all ranks with its code. When every rank fails alike, rank 0 speaks alone; when all fail, but not alike, it
 /// speaks first: the others wait a moment before they would.
 [[noreturn]] void fail(const Error& error, World& world) {
+  world.watchdog().leave();  // the others, which may wait for this rank, leave it the word
   const bool alike = world.all_say(checksum(error_line(error)));
   if (!alike && world.rank() != 0) usleep(1'000'000);
   if (!alike || world.rank() == 0) print_line(error_line(error, world.rank(), world.host()));
@@ -73,10 +74,11 @@ Error no_command(std::span<const Command> table, const std::string& name) {
 }
 
 /// Also refuses a command that does not exist: here all ranks do it in one line.
-int run(std::span<const Command> table, std::span<const std::string> arguments, int argc, char** argv) {
+int run(std::span<const Command> table, StopSignals& stop, std::span<const std::string> arguments, int argc, char** argv) {
   const Command* const command = find_command(table, arguments[0]);
   const bool limits = command != nullptr && command->hang_limit_s != nullptr;
   World world(argc, argv, limits ? command->hang_limit_s(arguments.subspan(1)) : World::default_hang_limit_s);
+  stop.set_parting([&world] { world.watchdog().leave(); });
   try {
     if (world.size() > 1) {
       const Fingerprint program[] = {program_fingerprint()};
@@ -85,6 +87,7 @@ int run(std::span<const Command> table, std::span<const std::string> arguments, 
     if (command == nullptr) throw no_command(table, arguments[0]);
     const int code = command->run(world, arguments.subspan(1));
     require_printed(command->prints);
+    stop.set_parting({});
     return code;
   } catch (const std::exception& error) {
     fail(as_error(error), world);
@@ -117,7 +120,7 @@ int start(int argc, char** argv) {
   const Command* const command = find_command(table, arguments[0]);
   if (command != nullptr && command->on_stop == Command::OnStop::save) stop.keep();
   keep_freed_memory();
-  return run(table, arguments, argc, argv);
+  return run(table, stop, arguments, argc, argv);
 }
 
 }  // namespace

@@ -6,13 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <climits>
 #include <fstream>
 #include <optional>
 #include <sstream>
 
+#include "core/host_name.h"
 #include "data/files/open_error.h"
 
 namespace lodestone {
@@ -26,12 +25,6 @@ struct Holder {
   long pid = 0;
   unsigned long long started = 0;  // clock ticks after boot: tells a process from a later one of the same number
 };
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 /// Field 22 of /proc/PID/stat, or 0 when there is no such process.
 unsigned long long start_time(long pid) {

@@ -38,4 +38,15 @@ std::string model_facts(const RerankerConfig& c) {
   return cat(model_facts(c.encoder), "classifier_dropout: ", exact(c.classifier_dropout), "\n");
 }
 
+std::string model_facts(const ModelFolder& folder) {
+  return cat(model_facts(folder.config), "similarity_fn_name: ", name_of(folder.raw_similarity()), "\n");
+}
+
+std::string folder_facts(const ModelFolder& folder) {
+  std::string facts =
+      cat(model_facts(folder), "max_seq_length: ", folder.max_seq_length, "\ndefault_prompt_name: ", folder.default_prompt, "\n");
+  for (const auto& [name, prompt] : folder.prompts) facts += cat("prompt ", name, ": ", prompt, "\n");
+  return facts;
+}
+
 }  // namespace lodestone

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/nn/config.h"
+#include "data/models/model_folder.h"
 
 namespace lodestone {
 
@@ -12,5 +13,9 @@ namespace lodestone {
 std::string model_facts(const EncoderConfig& config);
 std::string model_facts(const EmbedderConfig& config);
 std::string model_facts(const RerankerConfig& config);
+/// The same of a folder, with how near its vectors are said to be.
+std::string model_facts(const ModelFolder& folder);
+/// And what it puts around texts and where it cuts them, where a configuration does not say so.
+std::string folder_facts(const ModelFolder& folder);
 
 }  // namespace lodestone

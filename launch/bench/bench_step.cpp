@@ -83,7 +83,8 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       options_(options),
       config_(shape_of(options.model)),
       cores_(choose_threads(world, options.threads)),
-      backend_(make_backend({.kind = options.backend, .threads = cores_.threads})),
+      backend_(
+          make_backend({.kind = options.backend, .threads = cores_.threads}, common_instruction_set(world.comm(), best_instruction_set()))),
       planes_(world.comm(), *backend_),
       arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
@@ -101,7 +102,7 @@ CompareTimes BenchStep::compare() {
   const auto compare = [&](const char* what, std::span<const CheckpointVector> vectors) {
     const std::vector<uint64_t> hashes = replica_hashes(*backend_, arena_, params_.layout(), vectors);
     const Fingerprint prints[] = {{.what = what, .hash = checksum(std::as_bytes(std::span(hashes)))}};
-    require_same(world_.comm(), prints, {});
+    require_same(world_.comm(), prints, {.remedy = "test the memory of that host, and give every host the same libraries"});
   };
   const CheckpointVector all[] = {
       {"params", params_.masters()}, {"adam_m", optimizer_.first_moments()}, {"adam_v", optimizer_.second_moments()}};
@@ -110,7 +111,7 @@ CompareTimes BenchStep::compare() {
     world_.comm().barrier();
     const double begin_s = now_s();
     const Fingerprint program[] = {program_fingerprint()};
-    require_same(world_.comm(), program, {});
+    require_same(world_.comm(), program, {.remedy = "install the same build on every host"});
     compare("starting weights", std::span(all).first(1));
     const double started_s = now_s();
     compare("replicas", all);

@@ -256,6 +256,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const std::string options[] = {"--steps", "--ranks", "--without-data!"};
   const ConfigArguments given = split_config_arguments(arguments, "check", options);
   const bool with_data = !given.options.contains("--without-data");
+  world.watchdog().set_limit(World::unequal_work_limit_s);
   if (world.rank() != 0) return 0;  // nothing here differs between ranks
 
   // 1. Configuration, run folder, model; weights only where there is data to train on.
@@ -274,7 +275,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const std::unique_ptr<Backend> backend = make_backend({.kind = config.backend, .threads = cores.threads});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
-  if (with_data) require_same_model_as_newest(config.train.output_dir, network->facts());
+  if (with_data) require_model_of_newest(config.train.output_dir, network->facts());
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.

@@ -39,6 +39,7 @@ constexpr int64_t block_texts = 2048;
 }  // namespace
 
 int run_encode(World& world, std::span<const std::string> arguments) {
+  world.watchdog().set_limit(World::unequal_work_limit_s);
   std::vector<std::string> names = model_option_names();
   names.insert(names.end(), {"--input", "--output", "--prompt", "--format", "--field"});
   const Options options(arguments, "encode", names);
@@ -81,7 +82,7 @@ int run_encode(World& world, std::span<const std::string> arguments) {
   progress.clear();
   if (world.rank() == 0)
     std::printf("%lld texts, %lld dimensions, %.1f s: %s\n", static_cast<long long>(count), static_cast<long long>(width),
-                now_s() - start_s, output.c_str());
+                now_s() - start_s, printable(output.string()).c_str());
   return 0;
 }
 

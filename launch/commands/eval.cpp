@@ -61,7 +61,8 @@ std::string choose_prompt(const Options& options, const char* option, const Load
 }
 
 void print(const TaskResult& result) {
-  std::printf("%s (%s): %lld %s", result.task.c_str(), result.split.c_str(), static_cast<long long>(result.count), result.unit.c_str());
+  std::printf("%s (%s): %lld %s", printable(result.task).c_str(), printable(result.split).c_str(), static_cast<long long>(result.count),
+              result.unit.c_str());
   if (result.documents > 0) std::printf(", %lld documents", static_cast<long long>(result.documents));
   std::printf(", %.1f s\n", result.seconds);
   for (const auto& [name, value] : result.scores)
@@ -144,6 +145,7 @@ void evaluate_lists(const Target& target, const std::filesystem::path& data, con
 }  // namespace
 
 int run_eval(World& world, std::span<const std::string> arguments) {
+  world.watchdog().set_limit(World::unequal_work_limit_s);
   std::vector<std::string> names = model_option_names();
   names.insert(names.end(), {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt",
                              "--top-k", "--own-document"});

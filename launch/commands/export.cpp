@@ -140,6 +140,7 @@ ExportResult export_model(const ExportRequest& request, Backend& backend) {
 }
 
 int run_export(World& world, std::span<const std::string> arguments) {
+  world.watchdog().set_limit(World::unequal_work_limit_s);
   const std::string names[] = {"--output", "--source", "--device", "--threads"};
   const Options options(arguments, "export", names);
   if (options.positional().size() != 1) options.refuse("one checkpoint, run folder or model folder is needed");

@@ -8,6 +8,7 @@
 #include <new>
 #include <optional>
 
+#include "comm/require_same.h"
 #include "data/checkpoints/run_lock.h"
 #include "data/corpus/packer.h"
 #include "data/files/durable.h"
@@ -41,7 +42,7 @@ const char* const pack_usage =
 
 namespace {
 
-constexpr double progress_period_s = 0.25, plain_period_s = 5, patience_s = 7 * 24 * 3600.0;
+constexpr double progress_period_s = 0.25, plain_period_s = 5;
 constexpr int64_t no_unit = std::numeric_limits<int64_t>::max();
 
 struct PackArguments {
@@ -233,19 +234,29 @@ void settle_failures(World& world, const Workplace& place, std::unique_ptr<RunLo
   world.comm().barrier();  // until the rank that failed ends all
 }
 
+/// The pieces that ranks share out must be the same on each: a file that grows meanwhile, or is another elsewhere, would lose rows.
+void require_same_units(Communicator& comm, const Tokenizer& tokenizer, std::span<const WorkUnit> units) {
+  std::string facts;
+  for (const WorkUnit& u : units)
+    facts += cat("unit ", u.index, ": ", u.file.string(), " bytes ", u.range.begin, " to ", u.range.end, " of ", u.bytes, "\n");
+  const Fingerprint prints[] = {{.what = "tokenizer", .hash = tokenizer.fingerprint()}, {"inputs", checksum(facts), [&] { return facts; }}};
+  require_same(comm, prints, {.remedy = "give every host the same files, and pack when they grow no more"});
+}
+
 }  // namespace
 
 int run_pack(World& world, std::span<const std::string> arguments) {
   const PackArguments arguments_given = parse(arguments);
   const PackOptions& options = arguments_given.options;
   const double start = now_s();
-  world.watchdog().set_limit(patience_s);  // ranks may have very different amounts of work
+  world.watchdog().set_limit(World::unequal_work_limit_s);
   Communicator& comm = world.comm();
 
   // 1. What is to be done: the same on all ranks.
   const Tokenizer tokenizer = Tokenizer::from_folder(arguments_given.tokenizer);
   const ShardSchema schema{tokenizer.vocab_size(), tokenizer.fingerprint()};
   const std::vector<WorkUnit> units = work_units(arguments_given.inputs, options.input);
+  require_same_units(comm, tokenizer, units);
   const Workplace place{arguments_given.output, arguments_given.output.string() + ".partial"};
   std::unique_ptr<RunLock> lock;
   if (world.rank() == 0) lock = open_workplace(place);

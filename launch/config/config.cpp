@@ -40,7 +40,9 @@ ModelConfig read_model(Section s) {
   if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
   if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
   at_least(s, "head", c.head, 0);
-  at_least(s, "max_seq_length", c.max_seq_length, 0);
+  if (c.max_seq_length < 0 || c.max_seq_length == 1 || c.max_seq_length == 2)
+    s.refuse("max_seq_length", cat(c.max_seq_length, " tokens leave no room for a text between [CLS] and [SEP]"),
+             "give 3 or more, or 0 for what the starting folder says");
   return c;
 }
 

@@ -95,7 +95,7 @@ LossConfig read_loss(Section s) {
   if (name == loss_names.size()) {
     Section terms = s.section("terms");
     c.terms.clear();
-    for (const std::string& key : terms.keys()) c.terms.push_back(read_term(terms.section(key)));
+    for (const std::string& key : terms.names()) c.terms.push_back(read_term(terms.section(key)));
   } else {
     c.terms = {{read_options(s, name), 1}};
   }

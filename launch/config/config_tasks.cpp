@@ -13,7 +13,7 @@ constexpr int64_t most_share = 1'000'000;  // as many cards as a deck may have
 /// data.rules: a map of freely named rules, applied in their order.
 std::vector<SourceRule> read_rules(Section s) {
   std::vector<SourceRule> rules;
-  for (const std::string& name : s.keys()) {
+  for (const std::string& name : s.names()) {
     Section r = s.section(name);
     SourceRule rule;
     rule.match = "*";
@@ -227,9 +227,7 @@ std::vector<TaskConfig> read_tasks(Section& root, const ObjectiveConfig& objecti
     root.refuse("tasks", "only sentence vectors are trained on several tasks", "leave tasks out, or use objective.name: embedding");
   std::vector<TaskConfig> tasks;
   Section all = root.section("tasks");
-  for (const std::string& name : all.keys()) {
-    if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != std::string::npos)
-      all.refuse(name, "a task's name is made of letters, digits, _ and -", "rename it");
+  for (const std::string& name : all.names()) {
     Section s = all.section(name);
     TaskConfig t = base;
     t.name = name;

@@ -177,10 +177,15 @@ Section Section::section(const std::string& key) {
   return {take(key, ConfigNode::Kind::map, "a map of keys"), full(key), is_choice(key) ? full(key) : within_, read_};
 }
 
-std::vector<std::string> Section::keys() {
+std::vector<std::string> Section::names() {
+  constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
   std::vector<std::string> names;
   if (node_ != nullptr)
-    for (const auto& entry : node_->map) names.push_back(entry.first);
+    for (const auto& entry : node_->map) {
+      if (entry.first.empty() || entry.first.find_first_not_of(allowed) != std::string::npos)
+        refuse(entry.first, "a name here is made of letters, digits, _ and -", "rename it");
+      names.push_back(entry.first);
+    }
   choices_.insert(choices_.end(), names.begin(), names.end());
   return names;
 }

@@ -50,8 +50,9 @@ class Section {
   void read_choice(const std::string& key, std::span<const std::string_view> names, size_t& index, Resume resume = Resume::must_match);
   /// True when the key is given. Known either way: the caller reads it when it is there, and whether it is there is a choice of its own.
   bool may_have(const std::string& key);
-  /// The keys that are given, in their order: where a map's keys are names, and having one is a choice.
-  std::vector<std::string> keys();
+  /// The keys that are given, in their order: where a map's keys are names, and having one is a choice. Throws Error (usage, "config")
+  /// where one is not made of letters, digits, _ and -.
+  std::vector<std::string> names();
   /// A nested map; empty if the key is missing. Call its finish() too.
   Section section(const std::string& key);
   /// Whether a key is given, here or ("data.train") in the sections below. Does not mark it as known.

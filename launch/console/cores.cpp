@@ -25,4 +25,10 @@ Cores choose_threads(const World& world, int64_t requested) {
   return c;
 }
 
+InstructionSet common_instruction_set(Communicator& comm, InstructionSet own) {
+  auto lowest = static_cast<int64_t>(own);
+  all_reduce(comm, std::span(&lowest, 1), Reduce::min);
+  return static_cast<InstructionSet>(lowest);
+}
+
 }  // namespace lodestone

@@ -199,17 +199,16 @@ std::string duration_text(double seconds) {
 void write_status(const fs::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text) {
   nlohmann::ordered_json status{{"state", state}, {"exit_code", exit_code}, {"step", step}};
   if (!error_text.empty()) status["error"] = error_text;
-  const fs::path path = dir / "status.json", temporary = dir / cat("status.json.tmp.", gettid());
-  std::error_code ignored;
-  {
-    std::ofstream out(temporary);
-    out << status.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-    if (!out.flush()) {
-      fs::remove(temporary, ignored);
-      return;
-    }
+  try {
+    write_file_atomically(dir / "status.json", status.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  } catch (const Error&) {  // the exit code says it too
   }
-  fs::rename(temporary, path, ignored);
+}
+
+std::string recorded_state(const fs::path& dir) {
+  std::ifstream in(dir / "status.json");
+  const auto status = nlohmann::json::parse(in, nullptr, false);
+  return status.is_object() && status.contains("state") && status["state"].is_string() ? status["state"].get<std::string>() : std::string();
 }
 
 }  // namespace lodestone

@@ -30,7 +30,7 @@ void print_line(const std::string& line);
 void print_warning(const std::string& text);
 void print_warnings(std::span<const std::string> lines);
 
-/// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal (F52).
+/// Appends records to DIR/metrics.jsonl, flushing each. A full disk is counted, not fatal.
 class MetricsFile {
  public:
   MetricsFile() = default;
@@ -60,5 +60,7 @@ std::string duration_text(double seconds);
 /// DIR/status.json, replaced atomically: {"state":"running|finished|stopped|failed","exit_code":..,"error":{..},"step":..}.
 /// Best effort: a failure to write it never hides the failure that it reports.
 void write_status(const std::filesystem::path& dir, std::string_view state, int exit_code, int64_t step, const std::string& error_text);
+/// "running", "finished", "stopped" or "failed", as DIR/status.json says; empty where it cannot be read.
+std::string recorded_state(const std::filesystem::path& dir);
 
 }  // namespace lodestone

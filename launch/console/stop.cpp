@@ -2,10 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
 #include "comm/last_words.h"
-#include "core/error.h"
+#include "launch/console/log.h"
 
 namespace lodestone {
 
@@ -38,9 +39,14 @@ StopSignals::~StopSignals() {
 
 void StopSignals::keep() { keeping_ = true; }
 
-void StopSignals::set_farewell(std::function<void(int second)> farewell) {
+void StopSignals::set_farewell(std::function<void(const Error&)> farewell) {
   const std::lock_guard lock(mutex_);
   farewell_ = std::move(farewell);
+}
+
+void StopSignals::set_parting(std::function<void()> parting) {
+  const std::lock_guard lock(mutex_);
+  parting_ = std::move(parting);
 }
 
 int StopSignals::settled(int exit_code) {
@@ -72,11 +78,17 @@ void StopSignals::end(int signal) {
 }
 
 void StopSignals::end_unsaved(int second) {
-  say_last_words([this, second] {
+  const int code = second_code_;
+  say_last_words([this, code, second] {
     const std::lock_guard lock(mutex_);
-    if (farewell_) farewell_(second);
+    if (parting_) parting_();
+    if (code != static_cast<int>(ExitCode::ended_unsaved)) return;  // all is settled
+    const Error error(ExitCode::ended_unsaved, "F49",
+                      cat("SIG", sigabbrev_np(second), " after SIG", sigabbrev_np(first_), ": ended without saving"),
+                      "start the same command again to go on from the last checkpoint");
+    farewell_ ? farewell_(error) : print_line(error_line(error));
   });
-  _exit(second_code_);
+  _exit(code);
 }
 
 }  // namespace lodestone

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "core/error.h"
+
 namespace lodestone {
 
 /// SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP (unless it is ignored, as under nohup) and SIGXCPU. Made first thing in main(), before any
@@ -26,8 +28,12 @@ class StopSignals {
   /// The first signal since keep() on this rank, 0 if none.
   int received() const { return first_; }
 
-  /// What is done before a second signal ends the process: called on another thread, with that signal, for a second and a half at most.
-  void set_farewell(std::function<void(int second)> farewell);
+  /// What is done before a second signal ends the process: called on another thread, with what is to be said of it, for a second and a half
+  /// at most. Empty: it is printed.
+  void set_farewell(std::function<void(const Error&)> farewell);
+  /// What is done in any case before a second signal ends the process: to be quick and without error. Not called after it is set to
+  /// nothing.
+  void set_parting(std::function<void()> parting);
   /// Nothing is left to save: a further signal ends the process at once with this exit code. No farewell is called after the return.
   int settled(int exit_code);
 
@@ -39,8 +45,9 @@ class StopSignals {
   sigset_t taken_{};
   std::atomic<bool> keeping_ = false, leaving_ = false;
   std::atomic<int> first_ = 0, second_code_;
-  std::mutex mutex_;  // guards farewell_
-  std::function<void(int)> farewell_;
+  std::mutex mutex_;  // guards both
+  std::function<void(const Error&)> farewell_;
+  std::function<void()> parting_;
   std::thread thread_;  // last: it uses everything above
 };
 

@@ -9,10 +9,10 @@ namespace lodestone {
 
 inline constexpr const char* version = "0.1.0";
 
-/// Several lines: this program, compiler, MPI, oneDNN, HDF5.
+/// Several lines: this program, compiler, MPI, backend with its library.
 std::string version_text();
 
-/// Of this program, by the bytes of its file and the libraries that it runs with: what all ranks must have the same of.
+/// Of this program, by the bytes of its file, MPI and the C library that it runs with: what all ranks must have the same of.
 Fingerprint program_fingerprint();
 
 }  // namespace lodestone

@@ -130,7 +130,7 @@ std::string LoadedModel::prompt(const std::string& name) const {
 }
 
 void LoadedModel::require_same_on(Communicator& comm) {
-  require_same_model(comm, model_facts(folder_.config), tokenizer_, params_, exec());
+  require_same_loaded_model(comm, folder_facts(folder_), tokenizer_, params_, exec());
 }
 
 }  // namespace lodestone

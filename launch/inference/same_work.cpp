@@ -6,7 +6,8 @@
 
 namespace lodestone {
 
-void require_same_model(Communicator& comm, const std::string& facts, const Tokenizer& tokenizer, const ParamStore& params, Exec ex) {
+void require_same_loaded_model(Communicator& comm, const std::string& facts, const Tokenizer& tokenizer, const ParamStore& params,
+                               Exec ex) {
   if (comm.size() == 1) return;
   const CheckpointVector weights[] = {{"params", params.masters()}};
   const std::vector<uint64_t> hashes = replica_hashes(ex.backend, ex.arena, params.layout(), weights);

@@ -108,7 +108,8 @@ LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const Loaded
 }
 
 void LoadedReranker::require_same_on(Communicator& comm) {
-  require_same_model(comm, model_facts(folder_.config), tokenizer_, params_, exec());
+  require_same_loaded_model(comm, cat(model_facts(folder_.config), "max_seq_length: ", folder_.max_seq_length, "\n"), tokenizer_, params_,
+                            exec());
 }
 
 }  // namespace lodestone

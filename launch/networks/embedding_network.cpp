@@ -19,7 +19,7 @@ class EmbeddingNetwork final : public Network {
         encoder_(folder_.config, this->params(), config.model.checkpointing) {}
 
   const EncoderConfig& encoder_config() const override { return folder_.config.encoder; }
-  std::string facts() const override { return model_facts(folder_.config); }
+  std::string facts() const override { return model_facts(folder_); }
   int64_t exported_length() const override { return folder_.max_seq_length; }
   std::string head() const override {
     return cat(name_of(folder_.config.pooling), " pooling, ", folder_.config.head ? "dense " : "embedding ", embedding(),

@@ -4,6 +4,7 @@
 #include "data/batches/pair_collate.h"
 #include "data/models/model_facts.h"
 #include "data/models/reranker_folder.h"
+#include "launch/inference/scorer.h"
 #include "launch/networks/network.h"
 #include "launch/networks/verify_export.h"
 #include "losses/reranker_objective.h"
@@ -93,6 +94,7 @@ std::unique_ptr<Network> open_reranker_network(const RunConfig& config, Weights 
   folder.config.encoder = encoder.config.encoder;
   if (config.model.dropout >= 0) folder.config.classifier_dropout = config.model.dropout;
   folder.max_seq_length = encoder.max_seq_length;
+  require_room(inference_lengths(folder.max_seq_length), 0, 0);  // as the exported folder will cut pairs
   ParamStore params(backend.memory(), reranker_layout(folder.config), config.train.precision);
   if (weights == Weights::values) {
     edit_on_host(params, backend, [&](ParamStore& host) {

@@ -63,9 +63,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
           .warmup_shape = cfg.optim.warmup_shape},
          work.schedule.config().steps),
       loss_scale(cfg.optim.loss_scale ? std::optional<LossScale>(*cfg.optim.loss_scale) : std::nullopt),
-      loader(work.schedule, work.team.team, work.streams(task_context()), first_step, next_check(*this, first_step)) {
-  world.watchdog().set_limit(static_cast<double>(cfg.train.timeout_s));
-}
+      loader(work.schedule, work.team.team, work.streams(task_context()), first_step, next_check(*this, first_step)) {}
 
 std::optional<MiningReport> mine(Run& run, int64_t finished) {
   for (const auto& task : run.work.tasks) {

@@ -133,7 +133,7 @@ std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_
 void restore_run(Run& run, const std::filesystem::path& checkpoint) {
   const CheckpointManifest m = read_manifest(checkpoint);
   if (const auto saved = m.documents.find(model_facts_file); saved != m.documents.end())
-    require_same_model(saved->second, run.network->facts(), checkpoint);
+    require_model_of(saved->second, run.network->facts(), checkpoint);
   for (const auto& [name, value] : fingerprints_of(run)) {
     const auto saved = m.fingerprints.find(name);
     const std::string before = saved == m.fingerprints.end() ? "none" : saved->second;

@@ -45,36 +45,51 @@ RunFolder::RunFolder(World& world, const RunConfig& config)
     : world_(world), dir_(config.train.output_dir), save_total_limit_(config.train.save_total_limit) {
   int64_t newest = -1;
   if (world_.rank() == 0) {
-    std::error_code failure;
-    fs::create_directories(dir_, failure);
-    if (failure || !fs::is_directory(dir_, failure))
-      throw Error(ExitCode::storage, "F21", cat("the run folder cannot be made: ", failure ? failure.message() : "it is a file"),
-                  "choose another train.output_dir")
-          .at("file", dir_.string());
-    require_run_place(dir_);
-    const char* job = std::getenv("SLURM_JOB_ID");
-    lock_.emplace(dir_, job == nullptr ? "" : job);
-    require_run_place(dir_);  // the job that held the lock may have finished the run
-    check_writable(dir_);
-    if (!lock_->takeover().empty()) print_warning(lock_->takeover());
-    print_warnings(sweep_temporaries(dir_));
-    std::vector<std::string> messages;
-    const auto found = find_newest_verified(dir_, messages);
-    print_warnings(messages);
-    if (found) {
-      require_same_config(found->manifest.documents.at("config.yaml"), config.keys, found->path);
-      newest = found->manifest.step;
-      std::cout << "resuming from " << printable(found->path.string()) << std::endl;
+    take_place();
+    try {
+      newest = begin(config);
+    } catch (const std::exception& error) {
+      failed(as_error(error));
+      throw;
     }
-    write_file_atomically(dir_ / "config.yaml", config.resolved);
-    metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);  // a run that begins at step 0 records it anew
-    write_status(dir_, "running", 0, std::max<int64_t>(newest, 0), "");
   }
   all_reduce(world_.comm(), std::span(&newest, 1), Reduce::max);
   resumed_ = newest >= 0;
   first_step_ = last_step_ = resumed_ ? newest : 0;
   last_saved_ = newest;
   world_.watchdog().set_last_words([this](const Error& error) { failed(error); });
+}
+
+void RunFolder::take_place() {
+  std::error_code failure;
+  fs::create_directories(dir_, failure);
+  if (failure || !fs::is_directory(dir_, failure))
+    throw Error(ExitCode::storage, "F21", cat("the run folder cannot be made: ", failure ? failure.message() : "it is a file"),
+                "choose another train.output_dir")
+        .at("file", dir_.string());
+  require_run_place(dir_);
+  const char* job = std::getenv("SLURM_JOB_ID");
+  lock_.emplace(dir_, job == nullptr ? "" : job);
+  require_run_place(dir_);  // the job that held the lock may have finished the run
+}
+
+int64_t RunFolder::begin(const RunConfig& config) {
+  check_writable(dir_);
+  if (!lock_->takeover().empty()) print_warning(lock_->takeover());
+  print_warnings(sweep_temporaries(dir_));
+  std::vector<std::string> messages;
+  const auto found = find_newest_verified(dir_, messages);
+  print_warnings(messages);
+  if (found) {
+    last_step_ = found->manifest.step;
+    require_same_config(found->manifest.documents.at("config.yaml"), config.keys, found->path);
+    std::cout << "resuming from " << printable(found->path.string()) << std::endl;
+  }
+  const int64_t newest = found ? found->manifest.step : -1;
+  write_file_atomically(dir_ / "config.yaml", config.resolved);
+  metrics_ = MetricsFile(dir_, newest > 0 ? newest + 1 : 0);  // a run that begins at step 0 records it anew
+  write_status(dir_, "running", 0, last_step_, "");
+  return newest;
 }
 
 RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
@@ -256,15 +271,12 @@ int RunFolder::stopped(int64_t step, const Run& run) {
   return code;
 }
 
-void RunFolder::ended_unsaved(int first_signal, int second_signal) {
-  Error error(ExitCode::ended_unsaved, "F49",
-              cat("SIG", sigabbrev_np(second_signal), " after SIG", sigabbrev_np(first_signal), ": ended without saving"),
-              "start the same command again to go on from the last checkpoint");
+void RunFolder::ended_unsaved(Error error) {
+  if (recorded_state(dir_) == "failed") return;  // why this run ends is said: a launcher that ends the other ranks sends signals too
   error.at("step", last_step_.load());
   failed(error);
   if (world_.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // where every rank has a second signal, rank 0 speaks
   print_line(error_line(error, world_.rank(), world_.host()));
-  world_.watchdog().leave();
 }
 
 void RunFolder::failed(const Error& error) {

@@ -39,7 +39,7 @@ class RunFolder {
   /// Every rank makes one. Rank 0 makes and locks the folder, writes to it for trial, sweeps what a killed run left, and finds
   /// the newest checkpoint that verifies. Throws Error: finished or foreign folder (usage), locked (storage, F27), not
   /// writable (storage, F21), a checkpoint of another configuration (checkpoint, F26).
-  /// What ends this rank through its watchdog is in status.json too.
+  /// What ends this rank through its watchdog, or refuses the run in a folder that is its own, is in status.json too.
   RunFolder(World& world, const RunConfig& config);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -66,10 +66,15 @@ class RunFolder {
   /// Marks the run as stopped at `step`, which is saved; returns the exit code.
   int stopped(int64_t step, const Run& run);
   void failed(const Error& error);
-  /// Says, on stderr and in status.json, that a second signal ends this rank. May be called by another thread than all others.
-  void ended_unsaved(int first_signal, int second_signal);
+  /// Says, on stderr and in status.json, that a second signal ends this rank, unless status.json has the reason already why the run ends.
+  /// May be called by another thread than all others.
+  void ended_unsaved(Error error);
 
  private:
+  /// Makes and locks the folder. Rank 0.
+  void take_place();
+  /// Readies it, and returns the step of the newest checkpoint that verifies, -1 where there is none. Rank 0.
+  int64_t begin(const RunConfig& config);
   /// Says that the checkpoint of `step` could not be saved, or throws it where the run cannot go on without.
   void report_failed_save(int64_t step, SaveFor purpose, const std::string& failure, Progress& progress);
   /// Writes a record. Every record of a run goes through here, on rank 0.

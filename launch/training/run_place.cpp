@@ -107,7 +107,7 @@ void require_same_config(const std::string& saved, std::span<const ConfigKey> no
              "restore the configuration, or the program if it knows the key no longer, or choose another train.output_dir");
 }
 
-void require_same_model(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
+void require_model_of(const std::string& saved, const std::string& now, const fs::path& checkpoint) {
   const std::map<std::string, std::string> before = lines_of(saved), is = lines_of(now);
   const auto value = [](const std::map<std::string, std::string>& facts, const std::string& name) {
     const auto found = facts.find(name);
@@ -143,11 +143,11 @@ void require_same_config_as_newest(const fs::path& dir, std::span<const ConfigKe
   if (const auto newest = newest_readable(dir)) require_same_config(newest->manifest.documents.at("config.yaml"), now, newest->path);
 }
 
-void require_same_model_as_newest(const fs::path& dir, const std::string& now) {
+void require_model_of_newest(const fs::path& dir, const std::string& now) {
   const auto newest = newest_readable(dir);
   if (!newest) return;
   const auto saved = newest->manifest.documents.find(model_facts_file);
-  if (saved != newest->manifest.documents.end()) require_same_model(saved->second, now, newest->path);
+  if (saved != newest->manifest.documents.end()) require_model_of(saved->second, now, newest->path);
 }
 
 }  // namespace lodestone

@@ -22,12 +22,12 @@ void require_same_config(const std::string& saved, std::span<const ConfigKey> no
 
 /// Refuses to go on from a checkpoint of another model: facts that its document model_facts_file `saved`, against those of `now`. Throws
 /// Error (checkpoint, "F26") naming the first that differs.
-void require_same_model(const std::string& saved, const std::string& now, const std::filesystem::path& checkpoint);
+void require_model_of(const std::string& saved, const std::string& now, const std::filesystem::path& checkpoint);
 inline constexpr const char* model_facts_file = "model.yaml";
 
 /// The same for the newest checkpoint of the run folder that has a readable manifest, if there is one; its weights are not read. One of an
 /// older program has no facts of its model.
 void require_same_config_as_newest(const std::filesystem::path& dir, std::span<const ConfigKey> now);
-void require_same_model_as_newest(const std::filesystem::path& dir, const std::string& now);
+void require_model_of_newest(const std::filesystem::path& dir, const std::string& now);
 
 }  // namespace lodestone

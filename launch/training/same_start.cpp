@@ -31,10 +31,4 @@ void require_same_corpus(Communicator& comm, const Corpus& corpus, const std::st
   require_same(comm, prints, {.remedy = "give every host the same packed folder"});
 }
 
-InstructionSet common_instruction_set(Communicator& comm, InstructionSet own) {
-  auto lowest = static_cast<int64_t>(own);
-  all_reduce(comm, std::span(&lowest, 1), Reduce::min);
-  return static_cast<InstructionSet>(lowest);
-}
-
 }  // namespace lodestone

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "comm/communicator.h"
-#include "core/instruction_set.h"
 #include "data/corpus/corpus.h"
 #include "data/text/tokenizer.h"
 #include "launch/config/config.h"
@@ -18,9 +17,5 @@ void require_same_configuration(Communicator& comm, const RunConfig& config);
 void require_same_model(Communicator& comm, const Network& network, const Tokenizer& tokenizer);
 /// The manifest, which holds a checksum of every shard. `key`: where the configuration names the corpus.
 void require_same_corpus(Communicator& comm, const Corpus& corpus, const std::string& key);
-
-/// The highest instruction set that the processors of all ranks run: replicas are updated by every rank for itself, and would drift apart
-/// where one rounds a product that another does not (FMA). Collective.
-InstructionSet common_instruction_set(Communicator& comm, InstructionSet own);
 
 }  // namespace lodestone

@@ -109,11 +109,12 @@ int run_train(World& world, StopSignals& stop, std::span<const std::string> argu
   RunConfig config = read_run_config(given.files, given.overrides);
   require_same_configuration(world.comm(), config);
   RunFolder folder(world, config);  // locked, written to, its newest verified checkpoint found
-  stop.set_farewell([&](int second) { folder.ended_unsaved(stop.received(), second); });
+  stop.set_farewell([&](const Error& error) { folder.ended_unsaved(error); });
   try {
     Run run(world, std::move(config), folder.first_step());
     folder.resume(run);
     Replicas(run).require_same_start(folder.first_step());
+    world.watchdog().set_limit(static_cast<double>(run.cfg.train.timeout_s));  // from here on every rank has the same to do
     if (world.rank() == 0) std::cout << start_up_table(run) << std::flush;
     const int64_t done = train(run, folder, stop);
     if (done < run.work.schedule.config().steps) return stop.settled(folder.stopped(done, run));

@@ -1,8 +1,8 @@
 // require_same: whatever differs, all ranks hear the same of it, and who it is.
 #include <gtest/gtest.h>
 
-#include "comm/host_name.h"
 #include "comm/require_same.h"
+#include "core/host_name.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {

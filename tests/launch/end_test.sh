@@ -49,7 +49,8 @@ launch never 3 bash late.sh 0 "$lodestone" train run.yaml train.output_dir=never
 never=$pid
 train midway train.timeout_s=2
 midway=$pid
-wait_until 60 test -n "$(wait_until 30 pgrep -f "^$lodestone train run.yaml train.output_dir=midway ")"
+runs() { [ -n "$(rank_of "$1" "$2")" ]; }
+wait_until 60 runs midway 1
 sleep "0.$((RANDOM % 4))"
 kill -STOP "$(rank_of midway 1)"
 
@@ -72,6 +73,33 @@ for rank in 0 1; do
   one_line killed$rank "F01 rank $rank has ended without a word: .*; rank=$((1 - rank)) host=.*; do: "
   recorded killed$rank 7
 done
+
+# ---- a launcher that ends the others by signals does not change what is said, though one was noted already ---------------------
+train noted
+trains noted
+kill -STOP "$(rank_of noted 1)"   # so that the other one waits, and does not save
+sleep 0.3
+kill -USR1 "$(rank_of noted 0)"
+kill -KILL "$(rank_of noted 1)"
+await $pid
+one_line noted 'F01 rank 1 has ended without a word'
+recorded noted 7
+
+# ---- two signals before there is anything to save ------------------------------------------------------------------------------
+cat > stopped.sh <<'SH'
+[ "$OMPI_COMM_WORLD_RANK" -ne 1 ] || kill -STOP $$
+exec "$@"
+SH
+launch twice 2 bash stopped.sh "$lodestone" train run.yaml train.output_dir=twice "${endless[@]}"
+waits() { [ -n "$(rank_of twice 0)" ] && grep -qs '^State:.*sleeping' "/proc/$(rank_of twice 0)/status"; }
+wait_until 60 waits
+sleep 1
+kill -TERM "$(rank_of twice 0)"
+sleep 0.3
+kill -TERM "$(rank_of twice 0)"
+await $pid
+ends_with twice 76
+one_line twice 'F49 SIGTERM after SIGTERM: ended without saving'
 
 # ---- a job that is suspended for longer than its ranks may wait ------------------------------------------------------------
 train paused train.timeout_s=2

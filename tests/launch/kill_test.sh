@@ -88,7 +88,9 @@ kill_often() {
   wait_until 120 test -e "$run-whole/checkpoint-$((newest / 3 * 3 + 3))"
   stop
   newest=$((newest / 3 * 3))
-  if [ -e "$run/checkpoint-$newest" ] && [ "$(weights "$run" $newest)" = "$(weights "$run-whole" $newest)" ]; then
+  local killed whole
+  killed=$(weights "$run" $newest) whole=$(weights "$run-whole" $newest)
+  if [ -n "$killed" ] && [ "$killed" = "$whole" ]; then
     ok "$run: the weights of step $newest are those of a run that was never killed"
   else
     bad "$run: the weights of step $newest differ from those of a run that was never killed"

@@ -44,6 +44,7 @@ expect "limits of memory and time may change" 0 "${train[@]}" train.output_dir=l
 if grep -q 'resuming from .*checkpoint-5$' out.log; then ok "it went on"; else bad "it went on" out.log; fi
 unfinished rate
 refuses "the learning rate may not" 4 "F26 optim.learning_rate is 0.002, the checkpoint was trained with 0.001" "${train[@]}" train.output_dir=rate optim.learning_rate=2e-3
+if grep -q '"failed"' rate/status.json && grep -q '"exit_code": 4' rate/status.json && grep -q 'F26 optim.learning_rate' rate/status.json; then ok "status.json says so"; else bad "status.json says so" rate/status.json; fi
 tasks=(tasks.one.global_batch=8 tasks.two.global_batch=8)
 unfinished tasks "${tasks[@]}"
 lost "a task" tasks.two. train.output_dir=tasks tasks.one.global_batch=8

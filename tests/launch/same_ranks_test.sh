@@ -71,6 +71,16 @@ encode() { mpi 3 ./rank.sh encode warm --input texts.txt --output "$dir/out.npy"
 for host in host-0 host-1; do printf 'one text\nanother\nand one more\n' > $host/texts.txt; done
 expect "encode with other weights" 2 encode
 says "they are named" "error: F12 rank 1 of 3 differs from most in the weights: params/"
+cp host-0/warm/model.safetensors host-1/warm/
+python3 - <<'PY'
+import json
+path = "host-1/warm/config_sentence_transformers.json"
+settings = json.load(open(path))
+settings["prompts"] = {"query": "ask: "}
+json.dump(settings, open(path, "w"))
+PY
+expect "encode with other prompts" 2 encode
+says "the prompt is named" "error: F12 rank 1 of 3 differs from most in the model: prompt query is ask:  on rank 1, missing on rank 0"
 restored warm
 changed 's/another/a different one/' texts.txt
 expect "encode other texts" 2 encode
@@ -78,6 +88,10 @@ says "they are named as well" "error: F12 rank 1 of 3 differs from most in the t
 restored texts.txt
 if [ -e out.npy ]; then bad "no file was written"; else ok "no file was written"; fi
 expect "encode alike" 0 encode
+cp train.jsonl host-0/rows.jsonl
+head -n 20 train.jsonl > host-1/rows.jsonl
+expect "pack other rows" 2 mpi 3 ./rank.sh pack --tokenizer vocab --output "$dir/uneven" $own/rows.jsonl
+says "they are named" "error: F12 rank 1 of 3 differs from most in the inputs: unit 0"
 (tail -n +2 train.jsonl; head -n 1 train.jsonl) > turned.jsonl
 rm -rf host-1/corpus
 expect "pack the same rows in another order" 0 "$lodestone" pack --tokenizer vocab --output host-1/corpus turned.jsonl

@@ -338,6 +338,9 @@ TEST(Config, AFailureNamesTheLineThatGivesTheValue) {
   };
   line("data: {train: c,\n  instruction: bge}\n", "data.instruction", 4);
   line("data: {train: c,\n  rules: {x: {repeat: 0}}}\n", "data.rules.x.repeat", 4);
+  line("data: {train: c,\n  rules: {'x:y': {repeat: 2}}}\n", "data.rules.x:y", 4);
+  const std::string no_room = failure_of("model: {folder: m, max_seq_length: 2}\ntrain: {output_dir: r, steps: 10}\ndata: {train: c}\n");
+  EXPECT_EQ(no_room.find("model.max_seq_length: "), 0u) << no_room;
   line("data: {train: c}\nloss: {name: info_nce,\n mrl_dims: [8, 4]}\n", "loss.mrl_dims", 5);
   line("data: {train: c}\nobjective: {name: retromae,\n encoder_mlm_probability: 0}\n", "objective.encoder_mlm_probability", 5);
   line("data: {train: c}\noptim:\n  loss_scale: dynamic\n  loss_scale_window: 0\n", "optim.loss_scale_window", 6);

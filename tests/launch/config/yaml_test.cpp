@@ -174,7 +174,7 @@ TEST_F(Yaml, AKeyIsRecordedWithItsDefaultAndWhetherItMayBeLeftOut) {
   s.read("dims", dims, Resume::may_change);
   ASSERT_TRUE(s.may_have("tasks"));
   Section tasks = s.section("tasks");
-  ASSERT_EQ(tasks.keys(), std::vector<std::string>{"a"});
+  ASSERT_EQ(tasks.names(), std::vector<std::string>{"a"});
   Section a = tasks.section("a");
   ASSERT_TRUE(a.may_have("share"));
   a.read("share", share);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/instruction_set.h"
+#include "launch/console/cores.h"
 #include "launch/training/replicas.h"
 #include "launch/training/same_start.h"
 #include "launch/training/step.h"

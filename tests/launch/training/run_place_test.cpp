@@ -87,7 +87,7 @@ std::vector<ConfigKey> keys_of(const std::string& yaml) {
   if (s.may_have("m")) s.section("m").read("x", x);
   if (s.may_have("rules")) {
     Section rules = s.section("rules");
-    for (const std::string& name : rules.keys()) {
+    for (const std::string& name : rules.names()) {
       Section rule = rules.section(name);
       rule.read("match", names);
       if (rule.may_have("repeat")) rule.read("repeat", repeat);
@@ -174,7 +174,7 @@ TEST(Exceptions, SayWhatTheyAreToAUser) {
 
 TEST(ResumedModel, NamesTheSettingThatDiffers) {
   const auto said = [](const std::string& saved, const std::string& now) {
-    return refusal([&] { require_same_model(saved, now, "run/checkpoint-5"); });
+    return refusal([&] { require_model_of(saved, now, "run/checkpoint-5"); });
   };
   const std::string model = "hidden_size: 32\nlayer_norm_eps: 1e-12\n";
   EXPECT_EQ(said(model, model), "none");

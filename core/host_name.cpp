@@ -1,4 +1,4 @@
-#include "comm/host_name.h"
+#include "core/host_name.h"
 
 #include <unistd.h>
 
