@@ -17,10 +17,10 @@ campaigns() {  # ten times the kills, thirty times the flipped bits and mutated 
   build/release/campaign flips --runs 300000 --seed 8
   build/release/campaign mutations --runs 3000000 --seed 8
 }
-sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers
+sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers, but one that leaves no descriptor, of which they need some
   cmake --preset dev > /dev/null
   cmake --build --preset dev
-  ctest --preset dev -L 'unit|mpi' -j "$(nproc)"
+  ctest --preset dev -L 'unit|mpi' -E DescriptorsThatAreUsedUp -j "$(nproc)"
 }
 odr() {  # the program linked whole: types of one name that differ between files are errors
   cmake --preset odr > /dev/null
