@@ -187,9 +187,15 @@ void publish_folder(const fs::path& temporary, const fs::path& path, IfExists if
   if (!exists) {
     rename_path(temporary, path);
   } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
-    old.replace_extension(".old.tmp");  // a file system that cannot exchange two names
+    old.replace_extension(".old");  // a file system that cannot exchange two names
+    fs::remove_all(old, ignored);
     rename_path(path, old);
-    rename_path(temporary, path);
+    try {
+      rename_path(temporary, path);
+    } catch (const Error&) {
+      rename_path(old, path);
+      throw;
+    }
   }
   sync_folder(parent);
   fs::remove_all(old, ignored);
