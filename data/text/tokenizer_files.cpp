@@ -112,8 +112,6 @@ std::string vocabulary_lines(const TokenizerSpec& spec) {
   return text;
 }
 
-void write_json(const fs::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
-
 void write_missing(const TokenizerSpec& spec, int64_t max_seq_length, const fs::path& to) {
   if (!path_exists(to / "tokenizer.json")) write_json(to / "tokenizer.json", tokenizer_json(spec));
   if (path_exists(to / "tokenizer_config.json")) return;  // a map beside it would be asked before it

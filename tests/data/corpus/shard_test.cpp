@@ -118,6 +118,17 @@ TEST_F(DamagedCorpus, AShardThatIsALinkIsRefusedForThat) {
       "itself there: a link is not followed");
 }
 
+TEST_F(DamagedCorpus, AManifestNestedWithoutEndIsRefused) {
+  const std::string text = to_text(packed_.manifest);
+  write_text(folder_ / "manifest.json", "{\"deep\": " + std::string(100000, '[') + std::string(100000, ']') + "," + text.substr(1));
+  EXPECT_EQ(open_and_read(), "3 F34 nested deeper than 64 levels; file=manifest.json; do: restore the file or pack again");
+  write_text(folder_ / "manifest.json", text.substr(0, 1));
+  EXPECT_EQ(
+      open_and_read(),
+      "3 F34 this is not valid JSON (parse error at line 1, column 2: syntax error while parsing object key - unexpected end of input; "
+      "expected string literal); offset=2 file=manifest.json; do: restore the file or pack again");
+}
+
 TEST_F(DamagedCorpus, AnotherNameOrOtherPermissionsAreNoChange) {
   const Corpus corpus = Corpus::open(folder_);
   std::filesystem::create_hard_link(shard_, dir_ / "backup");

@@ -194,9 +194,18 @@ TEST_F(TokenizerFiles, OtherKindsOfTokenizerAreRefusedNamingWhatWorks) {
 
 TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   write("tokenizer.json", std::string("{\n \"a\": 1,\n oops"));
-  EXPECT_EQ(refusal(), "tokenizer not valid JSON; file=tokenizer.json line=3 offset=13");
+  EXPECT_EQ(
+      refusal(),
+      "tokenizer this is not valid JSON (parse error at line 3, column 2: syntax error while parsing object key - invalid literal; last "
+      "read: '1,<U+000A> o'; expected string literal); offset=13 file=tokenizer.json");
   write("tokenizer.json", std::string("{\"a\": 1e999}"));
-  EXPECT_EQ(refusal().substr(0, 24), "tokenizer not valid JSON");
+  EXPECT_EQ(refusal(), "tokenizer this is not valid JSON (number overflow parsing '1e999'); file=tokenizer.json");
+  write("tokenizer.json", "{\"a\": " + std::string(100000, '[') + std::string(100000, ']') + "}");
+  EXPECT_EQ(refusal(), "tokenizer nested deeper than 64 levels; file=tokenizer.json");
+  write("tokenizer.json", "{\"a\": 1, " + tokenizer_json().dump().substr(1, std::string::npos));
+  EXPECT_EQ(refusal(), "");
+  write("tokenizer.json", "{\"model\": 1, " + tokenizer_json().dump().substr(1, std::string::npos));
+  EXPECT_EQ(refusal(), "") << "of equal keys the last counts";
   write("tokenizer.json", std::string("[]"));
   EXPECT_EQ(refusal(), "tokenizer the file is not a JSON object; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"] = Json::object(); }),
