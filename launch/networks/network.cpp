@@ -138,10 +138,7 @@ Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   const std::filesystem::path& from = tokenizer_place(c.model);
   std::error_code unknown;
   Tokenizer tokenizer = std::filesystem::is_directory(from, unknown) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
-  if (tokenizer.vocab_size() > encoder.vocab)
-    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab),
-                "use the model's own vocabulary")
-        .at("file", from.string());
+  require_vocabulary(tokenizer, encoder, from);
   return tokenizer;
 }
 

@@ -277,6 +277,17 @@ TEST(ModelFolder, RefusesLengthsThatHaveNoRoomForAText) {
   }
 }
 
+TEST(ModelFolder, LowerCasesOnlyWhereItsTokenizerDoes) {
+  const TempDir dir;
+  test::write_text(dir / "config.json", test::tiny_config_json);
+  test::write_text(dir / "vocab.txt", test::tiny_vocab);
+  test::write_text(dir / "sentence_bert_config.json", R"({"do_lower_case": true})");
+  const auto read = [&] { (void)read_model_folder(dir.path()); };
+  EXPECT_EQ(refusal(read), "") << "BertTokenizer's default";
+  test::write_text(dir / "tokenizer_config.json", R"({"do_lower_case": false})");
+  expect_has(refusal(read), "do_lower_case is set, but the tokenizer keeps capitals");
+}
+
 TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {
   const auto with = [](const std::string& modules, const std::string& pooling) {
     const TempDir dir;
