@@ -97,6 +97,7 @@ OrderedJson tokenizer_config(const TokenizerSpec& spec, int64_t max_seq_length, 
   json["tokenizer_class"] = o == bert ? "BertTokenizer" : "PreTrainedTokenizerFast";
   const auto named = {&spec.cls, &spec.sep, &spec.pad, &spec.unk, &spec.mask};
   const std::vector<AddedToken> added = added_of(spec);
+  if (json["tokenizer_class"] != "BertTokenizer") json["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
   const bool more = std::any_of(added.begin(), added.end(), [&](const AddedToken& token) {
     return std::none_of(named.begin(), named.end(), [&](const std::string* name) { return *name == token.content; });
   });

@@ -228,7 +228,32 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   EXPECT_EQ(refusal_of_json([](Json& j) { j["added_tokens"][0]["id"] = 3; }),
             "tokenizer added_tokens[0].id is 3 for \"[PAD]\", but by the vocabulary it is 0; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"].erase("[MASK]"), j["model"]["vocab"]["x"] = 4, j["added_tokens"].erase(4); }),
-            "F41 the vocabulary has no special token \"[MASK]\"; file=tokenizer.json line=8");
+            "F41 the vocabulary has no special token \"[MASK]\"; file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["continuing_subword_prefix"] = ""; }),
+            "tokenizer model.continuing_subword_prefix is empty: every token would continue a word; file=tokenizer.json");
+}
+
+TEST_F(TokenizerFiles, WhatStandsAroundATextIsOneTokenEachOfTypeNought) {
+  const std::string refused =
+      "tokenizer post_processor.single is not one token, the text, one token, all of token type 0; file=tokenizer.json";
+  const auto with_single = [&](const std::function<void(Json&)>& change) {
+    return refusal_of_json([&](Json& j) { change(j["post_processor"]["single"]); });
+  };
+  EXPECT_EQ(with_single([](Json&) {}), "");
+  EXPECT_EQ(with_single([](Json& single) { single = {1, 2, 3}; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single = {{"a", 1}, {"b", 2}, {"c", 3}}; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single.erase(2); }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[1]["Sequence"]["id"] = "B"; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[1]["Sequence"] = "A"; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[0]["SpecialToken"]["id"] = "[PAD]"; }), refused) << "not among special_tokens";
+  for (const char* kind : {"SpecialToken", "Sequence"})
+    for (const Json& type : {Json(1), Json("0"), Json(nullptr)})
+      EXPECT_EQ(with_single([&](Json& single) {
+                  for (Json& step : single)
+                    if (step.contains(kind)) step[kind]["type_id"] = type;
+                }),
+                refused)
+          << kind << ' ' << type;
 }
 
 TEST_F(TokenizerFiles, BadTokenizerConfigIsRefused) {
