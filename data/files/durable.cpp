@@ -69,7 +69,8 @@ void InputFile::read(uint64_t offset, std::span<std::byte> bytes) const {
 std::string read_text_file(const fs::path& path, size_t limit, ExitCode exit_code) {
   const InputFile file(path, exit_code);
   if (file.size() > limit)
-    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected"))
+    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected"),
+                "check that this is the file that was meant")
         .at("file", path.string());
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));

@@ -121,7 +121,7 @@ void keep_encoder_source(const ModelConfig& c, const ModelFolder& folder, const 
   if (c.folder.empty())
     make_model_source(folder, tokenizer, to);
   else
-    keep_model_source(folder, to);
+    keep_model_source(folder, tokenizer, to);
 }
 
 namespace {

@@ -148,6 +148,7 @@ def sides_and_holes():
         yield case(f"{key}, PreTrainedTokenizerFast", config={"tokenizer_class": "PreTrainedTokenizerFast"}, json={"model": {key: value}})
     yield case("an empty continuing_subword_prefix", config={"tokenizer_class": "PreTrainedTokenizerFast"},
                json={"model": {"continuing_subword_prefix": ""}}, refused="continuing_subword_prefix")
+    yield case("white space behind a token of tokenizer.json", json={"model": {"vocab": {"[free3]": None, "the ": 7}}})
 
 
 def cases():

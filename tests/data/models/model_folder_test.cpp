@@ -150,7 +150,11 @@ TEST(ModelFolder, KeepsThePoolerOfItsSource) {
       dir / "start", source, "bert.",
       {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})}, {"bert.pooler.dense.bias", view(std::span(bias))}});
   const ModelFolder folder = read_model_folder(dir / "start");
-  keep_model_source(folder, dir / "kept");
+  const Tokenizer tokenizer = Tokenizer::from_folder(dir / "start"),
+                  other = Tokenizer::from_vocab(dir / "start/vocab.txt", {.lower_case = false});
+  EXPECT_THROW(keep_model_source(folder, other, dir / "kept"), Error) << "the export would fail";
+  EXPECT_FALSE(fs::exists(dir / "kept"));
+  keep_model_source(folder, tokenizer, dir / "kept");
   fs::remove_all(dir / "start");
   const ModelFolder kept = read_model_folder(dir / "kept");
   write_model_folder(dir / "out", kept, source, dir / "kept", {}, IfExists::refuse);

@@ -59,6 +59,14 @@ class TokenizerFolders : public testing::Test {
     }
   }
 
+  /// "from": a folder whose vocabulary has this token, in tokenizer.json; vocab.txt is as it was.
+  void write_with_token(const char* token) const {
+    fs::remove_all(in("from"));
+    Json one = named("truncation_side right");
+    one["patches"]["tokenizer.json"]["model"]["vocab"] = {{"[free3]", nullptr}, {token, 7}};
+    write_folder(one, in("from"));
+  }
+
   static std::vector<int32_t> framed(const Tokenizer& tokenizer, const std::string& text) {
     std::vector<int32_t> ids = {tokenizer.cls_id()};
     tokenizer.encode(text, ids);
@@ -108,6 +116,24 @@ TEST_F(TokenizerFolders, AreWrittenFromASpecWithoutFiles) {
     write_tokenizer_files(spec, 64, in("to"));
     EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
   });
+}
+
+TEST_F(TokenizerFolders, AVocabularyThatNoLinesHoldIsWrittenWithoutThem) {
+  for (const char* token : {"the ", "the\u3000", "the\n", "a\nb", "a\rb"}) {
+    SCOPED_TRACE(Json(token).dump());
+    write_with_token(token);
+    const TokenizerSpec spec = read_tokenizer_folder(in("from"));
+    EXPECT_EQ(spec.tokens.at(7), token);
+    fs::remove_all(in("to"));
+    fs::create_directory(in("to"));
+    write_tokenizer_files(in("from"), in("to"));
+    EXPECT_FALSE(fs::exists(in("to") / "vocab.txt"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
+    fs::create_directory(in("to") / "made");
+    write_tokenizer_files(spec, 64, in("to") / "made");
+    EXPECT_FALSE(fs::exists(in("to") / "made" / "vocab.txt"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to") / "made", fingerprint_of(spec)));
+  }
 }
 
 TEST_F(TokenizerFolders, WhereAFileAloneSaysSomethingElseItIsMadeAnew) {

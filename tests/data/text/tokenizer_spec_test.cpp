@@ -160,10 +160,14 @@ TEST_F(TokenizerFiles, SpecialTokensMayHaveOtherNamesAndMoreMayBeAdded) {
 
 TEST_F(TokenizerFiles, VocabularyFaultsNameFileAndLine) {
   EXPECT_EQ(refusal(), "tokenizer the folder holds neither tokenizer.json nor vocab.txt; file=" + folder_.path().string());
-  EXPECT_THROW(Tokenizer::from_vocab(folder_.path(), {}), Error) << "a folder is no vocabulary";
+  std::filesystem::create_directory(folder_ / "vocab.txt");
+  EXPECT_EQ(refusal(), "missing this is not a regular file; file=vocab.txt");
+  std::filesystem::remove(folder_ / "vocab.txt");
   EXPECT_EQ(refusal_of_vocabulary(""), "F41 the vocabulary is empty; file=vocab.txt");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]\nhello \n"), "F41 white space stands behind the token; file=vocab.txt line=3");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\r\n[UNK]\r\n"), "F41 the line ends in CR LF: every token would differ; file=vocab.txt line=1");
+  EXPECT_EQ(refusal_of_vocabulary("[PAD]\na\rb\n"),
+            "F41 a carriage return stands in the line, where Python would end it; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]"),
             "F41 the last line of the vocabulary does not end: the file may be cut off; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\na\xFF\n"), "F41 the token is not valid UTF-8; file=vocab.txt line=2");
