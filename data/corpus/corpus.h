@@ -54,8 +54,8 @@ class Corpus {
   void read(int64_t row, PackedRow& out) const;
   /// The same without the ids of texts, which are not read from disk.
   void read_without_ids(int64_t row, PackedRow& out) const;
-  /// Throws Error (data, F36) where a shard is no longer the file that was opened, by its size, time of change and inode. read() looks
-  /// about once a second at the shards that are in use, and verifies a few touched chunks again. May be called by any thread.
+  /// Throws Error (data, F36) where a shard is no longer the file that was opened, by its size, time of modification and inode. read()
+  /// looks about once a second at the shards that are in use, and verifies a few touched chunks again. May be called by any thread.
   void require_unchanged() const;
   /// Reference answers of a row, as text; empty where the input gave none.
   std::vector<std::string> answers(int64_t row) const;

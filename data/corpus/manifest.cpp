@@ -2,19 +2,18 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "data/files/durable.h"
+#include "data/files/strict_json.h"
 
 namespace lodestone {
 
 namespace {
 
-using Json = nlohmann::json;  // keys are kept sorted
-
 constexpr int64_t manifest_version = 1;
 constexpr size_t max_manifest_bytes = size_t{1} << 30;
+constexpr const char* restore = "restore the file or pack again";
 
 uint64_t parse_hex(const std::string& text) {
   uint64_t value = 0;
@@ -55,6 +54,14 @@ ManifestShard shard_of(const Json& j) {
 
 Json row_json(const SkippedRow& s) { return {{"file", s.file}, {"line", s.line}, {"offset", s.offset}, {"reason", s.reason}}; }
 SkippedRow row_of(const Json& j) { return {j.at("file"), j.at("line"), j.at("offset"), j.at("reason")}; }
+
+Json parse_manifest(const std::string& text, const std::filesystem::path& file) {
+  try {
+    return parse_strict_json(text, ExitCode::data, "F34");
+  } catch (Error& error) {
+    throw error.remedy(restore).at("file", file.string());
+  }
+}
 
 /// Everything but the checksum.
 Json body(const Manifest& m) {
@@ -99,9 +106,8 @@ Manifest read_corpus_manifest(const std::filesystem::path& folder) {
   if (!path_exists(file))
     throw Error(ExitCode::data, "F34", "not a packed corpus: it has no manifest.json", "make one with lodestone pack")
         .at("file", folder.string());
-  const std::string text = read_text_file(file, max_manifest_bytes, ExitCode::data);
+  Json all = parse_manifest(read_text_file(file, max_manifest_bytes, ExitCode::data), file);
   try {
-    Json all = Json::parse(text);
     if (all.at("format") != "lodestone corpus") throw std::invalid_argument("not a corpus manifest");
     if (all.at("version") != manifest_version)
       throw std::invalid_argument(cat("version ", all.at("version").dump(), ", this program reads ", manifest_version));
@@ -123,7 +129,7 @@ Manifest read_corpus_manifest(const std::filesystem::path& folder) {
     std::string what = e.what();
     std::replace_if(
         what.begin(), what.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
-    throw Error(ExitCode::data, "F34", "damaged manifest: " + what, "restore the file or pack again").at("file", file.string());
+    throw Error(ExitCode::data, "F34", "damaged manifest: " + what, restore).at("file", file.string());
   }
 }
 

@@ -82,8 +82,8 @@ class ShardReader {
   /// The same, but texts have no ids, which are not touched.
   void read_without_ids(int64_t row, PackedRow& out);
   std::vector<std::string> answers(int64_t row);
-  /// Throws Error (data, F36) where the path names no longer the file that was opened, by size, time of change and inode. May be called by
-  /// any thread.
+  /// Throws Error (data, F36) where the path names no longer the file that was opened, by size, time of modification and inode. May be
+  /// called by any thread.
   void require_unchanged() const;
   /// Verifies one chunk again that was touched: the first from `place` on, of the chunks of all columns, and sets `place` behind it. False
   /// where there is none.

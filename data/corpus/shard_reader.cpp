@@ -256,13 +256,12 @@ ShardReader::ShardReader(const ShardFile& file, const ShardSchema& schema, std::
   impl.file = file;
   impl.schema = schema;
   const Descriptor descriptor(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // a FIFO would wait
-  if (!descriptor) require_descriptors(errno, file.path);
-  const auto id = file_identity(file.path);
-  if (!descriptor || !id)
-    throw Error(ExitCode::data, "F36", "cannot open a shard that the manifest names", pack_again).at("file", file.path.string());
-  if (id->size != file.bytes) throw impl.damaged(cat("the file has ", id->size, " bytes, the manifest says ", file.bytes));
+  struct stat info {};
+  if (!descriptor || ::fstat(descriptor.get(), &info) != 0)
+    throw data_error("F36", "cannot open a shard that the manifest names", file.path, errno, pack_again);
+  if (info.st_size != file.bytes) throw impl.damaged(cat("the file has ", info.st_size, " bytes, the manifest says ", file.bytes));
   if (file.head_bytes < 1 || file.head_bytes > file.bytes) throw impl.damaged("the manifest gives an impossible head");
-  impl.opened_as = *id;
+  impl.opened_as = identity_of(info);
   impl.map = MappedFile(descriptor.get(), static_cast<size_t>(file.bytes));
   if (!impl.map.valid())
     throw Error(ExitCode::resource, "F15", "cannot map a shard", "raise the limit of address space (ulimit -v)")

@@ -69,7 +69,8 @@ void InputFile::read(uint64_t offset, std::span<std::byte> bytes) const {
 std::string read_text_file(const fs::path& path, size_t limit, ExitCode exit_code) {
   const InputFile file(path, exit_code);
   if (file.size() > limit)
-    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected"))
+    throw Error(exit_code, "too-large", cat("the file has ", file.size(), " bytes, at most ", limit, " are expected"),
+                "check that this is the file that was meant")
         .at("file", path.string());
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
@@ -187,9 +188,15 @@ void publish_folder(const fs::path& temporary, const fs::path& path, IfExists if
   if (!exists) {
     rename_path(temporary, path);
   } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
-    old.replace_extension(".old.tmp");  // a file system that cannot exchange two names
+    old.replace_extension(".old");  // a file system that cannot exchange two names
+    fs::remove_all(old, ignored);
     rename_path(path, old);
-    rename_path(temporary, path);
+    try {
+      rename_path(temporary, path);
+    } catch (const Error&) {
+      rename_path(old, path);
+      throw;
+    }
   }
   sync_folder(parent);
   fs::remove_all(old, ignored);

@@ -93,7 +93,9 @@ void check_writable(const std::filesystem::path& folder);
 enum class IfExists : uint8_t { refuse, replace };
 
 /// Publishes the finished folder `temporary` under the name `path`: files and folders to the device, rename, parent folder
-/// to the device. With replace an existing `path` is exchanged in one step and removed afterwards. Two jobs that publish one
+/// to the device. With replace an existing `path` is exchanged in one step and removed afterwards; a file system that cannot exchange,
+/// such as NFS, takes two renames, and a crash between them leaves the old folder beside `path` as the name of `temporary` with the
+/// extension .old, which the next Temporary of `path` removes once there is a new one. A failure puts it back. Two jobs that publish one
 /// path never mix, provided that their temporaries differ.
 void publish_folder(const std::filesystem::path& temporary, const std::filesystem::path& path, IfExists if_exists);
 

@@ -33,6 +33,15 @@ Error storage_error(const char* code, const std::string& what, const std::filesy
   return Error(ExitCode::storage, code, cat(what, ": ", system_reason(error)), remedy).at("file", path.string());
 }
 
+Error data_error(const char* code, const std::string& what, const std::filesystem::path& path, int error, const char* if_missing) {
+  if (is_used_up(error)) return used_up_error(error).at("file", path.string());
+  const char* remedy = "check the storage, then run again";
+  if (error == ENOENT || error == ENOTDIR) remedy = if_missing;
+  if (error == EACCES || error == EPERM) remedy = "give this user the permission to read it";
+  if (error == ELOOP) remedy = "put the file itself there: a link is not followed";
+  return Error(ExitCode::data, code, cat(what, ": ", system_reason(error)), remedy).at("file", path.string());
+}
+
 Error open_error(const char* what, const std::filesystem::path& path, int error) {
   return storage_error(is_full(error) ? "F19" : "F21", what, path, error);
 }

@@ -22,7 +22,9 @@ bool is_full(int error);
 bool is_bad_name(int error);
 /// Error (storage, `code`) with the system's reason and the file; F15 when descriptors are used up.
 Error storage_error(const char* code, const std::string& what, const std::filesystem::path& path, int error);
-/// The same for a file that could not be opened or made for writing: "F19" when the disk is full, else "F21".
+/// Error (data, `code`) for a file that is read, itself and no link to it, with a remedy by cause: `if_missing` where there is none.
+Error data_error(const char* code, const std::string& what, const std::filesystem::path& path, int error, const char* if_missing);
+/// As storage_error, for a file that could not be opened or made for writing: "F19" when the disk is full, else "F21".
 Error open_error(const char* what, const std::filesystem::path& path, int error);
 
 }  // namespace lodestone

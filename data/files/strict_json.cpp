@@ -32,10 +32,11 @@ std::string reason(const Json::exception& error) {
 
 }  // namespace
 
-Json parse_strict_json(std::string_view text, ExitCode exit_code, const char* code) {
+Json parse_strict_json(std::string_view text, ExitCode exit_code, const char* code, RepeatedKeys repeated) {
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     if (depth > max_depth) throw Error(exit_code, code, cat("nested deeper than ", max_depth, " levels"), correct);
+    if (repeated == RepeatedKeys::last_counts) return true;
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
@@ -92,5 +93,7 @@ std::string json_string(const Json& object, const char* key, const std::string& 
   if (!value->is_string()) wrong_type(key, "a string", *value, file);
   return value->get<std::string>();
 }
+
+void write_json(const std::filesystem::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
 
 }  // namespace lodestone

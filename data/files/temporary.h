@@ -5,9 +5,9 @@
 
 namespace lodestone {
 
-/// Lies beside `target` as NAME.PID-N.tmp and is locked while it is under way: two jobs that write one target never mix, and what holds no
-/// lock was left by a crash. Making one removes what was left beside the same target. Where the file system has no locks, nothing is
-/// removed.
+/// Lies beside `target` as NAME.PID-N.lodestone.tmp and is locked while it is under way: two jobs that write one target never mix, and what
+/// holds no lock was left by a crash. Making one removes what was left beside the same target, and what publish_folder() left of a folder
+/// that it replaced. Where the file system has no locks nothing is removed, and no folder where it locks only files, as NFS does.
 class Temporary {
  public:
   enum class Kind : uint8_t { file, folder };

@@ -94,11 +94,12 @@ void write_model_folder(const fs::path& path, const ModelFolder& model, const Pa
   });
 }
 
-void keep_model_source(const ModelFolder& model, const fs::path& to) {
+void keep_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const fs::path& to) {
   PoolerWeights pooler = read_pooler(model.path, model.config.encoder.hidden);
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_configuration(folder, model);
     write_tokenizer_files(model.path, folder);
+    require_tokenizer_files(folder, tokenizer.fingerprint());
     F32Tensors tensors;
     add_pooler(pooler, model.config.encoder.hidden, "", tensors);
     if (!tensors.list().empty()) write_safetensors(folder / pooler_file, tensors.list());
@@ -109,6 +110,7 @@ void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, con
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_configuration(folder, model);
     tokenizer.write_files(model.max_seq_length, folder);
+    require_tokenizer_files(folder, tokenizer.fingerprint());
   });
 }
 

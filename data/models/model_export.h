@@ -40,8 +40,9 @@ void write_model_folder(const std::filesystem::path& path, const ModelFolder& mo
                         const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
 
 /// Keeps in `to` what a later export needs of the starting model besides the encoder's weights: its JSON files, tokenizer,
-/// module configurations and pooler. read_model_folder(to) then says the same as read_model_folder(model.path).
-void keep_model_source(const ModelFolder& model, const std::filesystem::path& to);
+/// module configurations and pooler. read_model_folder(to) then says the same as read_model_folder(model.path). Fails now rather than at
+/// the export unless every way to read the kept tokenizer gives `tokenizer`, that of model.path.
+void keep_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& to);
 
 /// The same for a model that starts from random weights: config.json and the tokenizer.
 void make_model_source(const ModelFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& to);

@@ -12,8 +12,6 @@
 
 namespace lodestone {
 
-inline void write_json(const std::filesystem::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
-
 /// config.json of an encoder: the keys of `config_json`, less those of another training, with the sizes of `c`.
 OrderedJson bert_config(const std::string& config_json, const EncoderConfig& c, const char* architecture);
 

@@ -6,6 +6,7 @@
 #include "data/files/durable.h"
 #include "data/files/strict_json.h"
 #include "data/models/folder_names.h"
+#include "data/text/tokenizer_spec.h"
 
 namespace lodestone {
 
@@ -217,15 +218,14 @@ Similarity parse_similarity(const Json& json, const fs::path& file) {
 
 void parse_sentence_config(const fs::path& folder, ModelFolder& model) {
   model.max_seq_length = read_max_length(folder, model.config.encoder.longest_text());
-  const fs::path tokenizer = folder / "tokenizer_config.json", sentence = folder / "sentence_bert_config.json",
-                 prompts = folder / "config_sentence_transformers.json";
+  const fs::path sentence = folder / "sentence_bert_config.json", prompts = folder / "config_sentence_transformers.json";
   if (path_exists(sentence)) {
     const Json json = read_json_object(sentence);
     if (json_string(json, "transformer_task", "feature-extraction", sentence) != "feature-extraction")
       throw refused(sentence, "only the task feature-extraction is supported");
-    if (json_flag(json, "do_lower_case", false, sentence) &&
-        !(path_exists(tokenizer) && json_flag(read_json_object(tokenizer), "do_lower_case", true, tokenizer)))
-      throw refused(sentence, "do_lower_case is set here but not in tokenizer_config.json", "set it in tokenizer_config.json");
+    if (json_flag(json, "do_lower_case", false, sentence) && !read_tokenizer_folder(folder).options.lower_case)
+      throw refused(sentence, "do_lower_case is set, but the tokenizer keeps capitals: sentence-transformers alone would lower them",
+                    "set do_lower_case in tokenizer_config.json and normalizer.lowercase in tokenizer.json too");
   }
   if (!path_exists(prompts)) return;
   const Json json = read_json_object(prompts);

@@ -102,11 +102,12 @@ void write_reranker_folder(const fs::path& path, const RerankerFolder& model, co
   });
 }
 
-void keep_reranker_source(const RerankerFolder& model, const fs::path& to) {
+void keep_reranker_source(const RerankerFolder& model, const Tokenizer& tokenizer, const fs::path& to) {
   write_folder(to, IfExists::replace, [&](const fs::path& folder) {
     write_json(folder / "config.json", reranker_config(model));
     write_tokenizer_files(model.path, folder);
     set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
+    require_tokenizer_files(folder, tokenizer.fingerprint());
   });
 }
 

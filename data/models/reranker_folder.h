@@ -39,8 +39,8 @@ void write_reranker_folder(const std::filesystem::path& path, const RerankerFold
                            const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
 
 /// Keeps in `to` what a later export needs of the starting model besides weights: config.json of a reranker and the tokenizer.
-/// is_reranker_folder(to) then holds.
-void keep_reranker_source(const RerankerFolder& model, const std::filesystem::path& to);
+/// is_reranker_folder(to) then holds. Fails now rather than at the export unless every way to read the kept tokenizer gives `tokenizer`.
+void keep_reranker_source(const RerankerFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& to);
 
 /// The README.md text of a reranker.
 std::string model_card(const RerankerFolder& model, const ModelCard& card);

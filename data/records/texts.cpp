@@ -33,14 +33,12 @@ std::vector<std::string> texts_of_lines(const std::filesystem::path& file) {
   std::vector<std::string> texts;
   LineReader lines = LineReader::whole(file);
   while (const auto line = lines.next()) {
-    std::string_view text = line->text;
-    if (text.ends_with('\r')) text.remove_suffix(1);
-    if (const auto bad = validate_utf8(text))
+    if (const auto bad = validate_utf8(line->text))
       throw Error(ExitCode::data, "F31", "the text is not UTF-8", "convert the file to UTF-8")
           .at("file", file.string())
           .at("line", line->number)
           .at("offset", line->offset + static_cast<int64_t>(*bad));
-    texts.emplace_back(text);
+    texts.emplace_back(line->text);
   }
   return texts;
 }

@@ -1,8 +1,7 @@
 #include "data/text/json_settings.h"
 
-#include <algorithm>
-
 #include "data/files/durable.h"
+#include "data/files/strict_json.h"
 #include "data/text/vocabulary_file.h"
 
 namespace lodestone {
@@ -16,17 +15,11 @@ std::string quoted_token(std::string_view token) {
 }
 
 JsonSettings::JsonSettings(fs::path file) : file_(std::move(file)) {
-  const std::string text = read_tokenizer_text(file_);
   try {
-    root_ = Json::parse(text);
-  } catch (const Json::parse_error& e) {
-    const auto until = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
-    throw Error(ExitCode::usage, "tokenizer", "not valid JSON", "fetch the file again")
-        .at("file", file_.string())
-        .at("line", 1 + std::count(text.begin(), until, '\n'))
-        .at("offset", e.byte);
-  } catch (const Json::exception& e) {  // a number beyond all range
-    throw Error(ExitCode::usage, "tokenizer", cat("not valid JSON: ", e.what()), "correct the file").at("file", file_.string());
+    root_ = parse_strict_json(read_tokenizer_text(file_), ExitCode::usage, "tokenizer", RepeatedKeys::last_counts);
+  } catch (Error& error) {
+    error.at("file", file_.string());
+    throw;
   }
   if (!root_.is_object()) throw error("", "is not a JSON object", "fetch the file again");
 }

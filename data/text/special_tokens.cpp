@@ -19,6 +19,7 @@ struct Entry {
   std::string key;  // in messages
   Json token;
   int64_t id;
+  const char* remedy = "set it to false";  // where it is not matched as written
 };
 
 bool is_added(const TokenizerSpec& spec, std::string_view content) {
@@ -26,11 +27,13 @@ bool is_added(const TokenizerSpec& spec, std::string_view content) {
 }
 
 /// Tokens that are matched otherwise than as written are not supported.
-void require_as_written(const JsonSettings& file, const std::string& place, const Json& token, const std::string& content) {
-  if (file.get(token, place, "normalized", !file.get(token, place, "special", false)))
-    throw file.error(place + "normalized", cat("is true for ", quoted_token(content), "; only false works"), "set it to false");
-  if (file.get(token, place, "single_word", false))
-    throw file.error(place + "single_word", cat("is true for ", quoted_token(content), "; only false works"), "set it to false");
+void require_as_written(const Entry& entry, const std::string& content) {
+  const JsonSettings& file = *entry.file;
+  const std::string place = entry.key + ".";
+  if (file.get(entry.token, place, "normalized", !file.get(entry.token, place, "special", false)))
+    throw file.error(place + "normalized", cat("is true for ", quoted_token(content), "; only false works"), entry.remedy);
+  if (file.get(entry.token, place, "single_word", false))
+    throw file.error(place + "single_word", cat("is true for ", quoted_token(content), "; only false works"), entry.remedy);
 }
 
 /// Its id must be the one that Hugging Face would give it: by the vocabulary, else the number of tokens that there are.
@@ -48,7 +51,7 @@ void add_entry(const Entry& entry, std::unordered_map<std::string, int64_t>& ids
     throw file.error(place + "id", cat("is ", entry.id, " for ", quoted_token(content), ", but by the vocabulary it is ", expected),
                      "correct it");
   if (is_added(spec, content)) return;
-  require_as_written(file, place, entry.token, content);
+  require_as_written(entry, content);
   if (ids.emplace(content, entry.id).second) spec.tokens.push_back(content);
   spec.added.push_back({content, static_cast<int32_t>(entry.id)});
 }
@@ -83,12 +86,16 @@ std::vector<Entry> entries_of_config(const JsonSettings& config) {
   return entries;
 }
 
-/// added_tokens.json: {"token": id}. Those that no key names special are matched in normalised text.
+/// added_tokens.json: {"token": id}. Those that are not among `special` are matched in normalised text.
 std::vector<Entry> entries_of_list(const JsonSettings& list, const std::set<std::string>& special) {
   std::vector<Entry> entries;
   for (const auto& [content, id] : list.root().items()) {
     if (!id.is_number_integer()) throw list.error(quoted_token(content), "has no id", "correct it");
-    entries.push_back({&list, quoted_token(content), {{"content", content}, {"special", special.contains(content)}}, id.get<int64_t>()});
+    entries.push_back({&list,
+                       quoted_token(content),
+                       {{"content", content}, {"special", special.contains(content)}},
+                       id.get<int64_t>(),
+                       "list it, with \"normalized\": false, in added_tokens_decoder of tokenizer_config.json instead"});
   }
   return entries;
 }
@@ -113,14 +120,16 @@ TokenIds ids_of(const TokenizerSpec& spec) {
   return ids;
 }
 
-void require_special_tokens(const fs::path& file, const TokenizerSpec& spec) {
+void require_special_tokens(const fs::path& file, VocabularyForm form, const TokenizerSpec& spec) {
   const TokenIds ids = ids_of(spec);
-  for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask})
-    if (!ids.contains(*token))
-      throw Error(ExitCode::usage, "F41", cat("the vocabulary has no special token ", quoted_token(*token)),
-                  "add it, or name the tokens used instead in tokenizer_config.json")
-          .at("file", file.string())
-          .at("line", spec.word_piece_tokens);
+  for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask}) {
+    if (ids.contains(*token)) continue;
+    Error missing(ExitCode::usage, "F41", cat("the vocabulary has no special token ", quoted_token(*token)),
+                  "add it, or name the tokens used instead in tokenizer_config.json");
+    missing.at("file", file.string());
+    if (form == VocabularyForm::lines) missing.at("line", spec.word_piece_tokens);
+    throw missing;
+  }
 }
 
 void add_tokens_of_json(const JsonSettings& json, TokenizerSpec& spec) { add_in_order(entries_of_json(json), spec); }
@@ -166,9 +175,9 @@ void SpecialTokens::add_named(TokenizerSpec& spec) const {
       throw file.error(key, cat("names ", quoted_token(content), ", which the vocabulary lacks"),
                        "add it to the vocabulary or, with its id, to added_tokens_decoder of tokenizer_config.json");
     if (value.is_object()) {
-      Json special = value;
-      special["special"] = true;
-      require_as_written(file, key + ".", special, content);
+      Entry special{&file, key, value, known->second};
+      special.token["special"] = true;
+      require_as_written(special, content);
     }
     spec.added.push_back({content, known->second});
   };
@@ -192,9 +201,8 @@ void SpecialTokens::add_to(TokenizerSpec& spec, const JsonSettings* json, Listed
   if (json != nullptr && (!has_list_ || listed == Listed::beside_json)) take(entries_of_json(*json));
   if (!has_list_) {
     std::set<std::string> special = {spec.cls, spec.sep, spec.pad, spec.unk, spec.mask};
-    for (const char* key : {"additional_special_tokens", "extra_special_tokens"})
-      if (const Value found = value_of(key); found.value != nullptr)
-        for (const Json& value : *found.value) special.insert(content_of(value));
+    for (const char* key : {"bos_token", "eos_token"})  // additional_special_tokens are for transformers 4 alone
+      if (const Value found = value_of(key); found.value != nullptr) special.insert(content_of(*found.value));
     take(entries_of_list(added_, special));
   }
   add_in_order(std::move(entries), spec);

@@ -18,8 +18,10 @@ using TokenIds = std::unordered_map<std::string_view, int32_t>;
 /// Of all tokens that have a text. Views into the spec.
 TokenIds ids_of(const TokenizerSpec& spec);
 
+enum class VocabularyForm : uint8_t { lines, json };
+
 /// Throws Error (usage, "F41") unless all five special tokens are in the vocabulary, which was read from `file`.
-void require_special_tokens(const std::filesystem::path& file, const TokenizerSpec& spec);
+void require_special_tokens(const std::filesystem::path& file, VocabularyForm form, const TokenizerSpec& spec);
 
 class SpecialTokens {
  public:

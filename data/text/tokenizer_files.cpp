@@ -1,6 +1,8 @@
 #include "data/text/tokenizer_files.h"
 
 #include <algorithm>
+#include <optional>
+#include <span>
 
 #include "data/files/durable.h"
 #include "data/files/strict_json.h"
@@ -95,6 +97,7 @@ OrderedJson tokenizer_config(const TokenizerSpec& spec, int64_t max_seq_length, 
   json["tokenize_chinese_chars"] = o.split_chinese_characters;
   json["model_max_length"] = max_seq_length;
   json["tokenizer_class"] = o == bert ? "BertTokenizer" : "PreTrainedTokenizerFast";
+  if (json["tokenizer_class"] != "BertTokenizer") json["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
   const auto named = {&spec.cls, &spec.sep, &spec.pad, &spec.unk, &spec.mask};
   const std::vector<AddedToken> added = added_of(spec);
   const bool more = std::any_of(added.begin(), added.end(), [&](const AddedToken& token) {
@@ -105,14 +108,14 @@ OrderedJson tokenizer_config(const TokenizerSpec& spec, int64_t max_seq_length, 
   return json;
 }
 
-/// A line for each id of WordPiece's vocabulary; that of a hole is empty.
-std::string vocabulary_lines(const TokenizerSpec& spec) {
+/// A line for each id of WordPiece's vocabulary; that of a hole is empty. Nothing where a token fits no line: tokenizer.json says all.
+std::optional<std::string> vocabulary_lines(const TokenizerSpec& spec) {
+  const auto tokens = std::span(spec.tokens).first(static_cast<size_t>(spec.word_piece_tokens));
+  if (!std::all_of(tokens.begin(), tokens.end(), fits_a_line)) return std::nullopt;
   std::string text;
-  for (size_t id = 0; id < static_cast<size_t>(spec.word_piece_tokens); ++id) text.append(spec.tokens[id]).append(1, '\n');
+  for (const std::string& token : tokens) text.append(token).append(1, '\n');
   return text;
 }
-
-void write_json(const fs::path& file, const OrderedJson& json) { write_new_file(file, json.dump(2) + "\n"); }
 
 void write_missing(const TokenizerSpec& spec, int64_t max_seq_length, const fs::path& to) {
   if (!path_exists(to / "tokenizer.json")) write_json(to / "tokenizer.json", tokenizer_json(spec));
@@ -130,15 +133,13 @@ bool gives(const fs::path& folder, TokenizerReading reading, uint64_t fingerprin
   }
 }
 
-void replace(const fs::path& file, const std::string& text) {
-  fs::remove(file);
-  write_new_file(file, text);
-}
-
-/// Makes vocab.txt anew; and where that is not enough, as special tokens stood in tokenizer.json alone, has tokenizer_config.json list
-/// them.
+/// Makes vocab.txt anew, or leaves it out where a token fits no line; and where that is not enough, as special tokens stood in
+/// tokenizer.json alone, has tokenizer_config.json list them.
 void make_vocabulary_agree(const TokenizerSpec& spec, const fs::path& to) {
-  replace(to / "vocab.txt", vocabulary_lines(spec));
+  fs::remove(to / "vocab.txt");
+  const std::optional<std::string> lines = vocabulary_lines(spec);
+  if (!lines) return;
+  write_new_file(to / "vocab.txt", *lines);
   if (gives(to, TokenizerReading::vocabulary, fingerprint_of(spec))) return;
   OrderedJson config = OrderedJson::object();
   if (const fs::path file = to / "tokenizer_config.json"; path_exists(file)) config = OrderedJson::parse(read_tokenizer_text(file));
@@ -146,7 +147,8 @@ void make_vocabulary_agree(const TokenizerSpec& spec, const fs::path& to) {
   for (const char* kept : {"model_max_length", "tokenizer_class"})
     if (config.contains(kept)) complete.erase(kept);
   config.update(complete);
-  replace(to / "tokenizer_config.json", config.dump(2) + "\n");
+  fs::remove(to / "tokenizer_config.json");
+  write_json(to / "tokenizer_config.json", config);
 }
 
 }  // namespace
@@ -167,7 +169,7 @@ void write_tokenizer_files(const fs::path& source, const fs::path& to) {
 }
 
 void write_tokenizer_files(const TokenizerSpec& spec, int64_t max_seq_length, const fs::path& to) {
-  write_new_file(to / "vocab.txt", vocabulary_lines(spec));
+  if (const std::optional<std::string> lines = vocabulary_lines(spec)) write_new_file(to / "vocab.txt", *lines);
   write_missing(spec, max_seq_length, to);
 }
 

@@ -10,11 +10,12 @@ namespace lodestone {
 /// Copies vocab.txt, tokenizer.json, tokenizer_config.json, special_tokens_map.json and added_tokens.json, those that exist,
 /// from `source` into the existing folder `to`, byte for byte, and makes a missing tokenizer.json, and missing
 /// tokenizer_config.json with special_tokens_map.json. Where
-/// tokenizer.json or vocab.txt read alone says something else than the folder does for AutoTokenizer, that file is made anew.
+/// tokenizer.json or vocab.txt read alone says something else than the folder does for AutoTokenizer, that file is made anew; a vocab.txt
+/// that could not hold the tokens is left out.
 /// Throws as read_tokenizer_folder(source) does.
 void write_tokenizer_files(const std::filesystem::path& source, const std::filesystem::path& to);
 
-/// Makes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json.
+/// Makes vocab.txt (unless a token fits no line of it), tokenizer.json, tokenizer_config.json and special_tokens_map.json.
 void write_tokenizer_files(const TokenizerSpec& spec, int64_t max_seq_length, const std::filesystem::path& to);
 
 /// Whether both vocab.txt and tokenizer.json of a folder give the tokenizer of this fingerprint, each without the other's vocabulary.

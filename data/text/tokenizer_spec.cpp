@@ -65,6 +65,8 @@ TokenizerOptions options_of_json(const JsonSettings& json) {
   o.lower_case = json.get(normalizer, "normalizer.", "lowercase", true);
   o.strip_accents = json.get(normalizer, "normalizer.", "strip_accents", o.lower_case);
   o.continuing_prefix = json.get<std::string>(model, "model.", "continuing_subword_prefix", "##");
+  if (o.continuing_prefix.empty())
+    throw json.error("model.continuing_subword_prefix", "is empty: every token would continue a word", "use a BERT tokenizer: \"##\"");
   o.max_characters_per_word = json.get<int64_t>(model, "model.", "max_input_chars_per_word", 100);
   return o;
 }
@@ -88,17 +90,35 @@ void read_json_vocabulary(const JsonSettings& json, TokenizerSpec& spec) {
   spec.word_piece_tokens = std::ssize(spec.tokens);
 }
 
-/// The token at the place of a template that must be a special one; empty where it is none.
-std::string token_at(const JsonSettings& json, const Json& post, size_t place, const TokenizerSpec& spec) {
-  const Json& step = post["single"][place];
-  const auto special = step.find("SpecialToken");
-  if (special == step.end() || !special->is_object()) return "";
-  const auto id = json.get<std::string>(*special, "post_processor.single.", "id", "");
+Error not_framed(const JsonSettings& json) {
+  return json.error("post_processor.single", "is not one token, the text, one token, all of token type 0",
+                    "use a BERT tokenizer: [CLS] text [SEP]");
+}
+
+/// The three steps of a TemplateProcessing around a text.
+const Json& single_of(const JsonSettings& json, const Json& post) {
+  const auto is = [](const Json& step, const char* kind) {
+    const auto at = step.find(kind);
+    if (at == step.end() || !at->is_object()) return false;
+    const auto type = at->find("type_id");
+    return type != at->end() && *type == 0;
+  };
+  const auto single = post.find("single");
+  if (single == post.end() || !single->is_array() || single->size() != 3) throw not_framed(json);
+  if (!is((*single)[0], "SpecialToken") || !is((*single)[1], "Sequence") || !is((*single)[2], "SpecialToken")) throw not_framed(json);
+  if (json.get<std::string>((*single)[1]["Sequence"], "post_processor.single.", "id", "") != "A") throw not_framed(json);
+  return *single;
+}
+
+/// The token of a step, by its id.
+std::string token_of(const JsonSettings& json, const Json& post, const Json& step, const TokenizerSpec& spec) {
+  const auto id = json.get<std::string>(step["SpecialToken"], "post_processor.single.", "id", "");
   const auto tokens = json.get<Json>(post, "post_processor.", "special_tokens", Json::object());
   const auto entry = tokens.find(id);
-  if (entry == tokens.end() || !entry->is_object()) return "";
+  if (entry == tokens.end() || !entry->is_object()) throw not_framed(json);
   const auto ids = json.get<std::vector<int64_t>>(*entry, "post_processor.special_tokens.", "ids", {});
-  return ids.size() == 1 && ids[0] >= 0 && ids[0] < std::ssize(spec.tokens) ? spec.tokens[static_cast<size_t>(ids[0])] : "";
+  if (ids.size() != 1 || ids[0] < 0 || ids[0] >= std::ssize(spec.tokens)) throw not_framed(json);
+  return spec.tokens[static_cast<size_t>(ids[0])];
 }
 
 /// The tokens that tokenizer.json puts before and behind a text; none where it has no post_processor.
@@ -119,12 +139,8 @@ std::optional<std::pair<std::string, std::string>> framing_of(const JsonSettings
   if (type != "TemplateProcessing")
     throw json.error("post_processor.type", cat("is ", quoted_token(type), "; only TemplateProcessing and BertProcessing work"),
                      "use a BERT tokenizer: [CLS] text [SEP]");
-  const auto single = post.find("single");
-  if (single != post.end() && single->is_array() && single->size() == 3 && (*single)[1].contains("Sequence")) {
-    const std::string before = token_at(json, post, 0, spec), behind = token_at(json, post, 2, spec);
-    if (!before.empty() && !behind.empty()) return std::pair(before, behind);
-  }
-  throw json.error("post_processor.single", "is not one token, the text, one token", "use a BERT tokenizer: [CLS] text [SEP]");
+  const Json& single = single_of(json, post);
+  return std::pair(token_of(json, post, single[0], spec), token_of(json, post, single[2], spec));
 }
 
 /// Where Hugging Face keeps the end of a long text, or pads in front, its vectors are others than ours.
@@ -191,7 +207,7 @@ TokenizerSpec read_json_alone(const JsonSettings& json, const SpecialTokens& spe
     throw json.error("post_processor", "is missing: nothing would stand around a text", "use a BERT tokenizer: [CLS] text [SEP]");
   std::tie(spec.cls, spec.sep) = *framing;
   require_unknown_token(json, spec);
-  require_special_tokens(file, spec);
+  require_special_tokens(file, VocabularyForm::json, spec);
   return spec;
 }
 
@@ -213,9 +229,13 @@ TokenizerSpec read_by_bert_class(const JsonSettings& json, const SpecialTokens& 
   read_json_vocabulary(json, spec);
   special.set_names(spec);
   require_unknown_token(json, spec);
-  require_special_tokens(file, spec);
+  require_special_tokens(file, VocabularyForm::json, spec);
   special.add_to(spec, &json, SpecialTokens::Listed::instead_of_json);
-  if (const auto framing = framing_of(json, spec); framing && *framing != std::pair(spec.cls, spec.sep))
+  const auto framing = framing_of(json, spec);
+  if (!framing)
+    throw json.error("post_processor", "is missing: transformers 4 puts nothing around a text, transformers 5 does",
+                     "save the tokenizer again with transformers 5");
+  if (*framing != std::pair(spec.cls, spec.sep))
     throw json.error("post_processor",
                      cat("puts ", quoted_token(framing->first), " and ", quoted_token(framing->second),
                          " around a text, but cls_token and sep_token are ", quoted_token(spec.cls), " and ", quoted_token(spec.sep)),
@@ -233,7 +253,7 @@ TokenizerSpec read_lines(const SpecialTokens& special, const fs::path& file) {
   spec.word_piece_tokens = std::ssize(spec.tokens);
   spec.options = options_of(config);
   special.set_names(spec);
-  require_special_tokens(file, spec);
+  require_special_tokens(file, VocabularyForm::lines, spec);
   special.add_to(spec, nullptr, SpecialTokens::Listed::instead_of_json);
   return spec;
 }
@@ -281,25 +301,25 @@ TokenizerSpec read_tokenizer_folder(const fs::path& folder, TokenizerReading rea
 void require_pairs(const fs::path& folder) {
   const JsonSettings config = JsonSettings::if_exists(folder / "tokenizer_config.json");
   constexpr const char* types = "token_type_ids";
+  const std::string list_them = cat("have model_input_names list input_ids, ", types, " and attention_mask");
   const auto named = config.get<std::string>(config.root(), "", "tokenizer_class", "");
   const auto inputs = config.find<std::vector<std::string>>(config.root(), "", "model_input_names");
   if (inputs ? std::find(inputs->begin(), inputs->end(), types) == inputs->end() : named.starts_with("DistilBert"))
     throw config.error(inputs ? "model_input_names" : "tokenizer_class",
-                       cat("leaves out ", types, ", which tell the texts of a pair apart"),
-                       cat("have model_input_names list input_ids, ", types, " and attention_mask"));
-  if (!path_exists(folder / "tokenizer.json") || class_of(config, folder) != TokenizerClass::json) return;
+                       cat("leaves out ", types, ", which tell the texts of a pair apart"), list_them);
+  if (!inputs && class_of(config, folder) == TokenizerClass::json)
+    throw config.error("model_input_names",
+                       cat("is missing: transformers 5 then leaves out ", types, ", which tell the texts of a pair apart"), list_them);
+  if (!path_exists(folder / "tokenizer.json")) return;
   const JsonSettings json(folder / "tokenizer.json");
   const auto post = json.root().find("post_processor");
   if (post == json.root().end() || !post->is_object() ||
       json.get<std::string>(*post, "post_processor.", "type", "") != "TemplateProcessing")
     return;
-  const auto single = json.get<Json>(*post, "post_processor.", "single", Json::array());
-  Json expected = single;
-  if (single.size() == 3) {
-    expected.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
-    expected.push_back(single[2]);
-    expected[4]["SpecialToken"]["type_id"] = 1;
-  }
+  Json expected = single_of(json, *post);
+  expected.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
+  expected.push_back(expected[2]);
+  expected[4]["SpecialToken"]["type_id"] = 1;
   if (json.get<Json>(*post, "post_processor.", "pair", nullptr) != expected)
     throw json.error("post_processor.pair", "is not [CLS] first [SEP] second [SEP] with token types 0 0 0 1 1", "correct it");
 }
@@ -309,7 +329,7 @@ TokenizerSpec read_vocabulary(const fs::path& vocab_txt, const TokenizerOptions&
   spec.options = options;
   spec.tokens = read_vocabulary_lines(vocab_txt);
   spec.word_piece_tokens = std::ssize(spec.tokens);
-  require_special_tokens(vocab_txt, spec);
+  require_special_tokens(vocab_txt, VocabularyForm::lines, spec);
   const TokenIds ids = ids_of(spec);
   for (const std::string* token : {&spec.pad, &spec.unk, &spec.cls, &spec.sep, &spec.mask}) spec.added.push_back({*token, ids.at(*token)});
   return spec;

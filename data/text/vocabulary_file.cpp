@@ -1,11 +1,9 @@
 #include "data/text/vocabulary_file.h"
 
-#include <fstream>
-#include <string_view>
-#include <system_error>
 #include <unordered_map>
 
 #include "core/error.h"
+#include "data/files/durable.h"
 #include "data/files/utf8.h"
 #include "data/text/unicode.h"
 
@@ -33,15 +31,11 @@ bool has_trailing_space(std::string_view token) {
 }  // namespace
 
 std::string read_tokenizer_text(const fs::path& file) {
-  std::error_code none;
-  const std::uintmax_t size = fs::file_size(file, none);
-  std::string text(none ? 0 : size, '\0');
-  std::ifstream in(file, std::ios::binary);
-  if (none || !in.read(text.data(), static_cast<std::streamsize>(text.size())))
-    throw Error(ExitCode::usage, "tokenizer", "cannot read the tokenizer's file", "check its name and permissions")
-        .at("file", file.string());
-  return text;
+  constexpr size_t most_bytes = size_t{1} << 30;
+  return read_text_file(file, most_bytes, ExitCode::usage);
 }
+
+bool fits_a_line(std::string_view token) { return token.find_first_of("\r\n") == std::string_view::npos && !has_trailing_space(token); }
 
 std::vector<std::string> read_vocabulary_lines(const fs::path& file) {
   const std::string text = read_tokenizer_text(file);
@@ -60,6 +54,8 @@ std::vector<std::string> read_vocabulary_lines(const fs::path& file) {
                    "fetch the file again, or add a newline if it is whole");
     const std::string_view token = all.substr(begin, end - begin);
     if (token.ends_with('\r')) throw refuse("the line ends in CR LF: every token would differ", "convert the file to LF");
+    if (token.find('\r') != std::string_view::npos)
+      throw refuse("a carriage return stands in the line, where Python would end it", "remove it; the line must stay");
     if (validate_utf8(token)) throw refuse("the token is not valid UTF-8", "fetch the file again");
     if (has_trailing_space(token)) throw refuse("white space stands behind the token", "remove it; the line must stay");
     if (static_cast<int64_t>(id) >= most_tokens)

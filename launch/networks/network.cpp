@@ -121,7 +121,7 @@ void keep_encoder_source(const ModelConfig& c, const ModelFolder& folder, const 
   if (c.folder.empty())
     make_model_source(folder, tokenizer, to);
   else
-    keep_model_source(folder, to);
+    keep_model_source(folder, tokenizer, to);
 }
 
 namespace {
@@ -138,10 +138,7 @@ Tokenizer open_tokenizer(const RunConfig& c, const EncoderConfig& encoder) {
   const std::filesystem::path& from = tokenizer_place(c.model);
   std::error_code unknown;
   Tokenizer tokenizer = std::filesystem::is_directory(from, unknown) ? Tokenizer::from_folder(from) : Tokenizer::from_vocab(from, {});
-  if (tokenizer.vocab_size() > encoder.vocab)
-    throw Error(ExitCode::usage, "config", cat("the tokenizer has ", tokenizer.vocab_size(), " tokens, the model only ", encoder.vocab),
-                "use the model's own vocabulary")
-        .at("file", from.string());
+  require_vocabulary(tokenizer, encoder, from);
   return tokenizer;
 }
 

@@ -64,7 +64,9 @@ class RerankerNetwork final : public Network {
     all_reduce(ranks.host, std::span(&sums.loss, sizeof sums / sizeof(double)), Reduce::sum);
     return {{"loss", sums.loss / sums.groups}, {"mrr", sums.reciprocal / sums.groups}, {"accuracy", sums.first / sums.groups}};
   }
-  void keep_source(const Tokenizer&, const std::filesystem::path& to) const override { keep_reranker_source(folder_, to); }
+  void keep_source(const Tokenizer& tokenizer, const std::filesystem::path& to) const override {
+    keep_reranker_source(folder_, tokenizer, to);
+  }
   void write(const std::filesystem::path& path, const std::filesystem::path& source, const ModelCard& card, const Tokenizer& tokenizer,
              Backend& backend) const override {
     export_verified(path, LiveReranker{folder_, params(), tokenizer}, source, card, backend);

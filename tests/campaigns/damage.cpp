@@ -11,65 +11,46 @@ namespace {
 
 using namespace std::string_view_literals;
 
-/// What parsers of text dislike: structure, line ends, bytes that are no UTF-8, numbers out of range, words of other types, YAML's extras.
-constexpr std::string_view dislikes[] = {"\"",
-                                         "\\",
-                                         "{",
-                                         "}",
-                                         "[",
-                                         "]",
-                                         ",",
-                                         ":",
-                                         "\n",
-                                         "\r\n",
-                                         "\t",
-                                         "'",
-                                         "\0"sv,
-                                         "\xff",
-                                         "\xc0\x80",
-                                         "\xed\xa0\x80",
-                                         "\xef\xbb\xbf",
-                                         "\\ud800",
-                                         "\\u0000",
-                                         "1e999",
-                                         "-1",
-                                         "0",
-                                         "99999999999999999999",
-                                         "-9223372036854775808",
-                                         "2147483648",
-                                         "0x10",
-                                         "010",
-                                         "NaN",
-                                         ".inf",
-                                         "null",
-                                         "true",
-                                         "~",
-                                         "&a *a",
-                                         "*a",
-                                         "!!binary ",
-                                         "!x ",
-                                         "%YAML 9.9\n",
-                                         "---\n",
-                                         "...\n",
-                                         "- ",
-                                         "? ",
-                                         "<<: ",
-                                         "|\n",
-                                         "{}",
-                                         "[]",
-                                         "\"\"",
-                                         "\xf0\x9f\x98\x80",
-                                         "e\xcc\x81",
-                                         "\xe2\x80\xae",
-                                         "../",
-                                         "/dev/zero",
-                                         "\x1f\x8b\x08"};
+/// What may stand where a number does: numbers out of range, words of other types, references of YAML.
+constexpr std::string_view values[] = {
+    "1e999", "-1",    "0", "99999999999999999999", "-9223372036854775808", "2147483648", "0x10", "010", "NaN", ".inf", "null", "true",
+    "~",     "&a *a", "*a"};
 
-std::string nested(Draws& draws) { return std::string(1 + draws.below(5000), "[{("[draws.below(3)]); }
+/// What else parsers of text dislike: structure, line ends, bytes that are no UTF-8, YAML's extras.
+constexpr std::string_view dislikes[] = {
+    "\"",           "\\",           "{",       "}",         "[",           "]",           ",",        ":",
+    "\n",           "\r\n",         "\t",      "'",         "\0"sv,        "\xff",        "\xc0\x80", "\xed\xa0\x80",
+    "\xef\xbb\xbf", "\\ud800",      "\\u0000", "!!binary ", "!x ",         "%YAML 9.9\n", "---\n",    "...\n",
+    "- ",           "? ",           "<<: ",    "|\n",       "{}",          "[]",          "\"\"",     "\xf0\x9f\x98\x80",
+    "e\xcc\x81",    "\xe2\x80\xae", "../",     "/dev/zero", "\x1f\x8b\x08"};
+
+std::string_view disliked(Draws& draws) {
+  const size_t n = draws.below(std::size(values) + std::size(dislikes));
+  return n < std::size(values) ? values[n] : dislikes[n - std::size(values)];
+}
 
 void flip(std::string& bytes, Draws& draws) {
   char& byte = bytes[draws.below(bytes.size())];
   byte = static_cast<char>(byte ^ (1 << draws.below(8)));
+}
+
+std::string nested(Draws& draws) { return std::string(1 + draws.below(5000), "[{("[draws.below(3)]); }
+
+std::string repeated(std::string_view text, size_t times) {
+  std::string all;
+  while (times-- > 0) all += text;
+  return all;
+}
+
+/// A nest that is closed again stands in JSON under a key of its own, or in place of a key's value, which another key gets.
+void nest_value(std::string& bytes, Draws& draws) {
+  const bool own_key = draws.below(2) == 0;
+  const size_t at = bytes.find(own_key ? '{' : ':', draws.below(bytes.size()));
+  if (at == std::string::npos) return flip(bytes, draws);
+  const size_t depth = 1 + draws.below(draws.below(2) == 0 ? 100 : 100000);
+  const bool lists = draws.below(2) == 0;
+  const std::string nest = cat(repeated(lists ? "[" : "{\"a\":", depth), "1", repeated(lists ? "]" : "}", depth));
+  bytes.insert(at + 1, own_key ? cat("\"nest\":", nest, ',') : cat(nest, ", \"moved\":"));
 }
 
 /// A piece of the bytes: mostly short.
@@ -86,20 +67,19 @@ void change_number(std::string& bytes, Draws& draws) {
   const auto begin = std::find_if(from, bytes.end(), digit);
   const auto end = std::find_if_not(begin, bytes.end(), digit);
   if (begin == end) return flip(bytes, draws);
-  const std::string other(dislikes[19 + draws.below(14)]);  // from 1e999 to *a
-  bytes.replace(begin, end, other);
+  bytes.replace(begin, end, std::string(values[draws.below(std::size(values))]));
 }
 
 void edit(std::string& bytes, Draws& draws) {
   const size_t at = draws.below(bytes.size());
-  switch (draws.below(9)) {
+  switch (draws.below(10)) {
     case 0:
       return flip(bytes, draws);
     case 1:
       bytes[at] = static_cast<char>(draws.next());
       return;
     case 2:
-      bytes.insert(at, dislikes[draws.below(std::size(dislikes))]);
+      bytes.insert(at, disliked(draws));
       return;
     case 3:
       bytes.erase(at, piece(bytes, draws).size());
@@ -117,6 +97,8 @@ void edit(std::string& bytes, Draws& draws) {
     }
     case 7:
       return change_number(bytes, draws);
+    case 8:
+      return nest_value(bytes, draws);
     default:
       bytes.insert(at, nested(draws));
   }

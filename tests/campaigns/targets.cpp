@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "data/files/strict_json.h"
 #include "data/records/beir.h"
 #include "launch/config/config.h"
 #include "launch/inference/embedder.h"
@@ -122,12 +123,25 @@ Target checkpoint(const fs::path& folder) {
           }};
 }
 
+enum class Class : uint8_t { as_written, json };
+
+/// Has transformers take all of tokenizer.json.
+void set_class(const fs::path& folder, Class of_tokenizer) {
+  if (of_tokenizer == Class::as_written) return;
+  const fs::path file = folder / "tokenizer_config.json";
+  OrderedJson config = OrderedJson::parse(read_text(file));
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  config["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
+  write_text(file, config.dump());
+}
+
 constexpr std::string_view texts[] = {"red river stones", "Cat, dog & MOON \xc3\xa9\xe6\xb0\xb4", ""};
 
-Target embedder(const fs::path& folder) {
+Target embedder(const fs::path& folder, const std::string& name, Class of_tokenizer) {
   const TinyFolder made;
   fs::copy(made.path(), folder / "model", fs::copy_options::recursive);
-  return {"embedder folder", files_below(folder / "model"), Proof::none,
+  set_class(folder / "model", of_tokenizer);
+  return {name, files_below(folder / "model"), Proof::none,
           [path = folder / "model"] {
             const auto backend = make_backend({.kind = BackendKind::reference});
             LoadedModel model(path, {.chunk_tokens = 64}, *backend);
@@ -141,10 +155,11 @@ Target embedder(const fs::path& folder) {
           few_turns};
 }
 
-Target reranker(const fs::path& folder) {
+Target reranker(const fs::path& folder, const std::string& name, Class of_tokenizer) {
   const TinyRerankerFolder made;
   fs::copy(made.path(), folder / "reranker", fs::copy_options::recursive);
-  return {"reranker folder", files_below(folder / "reranker"), Proof::none,
+  set_class(folder / "reranker", of_tokenizer);
+  return {name, files_below(folder / "reranker"), Proof::none,
           [path = folder / "reranker"] {
             const auto backend = make_backend({.kind = BackendKind::reference});
             LoadedReranker model(path, {.chunk_tokens = 64}, *backend);
@@ -205,8 +220,10 @@ std::vector<Target> make_targets(const fs::path& folder) {
   targets.push_back(records(room("records"), "pairs.tsv", table('\t')));
   targets.push_back(beir(room("beir")));
   targets.push_back(vocabulary(room("vocabulary")));
-  targets.push_back(embedder(room("embedder")));
-  targets.push_back(reranker(room("scorer")));
+  targets.push_back(embedder(room("embedder"), "embedder folder", Class::as_written));
+  targets.push_back(reranker(room("scorer"), "reranker folder", Class::as_written));
+  targets.push_back(embedder(room("embedder-json"), "embedder by its json", Class::json));
+  targets.push_back(reranker(room("scorer-json"), "reranker by its json", Class::json));
   targets.push_back(corpus(room("packed")));
   targets.push_back(checkpoint(room("run")));
   return targets;

@@ -15,6 +15,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from golden_json import write_or_compare  # noqa: E402
 from tokenizer_parity import SPECIAL, VARIANTS, Generator, blocks  # noqa: E402
 
 TARGET = pathlib.Path(__file__).resolve().parents[1] / "golden" / "tokenizer.json"
@@ -72,13 +73,7 @@ def main():
     lines.append('"cases": [')
     lines.append(",\n".join(json.dumps(case, separators=(",", ":")) for case in cases) + "]}")
     out = "\n".join(lines) + "\n"
-    print(f"{len(vocab)} tokens, {len(texts)} texts, {len(out)} bytes", file=sys.stderr)
-    if "--write" in sys.argv[1:]:
-        TARGET.write_text(out)
-    elif TARGET.read_text() != out:
-        print(f"error: {TARGET} is not what this script generates; do: run it with --write and read the difference", file=sys.stderr)
-        return 1
-    return 0
+    return write_or_compare(TARGET, out, f"{len(vocab)} tokens, {len(texts)} texts")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ import pathlib
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from golden_json import write_or_compare  # noqa: E402
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 TARGET = pathlib.Path(__file__).resolve().parents[1] / "golden" / "tokenizer_folders.json"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -93,9 +96,12 @@ def special_tokens():
     yield case("vocab.txt with other names in the map", without=["tokenizer.json"], map=other)
     yield case("PreTrainedTokenizerFast follows the post-processor", without=["special_tokens_map.json"],
                config={"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]", **other})
+    other_types = [step("SpecialToken", "[CLS]", 1), step("Sequence", "A", 1), step("SpecialToken", "[SEP]", 1)]
+    for of_class in ("BertTokenizer", "PreTrainedTokenizerFast"):
+        yield case(f"another token type, {of_class}", config={"tokenizer_class": of_class}, json={"post_processor": {"single": other_types}}, refused="post_processor")
     yield case("BertProcessing", json={"post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3], "single": None,
                                                           "pair": None, "special_tokens": None}})
-    yield case("no post-processor", json={"post_processor": None})
+    yield case("no post-processor", json={"post_processor": None}, refused="post_processor")
     yield case("no post-processor, PreTrainedTokenizerFast", config={"tokenizer_class": "PreTrainedTokenizerFast"}, json={"post_processor": None},
                refused="post_processor")
     for key, value in [("additional_special_tokens", ["[free1]"]), ("extra_special_tokens", ["[free1]"]), ("bos_token", "[free1]"), ("odd_token", "[free1]")]:
@@ -109,6 +115,12 @@ def special_tokens():
                json={"added_tokens": BASE["tokenizer.json"]["added_tokens"] + [{"id": 5, **TOKEN, "content": "[free1]"}]}, refused="added_tokens_decoder")
     yield case("the configuration's list puts the map aside", config={"added_tokens_decoder": {}}, map=other)
     yield case("added_tokens.json", without=["tokenizer.json"], added={"[free1]": 5}, refused="normalized")
+    for key in ("bos_token", "eos_token"):
+        yield case(f"added_tokens.json and {key}", without=["tokenizer.json"], added={"[FREE]": len(VOCAB)}, config={key: "[FREE]"})
+        yield case(f"added_tokens.json and {key} in the map", added={"[free1]": 5}, map={key: "[free1]"})
+    yield case("added_tokens.json and odd_token", without=["tokenizer.json"], added={"[free1]": 5}, config={"odd_token": "[free1]"}, refused="normalized")
+    yield case("added_tokens.json and additional_special_tokens", without=["tokenizer.json"], added={"[free1]": 5},
+               map={"additional_special_tokens": ["[free1]"]}, refused="normalized")
     yield case("split_special_tokens", config={"split_special_tokens": True}, refused="split_special_tokens")
     yield case("another unknown token in tokenizer.json", json={"model": {"unk_token": "[free3]"}}, refused="unk_token")
 
@@ -134,6 +146,9 @@ def sides_and_holes():
     for key, value in [("max_input_chars_per_word", 3), ("continuing_subword_prefix", "@@")]:
         yield case(f"{key}", json={"model": {key: value}}, refused=key)
         yield case(f"{key}, PreTrainedTokenizerFast", config={"tokenizer_class": "PreTrainedTokenizerFast"}, json={"model": {key: value}})
+    yield case("an empty continuing_subword_prefix", config={"tokenizer_class": "PreTrainedTokenizerFast"},
+               json={"model": {"continuing_subword_prefix": ""}}, refused="continuing_subword_prefix")
+    yield case("white space behind a token of tokenizer.json", json={"model": {"vocab": {"[free3]": None, "the ": 7}}})
 
 
 def cases():
@@ -175,13 +190,7 @@ def main():
     lines = ["{", f'"origin": "tests/parity/tokenizer_folders.py with transformers {transformers.__version__}",', f'"texts": {json.dumps(TEXTS)},',
              f'"files": {json.dumps(BASE)},', '"cases": [', ",\n".join(json.dumps(one, separators=(",", ":")) for one in results) + "]}"]
     out = "\n".join(lines) + "\n"
-    print(f"{len(results)} folders, {sum(bool(one['refused']) for one in results)} of them refused, {len(out)} bytes", file=sys.stderr)
-    if "--write" in sys.argv[1:]:
-        TARGET.write_text(out)
-    elif TARGET.read_text() != out:
-        print(f"error: {TARGET} is not what this script generates; do: run it with --write and read the difference", file=sys.stderr)
-        return 1
-    return 0
+    return write_or_compare(TARGET, out, f"{len(results)} folders, {sum(bool(one['refused']) for one in results)} of them refused")
 
 
 if __name__ == "__main__":

@@ -100,11 +100,40 @@ TEST_F(DamagedCorpus, TruncationIsFound) {
 
 TEST_F(DamagedCorpus, MissingShardOrManifestIsFound) {
   std::filesystem::remove(shard_);
-  EXPECT_EQ(open_and_read(),
-            "3 F36 cannot open a shard that the manifest names; file=shard-000000-000.h5; do: restore the file or pack again");
+  EXPECT_EQ(
+      open_and_read(),
+      "3 F36 cannot open a shard that the manifest names: No such file or directory; file=shard-000000-000.h5; do: restore the file or "
+      "pack again");
   std::filesystem::remove(folder_ / "manifest.json");
   EXPECT_EQ(error_of([&] { Corpus::open(folder_); }, dir_.path()),
             "3 F34 not a packed corpus: it has no manifest.json; file=c; do: make one with lodestone pack");
+}
+
+TEST_F(DamagedCorpus, AShardThatIsALinkIsRefusedForThat) {
+  std::filesystem::rename(shard_, dir_ / "elsewhere");
+  std::filesystem::create_symlink(dir_ / "elsewhere", shard_);
+  EXPECT_EQ(
+      open_and_read(),
+      "3 F36 cannot open a shard that the manifest names: Too many levels of symbolic links; file=shard-000000-000.h5; do: put the file "
+      "itself there: a link is not followed");
+}
+
+TEST_F(DamagedCorpus, AManifestNestedWithoutEndIsRefused) {
+  const std::string text = to_text(packed_.manifest);
+  write_text(folder_ / "manifest.json", "{\"deep\": " + std::string(100000, '[') + std::string(100000, ']') + "," + text.substr(1));
+  EXPECT_EQ(open_and_read(), "3 F34 nested deeper than 64 levels; file=manifest.json; do: restore the file or pack again");
+  write_text(folder_ / "manifest.json", text.substr(0, 1));
+  EXPECT_EQ(
+      open_and_read(),
+      "3 F34 this is not valid JSON (parse error at line 1, column 2: syntax error while parsing object key - unexpected end of input; "
+      "expected string literal); offset=2 file=manifest.json; do: restore the file or pack again");
+}
+
+TEST_F(DamagedCorpus, AnotherNameOrOtherPermissionsAreNoChange) {
+  const Corpus corpus = Corpus::open(folder_);
+  std::filesystem::create_hard_link(shard_, dir_ / "backup");
+  std::filesystem::permissions(shard_, std::filesystem::perms::owner_read);
+  EXPECT_EQ(error_of([&] { corpus.require_unchanged(); }), "no error");
 }
 
 TEST_F(DamagedCorpus, FlippedBitsOfTheManifestAreFoundOrHarmless) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "data/files/durable.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/text_file.h"
 
@@ -34,6 +35,22 @@ TEST(StrictJson, EveryRefusalSaysWhereAndWhatToDo) {
   EXPECT_EQ(refusal(whole, "[]"), "a JSON object is needed, not array; ");
   EXPECT_EQ(refusal(whole, "{\"a\": " + std::string(70, '[') + std::string(70, ']') + "}"), "nested deeper than 64 levels; ");
   EXPECT_NE(refusal(whole, "{\"a\": 1e999}").find("number overflow"), std::string::npos);
+}
+
+TEST(StrictJson, WhereTheLastOfEqualKeysCountsTheRestIsAsStrict) {
+  const auto parse = [](const std::filesystem::path& file) {
+    try {
+      const std::string text = read_text_file(file, 1 << 20, ExitCode::checkpoint);
+      EXPECT_EQ(parse_strict_json(text, ExitCode::checkpoint, "F42", RepeatedKeys::last_counts).at("a"), 2);
+    } catch (Error& error) {
+      throw error.at("file", file.string());
+    }
+  };
+  EXPECT_EQ(refusal(parse, "{\"a\": 1, \"a\": 2}"), "");
+  EXPECT_EQ(refusal(parse, "{\"a\": " + std::string(100000, '[') + std::string(100000, ']') + "}"), "nested deeper than 64 levels; ");
+  EXPECT_EQ(refusal(parse, "{\"a\": 1} 2"),
+            "this is not valid JSON (parse error at line 1, column 10: syntax error while parsing value - unexpected number literal; "
+            "expected end of input); offset=10 ");
 }
 
 TEST(StrictJson, ValuesOfAnotherTypeAreRefusedByTheirKey) {

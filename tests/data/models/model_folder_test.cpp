@@ -151,7 +151,11 @@ TEST(ModelFolder, KeepsThePoolerOfItsSource) {
       dir / "start", source, "bert.",
       {{"bert.pooler.dense.weight", Tensor(view(std::span(weight))).reshape({8, 8})}, {"bert.pooler.dense.bias", view(std::span(bias))}});
   const ModelFolder folder = read_model_folder(dir / "start");
-  keep_model_source(folder, dir / "kept");
+  const Tokenizer tokenizer = Tokenizer::from_folder(dir / "start"),
+                  other = Tokenizer::from_vocab(dir / "start/vocab.txt", {.lower_case = false});
+  EXPECT_THROW(keep_model_source(folder, other, dir / "kept"), Error) << "the export would fail";
+  EXPECT_FALSE(fs::exists(dir / "kept"));
+  keep_model_source(folder, tokenizer, dir / "kept");
   fs::remove_all(dir / "start");
   const ModelFolder kept = read_model_folder(dir / "kept");
   write_model_folder(dir / "out", kept, source, dir / "kept", {}, IfExists::refuse);
@@ -276,6 +280,17 @@ TEST(ModelFolder, RefusesLengthsThatHaveNoRoomForAText) {
     EXPECT_EQ(with(3), "");
     EXPECT_EQ(with(0), "") << "as good as not given";
   }
+}
+
+TEST(ModelFolder, LowerCasesOnlyWhereItsTokenizerDoes) {
+  const TempDir dir;
+  test::write_text(dir / "config.json", test::tiny_config_json);
+  test::write_text(dir / "vocab.txt", test::tiny_vocab);
+  test::write_text(dir / "sentence_bert_config.json", R"({"do_lower_case": true})");
+  const auto read = [&] { (void)read_model_folder(dir.path()); };
+  EXPECT_EQ(refusal(read), "") << "BertTokenizer's default";
+  test::write_text(dir / "tokenizer_config.json", R"({"do_lower_case": false})");
+  expect_has(refusal(read), "do_lower_case is set, but the tokenizer keeps capitals");
 }
 
 TEST(ModelFolder, RefusesPoolingsAndModulesThatDoNotExistHere) {

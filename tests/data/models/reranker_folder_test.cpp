@@ -135,7 +135,7 @@ TEST(RerankerFolder, ItsSourceIsEnoughForAnExport) {
   write_folder_of(dir / "start", hugging_face_params(3, 3), "", [](const std::string& name) { return name.starts_with("bert."); });
   RerankerFolder folder = read_reranker_folder(dir / "start");
   folder.max_seq_length -= 4;  // as a configuration may ask
-  keep_reranker_source(folder, dir / "source");
+  keep_reranker_source(folder, Tokenizer::from_folder(dir / "start"), dir / "source");
   EXPECT_TRUE(is_reranker_folder(dir / "source"));
   const RerankerFolder kept = read_reranker_folder(dir / "source");
   ParamStore params(test::host_memory, reranker_layout(kept.config), DType::f32);

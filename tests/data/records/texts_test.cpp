@@ -33,6 +33,7 @@ using List = std::vector<std::string>;
 
 TEST_F(Texts, OfATextFileAreItsLines) {
   EXPECT_EQ(read_texts(file("a.txt", "one\r\n\n{ two\nthree"), TextFormat::automatic, "text"), (List{"one", "", "{ two", "three"}));
+  EXPECT_EQ(read_texts(file("cr.txt", "a\r\r\n"), TextFormat::automatic, "text"), List{"a\r"}) << "only the line end goes";
   EXPECT_EQ(refusal(file("empty.txt", "")).substr(0, 3), "F32");
   EXPECT_EQ(refusal(file("latin.txt", "a\nb\xe9\n")), "F31 the text is not UTF-8; do: convert the file to UTF-8");
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -46,6 +47,26 @@ class TokenizerFolders : public testing::Test {
     }
   }
 
+  /// Calls `check` with the spec of each folder that is not refused, and with in("from"), its files, and the empty folder in("to").
+  void for_each_accepted(const std::function<void(const TokenizerSpec&)>& check) const {
+    for (const Json& one : golden()["cases"]) {
+      if (!one["refused"].get<std::string>().empty()) continue;
+      SCOPED_TRACE(one["name"].get<std::string>());
+      for (const char* name : {"from", "to"}) fs::remove_all(in(name));
+      write_folder(one, in("from"));
+      fs::create_directory(in("to"));
+      check(read_tokenizer_folder(in("from")));
+    }
+  }
+
+  /// "from": a folder whose vocabulary has this token, in tokenizer.json; vocab.txt is as it was.
+  void write_with_token(const char* token) const {
+    fs::remove_all(in("from"));
+    Json one = named("truncation_side right");
+    one["patches"]["tokenizer.json"]["model"]["vocab"] = {{"[free3]", nullptr}, {token, 7}};
+    write_folder(one, in("from"));
+  }
+
   static std::vector<int32_t> framed(const Tokenizer& tokenizer, const std::string& text) {
     std::vector<int32_t> ids = {tokenizer.cls_id()};
     tokenizer.encode(text, ids);
@@ -82,29 +103,36 @@ TEST_F(TokenizerFolders, GiveTheIdsOfTransformersOrAreRefusedNamingTheKey) {
 }
 
 TEST_F(TokenizerFolders, AreWrittenSoThatEveryReadingIsTheSameTokenizer) {
-  for (const Json& one : golden()["cases"]) {
-    if (!one["refused"].get<std::string>().empty()) continue;
-    SCOPED_TRACE(one["name"].get<std::string>());
-    for (const char* name : {"from", "to"}) fs::remove_all(in(name));
-    write_folder(one, in("from"));
-    fs::create_directory(in("to"));
+  for_each_accepted([this](const TokenizerSpec& spec) {
     fs::copy_file(in("from") / "config.json", in("to") / "config.json");  // which may name the class
     write_tokenizer_files(in("from"), in("to"));
-    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(read_tokenizer_folder(in("from")))));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
     EXPECT_TRUE(fs::exists(in("to") / "tokenizer.json"));
-  }
+  });
 }
 
 TEST_F(TokenizerFolders, AreWrittenFromASpecWithoutFiles) {
-  for (const Json& one : golden()["cases"]) {
-    if (!one["refused"].get<std::string>().empty()) continue;
-    SCOPED_TRACE(one["name"].get<std::string>());
-    for (const char* name : {"from", "to"}) fs::remove_all(in(name));
-    write_folder(one, in("from"));
-    fs::create_directory(in("to"));
-    const TokenizerSpec spec = read_tokenizer_folder(in("from"));
+  for_each_accepted([this](const TokenizerSpec& spec) {
     write_tokenizer_files(spec, 64, in("to"));
     EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
+  });
+}
+
+TEST_F(TokenizerFolders, AVocabularyThatNoLinesHoldIsWrittenWithoutThem) {
+  for (const char* token : {"the ", "the\u3000", "the\n", "a\nb", "a\rb"}) {
+    SCOPED_TRACE(Json(token).dump());
+    write_with_token(token);
+    const TokenizerSpec spec = read_tokenizer_folder(in("from"));
+    EXPECT_EQ(spec.tokens.at(7), token);
+    fs::remove_all(in("to"));
+    fs::create_directory(in("to"));
+    write_tokenizer_files(in("from"), in("to"));
+    EXPECT_FALSE(fs::exists(in("to") / "vocab.txt"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to"), fingerprint_of(spec)));
+    fs::create_directory(in("to") / "made");
+    write_tokenizer_files(spec, 64, in("to") / "made");
+    EXPECT_FALSE(fs::exists(in("to") / "made" / "vocab.txt"));
+    EXPECT_NO_THROW(require_tokenizer_files(in("to") / "made", fingerprint_of(spec)));
   }
 }
 
@@ -145,32 +173,40 @@ TEST_F(TokenizerFolders, AVocabularyFileThatTokenizerJsonContradictsIsNoReadingO
 }
 
 TEST_F(TokenizerFolders, PairsNeedTokenTypesAndTheFramingOfBert) {
+  Json one = named("truncation_side right");
   const auto refusal = [&](const char* file, const Json& patch) -> std::string {
     fs::remove_all(in("folder"));
-    Json one = named("truncation_side right");
-    one["patches"][file].merge_patch(patch);
-    write_folder(one, in("folder"));
+    Json patched = one;
+    patched["patches"][file].merge_patch(patch);
+    write_folder(patched, in("folder"));
     try {
       require_pairs(in("folder"));
       return "";
     } catch (const Error& error) {
+      EXPECT_EQ(error.code(), "tokenizer");
       return error.what();
     }
   };
+  const Json with_types = {{"model_input_names", {"input_ids", "token_type_ids", "attention_mask"}}};
   EXPECT_EQ(refusal("tokenizer_config.json", Json::object()), "");
-  EXPECT_EQ(refusal("tokenizer_config.json", {{"model_input_names", {"input_ids", "token_type_ids", "attention_mask"}}}), "");
+  EXPECT_EQ(refusal("tokenizer_config.json", with_types), "");
   EXPECT_EQ(refusal("tokenizer_config.json", {{"model_input_names", {"input_ids", "attention_mask"}}}),
             "model_input_names leaves out token_type_ids, which tell the texts of a pair apart");
   EXPECT_EQ(refusal("tokenizer_config.json", {{"tokenizer_class", "DistilBertTokenizer"}}),
             "tokenizer_class leaves out token_type_ids, which tell the texts of a pair apart");
-  const Json one_type = {{"post_processor", {{"pair", golden()["files"]["tokenizer.json"]["post_processor"]["single"]}}}};
-  EXPECT_EQ(refusal("tokenizer.json", one_type), "") << "BertTokenizer has a template of its own";
-  fs::remove_all(in("folder"));
-  Json one = named("truncation_side right");
-  one["patches"]["tokenizer.json"] = one_type;
-  one["patches"]["tokenizer_config.json"]["tokenizer_class"] = "PreTrainedTokenizerFast";
-  write_folder(one, in("folder"));
-  EXPECT_THROW(require_pairs(in("folder")), Error);
+  EXPECT_EQ(refusal("tokenizer_config.json", {{"tokenizer_class", "PreTrainedTokenizerFast"}}),
+            "model_input_names is missing: transformers 5 then leaves out token_type_ids, which tell the texts of a pair apart");
+  const auto with = [](const char* key, const Json& value) -> Json { return {{"post_processor", {{key, value}}}}; };
+  for (const char* of_class : {"BertTokenizer", "PreTrainedTokenizerFast"}) {  // transformers 4 reads the template for both
+    one["patches"]["tokenizer_config.json"] = with_types;
+    one["patches"]["tokenizer_config.json"]["tokenizer_class"] = of_class;
+    EXPECT_EQ(refusal("tokenizer.json", Json::object()), "");
+    EXPECT_EQ(refusal("tokenizer.json", with("pair", golden()["files"]["tokenizer.json"]["post_processor"]["single"])),
+              "post_processor.pair is not [CLS] first [SEP] second [SEP] with token types 0 0 0 1 1");
+    for (const Json& single : {Json({1, 2, 3}), Json(7), Json("x"), Json({{"a", 1}, {"b", 2}, {"c", 3}})})
+      EXPECT_EQ(refusal("tokenizer.json", with("single", single)),
+                "post_processor.single is not one token, the text, one token, all of token type 0");
+  }
 }
 
 TEST_F(TokenizerFolders, HolesHaveNoTextAndKeepTheIdsBehindThem) {

@@ -160,10 +160,14 @@ TEST_F(TokenizerFiles, SpecialTokensMayHaveOtherNamesAndMoreMayBeAdded) {
 
 TEST_F(TokenizerFiles, VocabularyFaultsNameFileAndLine) {
   EXPECT_EQ(refusal(), "tokenizer the folder holds neither tokenizer.json nor vocab.txt; file=" + folder_.path().string());
-  EXPECT_THROW(Tokenizer::from_vocab(folder_.path(), {}), Error) << "a folder is no vocabulary";
+  std::filesystem::create_directory(folder_ / "vocab.txt");
+  EXPECT_EQ(refusal(), "missing this is not a regular file; file=vocab.txt");
+  std::filesystem::remove(folder_ / "vocab.txt");
   EXPECT_EQ(refusal_of_vocabulary(""), "F41 the vocabulary is empty; file=vocab.txt");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]\nhello \n"), "F41 white space stands behind the token; file=vocab.txt line=3");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\r\n[UNK]\r\n"), "F41 the line ends in CR LF: every token would differ; file=vocab.txt line=1");
+  EXPECT_EQ(refusal_of_vocabulary("[PAD]\na\rb\n"),
+            "F41 a carriage return stands in the line, where Python would end it; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\n[UNK]"),
             "F41 the last line of the vocabulary does not end: the file may be cut off; file=vocab.txt line=2");
   EXPECT_EQ(refusal_of_vocabulary("[PAD]\na\xFF\n"), "F41 the token is not valid UTF-8; file=vocab.txt line=2");
@@ -194,9 +198,18 @@ TEST_F(TokenizerFiles, OtherKindsOfTokenizerAreRefusedNamingWhatWorks) {
 
 TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   write("tokenizer.json", std::string("{\n \"a\": 1,\n oops"));
-  EXPECT_EQ(refusal(), "tokenizer not valid JSON; file=tokenizer.json line=3 offset=13");
+  EXPECT_EQ(
+      refusal(),
+      "tokenizer this is not valid JSON (parse error at line 3, column 2: syntax error while parsing object key - invalid literal; last "
+      "read: '1,<U+000A> o'; expected string literal); offset=13 file=tokenizer.json");
   write("tokenizer.json", std::string("{\"a\": 1e999}"));
-  EXPECT_EQ(refusal().substr(0, 24), "tokenizer not valid JSON");
+  EXPECT_EQ(refusal(), "tokenizer this is not valid JSON (number overflow parsing '1e999'); file=tokenizer.json");
+  write("tokenizer.json", "{\"a\": " + std::string(100000, '[') + std::string(100000, ']') + "}");
+  EXPECT_EQ(refusal(), "tokenizer nested deeper than 64 levels; file=tokenizer.json");
+  write("tokenizer.json", "{\"a\": 1, " + tokenizer_json().dump().substr(1, std::string::npos));
+  EXPECT_EQ(refusal(), "");
+  write("tokenizer.json", "{\"model\": 1, " + tokenizer_json().dump().substr(1, std::string::npos));
+  EXPECT_EQ(refusal(), "") << "of equal keys the last counts";
   write("tokenizer.json", std::string("[]"));
   EXPECT_EQ(refusal(), "tokenizer the file is not a JSON object; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"] = Json::object(); }),
@@ -219,7 +232,32 @@ TEST_F(TokenizerFiles, BadTokenizerJsonIsRefused) {
   EXPECT_EQ(refusal_of_json([](Json& j) { j["added_tokens"][0]["id"] = 3; }),
             "tokenizer added_tokens[0].id is 3 for \"[PAD]\", but by the vocabulary it is 0; file=tokenizer.json");
   EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["vocab"].erase("[MASK]"), j["model"]["vocab"]["x"] = 4, j["added_tokens"].erase(4); }),
-            "F41 the vocabulary has no special token \"[MASK]\"; file=tokenizer.json line=8");
+            "F41 the vocabulary has no special token \"[MASK]\"; file=tokenizer.json");
+  EXPECT_EQ(refusal_of_json([](Json& j) { j["model"]["continuing_subword_prefix"] = ""; }),
+            "tokenizer model.continuing_subword_prefix is empty: every token would continue a word; file=tokenizer.json");
+}
+
+TEST_F(TokenizerFiles, WhatStandsAroundATextIsOneTokenEachOfTypeNought) {
+  const std::string refused =
+      "tokenizer post_processor.single is not one token, the text, one token, all of token type 0; file=tokenizer.json";
+  const auto with_single = [&](const std::function<void(Json&)>& change) {
+    return refusal_of_json([&](Json& j) { change(j["post_processor"]["single"]); });
+  };
+  EXPECT_EQ(with_single([](Json&) {}), "");
+  EXPECT_EQ(with_single([](Json& single) { single = {1, 2, 3}; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single = {{"a", 1}, {"b", 2}, {"c", 3}}; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single.erase(2); }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[1]["Sequence"]["id"] = "B"; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[1]["Sequence"] = "A"; }), refused);
+  EXPECT_EQ(with_single([](Json& single) { single[0]["SpecialToken"]["id"] = "[PAD]"; }), refused) << "not among special_tokens";
+  for (const char* kind : {"SpecialToken", "Sequence"})
+    for (const Json& type : {Json(1), Json("0"), Json(nullptr)})
+      EXPECT_EQ(with_single([&](Json& single) {
+                  for (Json& step : single)
+                    if (step.contains(kind)) step[kind]["type_id"] = type;
+                }),
+                refused)
+          << kind << ' ' << type;
 }
 
 TEST_F(TokenizerFiles, BadTokenizerConfigIsRefused) {

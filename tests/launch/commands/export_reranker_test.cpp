@@ -23,7 +23,7 @@ TEST(ExportReranker, RewritesAFolderAndACheckpoint) {
 
   const RerankerFolder model = read_reranker_folder(start.path());
   test::TrainingState<float> state(2, reranker_layout(model.config));
-  keep_reranker_source(model, dir / "run/source");
+  keep_reranker_source(model, Tokenizer::from_folder(start.path()), dir / "run/source");
   test::save(dir / "run", 20, state, 3);
   EXPECT_EQ(export_model({dir / "run", dir / "trained", {}}, *backend).what, "checkpoint of step 20");
   const RerankerFolder trained = read_reranker_folder(dir / "trained");

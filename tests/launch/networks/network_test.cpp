@@ -75,6 +75,22 @@ TEST(Network, AnExportTakesTextsAsLongAsItsBaseDoesUnlessAskedOtherwise) {
   EXPECT_THROW(exported(4, 100000), Error);
 }
 
+TEST(Network, ATokenizerBeyondTheTableIsRefusedAsEverywhere) {
+  const TinyFolder tiny;
+  RunConfig config;
+  config.model.folder = tiny.path();
+  EncoderConfig encoder;
+  encoder.vocab = 13;  // the vocabulary has 14
+  try {
+    open_tokenizer(config, encoder);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::checkpoint);
+    EXPECT_EQ(error.code(), "F42");
+    EXPECT_STREQ(error.what(), "the tokenizer has 14 tokens, the model only 13");
+  }
+}
+
 TEST(Network, AFolderWithoutADenseLayerGetsANewOneDrawnFromTheSeed) {
   const TinyFolder tiny;
   const TempDir dir;
