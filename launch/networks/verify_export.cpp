@@ -96,6 +96,18 @@ void require_finite(const ParamStore& params, const std::string& remedy) {
   }
 }
 
+void require_finite(Exec ex, const ParamStore& params, const std::string& remedy) {
+  const auto scope = ex.arena.scope();
+  const Tensor squares = ex.arena.tensor(DType::f64, {1});
+  const auto finite = [&](ConstTensor x) {
+    ex.backend.sum_squares(x, squares);
+    return std::isfinite(fetch<double>(ex.backend, ex.arena, squares)[0]);
+  };
+  if (finite(params.masters())) return;
+  for (const Param& p : params.layout().params())
+    if (!finite(params.master(p))) throw Error(ExitCode::numerical, "F44", cat("the run has diverged: ", p.name, " is not finite"), remedy);
+}
+
 namespace {
 
 double export_from_host(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source,

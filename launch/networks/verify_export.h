@@ -11,6 +11,8 @@ namespace lodestone {
 
 /// Throws Error (numerical, "F44") naming the first parameter that has a value which is not finite: the run has diverged.
 void require_finite(const ParamStore& params, const std::string& remedy);
+/// The same wherever the parameters lie, by their sums of squares: one download where all is well. ex.arena: of their memory.
+void require_finite(Exec ex, const ParamStore& params, const std::string& remedy);
 
 struct LiveModel {
   const ModelFolder& folder;

@@ -181,7 +181,7 @@ void RunFolder::log_heldout(int64_t step, Run& run, Meter& meter, Progress& prog
 void RunFolder::save(int64_t step, SaveFor purpose, Run& run, Meter& meter, Progress& progress) {
   if (step == last_saved_) return;
   meter.pause();
-  require_finite(run.params(),
+  require_finite(run.ex, run.params(),
                  "lower optim.learning_rate or use precision f32, and choose another train.output_dir; earlier checkpoints are kept");
   const std::string failure = write_snapshot(run.planes.group().host, dir_, take_snapshot(run, step));
   if (failure.empty() && world_.rank() == 0) {
