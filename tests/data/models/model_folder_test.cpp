@@ -7,7 +7,6 @@
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
 #include "data/models/model_export.h"
-#include "data/models/model_facts.h"
 #include "tests/support/host_memory.h"
 #include "tests/support/model_files.h"
 #include "tests/support/temp_dir.h"
@@ -389,25 +388,6 @@ TEST(ModelFolder, StartsFromAConfigurationAndAVocabulary) {
   const Json tokenizer = read_json_object(dir / "source/tokenizer.json");
   EXPECT_EQ(tokenizer.at("model").at("vocab").at("word"), 11);
   EXPECT_EQ(tokenizer.at("post_processor").at("single").at(0).at("SpecialToken").at("id"), "[CLS]");
-}
-
-TEST(ModelFacts, NameHowNearVectorsAreAndWhatStandsAroundTexts) {
-  ModelFolder folder;
-  folder.config.normalize = false;
-  const std::string cosine = model_facts(folder), whole = folder_facts(folder);
-  folder.similarity = Similarity::dot;
-  EXPECT_NE(model_facts(folder), cosine);
-  folder.config.normalize = true;
-  const std::string dot = model_facts(folder);
-  folder.similarity = Similarity::cosine;
-  EXPECT_EQ(model_facts(folder), dot) << "of normalised vectors they are one";
-  folder.config.normalize = false;
-  folder.prompts["query"] = "ask: ";
-  EXPECT_EQ(model_facts(folder), cosine) << "training has its own";
-  EXPECT_NE(folder_facts(folder), whole);
-  folder.prompts.clear();
-  folder.max_seq_length -= 1;
-  EXPECT_NE(folder_facts(folder), whole);
 }
 
 }  // namespace
