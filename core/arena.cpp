@@ -18,9 +18,9 @@ constexpr size_t mebibytes_up(size_t bytes) { return (bytes + (size_t{1} << 20) 
 
 }  // namespace
 
-Arena::Arena(Memory& memory, size_t reserve_bytes) : memory_(memory), limit_(reserve_bytes) {
-  device_ = {memory_.reserve(reserve_bytes), reserve_bytes};
-  const size_t host_bytes = std::max(least_host_bytes, reserve_bytes / 8);
+Arena::Arena(Memory& memory, size_t reserve_bytes) : memory_(memory), limit_(memory.reservable(reserve_bytes)) {
+  device_ = {memory_.reserve(limit_), limit_};
+  const size_t host_bytes = std::max(least_host_bytes, limit_ / 8);
   try {
     host_ = {host_memory_.reserve(host_bytes), host_bytes};
   } catch (...) {

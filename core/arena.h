@@ -24,8 +24,8 @@ class Arena {
  public:
   static constexpr size_t default_reserve_bytes = size_t{64} << 30;
 
-  /// Reserves (does not touch) `reserve_bytes` of addresses of `memory`, which must outlive the arena, and an eighth of that on the host,
-  /// 16 MiB at least; both together give out no more than `reserve_bytes`. Throws Error (resource) if either refuses.
+  /// Reserves (does not touch) `reserve_bytes` of addresses of `memory`, which must outlive the arena, or as many of them as it has, and an
+  /// eighth of that on the host, 16 MiB at least; both together give out no more. Throws Error (resource) if either refuses.
   explicit Arena(Memory& memory, size_t reserve_bytes = default_reserve_bytes);
   ~Arena();
   Arena(const Arena&) = delete;

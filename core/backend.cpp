@@ -4,6 +4,7 @@
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/isa.h"
 #include "core/cpu/reference/reference_backend.h"
+#include "core/cuda_library.h"
 #include "core/debug/debug_backend.h"
 
 namespace lodestone {
@@ -14,7 +15,8 @@ BackendKind backend_for(DeviceChoice device) {
     case DeviceChoice::cpu:
       return BackendKind::cpu;
     case DeviceChoice::cuda:
-      throw Error(ExitCode::usage, "usage", "this program was built without CUDA", "use auto or cpu");
+      cuda_library().require_gpu();
+      return BackendKind::cuda;
   }
   throw_internal(__FILE__, __LINE__, "device", "no such device");
 }
@@ -32,6 +34,8 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options, Instruction
       return std::make_unique<DebugBackend>(cpu());
     case BackendKind::debug_reference:
       return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
+    case BackendKind::cuda:
+      return cuda_library().make_backend(options.gpu);
   }
   throw_internal(__FILE__, __LINE__, "kind", "no such backend");
 }

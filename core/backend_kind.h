@@ -11,11 +11,12 @@ enum class BackendKind : uint8_t {
   reference,        // the plain-loop specification in f64 and f32
   debug,            // cpu as a device would be (core/debug)
   debug_reference,  // reference likewise
+  cuda,             // a GPU, by a library of its own (core/cuda_library.h)
 };
 
 /// Where a user wants to compute.
 enum class DeviceChoice : uint8_t {
-  automatic,  // the best that this build has
+  automatic,  // the best that has been proven: the CPU
   cpu,
   cuda,
 };

@@ -20,6 +20,8 @@ class Memory {
   /// size_bytes > 0 of addresses, 4 KiB aligned, behind which memory comes as it is first written; its content is not defined. Throws
   /// Error (resource, "F14") when the device refuses so many.
   virtual std::byte* reserve(size_t size_bytes) = 0;
+  /// How many of so many bytes reserve() could give now: all, where memory comes as it is written.
+  virtual size_t reservable(size_t wanted_bytes) const { return wanted_bytes; }
   /// Gives back what allocate() or reserve() gave, with the same size.
   virtual void release(std::byte* data, size_t size_bytes) noexcept = 0;
   /// `arena`, of this memory, ends its innermost open scope, number arena.depth() counted from 1: what was uploaded in it may change from

@@ -41,7 +41,7 @@ std::string bench_usage() {
       "share of the product's rate (the ceiling), page faults and heap allocations per step, and what it takes to compare\n"
       "program and weights of all ranks at a start, and their replicas every train.replica_check_every steps.\n"
       "  --pairs N         pairs of the global batch; ranks share them\n"
-      "  --device NAME     where to compute: auto (the best that this build has) or cpu; default: auto\n"
+      "  --device NAME     where to compute: auto (the CPU), cpu or cuda; default: auto\n"
       "  --threads N       threads of each rank; default: the cores that it may use\n"
       "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
       "  --group N         passages per query; default: the number behind the loss\n"

@@ -26,7 +26,7 @@ Under mpirun every rank embeds a share and writes its rows.
   --prompt TEXT        put before every text (the model folder's default prompt)
   --max-len N          tokens of a text (what the model folder says)
   --precision NAME     f32, bf16 or f64 (f32)
-  --device NAME        where to compute: auto (the best that this build has) or cpu (auto)
+  --device NAME        where to compute: auto (the CPU), cpu or cuda (auto)
   --threads N          threads of each rank (the cores it may use)
   --chunk-tokens N     tokens that pass the encoder at once (2048)
   --dimensions N       leading components of a vector that are kept, as a model trained with loss.mrl_dims allows (all)

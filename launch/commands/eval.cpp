@@ -35,7 +35,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --own-document NAME    a document that has the id of the query: leave_out of what the query finds, as BEIR does, or keep (leave_out)
   --max-len N            tokens of a text, or of a reranker's pair (what the model folder says)
   --precision NAME       f32, bf16 or f64 (f32)
-  --device NAME          where to compute: auto (the best that this build has) or cpu (auto)
+  --device NAME          where to compute: auto (the CPU), cpu or cuda (auto)
   --threads N            threads of each rank (the cores it may use)
   --chunk-tokens N       tokens that pass the encoder at once (2048)
   --dimensions N         leading components of a vector that count, as a model trained with loss.mrl_dims allows (all)

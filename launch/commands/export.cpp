@@ -27,7 +27,7 @@ const char* const export_usage =
     "folder (a plain BERT folder then gets pooling by mean and normalised vectors). Of RetroMAE the encoder is exported, without the\n"
     "decoder. FOLDER must not exist.\n\n"
     "  --source MODEL_FOLDER  takes tokenizer and configuration from here (default: RUN/source, kept by `lodestone train`)\n"
-    "  --device NAME          where to compare: auto (the best that this build has) or cpu (default: auto)\n"
+    "  --device NAME          where to compare: auto (the CPU), cpu or cuda (default: auto)\n"
     "  --threads N            threads of the comparison (default: the cores this process may use)\n";
 
 namespace {

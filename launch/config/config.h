@@ -156,7 +156,7 @@ struct PublishedRun {
 };
 
 struct RunConfig {
-  BackendKind backend = BackendKind::cpu;  // device: auto (the best that this build has), cpu
+  BackendKind backend = BackendKind::cpu;  // device: auto, cpu, cuda
   ModelConfig model;
   ObjectiveConfig objective;
   std::vector<TaskConfig> tasks;  // at least one

@@ -18,6 +18,14 @@ inline Arena& host_arena() {
   return arena;
 }
 
+/// The same of a device, as long as a fixture keeps one.
+inline Arena*& device_arena() {
+  static Arena* arena = nullptr;
+  return arena;
+}
+/// Where the texts of a test go on their way to a backend.
+inline Arena& arena_for(const Backend& backend) { return backend.device() == Device::cpu ? host_arena() : *device_arena(); }
+
 /// n numbers, uniform in [-spread, spread), a function of the seed.
 inline std::vector<double> random_values(int64_t n, uint64_t seed, double spread = 1.0) {
   std::vector<double> out(static_cast<size_t>(n));
@@ -45,7 +53,7 @@ struct Texts {
   }
   TokenBatch batch() const { return {ids, offsets, keys, second}; }
   /// As operations of a backend on the host read them: views of these texts.
-  DeviceTexts on(Backend& backend) const { return upload_texts(backend, host_arena(), batch()); }
+  DeviceTexts on(Backend& backend) const { return upload_texts(backend, arena_for(backend), batch()); }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -70,7 +78,7 @@ struct RandomMasks {
   }
   KeyMasks view() const { return {bits, first, of_row}; }
   /// As Texts::on(): views of these masks.
-  DeviceMasks on(Backend& backend, const Texts& texts) const { return upload_masks(backend, host_arena(), texts.batch(), view()); }
+  DeviceMasks on(Backend& backend, const Texts& texts) const { return upload_masks(backend, arena_for(backend), texts.batch(), view()); }
 };
 
 /// Compares `gradient` with central differences of `loss`, a smooth function of `values` of size and curvature about 1.

@@ -10,26 +10,30 @@
 
 namespace lodestone::test {
 
-/// Whether LODESTONE_TEST_BACKEND asks for the debug backend. Throws Error (internal) where it asks for anything else: a run that was meant
-/// for a device and is none would pass.
-inline bool on_debug() {
+/// What LODESTONE_TEST_BACKEND asks for: "debug", "cuda", or nothing. Throws Error (internal) where it asks for anything else: a run that was
+/// meant for a device and is none would pass.
+inline std::string_view device_asked_for() {
   const char* const as = std::getenv("LODESTONE_TEST_BACKEND");
-  LODE_CHECK(as == nullptr || std::string_view(as) == "debug", "LODESTONE_TEST_BACKEND is '", as, "', tests know 'debug' only");
-  return as != nullptr;
+  if (as == nullptr) return {};
+  LODE_CHECK(std::string_view(as) == "debug" || std::string_view(as) == "cuda", "LODESTONE_TEST_BACKEND is '", as,
+             "', tests know 'debug' and 'cuda' only");
+  return as;
 }
 
-/// How many debug backends any_backend() has made in this process: support/debug_listener.h fails a test on debug that made none.
-inline int64_t& debug_backends_made() {
+/// How many backends of a device any_backend() has made in this process: support/device_listener.h fails a test on a device that made none.
+inline int64_t& device_backends_made() {
   static int64_t count = 0;
   return count;
 }
 
-/// `kind` ("reference" or "cpu"), or with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it.
+/// `kind` ("reference" or "cpu"); with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it, with =cuda that of CUDA.
 inline std::unique_ptr<Backend> any_backend(const std::string& kind) {
   const bool reference = kind == "reference";
   LODE_CHECK(reference || kind == "cpu", "tests run on reference or cpu, not on ", kind);
-  if (!on_debug()) return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
-  ++debug_backends_made();
+  const std::string_view device = device_asked_for();
+  if (device.empty()) return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
+  ++device_backends_made();
+  if (device == "cuda") return make_backend({.kind = BackendKind::cuda});
   return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug});
 }
 

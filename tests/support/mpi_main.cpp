@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "tests/support/debug_listener.h"
+#include "tests/support/device_listener.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone::test {
@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   auto& listeners = ::testing::UnitTest::GetInstance()->listeners();
   if (test::world().rank() != 0) delete listeners.Release(listeners.default_result_printer());
   listeners.Append(new test::RankListener);
-  listeners.Append(new test::DebugListener);
+  listeners.Append(new test::DeviceListener);
   int64_t failed = RUN_ALL_TESTS();
   all_reduce(test::world_comm(), std::span<int64_t>(&failed, 1), Reduce::max);
   test::the_world.reset();

@@ -1,5 +1,5 @@
 // Do the fast CPU bodies give what the reference gives? Attention has a file of its own.
-#include "tests/core/cpu_parity.h"
+#include "tests/core/operation_parity.h"
 
 #include "core/choice.h"
 #include "core/nn/config.h"
@@ -7,9 +7,9 @@
 
 namespace lodestone::test {
 
-INSTANTIATE_TEST_SUITE_P(All, CpuParity, testing::ValuesIn(parity_settings()), name_of_setting);
+INSTANTIATE_TEST_SUITE_P(All, OperationParity, testing::ValuesIn(parity_settings()), name_of_setting);
 
-TEST_P(CpuParity, Linear) {
+TEST_P(OperationParity, Linear) {
   for (const auto& [s, k, n] : {std::tuple{1, 1, 1}, {33, 20, 37}, {130, 64, 96}, {7, 384, 5}, {0, 4, 4}}) {
     const Operand x = activation({s, k}, 1), weight = activation({n, k}, 2), bias = wide({n}, 3), y = activation({s, n}, 4),
                   z = wide({s, n}, 5);
@@ -20,7 +20,7 @@ TEST_P(CpuParity, Linear) {
   }
 }
 
-TEST_P(CpuParity, GemmWithEveryTransposeAlphaAndBeta) {
+TEST_P(OperationParity, GemmWithEveryTransposeAlphaAndBeta) {
   for (const Op op_a : {Op::none, Op::transpose})
     for (const Op op_b : {Op::none, Op::transpose})
       for (const auto& [alpha, beta] : {std::pair{1.0, 0.0}, {1.0, 1.0}, {-0.5, 2.0}}) {
@@ -37,13 +37,13 @@ TEST_P(CpuParity, GemmWithEveryTransposeAlphaAndBeta) {
       }
 }
 
-TEST_P(CpuParity, GemmOfDepthZeroOnlyScales) {
+TEST_P(OperationParity, GemmOfDepthZeroOnlyScales) {
   const Operand a = activation({3, 0}, 1), b = activation({0, 2}, 2), c = wide({3, 2}, 3);
   run([&](Backend& be, auto pick) { be.gemm(Op::none, pick(a), Op::none, pick(b), 1, 0.5, pick(c)); });
   expect_same("c", c);
 }
 
-TEST_P(CpuParity, ColumnSums) {
+TEST_P(OperationParity, ColumnSums) {
   for (const auto& [s, m] : {std::pair{1, 1}, {7, 20}, {61, 384}, {1600, 33}}) {
     const Operand x = activation({s, m}, 1), sums = wide({m}, 2);
     run([&](Backend& be, auto pick) { be.column_sums(pick(x), pick(sums)); });
@@ -51,7 +51,7 @@ TEST_P(CpuParity, ColumnSums) {
   }
 }
 
-TEST_P(CpuParity, EmbeddingsOfOneAndTwoTokenTypes) {
+TEST_P(OperationParity, EmbeddingsOfOneAndTwoTokenTypes) {
   for (const std::vector<int64_t>& second : {std::vector<int64_t>{}, {2, 0, 0, 17}, {5, 1, 0, 9}}) {
     Texts texts({5, 1, 0, 17}, 9);
     texts.second = second;
@@ -67,7 +67,7 @@ TEST_P(CpuParity, EmbeddingsOfOneAndTwoTokenTypes) {
   }
 }
 
-TEST_P(CpuParity, LayerNorm) {
+TEST_P(OperationParity, LayerNorm) {
   for (const auto& [S, H] : {std::pair{1, 7}, {70, 36}, {129, 384}, {3, 1000}}) {
     const Operand x = activation({S, H}, 1, 3), gamma = wide({H}, 2), beta = wide({H}, 3), y = activation({S, H}, 4);
     const Operand mean = wide({S}, 5), rstd = wide({S}, 6), dy = activation({S, H}, 7), dg = wide({H}, 8), db = wide({H}, 9);
@@ -84,7 +84,7 @@ TEST_P(CpuParity, LayerNorm) {
   }
 }
 
-TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
+TEST_P(OperationParity, ResidualLayerNormAndDropoutDropTheSameElements) {
   const Texts texts({3, 0, 70, 1, 30});
   for (const double p : {0.0, 0.1, 0.6})
     for (const int64_t H : {20, 128, 200, 384}) {
@@ -116,7 +116,7 @@ TEST_P(CpuParity, ResidualLayerNormAndDropoutDropTheSameElements) {
     }
 }
 
-TEST_P(CpuParity, Activations) {
+TEST_P(OperationParity, Activations) {
   for (const int64_t n : {1, 15, 5003}) {
     const Operand x = activation({n}, 1, 14), dy = activation({n}, 2), y = activation({n}, 3), dx = activation({n}, 4);
     run([&](Backend& be, auto pick) { be.gelu_forward(pick(x), pick(y)), be.gelu_backward(pick(x), pick(dy), pick(dx)); });
@@ -129,38 +129,39 @@ TEST_P(CpuParity, Activations) {
   }
 }
 
-TEST_P(CpuParity, CrossEntropyInTiles) {
+TEST_P(OperationParity, CrossEntropyInTiles) {
   for (const auto& [R, K] : {std::pair{4, 2}, {9, 33}, {5, 1003}}) {
     std::vector<int32_t> ids;
     for (int64_t i = 0; i < R; ++i) ids.push_back(static_cast<int32_t>(i * 400 % (2 * K)));
     const ConstTensor labels = view(std::span(ids));
     const Operand left = wide({R, K}, 1, 20), right = wide({R, K}, 2, 20), lse = wide({R}, 3), target = wide({R}, 4);
     run([&, K = K](Backend& be, auto pick) {
-      be.cross_entropy_forward(pick(left), labels, 0, pick(lse), pick(target));
-      be.cross_entropy_forward(pick(right), labels, K, pick(lse), pick(target));
+      be.cross_entropy_forward(pick(left), pick(labels), 0, pick(lse), pick(target));
+      be.cross_entropy_forward(pick(right), pick(labels), K, pick(lse), pick(target));
     });
     expect_same("lse", lse);
     expect_same("target", target);
     const Operand d = activation({R, K}, 5);
-    fast_.cross_entropy_backward(right.fast, labels, K, lse.fast, 0.25, d.fast);
-    reference_.cross_entropy_backward(right.reference, labels, K, lse.reference, 0.25, d.reference);
+    run([&, K = K](Backend& be, auto pick) { be.cross_entropy_backward(pick(right), pick(labels), K, pick(lse), 0.25, pick(d)); });
     expect_same("d_logits", d);
-    run([&](Backend& be, auto pick) { be.cross_entropy_backward(pick(left), labels, 0, pick(lse), 0.25, pick(left)); });
+    run([&](Backend& be, auto pick) { be.cross_entropy_backward(pick(left), pick(labels), 0, pick(lse), 0.25, pick(left)); });
     expect_same("d_logits in place", left);
   }
 }
 
-TEST_P(CpuParity, RowsAreChosenAndPutBack) {
+TEST_P(OperationParity, RowsAreChosenAndPutBack) {
   const Operand x = activation({50, 33}, 1), few = activation({3, 33}, 2), y = activation({50, 33}, 3);
   const std::vector<int64_t> chosen = {49, 0, 17}, outside = {0, 1, 50};
   const ConstTensor places = view(std::span(chosen));
-  run([&](Backend& be, auto pick) { be.select_rows(pick(x), places, pick(few)), be.place_rows(pick(few), places, pick(y)); });
+  run([&](Backend& be, auto pick) { be.select_rows(pick(x), pick(places), pick(few)), be.place_rows(pick(few), pick(places), pick(y)); });
   expect_same("chosen", few, 0);
   expect_same("put back", y, 0);
-  EXPECT_THROW(fast_.select_rows(x.fast, view(std::span(outside)), few.fast), Error);
+  if (fast_.device() == Device::cpu) {  // elsewhere nobody looks before the rows are there
+    EXPECT_THROW(fast_.select_rows(x.fast, view(std::span(outside)), few.fast), Error);
+  }
 }
 
-TEST_P(CpuParity, SentenceVectors) {
+TEST_P(OperationParity, SentenceVectors) {
   const Texts texts({4, 1, 0, 33});
   const int64_t S = texts.tokens(), B = 4, H = 52;
   for (const Pooling pooling : values_of<Pooling>()) {
@@ -184,7 +185,7 @@ TEST_P(CpuParity, SentenceVectors) {
   }
 }
 
-TEST_P(CpuParity, RowStatistics) {
+TEST_P(OperationParity, RowStatistics) {
   for (const auto& [B, N] : {std::pair{1, 1}, {9, 33}, {5, 1003}}) {
     const Operand x = wide({B, N}, 1), lse = wide({B}, 2);
     run([&](Backend& be, auto pick) { be.log_sum_exp_rows(pick(x), 20, pick(lse)); });
@@ -194,31 +195,32 @@ TEST_P(CpuParity, RowStatistics) {
   }
 }
 
-TEST_P(CpuParity, RowsMaskedByMinusInfinityHaveNoProbability) {
+TEST_P(OperationParity, RowsMaskedByMinusInfinityHaveNoProbability) {
   const double inf = std::numeric_limits<double>::infinity();
-  std::vector<float> x(40, static_cast<float>(-inf)), lse(2);
-  x[7] = 3;
-  const Tensor matrix = view(std::span(x)).reshape({2, 20}), statistic = view(std::span(lse));
-  fast_.log_sum_exp_rows(matrix, 2, statistic);
-  EXPECT_FLOAT_EQ(lse[0], 6);
-  EXPECT_EQ(lse[1], -inf);
-  fast_.softmax_rows(matrix.rows(0, 1), 2, statistic.slice({0, 1}), 1);
-  for (size_t i = 0; i < 20; ++i) EXPECT_FLOAT_EQ(x[i], i == 7 ? 1 : 0);
+  Operand x = wide({2, 20}, 1), lse = wide({2}, 2);
+  std::fill(x.exact.begin(), x.exact.end(), -inf);
+  x.exact[7] = 3;
+  set_fast(x);
+  fast_.log_sum_exp_rows(x.fast, 2, lse.fast);
+  EXPECT_FLOAT_EQ(static_cast<float>(fast_values(lse)[0]), 6);
+  EXPECT_EQ(fast_values(lse)[1], -inf);
+  fast_.softmax_rows(x.fast.rows(0, 1), 2, lse.fast.slice({0, 1}), 1);
+  for (size_t i = 0; i < 20; ++i) EXPECT_FLOAT_EQ(static_cast<float>(fast_values(x)[i]), i == 7 ? 1 : 0);
 }
 
-TEST_P(CpuParity, OptimizerAndVectors) {
+TEST_P(OperationParity, OptimizerAndVectors) {
   const int64_t n = 70001;
-  const Operand g = wide({n}, 1), p = wide({n}, 2), m = wide({n}, 3, 0.1), v = wide({n}, 4, 0.1);
-  for (size_t i = 0; i < v.exact.size(); ++i) {
-    v.fast.host<float>()[i] = std::abs(v.fast.host<float>()[i]);
-    v.reference.host<double>()[i] = std::abs(v.exact[i]);
-  }
+  Operand g = wide({n}, 1), p = wide({n}, 2), m = wide({n}, 3, 0.1), v = wide({n}, 4, 0.1);
+  for (double& second : v.exact) second = std::abs(second);
+  set_fast(v);
   const AdamWStep step{.lr = 0.01, .weight_decay = 0.1, .gradient_scale = 0.7, .t = 3};
   run([&](Backend& be, auto pick) { be.adamw(step, pick(g), pick(p), pick(m), pick(v)); });
   expect_same("p", p);
   expect_same("m", m);
   expect_same("v", v);
-  EXPECT_NEAR(squares_of(fast_, g.fast) / squares_of(reference_, g.reference), 1, 1e-12);
+  const Operand squares = operand({1}, DType::f64, 8, 0);
+  run([&](Backend& be, auto pick) { be.sum_squares(pick(g), pick(squares)); });
+  expect_same("sum of squares", squares, 1e-12);
   const Operand x = activation({n}, 5), y = activation({n}, 6), z = wide({n}, 7);
   run([&](Backend& be, auto pick) { be.axpy(-1.5, pick(x), pick(y)), be.cast(pick(y), pick(z)); });
   expect_same("axpy", y);

@@ -1,0 +1,268 @@
+// Multi-head attention over ragged texts, of one stream and of two streams under masks, forward and backward: plain kernels, right before
+// fast. One block has one row of one head: the row's scores lie in shared memory, T of them. Bytes: keys and values of the text once a row,
+// from cache: 2 T D elements a row and head forward, 4 T D backward in each of two kernels. FLOPs: 4 T D a row and head forward, 14 T D
+// backward (scores are made twice, which needs no atomic sums), and 10 of Philox a score where something is dropped.
+#include "core/checks.h"
+#include "core/cuda/cuda_backend.h"
+#include "core/cuda/device/random.h"
+#include "core/cuda/device/reduce.h"
+#include "core/cuda/device/texts.h"
+
+namespace lodestone {
+
+namespace {
+
+using namespace cuda;
+
+constexpr int block_threads = 128;
+
+/// Queries, keys and values, each [S, its stride] from its own first column on, head-major; and what a row may see.
+template <class T>
+struct Operands {
+  const T *q, *k, *v;
+  int64_t q_stride, kv_stride;
+  int64_t heads, size;             // A, D
+  const uint64_t* bits = nullptr;  // null: every row sees every position
+  const int64_t* first = nullptr;
+  const uint8_t* of_row = nullptr;
+
+  __device__ wide_t<T> scale() const { return wide_t<T>{1} / sqrt(static_cast<wide_t<T>>(size)); }
+  __device__ const T* query(int64_t s, int64_t a) const { return q + s * q_stride + a * size; }
+  __device__ const T* key(int64_t s, int64_t a) const { return k + s * kv_stride + a * size; }
+  __device__ const T* value(int64_t s, int64_t a) const { return v + s * kv_stride + a * size; }
+};
+
+/// One head of one text.
+struct Where {
+  int64_t text, begin, length, head;
+  uint64_t key;  // of the text, for dropout
+
+  __device__ Where(const TextsView& texts, const DropoutMask& mask, int64_t s, int64_t a)
+      : text(texts.text_of[s]),
+        begin(texts.offsets[text]),
+        length(texts.offsets[text + 1] - begin),
+        head(a),
+        key(mask.threshold == 0 ? 0 : texts.keys[text]) {}
+};
+
+template <class T>
+__device__ bool sees(const Operands<T>& in, const Where& at, int64_t i, int64_t j) {
+  if (in.bits == nullptr) return true;
+  const uint64_t* const row = in.bits + in.first[at.text] + (at.length + 63) / 64 * in.of_row[at.begin + i];
+  return i != j && (row[j / 64] >> (j % 64) & 1) == 0;
+}
+
+template <class T>
+__device__ wide_t<T> dot(const T* a, const T* b, int64_t size) {
+  wide_t<T> sum = 0;
+  for (int64_t d = 0; d < size; ++d) sum += to_wide(a[d]) * to_wide(b[d]);
+  return sum;
+}
+
+template <class W>
+__device__ W factor(const DropoutMask& mask, const Where& at, int64_t i, int64_t j) {
+  return mask.factor<W>(at.key, static_cast<uint32_t>(at.head << 16 | i), static_cast<uint32_t>(j));
+}
+
+/// p_ij = exp(q_i k_j / sqrt(D) - lse_i) over the j that i sees;  ctx_i = sum_j z_ij p_ij v_j with the dropout factors z. Block s A + a.
+template <class T>
+__global__ void __launch_bounds__(block_threads) forward_row(TextsView texts, Operands<T> in, DropoutMask mask, T* ctx, wide_t<T>* lse) {
+  using W = wide_t<T>;
+  LODE_DYNAMIC_SHARED(W, weight);  // [T]
+  __shared__ W parts[warp_size];
+  const int64_t s = blockIdx.x / in.heads, a = blockIdx.x % in.heads;
+  const Where at(texts, mask, s, a);
+  const int64_t i = s - at.begin;
+  const W nothing = -static_cast<W>(INFINITY);
+  W top = nothing;
+  for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x) {
+    weight[j] = sees(in, at, i, j) ? in.scale() * dot(in.query(s, a), in.key(at.begin + j, a), in.size) : nothing;
+    top = weight[j] > top ? weight[j] : top;
+  }
+  top = reduce_block(top, Max{}, nothing, parts);
+  W sum = 0;
+  for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x) sum += top == nothing ? W{0} : exp(weight[j] - top);
+  sum = reduce_block(sum, Add{}, W{0}, parts);
+  const W log_sum = top == nothing ? W{0} : top + log(sum);
+  for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x)
+    weight[j] = weight[j] == nothing ? W{0} : exp(weight[j] - log_sum) * factor<W>(mask, at, i, j);
+  __syncthreads();
+  for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) {
+    W c = 0;
+    for (int64_t j = 0; j < at.length; ++j)
+      if (weight[j] != W{0}) c += weight[j] * to_wide(in.value(at.begin + j, a)[d]);
+    ctx[(s * in.heads + a) * in.size + d] = from_wide<T>(c);
+  }
+  if (threadIdx.x == 0) lse[s * in.heads + a] = log_sum;
+}
+
+/// What the way back reads beside the operands: [S,H] each, lse and delta [S,A].
+template <class T>
+struct Known {
+  const T *ctx, *d_ctx;
+  const wide_t<T>* lse;
+  wide_t<T>* delta;  // d_ctx_i ctx_i, which the first kernel leaves for the second
+};
+
+/// ds_ij = p_ij (z_ij d_ctx_i v_j - delta_i) / sqrt(D), and z_ij p_ij; both 0 for what i does not see.
+template <class T>
+__device__ void score_gradient(const Operands<T>& in, const Known<T>& known, const DropoutMask& mask, const Where& at, int64_t i, int64_t j,
+                               wide_t<T> delta, wide_t<T>& ds, wide_t<T>& zp) {
+  using W = wide_t<T>;
+  ds = zp = W{0};
+  if (!sees(in, at, i, j)) return;
+  const int64_t s = at.begin + i, other = at.begin + j, a = at.head;
+  const W p = exp(in.scale() * dot(in.query(s, a), in.key(other, a), in.size) - known.lse[s * in.heads + a]);
+  const W z = factor<W>(mask, at, i, j);
+  ds = p * (z * dot(known.d_ctx + (s * in.heads + a) * in.size, in.value(other, a), in.size) - delta) * in.scale();
+  zp = z * p;
+}
+
+/// dq_i = sum_j ds_ij k_j. Block s A + a; dq has rows of `stride`.
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    backward_queries(TextsView texts, Operands<T> in, DropoutMask mask, Known<T> known, int64_t stride, T* dq) {
+  using W = wide_t<T>;
+  LODE_DYNAMIC_SHARED(W, ds);  // [T]
+  __shared__ W parts[warp_size];
+  const int64_t s = blockIdx.x / in.heads, a = blockIdx.x % in.heads, row = (s * in.heads + a) * in.size;
+  const Where at(texts, mask, s, a);
+  W along = 0;
+  for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) along += to_wide(known.d_ctx[row + d]) * to_wide(known.ctx[row + d]);
+  const W delta = reduce_block(along, Add{}, W{0}, parts);
+  if (threadIdx.x == 0) known.delta[s * in.heads + a] = delta;
+  for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x) {
+    W unused;
+    score_gradient(in, known, mask, at, s - at.begin, j, delta, ds[j], unused);
+  }
+  __syncthreads();
+  for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) {
+    W sum = 0;
+    for (int64_t j = 0; j < at.length; ++j)
+      if (ds[j] != W{0}) sum += ds[j] * to_wide(in.key(at.begin + j, a)[d]);
+    dq[s * stride + a * in.size + d] = from_wide<T>(sum);
+  }
+}
+
+/// dv_j = sum_i z_ij p_ij d_ctx_i;  dk_j = sum_i ds_ij q_i. Block s A + a, s the key's token; both have rows of `stride`.
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    backward_keys(TextsView texts, Operands<T> in, DropoutMask mask, Known<T> known, int64_t stride, T* dk, T* dv) {
+  using W = wide_t<T>;
+  LODE_DYNAMIC_SHARED(W, ds);  // [2,T]: ds, then z p
+  const int64_t s = blockIdx.x / in.heads, a = blockIdx.x % in.heads;
+  const Where at(texts, mask, s, a);
+  W* const zp = ds + at.length;
+  for (int64_t i = threadIdx.x; i < at.length; i += blockDim.x)
+    score_gradient(in, known, mask, at, i, s - at.begin, known.delta[(at.begin + i) * in.heads + a], ds[i], zp[i]);
+  __syncthreads();
+  for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) {
+    W to_key = 0, to_value = 0;
+    for (int64_t i = 0; i < at.length; ++i) {
+      const int64_t row = at.begin + i;
+      to_key += ds[i] * to_wide(in.query(row, a)[d]);
+      to_value += zp[i] * to_wide(known.d_ctx[(row * in.heads + a) * in.size + d]);
+    }
+    dk[s * stride + a * in.size + d] = from_wide<T>(to_key);
+    dv[s * stride + a * in.size + d] = from_wide<T>(to_value);
+  }
+}
+
+/// One stream: q, k and v side by side.
+template <class T>
+Operands<T> of_one(ConstTensor qkv, int64_t heads) {
+  const int64_t hidden = qkv.dim(1) / 3;
+  const T* const x = elements<T>(qkv);
+  return {x, x + hidden, x + 2 * hidden, 3 * hidden, 3 * hidden, heads, hidden / heads};
+}
+
+template <class T>
+Operands<T> of_two(ConstTensor q, ConstTensor kv, int64_t heads, const DeviceMasks& masks) {
+  const int64_t hidden = q.dim(1);
+  const T* const other = elements<T>(kv);
+  return {elements<T>(q),
+          other,
+          other + hidden,
+          hidden,
+          2 * hidden,
+          heads,
+          hidden / heads,
+          elements<uint64_t>(masks.bits),
+          elements<int64_t>(masks.first),
+          elements<uint8_t>(masks.of_row)};
+}
+
+template <class T>
+void forward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& in, const Dropout& dropout, Tensor ctx, Tensor lse) {
+  using W = wide_t<T>;
+  launch(forward_row<T>, texts.tokens() * in.heads, block_threads, static_cast<size_t>(texts.longest) * sizeof(W), stream, TextsView(texts),
+         in, DropoutMask(dropout.key, dropout.p), elements<T>(ctx), elements<W>(lse));
+}
+
+/// Where the gradients go: of queries, and of keys and values, with the strides of their rows.
+template <class T>
+struct Gradients {
+  T *q, *k, *v;
+  int64_t q_stride, kv_stride;
+};
+
+template <class T>
+void backward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& in, const Dropout& dropout, const Known<T>& known,
+              const Gradients<T>& out) {
+  const size_t row = static_cast<size_t>(texts.longest) * sizeof(wide_t<T>);
+  const TextsView view(texts);
+  const DropoutMask mask(dropout.key, dropout.p);
+  const int64_t blocks = texts.tokens() * in.heads;
+  launch(backward_queries<T>, blocks, block_threads, row, stream, view, in, mask, known, out.q_stride, out.q);
+  launch(backward_keys<T>, blocks, block_threads, 2 * row, stream, view, in, mask, known, out.kv_stride, out.k, out.v);
+}
+
+}  // namespace
+
+void CudaBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
+  checks::attention("attention_forward", texts, qkv, heads, dropout, ctx, lse);
+  for_compute("attention_forward", qkv.dtype(),
+              [&]<class T>(T) { forward(enqueue("attention_forward"), texts, of_one<T>(qkv, heads), dropout, ctx, lse); });
+}
+
+void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
+                                     int64_t heads, Dropout dropout, Tensor d_qkv) {
+  checks::attention("attention_backward", texts, qkv, heads, dropout, ctx, lse);
+  checks::same("attention_backward", "d_ctx", ctx, d_ctx);
+  checks::same("attention_backward", "d_qkv", qkv, d_qkv);
+  const int64_t hidden = qkv.dim(1) / 3;
+  for_compute("attention_backward", qkv.dtype(), [&]<class T>(T) {
+    using W = wide_t<T>;
+    const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
+    T* const d = elements<T>(d_qkv);
+    backward(enqueue("attention_backward"), texts, of_one<T>(qkv, heads), dropout, known,
+             Gradients<T>{d, d + hidden, d + 2 * hidden, 3 * hidden, 3 * hidden});
+  });
+}
+
+void CudaBackend::masked_attention_forward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
+                                           Dropout dropout, Tensor ctx, Tensor lse) {
+  checks::masked_attention("masked_attention_forward", texts, masks, q, kv, heads, dropout, ctx, lse);
+  for_compute("masked_attention_forward", q.dtype(),
+              [&]<class T>(T) { forward(enqueue("masked_attention_forward"), texts, of_two<T>(q, kv, heads, masks), dropout, ctx, lse); });
+}
+
+void CudaBackend::masked_attention_backward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv,
+                                            ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx, int64_t heads, Dropout dropout, Tensor d_q,
+                                            Tensor d_kv) {
+  const char* const op = "masked_attention_backward";
+  checks::masked_attention(op, texts, masks, q, kv, heads, dropout, ctx, lse);
+  checks::same(op, "d_ctx", ctx, d_ctx);
+  checks::same(op, "d_q", q, d_q);
+  checks::same(op, "d_kv", kv, d_kv);
+  const int64_t hidden = q.dim(1);
+  for_compute(op, q.dtype(), [&]<class T>(T) {
+    using W = wide_t<T>;
+    const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
+    T* const d = elements<T>(d_kv);
+    backward(enqueue(op), texts, of_two<T>(q, kv, heads, masks), dropout, known,
+             Gradients<T>{elements<T>(d_q), d, d + hidden, hidden, 2 * hidden});
+  });
+}
+
+}  // namespace lodestone

@@ -1,0 +1,149 @@
+#include "core/cuda/cuda_backend.h"
+
+#include <algorithm>
+
+#include "core/checks.h"
+#include "core/cuda/cuda_call.h"
+#include "core/cuda/products.h"
+
+namespace lodestone {
+
+using cuda::check;
+
+namespace {
+
+/// Makes `device` the one of this thread. Returns it.
+int chosen(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice");
+  return device;
+}
+
+/// 13010 -> "13.1".
+std::string version(int number) { return cat(number / 1000, '.', number % 1000 / 10); }
+
+void need_host(const char* verb, ConstTensor x) {
+  LODE_CHECK(x.empty() || x.device() == Device::cpu, verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the host");
+}
+
+void need_device(const char* verb, ConstTensor x) {
+  LODE_CHECK(x.empty() || x.device() == Device::cuda, verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the GPU");
+}
+
+}  // namespace
+
+CudaBackend::Stream::Stream() { check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking), "cudaStreamCreate"); }
+CudaBackend::Stream::~Stream() { cudaStreamDestroy(handle); }
+
+CudaBackend::CudaBackend(int device)
+    : device_(chosen(device)), staging_(stream_.handle), products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
+  for (cudaEvent_t& event : recorded_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+}
+
+CudaBackend::~CudaBackend() {
+  cudaStreamSynchronize(stream_.handle);
+  for (const cudaEvent_t event : recorded_) cudaEventDestroy(event);
+  if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);
+}
+
+std::string CudaBackend::description() const {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  check(cudaGetDeviceProperties(&properties, device_), "cudaGetDeviceProperties");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  return cat(properties.name, ", ", properties.totalGlobalMem / 1'000'000'000, " GB, driver ", version(driver), ", CUDA ", version(runtime),
+             ", ", products_->library());
+}
+
+std::byte* CudaBackend::scratch(size_t size_bytes) {
+  if (size_bytes <= scratch_bytes_) return scratch_;
+  if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);  // waits for what still uses it
+  scratch_ = nullptr;
+  scratch_bytes_ = 0;
+  scratch_ = memory_.reserve(size_bytes);
+  scratch_bytes_ = size_bytes;
+  return scratch_;
+}
+
+double* CudaBackend::parts() {
+  constexpr size_t most_parts = 1024;  // of device/sums.h
+  return reinterpret_cast<double*>(scratch(most_parts * sizeof(double)));
+}
+
+ConstTensor CudaBackend::upload(ConstTensor host, Arena& arena) {
+  const Tensor to = arena.tensor(host.dtype(), host.shape());
+  enqueue_upload(host, to);
+  return to;
+}
+
+void CudaBackend::upload(ConstTensor host, Tensor to) {
+  checks::shape("upload", "the target", to, host.shape());
+  checks::dtype("upload", "the target", to, host.dtype());
+  enqueue_upload(host, to);
+}
+
+ConstTensor CudaBackend::download(ConstTensor x, Arena& arena) {
+  const Tensor host(arena.array<std::byte>(static_cast<int64_t>(x.size_bytes())).data(), x.dtype(), x.shape());
+  enqueue_download(x, host);
+  return host;
+}
+
+void CudaBackend::download(ConstTensor x, Tensor host) {
+  checks::shape("download", "the target", host, x.shape());
+  checks::dtype("download", "the target", host, x.dtype());
+  enqueue_download(x, host);
+}
+
+void CudaBackend::enqueue_upload(ConstTensor host, Tensor to) {
+  need_host("upload: the source", host);
+  need_device("upload: the target", to);
+  ++transfers_.uploads;
+  if (host.empty()) return;
+  transfers_.copied_bytes += static_cast<int64_t>(host.size_bytes());
+  enqueue("upload");
+  staging_.upload(host.bytes(), to.bytes(), host.size_bytes());
+}
+
+void CudaBackend::enqueue_download(ConstTensor x, Tensor host) {
+  need_device("download: the source", x);
+  need_host("download: the target", host);
+  ++transfers_.downloads;
+  if (x.empty()) return;
+  transfers_.copied_bytes += static_cast<int64_t>(x.size_bytes());
+  enqueue("download");
+  staging_.download(x.bytes(), host.bytes(), x.size_bytes(), enqueued_);
+}
+
+void CudaBackend::check_work(cudaError_t status) const {
+  if (status == cudaSuccess) return;
+  std::string names;
+  const auto known = std::min<int64_t>(enqueued_, std::ssize(recent_));
+  for (int64_t i = enqueued_ - known; i < enqueued_; ++i)
+    names += cat(names.empty() ? "" : ", ", recent_[static_cast<size_t>(i) % recent_.size()]);
+  check(status, cat("the GPU failed at one of the operations up to number ", enqueued_, " (the last ones: ", names, ")"));
+}
+
+void CudaBackend::synchronize() {
+  ++transfers_.waits;
+  check_work(cudaStreamSynchronize(stream_.handle));
+  staging_.finish(enqueued_);
+}
+
+Event CudaBackend::record() {
+  const auto slot = static_cast<size_t>(records_) % recorded_.size();
+  check(cudaEventRecord(recorded_[slot], stream_.handle), "cudaEventRecord");
+  recorded_at_[slot] = enqueued_;
+  return {records_++};
+}
+
+void CudaBackend::wait_for(Event event) {
+  LODE_CHECK(event.number < records_, "waiting for event ", event.number, " of ", records_);
+  // An older event's slot may have been recorded anew: the oldest that is known stands behind it.
+  const int64_t number = std::max(event.number, records_ - std::ssize(recorded_));
+  const auto slot = static_cast<size_t>(number) % recorded_.size();
+  ++transfers_.waits;
+  check_work(cudaEventSynchronize(recorded_[slot]));
+  staging_.finish(recorded_at_[slot]);
+}
+
+}  // namespace lodestone

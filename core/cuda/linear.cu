@@ -1,0 +1,78 @@
+// Products and what stands beside them: biases and sums of columns. The products themselves are cuBLASLt's (products.h): 2 M N K FLOPs, and
+// the three matrices once from memory. A column sum reads its matrix once.
+#include "core/checks.h"
+#include "core/cuda/cuda_backend.h"
+#include "core/cuda/device/columns.h"
+#include "core/cuda/device/map.h"
+#include "core/cuda/products.h"
+
+namespace lodestone {
+
+namespace {
+
+using namespace cuda;
+
+template <class T>
+struct Elements {
+  const T* x;
+  int64_t columns;
+  __device__ wide_t<T> operator()(int64_t i, int64_t j) const { return to_wide(x[i * columns + j]); }
+};
+
+template <class T>
+__global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const T* bias, T* y) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) y[i] += bias[i % columns];
+}
+
+template <class T>
+__global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double alpha, T* y) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) y[i] = alpha == 0 ? from_wide<T>(wide_t<T>{0}) : from_wide<T>(static_cast<wide_t<T>>(alpha) * to_wide(y[i]));
+}
+
+struct Same {
+  __device__ float operator()(float x) const { return x; }
+};
+
+}  // namespace
+
+// The library adds biases of c's own dtype. Those of bf16 results are rounded first; it adds none in f64.
+void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
+  const checks::ProductDims d = checks::linear(x, weight, bias, y);
+  if (d.m == 0 || d.n == 0) return;
+  const cudaStream_t stream = enqueue("linear");
+  Product product{.op_a = Op::none, .op_b = Op::transpose, .a = x, .b = weight, .c = y};
+  if (y.dtype() == DType::f32) product.bias = bias;
+  if (y.dtype() == DType::bf16 && !bias.empty()) {
+    const Tensor rounded(scratch(static_cast<size_t>(d.n) * size_of(DType::bf16)), DType::bf16, {d.n}, Device::cuda);
+    map(stream, d.n, Same{}, elements<bf16>(rounded), elements<float>(bias));
+    product.bias = rounded;
+  }
+  products_->run(product);
+  if (y.dtype() == DType::f64 && !bias.empty())
+    launch(add_to_rows<double>, blocks_of(y.count(), map_threads), map_threads, 0, stream, y.count(), d.n, elements<double>(bias),
+           elements<double>(y));
+}
+
+void CudaBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {
+  const checks::ProductDims d = checks::gemm(op_a, a, op_b, b, c);
+  if (d.m == 0 || d.n == 0) return;
+  const cudaStream_t stream = enqueue("gemm");
+  if (d.k > 0) return products_->run({.op_a = op_a, .op_b = op_b, .a = a, .b = b, .c = c, .alpha = alpha, .beta = beta});
+  for_compute("gemm", c.dtype(), [&]<class T>(T) {
+    launch(scale_kernel<T>, blocks_of(c.count(), map_threads), map_threads, 0, stream, c.count(), beta, elements<T>(c));
+  });
+}
+
+void CudaBackend::column_sums(ConstTensor x, Tensor sums) {
+  checks::column_sums(x, sums);
+  const int64_t rows = x.dim(0), columns = x.dim(1);
+  for_compute("column_sums", x.dtype(), [&]<class T>(T) {
+    using W = wide_t<T>;
+    auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(tiles_of(rows) * columns) * sizeof(W)));
+    add_columns(enqueue("column_sums"), rows, columns, Elements<T>{elements<T>(x), columns}, part, elements<W>(sums));
+  });
+}
+
+}  // namespace lodestone

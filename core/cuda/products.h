@@ -1,0 +1,50 @@
+// Products: matrix products by cuBLASLt, row by row as everything here lies in memory.
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include <map>
+#include <string>
+#include <tuple>
+
+#include "core/backend.h"
+
+namespace lodestone::cuda {
+
+/// c = alpha op(a) op(b) + beta c, and + bias in every row where there is one. op(a) [M,K], op(b) [K,N], c [M,N], bias [N] of c's dtype
+/// (f32 or bf16). a and b f64, f32 or bf16 alike; c the same, or f32 for bf16. K > 0.
+struct Product {
+  Op op_a = Op::none, op_b = Op::none;
+  ConstTensor a, b, bias{};
+  Tensor c;
+  double alpha = 1, beta = 0;
+};
+
+/// Sums of f32 and bf16 run in f32 (CUBLAS_COMPUTE_32F, no TF32), those of f64 in f64. The algorithm is what the library's heuristics
+/// choose, once for each shape, and kept: the same shape always gives the same bits. One thread may call it.
+class Products {
+ public:
+  /// Takes its workspace from `memory`, which must outlive it.
+  Products(cudaStream_t stream, Memory& memory);
+  ~Products();
+  Products(const Products&) = delete;
+  Products& operator=(const Products&) = delete;
+
+  /// Enqueued. Throws Error (resource, "F47") naming the shapes where the library knows no way or refuses.
+  void run(const Product& product);
+  /// "cuBLASLt 13.1.0".
+  std::string library() const;
+
+ private:
+  /// What the choice of an algorithm depends on: operations, dtypes, shape, whether c is read, whether there is a bias, alignments.
+  using Shape = std::tuple<Op, Op, DType, DType, int64_t, int64_t, int64_t, bool, bool, uint32_t, uint32_t, uint32_t>;
+
+  cudaStream_t stream_;
+  Memory& memory_;
+  cublasLtHandle_t library_ = nullptr;
+  std::byte* workspace_ = nullptr;
+  std::map<Shape, cublasLtMatmulAlgo_t> chosen_;
+};
+
+}  // namespace lodestone::cuda

@@ -1,0 +1,167 @@
+// Do the kernels give the same bits whatever order threads and streams run in, do the doubles notice what is wrong, and are failures said?
+#include <gtest/gtest.h>
+
+#include "core/buffer.h"
+#include "core/cuda/cuda_backend.h"
+#include "tests/core/op_fixture.h"
+#include "tests/cuda/doubles/cublaslt.h"
+#include "tests/cuda/doubles/runtime.h"
+#include "tests/cuda/doubles/streams.h"
+#include "tests/cuda/emulator/fibers.h"
+
+extern "C" void lodestone_cuda_why_not(std::string& reason);
+
+namespace lodestone {
+namespace {
+
+using doubles::Execution;
+using emulator::ThreadOrder;
+
+class CudaDoubles : public testing::Test {
+ protected:
+  ~CudaDoubles() override {
+    emulator::set_thread_order(ThreadOrder::ascending);
+    emulator::skip_block_barrier(-1);
+    doubles::set_execution(Execution::at_once);
+    doubles::spoil_leading_dimensions(0);
+    doubles::fail_call("", 0, cudaSuccess);
+    doubles::machine() = {};
+  }
+};
+
+/// Values, on the device.
+Tensor values(Backend& be, Arena& arena, Shape shape, uint64_t seed) {
+  const std::vector<double> drawn = test::random_values(shape.count(), seed);
+  std::vector<float> rounded(drawn.begin(), drawn.end());
+  const Tensor x = arena.tensor(DType::f32, shape);
+  be.upload(view(std::span(rounded)).reshape(shape), x);
+  return x;
+}
+
+/// The bits that some operations of every kind give: products, normalisation, attention, sums without atomics, row statistics.
+std::vector<float> results_of_many() {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{16} << 20);
+  const test::Texts texts({5, 1, 0, 40, 3}, 9);
+  const int64_t S = texts.tokens(), H = 72, heads = 2;
+  const DeviceTexts on_device = upload_texts(be, arena, texts.batch());
+  const Dropout dropout{0.1, Key(4).with("place")};
+  const Tensor x = values(be, arena, {S, H}, 1), weight = values(be, arena, {3 * H, H}, 2), bias = values(be, arena, {3 * H}, 3),
+               gamma = values(be, arena, {H}, 4), qkv = arena.tensor(DType::f32, {S, 3 * H}), y = arena.tensor(DType::f32, {S, H}),
+               sum = arena.tensor(DType::f32, {S, H}), mean = arena.tensor(DType::f32, {S}), rstd = arena.tensor(DType::f32, {S}),
+               lse = arena.tensor(DType::f32, {S, heads}), d_qkv = arena.tensor(DType::f32, {S, 3 * H}),
+               word = values(be, arena, {9, H}, 5), position = values(be, arena, {40, H}, 6), type = values(be, arena, {1, H}, 7),
+               total = arena.tensor(DType::f64, {1});
+  be.linear(x, weight, bias, qkv);
+  be.attention_forward(on_device, qkv, heads, dropout, y, lse);
+  be.attention_backward(on_device, qkv, y, lse, x, heads, dropout, d_qkv);
+  be.residual_layer_norm_forward(on_device, x, y, dropout, gamma, gamma, 1e-12, sum, y, mean, rstd);
+  be.layer_norm_backward(y, sum, gamma, mean, rstd, y, gamma, gamma);
+  be.embed_backward(on_device, y, word, position, type);
+  be.log_sum_exp_rows(y, 3, mean);
+  be.sum_squares(y, total);
+  std::vector<float> all;
+  for (const ConstTensor t : {ConstTensor(qkv), ConstTensor(d_qkv), ConstTensor(y), ConstTensor(gamma), ConstTensor(word),
+                              ConstTensor(position), ConstTensor(type), ConstTensor(mean)}) {
+    const auto host = fetch<float>(be, arena, t);
+    all.insert(all.end(), host.begin(), host.end());
+  }
+  all.push_back(static_cast<float>(fetch<double>(be, arena, total)[0]));
+  return all;
+}
+
+TEST_F(CudaDoubles, BitsDoNotDependOnTheOrderOfThreads) {
+  const std::vector<float> expected = results_of_many();
+  emulator::set_thread_order(ThreadOrder::descending);
+  EXPECT_EQ(results_of_many(), expected);
+  for (const uint64_t seed : {1, 2}) {
+    emulator::set_thread_order(ThreadOrder::shuffled, seed);
+    EXPECT_EQ(results_of_many(), expected) << seed;
+  }
+}
+
+TEST_F(CudaDoubles, BitsDoNotDependOnWhenStreamsRun) {
+  const std::vector<float> expected = results_of_many();
+  doubles::set_execution(Execution::late);
+  EXPECT_EQ(results_of_many(), expected);
+  doubles::set_execution(Execution::shuffled, 3);
+  EXPECT_EQ(results_of_many(), expected);
+}
+
+// A barrier that is missing shows in at least one order, as other bits or as threads that wait in vain.
+TEST_F(CudaDoubles, ABarrierThatIsLeftOutIsNoticed) {
+  const std::vector<float> expected = results_of_many();
+  emulator::skip_block_barrier(0);
+  emulator::set_thread_order(ThreadOrder::descending);
+  EXPECT_NE(results_of_many(), expected);
+}
+
+TEST_F(CudaDoubles, AWrongLeadingDimensionIsNoticed) {
+  const auto product = [] {
+    CudaBackend be(0);
+    Arena arena(be.memory(), size_t{1} << 20);
+    const Tensor a = values(be, arena, {8, 8}, 1), b = values(be, arena, {8, 8}, 2), room = values(be, arena, {16, 8}, 3),
+                 c = room.rows(0, 8);
+    be.gemm(Op::none, a.rows(0, 4), Op::none, b.rows(0, 8), 1, 0, c.rows(0, 4));
+    const auto host = fetch<float>(be, arena, c);
+    return std::vector<float>(host.begin(), host.end());
+  };
+  const std::vector<float> expected = product();
+  EXPECT_EQ(product(), expected);
+  doubles::spoil_leading_dimensions(1);
+  EXPECT_NE(product(), expected);
+}
+
+TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  CudaBackend be(0);
+  Buffer little(be.memory(), 64);
+  std::vector<float> host(1 << 20);
+  EXPECT_DEATH(be.upload(view(std::span(host)), Tensor(little.tensor(DType::f32, {16}).bytes(), DType::f32, {1 << 20}, Device::cuda)),
+               "too short");
+}
+
+TEST_F(CudaDoubles, WhatIsMissingIsSaid) {
+  const auto why = [](cudaError_t result, int devices) {
+    doubles::machine() = {.devices = devices, .count_result = result};
+    std::string reason = "before";
+    lodestone_cuda_why_not(reason);
+    return reason;
+  };
+  EXPECT_EQ(why(cudaSuccess, 1), "");
+  EXPECT_EQ(why(cudaSuccess, 0), "there is no GPU that CUDA sees");
+  EXPECT_EQ(why(cudaErrorNoDevice, 0), "there is no GPU that CUDA sees");
+  EXPECT_EQ(why(cudaErrorStubLibrary, 0), "there is no GPU that CUDA sees");
+  EXPECT_EQ(why(cudaErrorInsufficientDriver, 0), "there is no NVIDIA driver, or one that is older than this CUDA");
+}
+
+std::string failure_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return cat(static_cast<int>(error.exit_code()), ' ', error.code(), ' ', error.what());
+  }
+  return "none";
+}
+
+TEST_F(CudaDoubles, MemoryThatRunsOutIsSaidWithHowMuchWasAskedFor) {
+  doubles::machine().memory_bytes = size_t{1} << 30;
+  CudaBackend be(0);
+  EXPECT_EQ(failure_of([&] { const Buffer much(be.memory(), size_t{2} << 30); }),
+            "9 F14 the GPU has no memory for 2048 MiB: 991 of 1024 MiB are free");
+  EXPECT_EQ(be.memory().reservable(size_t{2} << 30) >> 20, 479u) << "what is free, less what is left to libraries";
+}
+
+TEST_F(CudaDoubles, WorkThatFailsNamesTheOperationsThatWereLast) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const Tensor x = values(be, arena, {8, 8}, 1);
+  be.gelu_forward(x, x);
+  doubles::fail_call("cudaStreamSynchronize", 0, cudaErrorIllegalAddress);
+  EXPECT_EQ(failure_of([&] { be.synchronize(); }),
+            "9 F47 the GPU failed at one of the operations up to number 2 (the last ones: upload, gelu_forward): cudaErrorIllegalAddress "
+            "(cudaErrorIllegalAddress)");
+}
+
+}  // namespace
+}  // namespace lodestone

@@ -1,0 +1,11 @@
+// Negative controls of the cuBLASLt double.
+#pragma once
+
+#include <cstdint>
+
+namespace lodestone::doubles {
+
+/// From here on every leading dimension is read as this much more than it is.
+void spoil_leading_dimensions(int64_t by);
+
+}  // namespace lodestone::doubles

@@ -1,0 +1,229 @@
+#include "tests/cuda/doubles/runtime.h"
+
+#include <cuda_runtime_api.h>
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "tests/cuda/doubles/streams.h"
+
+namespace lodestone::doubles {
+
+namespace {
+
+constexpr size_t most_filled = size_t{1} << 20;
+
+struct Failure {
+  std::string function;
+  int n = 0;
+  cudaError_t result = cudaSuccess;
+};
+
+struct State {
+  Machine machine{};
+  Failure failure{};
+  cudaError_t last = cudaSuccess;
+  std::map<const std::byte*, size_t> device{}, pinned{};
+  size_t device_bytes = 0;
+};
+
+State& state() {
+  static State s;
+  return s;
+}
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "CUDA double: %s\n", what);
+  std::abort();
+}
+
+/// Whether [p, p + size) lies in one of the blocks.
+bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) {
+  const auto* const at = static_cast<const std::byte*>(p);
+  auto next = blocks.upper_bound(at);
+  if (next == blocks.begin()) return false;
+  --next;
+  return at + size <= next->first + next->second;
+}
+
+cudaError_t said(cudaError_t result) {
+  if (result != cudaSuccess) state().last = result;
+  return result;
+}
+
+/// Bytes of a kind that a real allocation would hold before somebody writes: NaNs. What is larger than any test fills is addresses only,
+/// whose pages come as they are touched.
+std::byte* make(std::map<const std::byte*, size_t>& blocks, size_t size) {
+  constexpr size_t alignment = 256;
+  const size_t whole = (size + alignment - 1) / alignment * alignment;
+  void* p = size <= most_filled ? std::aligned_alloc(alignment, whole)
+                                : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == nullptr || p == MAP_FAILED) return nullptr;
+  if (size <= most_filled) std::memset(p, 0xff, size);
+  blocks[static_cast<std::byte*>(p)] = size;
+  return static_cast<std::byte*>(p);
+}
+
+void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* what) {
+  const auto found = blocks.find(static_cast<const std::byte*>(p));
+  if (found == blocks.end()) fail(what);
+  if (found->second <= most_filled)
+    std::free(p);
+  else
+    munmap(p, found->second);
+  blocks.erase(found);
+}
+
+}  // namespace
+
+Machine& machine() { return state().machine; }
+
+void fail_call(const std::string& function, int n, cudaError_t result) { state().failure = {function, n, result}; }
+
+cudaError_t result_of(const char* function) {
+  Failure& f = state().failure;
+  if (f.function != function || f.n-- > 0) return cudaSuccess;
+  f.function.clear();
+  return said(f.result);
+}
+
+size_t device_bytes() { return state().device_bytes; }
+
+}  // namespace lodestone::doubles
+
+using namespace lodestone::doubles;
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  const Machine& m = machine();
+  if (m.count_result == cudaSuccess) *count = m.devices;
+  return said(m.count_result);
+}
+cudaError_t cudaSetDevice(int device) { return said(device < machine().devices ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = machine().driver;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = 227 << 10;
+      return cudaSuccess;
+    default:
+      fail("an attribute that the double does not know");
+  }
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "emulated GPU %d", device);
+  properties->totalGlobalMem = machine().memory_bytes;
+  properties->multiProcessorCount = 4;
+  properties->major = 9;
+  properties->pciBusID = device + 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
+  *total_bytes = machine().memory_bytes;
+  *free_bytes = machine().memory_bytes - device_bytes();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** p, size_t size) {
+  if (const cudaError_t result = result_of("cudaMalloc"); result != cudaSuccess) return result;
+  if (size > machine().memory_bytes - device_bytes()) return said(cudaErrorMemoryAllocation);
+  *p = make(state().device, size);
+  if (*p == nullptr) return said(cudaErrorMemoryAllocation);
+  state().device_bytes += size;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* p) {
+  if (p == nullptr) return cudaSuccess;
+  cudaDeviceSynchronize();
+  const auto found = state().device.find(static_cast<const std::byte*>(p));
+  if (found != state().device.end()) state().device_bytes -= found->second;
+  give_back(state().device, p, "cudaFree of memory that cudaMalloc did not give");
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** p, size_t size) {
+  if (const cudaError_t result = result_of("cudaMallocHost"); result != cudaSuccess) return result;
+  *p = make(state().pinned, size);
+  return *p == nullptr ? said(cudaErrorMemoryAllocation) : cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* p) {
+  cudaDeviceSynchronize();
+  give_back(state().pinned, p, "cudaFreeHost of memory that cudaMallocHost did not give");
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (const cudaError_t result = result_of("cudaMemcpyAsync"); result != cudaSuccess) return result;
+  const auto& [to_blocks, from_blocks] = kind == cudaMemcpyHostToDevice   ? std::tie(state().device, state().pinned)
+                                         : kind == cudaMemcpyDeviceToHost ? std::tie(state().pinned, state().device)
+                                                                          : std::tie(state().device, state().device);
+  if (!holds(to_blocks, to, size)) fail("a copy to memory that is not of its kind, or is too short (host memory must be pinned)");
+  if (!holds(from_blocks, from, size)) fail("a copy from memory that is not of its kind, or is too short (host memory must be pinned)");
+  count_copy();
+  enqueue(stream, [to, from, size] { std::memmove(to, from, size); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* p, int value, size_t size, cudaStream_t stream) {
+  if (!holds(state().device, p, size)) fail("a fill of memory that is no device's, or too short");
+  enqueue(stream, [p, value, size] { std::memset(p, value, size); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+
+cudaError_t cudaGetLastError() { return std::exchange(state().last, cudaSuccess); }
+cudaError_t cudaPeekAtLastError() { return state().last; }
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    default:
+      return "an error of the double";
+  }
+}
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+
+}  // extern "C"

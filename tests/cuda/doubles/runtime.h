@@ -1,0 +1,27 @@
+// The double of the CUDA runtime: devices and memory that are the host's, and failures on demand.
+#pragma once
+
+#include <driver_types.h>
+
+#include <cstddef>
+#include <string>
+
+namespace lodestone::doubles {
+
+/// What the double says of itself. A test changes it before it makes a backend.
+struct Machine {
+  int devices = 1;
+  cudaError_t count_result = cudaSuccess;  // of cudaGetDeviceCount: 35 without a driver, 34 with the toolkit's stub, 100 without a GPU
+  size_t memory_bytes = size_t{4} << 40;  // addresses, not pages
+  int driver = 13000;
+};
+Machine& machine();
+
+/// The n-th call (from 0) of this function from here on returns `result`. "" takes it back.
+void fail_call(const std::string& function, int n, cudaError_t result);
+/// Whether a call of this function is to fail, and how.
+cudaError_t result_of(const char* function);
+/// Bytes of device memory that are taken.
+size_t device_bytes();
+
+}  // namespace lodestone::doubles

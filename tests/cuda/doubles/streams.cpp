@@ -1,0 +1,235 @@
+#include "tests/cuda/doubles/streams.h"
+
+#include <cuda_runtime_api.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "tests/cuda/doubles/runtime.h"
+
+namespace lodestone::doubles {
+
+namespace {
+
+struct Stream;
+
+struct Event {
+  int64_t recorded = 0, done = 0;  // how often
+  Stream* stream = nullptr;        // where it was recorded last
+};
+
+/// Something to run, or an event to wait for.
+struct Item {
+  std::function<void()> work{};
+  std::shared_ptr<Event> event{};
+  int64_t count = 0;  // of the event
+};
+
+struct Stream {
+  std::deque<Item> items{};
+  int64_t enqueued = 0, done = 0;
+  bool running = false;
+
+  bool may_run() const {
+    return !running && !items.empty() && (items.front().event == nullptr || items.front().event->done >= items.front().count);
+  }
+  void run_one() {
+    const Item item = std::move(items.front());
+    items.pop_front();
+    running = true;
+    if (item.work) item.work();
+    running = false;
+    ++done;
+  }
+};
+
+struct State {
+  std::vector<std::unique_ptr<Stream>> streams{};
+  std::vector<std::unique_ptr<std::shared_ptr<Event>>> events{};
+  Execution execution = Execution::at_once;
+  uint64_t draw = 1;
+  int64_t waits = 0, forgotten = -1;
+  Counts counts{};
+};
+
+State& state() {
+  static State s;
+  return s;
+}
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "CUDA double: %s\n", what);
+  std::abort();
+}
+
+Stream& stream_of(cudaStream_t handle) {
+  for (const auto& s : state().streams)
+    if (reinterpret_cast<cudaStream_t>(s.get()) == handle) return *s;
+  fail("work for a stream that does not exist (the default stream is not used here)");
+}
+
+std::shared_ptr<Event>& event_of(cudaEvent_t handle) {
+  for (const auto& e : state().events)
+    if (reinterpret_cast<cudaEvent_t>(e.get()) == handle) return *e;
+  fail("an event that does not exist");
+}
+
+/// Runs what may run anywhere until nothing may.
+void run_all() {
+  for (bool ran = true; ran;) {
+    ran = false;
+    for (const auto& s : state().streams)
+      while (s->may_run()) {
+        s->run_one();
+        ran = true;
+      }
+  }
+}
+
+Stream* any_that_may_run() {
+  std::vector<Stream*> all;
+  for (const auto& s : state().streams)
+    if (s->may_run()) all.push_back(s.get());
+  if (all.empty()) return nullptr;
+  state().draw = state().draw * 6364136223846793005u + 1442695040888963407u;
+  return all[(state().draw >> 33) % all.size()];
+}
+
+/// The stream whose next item must run before this one's can: itself, where its own can. Fails where nothing leads there.
+Stream& first_to_run(Stream& stream) {
+  Stream* next = &stream;
+  for (size_t hops = 0; hops <= state().streams.size(); ++hops) {
+    if (next->may_run()) return *next;
+    if (next->running || next->items.empty() || next->items.front().event == nullptr || next->items.front().event->stream == nullptr) break;
+    next = next->items.front().event->stream;
+  }
+  fail("the host waits for what can never run");
+}
+
+/// Runs until `over`: no further than this stream needs, or shuffled.
+template <class Over>
+void run_until(Stream& stream, const Over& over) {
+  while (!over()) {
+    Stream* const drawn = state().execution == Execution::shuffled ? any_that_may_run() : nullptr;
+    (drawn != nullptr ? *drawn : first_to_run(stream)).run_one();
+  }
+}
+
+void enqueue_item(Stream& stream, Item item) {
+  stream.items.push_back(std::move(item));
+  ++stream.enqueued;
+  if (state().execution == Execution::at_once) run_all();
+}
+
+void wait_for_stream(Stream& stream) {
+  ++state().counts.waits;
+  const int64_t end = stream.enqueued;
+  run_until(stream, [&] { return stream.done >= end; });
+}
+
+}  // namespace
+
+void set_execution(Execution execution, uint64_t seed) {
+  run_all();
+  state().execution = execution;
+  state().draw = seed;
+}
+
+void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
+
+void forget_event(int64_t n) {
+  state().waits = 0;
+  state().forgotten = n;
+}
+
+const Counts& counts() { return state().counts; }
+void count_kernel() { ++state().counts.kernels; }
+void count_copy() { ++state().counts.copies; }
+
+}  // namespace lodestone::doubles
+
+using namespace lodestone::doubles;
+
+extern "C" {
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  state().streams.push_back(std::make_unique<Stream>());
+  *stream = reinterpret_cast<cudaStream_t>(state().streams.back().get());
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t handle) {
+  Stream& stream = stream_of(handle);
+  const int64_t end = stream.enqueued;
+  run_until(stream, [&] { return stream.done >= end; });
+  std::erase_if(state().streams, [&](const auto& s) { return s.get() == &stream; });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+  if (const cudaError_t result = result_of("cudaStreamSynchronize"); result != cudaSuccess) return result;
+  wait_for_stream(stream_of(handle));
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t handle) {
+  const Stream& stream = stream_of(handle);
+  return stream.done >= stream.enqueued ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
+  if (state().waits++ == state().forgotten) return cudaSuccess;
+  const std::shared_ptr<Event>& e = event_of(event);
+  enqueue_item(stream_of(handle), {.event = e, .count = e->recorded});
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  ++state().counts.waits;
+  run_all();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  state().events.push_back(std::make_unique<std::shared_ptr<Event>>(std::make_shared<Event>()));
+  *event = reinterpret_cast<cudaEvent_t>(state().events.back().get());
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const auto* const which = &event_of(event);
+  std::erase_if(state().events, [&](const auto& e) { return e.get() == which; });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::shared_ptr<Event> e = event_of(event);
+  const int64_t count = ++e->recorded;
+  e->stream = &stream_of(stream);
+  enqueue_item(stream_of(stream), {.work = [e, count] { e->done = count; }});
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::shared_ptr<Event>& e = event_of(event);
+  return e->done >= e->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++state().counts.waits;
+  const std::shared_ptr<Event> e = event_of(event);
+  const int64_t count = e->recorded;
+  if (e->done >= count) return cudaSuccess;
+  run_until(*e->stream, [&] { return e->done >= count; });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
+  *milliseconds = 0;
+  return cudaSuccess;
+}
+
+}  // extern "C"

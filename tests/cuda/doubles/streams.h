@@ -1,0 +1,33 @@
+// Streams and events of the CUDA runtime's double: what is enqueued runs at once, late, or shuffled between streams, always in this thread.
+#pragma once
+
+#include <driver_types.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace lodestone::doubles {
+
+/// When what was enqueued runs. Within a stream always in its order, and never before an event that the stream was told to wait for.
+enum class Execution : uint8_t {
+  at_once,   // as soon as it may
+  late,      // when somebody waits for it, and no more than must
+  shuffled,  // when somebody waits, with work of other streams between, drawn by a seed
+};
+
+/// From here on. What is enqueued is run first.
+void set_execution(Execution execution, uint64_t seed = 1);
+void enqueue(cudaStream_t stream, std::function<void()> work);
+/// The n-th event (from 0) that any stream is told to wait for is forgotten. -1: none. For negative controls.
+void forget_event(int64_t n);
+
+/// What was asked of the device since the program began.
+struct Counts {
+  int64_t kernels = 0, copies = 0, waits = 0;  // waits: of the host
+};
+const Counts& counts();
+/// Called by launches (counted as kernels) and copies.
+void count_kernel();
+void count_copy();
+
+}  // namespace lodestone::doubles
