@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(block_threads)
   const W delta = reduce_block(along, Add{}, W{0}, parts);
   if (threadIdx.x == 0) known.delta[s * in.heads + a] = delta;
   for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x) {
-    W unused;
+    W unused{};
     score_gradient(in, known, mask, at, s - at.begin, j, delta, ds[j], unused);
   }
   __syncthreads();

@@ -69,9 +69,9 @@ __global__ void __launch_bounds__(block_threads) add_to_positions(TextsView text
 template <class T>
 struct OfType {
   TextsView texts;
-  const T* dy;
-  int64_t width;
-  int type;
+  const T* dy = nullptr;
+  int64_t width = 0;
+  int type = 0;
   __device__ wide_t<T> operator()(int64_t i, int64_t j) const { return texts.type(i) == type ? to_wide(dy[i * width + j]) : wide_t<T>{0}; }
 };
 

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(block_threads) norm_forward(const T* x, const 
   const W r = W{1} / sqrt(reduce_block(squares, Add{}, W{0}, parts) / static_cast<W>(width) + eps);
   each<N>(row, width, [&](int64_t h, const Several<T, N>& v) {
     const Several<W, N> g = load<N>(gamma + h), b = load<N>(beta + h);
-    Several<T, N> out;
+    Several<T, N> out{};
     for (int k = 0; k < N; ++k) out.at[k] = from_wide<T>((to_wide(v.at[k]) - m) * r * g.at[k] + b.at[k]);
     store<N>(y + s * width + h, out);
   });
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(block_threads)
   each<N>(dy + begin, width, [&](int64_t h, const Several<T, N>& d) {
     const Several<T, N> v = load<N>(x + begin + h);
     const Several<W, N> g = load<N>(gamma + h);
-    Several<T, N> out;
+    Several<T, N> out{};
     for (int k = 0; k < N; ++k) out.at[k] = from_wide<T>(r * (to_wide(d.at[k]) * g.at[k] - mean_u - (to_wide(v.at[k]) - m) * r * mean_ux));
     store<N>(dx + begin + h, out);
   });
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(block_threads)
   const uint64_t key = mask.threshold == 0 ? 0 : texts.key(s);
   const auto place = static_cast<uint32_t>(texts.place[s]);
   each<N>(x + begin, width, [&](int64_t h, const Several<T, N>& v) {
-    Several<T, N> out;
+    Several<T, N> out{};
     for (int k = 0; k < N; ++k) {
       W kept = to_wide(v.at[k]) * mask.factor<W>(key, place, static_cast<uint32_t>(h + k));
       if (residual != nullptr) kept += to_wide(residual[begin + h + k]);

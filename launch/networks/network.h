@@ -57,7 +57,8 @@ class Network {
   /// What scores rows besides for mining. The plan is the task's, `rows` what it draws from. Throws as ranker() does.
   virtual std::unique_ptr<NegativeProbe> probe(Exec ex, const TaskConfig& task, const Tokenizer& tokenizer, const Corpus& corpus,
                                                const Plan& plan, const RowSource& rows);
-  /// What held-out rows say of the network in its present state. Collective. The first figure is the loss, where it means something on some rows.
+  /// What held-out rows say of the network in its present state. Collective. The first figure is the loss, where it means something on some
+  /// rows.
   virtual std::vector<Figure> evaluate(Exec ex, const HeldOut& heldout, Loss* loss, const Group& ranks) = 0;
 
   /// Keeps in `to` what an export needs beside the weights.

@@ -74,7 +74,7 @@ TEST_F(CudaDoubles, BitsDoNotDependOnTheOrderOfThreads) {
   const std::vector<float> expected = results_of_many();
   emulator::set_thread_order(ThreadOrder::descending);
   EXPECT_EQ(results_of_many(), expected);
-  for (const uint64_t seed : {1, 2}) {
+  for (const uint64_t seed : {uint64_t{1}, uint64_t{2}}) {
     emulator::set_thread_order(ThreadOrder::shuffled, seed);
     EXPECT_EQ(results_of_many(), expected) << seed;
   }

@@ -13,7 +13,7 @@ template <int N, class F, class Y, class... X>
 __global__ void __launch_bounds__(map_threads) map_kernel(int64_t n, F f, Y* y, const X*... x) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (i + N <= n) {
-    Several<Y, N> out;
+    Several<Y, N> out{};
     [&](const auto&... in) {
 #pragma unroll
       for (int k = 0; k < N; ++k) out.at[k] = from_wide<Y>(f(to_wide(in.at[k])...));

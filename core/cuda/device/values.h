@@ -45,7 +45,7 @@ constexpr int per_16_bytes = 16 / static_cast<int>(sizeof(T));
 /// of bf16 pairs would be copied member by member.)
 template <int N, class T>
 __device__ __forceinline__ Several<T, N> load(const T* p) {
-  Several<T, N> x;
+  Several<T, N> x{};
   if constexpr (N * sizeof(T) % 16 == 0) {
 #pragma unroll
     for (int i = 0; i < N * static_cast<int>(sizeof(T)) / 16; ++i) reinterpret_cast<uint4*>(&x)[i] = reinterpret_cast<const uint4*>(p)[i];

@@ -20,11 +20,6 @@ namespace {
 
 int64_t leading_dimension_error = 0;
 
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "cuBLASLt double: %s\n", what);
-  std::abort();
-}
-
 /// A matrix in the library's order, column after column.
 struct Matrix {
   cudaDataType_t type{};

@@ -38,11 +38,6 @@ State& state() {
   return s;
 }
 
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "CUDA double: %s\n", what);
-  std::abort();
-}
-
 /// Whether [p, p + size) lies in one of the blocks.
 bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) {
   const auto* const at = static_cast<const std::byte*>(p);

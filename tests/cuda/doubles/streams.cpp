@@ -60,11 +60,6 @@ State& state() {
   return s;
 }
 
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "CUDA double: %s\n", what);
-  std::abort();
-}
-
 Stream& stream_of(cudaStream_t handle) {
   for (const auto& s : state().streams)
     if (reinterpret_cast<cudaStream_t>(s.get()) == handle) return *s;
@@ -143,6 +138,11 @@ void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(str
 void forget_event(int64_t n) {
   state().waits = 0;
   state().forgotten = n;
+}
+
+void fail(const char* what) {
+  std::fprintf(stderr, "CUDA double: %s\n", what);
+  std::abort();
 }
 
 const Counts& counts() { return state().counts; }

@@ -26,6 +26,8 @@ struct Counts {
   int64_t kernels = 0, copies = 0, waits = 0;  // waits: of the host
 };
 const Counts& counts();
+/// Ends the process: the program asks for what no device would do.
+[[noreturn]] void fail(const char* what);
 /// Called by launches (counted as kernels) and copies.
 void count_kernel();
 void count_copy();

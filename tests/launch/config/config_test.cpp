@@ -179,7 +179,7 @@ TEST(Config, MinedNegativesNeedAListThatStaysAsItIs) {
 TEST(Config, ADeviceThatThisBuildLacksIsNamed) {
   const auto with = [](const std::string& device) { return failure({"device=" + device}); };
   for (const char* device : {"auto", "cpu"}) EXPECT_EQ(with(device), "") << device;
-  EXPECT_EQ(with("cuda"), "device: this program was built without CUDA");
+  EXPECT_EQ(with("cuda"), "device: this program was built without CUDA: there is no liblodestone_cuda.so");
   EXPECT_NE(with("tpu"), "");
 }
 
