@@ -19,9 +19,9 @@ constexpr int block_threads = 128;
 /// Queries, keys and values, each [S, its stride] from its own first column on, head-major; and what a row may see.
 template <class T>
 struct Operands {
-  const T *q, *k, *v;
-  int64_t q_stride, kv_stride;
-  int64_t heads, size;             // A, D
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
+  int64_t q_stride = 0, kv_stride = 0;
+  int64_t heads = 0, size = 0;     // A, D
   const uint64_t* bits = nullptr;  // null: every row sees every position
   const int64_t* first = nullptr;
   const uint8_t* of_row = nullptr;

@@ -19,7 +19,7 @@ constexpr int block_threads = 128;
 /// Calls visit(first element, Several of N of them) for this thread's part of a row.
 template <int N, class T, class Visit>
 __device__ void each(const T* row, int64_t width, const Visit& visit) {
-  for (int64_t h = threadIdx.x * N; h < width; h += static_cast<int64_t>(blockDim.x) * N) visit(h, load<N>(row + h));
+  for (int64_t h = static_cast<int64_t>(threadIdx.x) * N; h < width; h += static_cast<int64_t>(blockDim.x) * N) visit(h, load<N>(row + h));
 }
 
 /// y = xhat gamma + beta with xhat = (x - mean) rstd, rstd = 1 / sqrt(variance + eps), variance over H without correction.

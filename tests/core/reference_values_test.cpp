@@ -88,7 +88,7 @@ TEST(ReferenceValues, ASecondTypeOutsideItsTextOrTableIsRefused) {
   Values word(4), position(4), type(4), y(6);
   Texts texts({2, 1});
   texts.ids = {1, 0, 1};
-  const auto embed = [&](std::vector<int64_t> second, int64_t types) {
+  const auto embed = [&](const std::vector<int64_t>& second, int64_t types) {
     texts.second = second;
     be.embed_forward(texts.on(be), matrix(word, 2, 2), matrix(position, 2, 2), matrix(type, types, 4 / types), matrix(y, 3, 2));
   };

@@ -138,7 +138,8 @@ void prepare(Fiber& f) {
   f.done = f.waits_for_block = false;
   f.waits_in = nullptr;
   f.barriers = 0;
-  auto* top = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(f.stack) + stack_bytes) & ~uintptr_t{15});
+  std::byte* const end = f.stack + stack_bytes;
+  auto* top = reinterpret_cast<void**>(end - reinterpret_cast<uintptr_t>(end) % 16);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&run_thread);
   top -= 6;
