@@ -7,12 +7,12 @@
 namespace lodestone::cuda {
 
 struct TextsView {
-  const int32_t* ids;
-  const int64_t* offsets;
-  const uint64_t* keys;
-  const int64_t* second;  // null: every token has type 0
-  const int32_t *text_of, *place;
-  int64_t texts, tokens;
+  const int32_t* ids = nullptr;
+  const int64_t* offsets = nullptr;
+  const uint64_t* keys = nullptr;
+  const int64_t* second = nullptr;  // null: every token has type 0
+  const int32_t *text_of = nullptr, *place = nullptr;
+  int64_t texts = 0, tokens = 0;
 
   explicit TextsView(const DeviceTexts& t)
       : ids(elements<int32_t>(t.ids)),
