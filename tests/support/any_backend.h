@@ -10,8 +10,8 @@
 
 namespace lodestone::test {
 
-/// What LODESTONE_TEST_BACKEND asks for: "debug", "cuda", or nothing. Throws Error (internal) where it asks for anything else: a run that was
-/// meant for a device and is none would pass.
+/// What LODESTONE_TEST_BACKEND asks for: "debug", "cuda", or nothing. Throws Error (internal) where it asks for anything else: a run that
+/// was meant for a device and is none would pass.
 inline std::string_view device_asked_for() {
   const char* const as = std::getenv("LODESTONE_TEST_BACKEND");
   if (as == nullptr) return {};
