@@ -31,10 +31,6 @@ __global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double al
   if (i < n) y[i] = alpha == 0 ? from_wide<T>(wide_t<T>{0}) : from_wide<T>(static_cast<wide_t<T>>(alpha) * to_wide(y[i]));
 }
 
-struct Same {
-  __device__ float operator()(float x) const { return x; }
-};
-
 }  // namespace
 
 // The library adds biases of c's own dtype. Those of bf16 results are rounded first; it adds none in f64.

@@ -10,12 +10,6 @@ namespace {
 
 using namespace cuda;
 
-struct Same {
-  template <class W>
-  __device__ W operator()(W x) const {
-    return x;
-  }
-};
 template <class W>
 struct Scaled {
   W alpha;

@@ -7,6 +7,14 @@ namespace lodestone::cuda {
 
 constexpr int map_threads = 256;
 
+/// What is only converted, or moved.
+struct Same {
+  template <class W>
+  __device__ W operator()(W x) const {
+    return x;
+  }
+};
+
 /// y[i] = f(x[i]...) with elements in their wide dtypes. N at a time, which lie aligned where N fills 16 bytes; what is left over by one
 /// thread, one by one.
 template <int N, class F, class Y, class... X>

@@ -187,7 +187,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
                                                                           : std::tie(state().device, state().device);
   if (!holds(to_blocks, to, size)) fail("a copy to memory that is not of its kind, or is too short (host memory must be pinned)");
   if (!holds(from_blocks, from, size)) fail("a copy from memory that is not of its kind, or is too short (host memory must be pinned)");
-  count_copy();
   enqueue(stream, [to, from, size] { std::memmove(to, from, size); });
   return cudaSuccess;
 }

@@ -52,7 +52,6 @@ struct State {
   Execution execution = Execution::at_once;
   uint64_t draw = 1;
   int64_t waits = 0, forgotten = -1;
-  Counts counts{};
 };
 
 State& state() {
@@ -120,7 +119,6 @@ void enqueue_item(Stream& stream, Item item) {
 }
 
 void wait_for_stream(Stream& stream) {
-  ++state().counts.waits;
   const int64_t end = stream.enqueued;
   run_until(stream, [&] { return stream.done >= end; });
 }
@@ -144,10 +142,6 @@ void fail(const char* what) {
   std::fprintf(stderr, "CUDA double: %s\n", what);
   std::abort();
 }
-
-const Counts& counts() { return state().counts; }
-void count_kernel() { ++state().counts.kernels; }
-void count_copy() { ++state().counts.copies; }
 
 }  // namespace lodestone::doubles
 
@@ -188,7 +182,6 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
 }
 
 cudaError_t cudaDeviceSynchronize() {
-  ++state().counts.waits;
   run_all();
   return cudaSuccess;
 }
@@ -219,7 +212,6 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  ++state().counts.waits;
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = e->recorded;
   if (e->done >= count) return cudaSuccess;

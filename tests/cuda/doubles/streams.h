@@ -21,15 +21,7 @@ void enqueue(cudaStream_t stream, std::function<void()> work);
 /// The n-th event (from 0) that any stream is told to wait for is forgotten. -1: none. For negative controls.
 void forget_event(int64_t n);
 
-/// What was asked of the device since the program began.
-struct Counts {
-  int64_t kernels = 0, copies = 0, waits = 0;  // waits: of the host
-};
-const Counts& counts();
 /// Ends the process: the program asks for what no device would do.
 [[noreturn]] void fail(const char* what);
-/// Called by launches (counted as kernels) and copies.
-void count_kernel();
-void count_copy();
 
 }  // namespace lodestone::doubles
