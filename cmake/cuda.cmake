@@ -1,9 +1,9 @@
-# The CUDA backend: a shared library of its own, opened at run time (core/cuda_library.h). LODESTONE_CUDA builds it with nvcc; the tests build it
+# The CUDA backend and NCCL: shared libraries of their own, opened at run time (core/cuda_library.h, comm/nccl_library.h). LODESTONE_CUDA builds it with nvcc; the tests build it
 # for the host's processor, where the toolkit's headers and cuBLASLt are there.
 option(LODESTONE_CUDA "Build the CUDA backend (needs nvcc, cuBLAS)" OFF)
 
 set(CUDA_SOURCES)
-foreach(name IN ITEMS cuda_backend cuda_call cuda_memory plugin products staging)
+foreach(name IN ITEMS cuda_backend cuda_call cuda_memory host_wait plugin products staging)
   list(APPEND CUDA_SOURCES ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cpp)
 endforeach()
 set(CUDA_KERNELS)
@@ -11,8 +11,19 @@ foreach(name IN ITEMS activation attention embedding group_losses groups layer_n
   list(APPEND CUDA_KERNELS ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cu)
 endforeach()
 
+set(NCCL_SOURCES)
+foreach(name IN ITEMS nccl_call nccl_comm nccl_verbs plugin)
+  list(APPEND NCCL_SOURCES ${CMAKE_SOURCE_DIR}/comm/nccl/${name}.cpp)
+endforeach()
+
 find_path(CUDA_TOOLKIT_INCLUDE cuda_runtime_api.h HINTS $ENV{CUDA_HOME}/include /usr/local/cuda/include)
 find_library(CUDA_CUBLASLT_LIBRARY cublasLt HINTS $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64)
+find_path(NCCL_INCLUDE nccl.h HINTS $ENV{NCCL_HOME}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include)
+find_library(NCCL_LIBRARY nccl HINTS $ENV{NCCL_HOME}/lib $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64 /usr/local/cuda/lib)
+set(NCCL_FOUND OFF)
+if(NCCL_INCLUDE AND NCCL_LIBRARY)
+  set(NCCL_FOUND ON)
+endif()
 
 if(LODESTONE_CUDA)
   enable_language(CUDA)
@@ -26,4 +37,13 @@ if(LODESTONE_CUDA)
   target_include_directories(lodestone_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDA_TOOLKIT_INCLUDE})
   target_link_libraries(lodestone_cuda PRIVATE ${CUDA_CUBLASLT_LIBRARY} ${CUDA_CUDART_LIBRARY})
   install(TARGETS lodestone_cuda DESTINATION ${CMAKE_INSTALL_LIBDIR}/lodestone)
+  if(NCCL_FOUND)
+    add_library(lodestone_nccl SHARED ${NCCL_SOURCES})
+    set_target_properties(lodestone_nccl PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} INSTALL_RPATH "\$ORIGIN")
+    target_include_directories(lodestone_nccl SYSTEM PRIVATE ${CUDA_TOOLKIT_INCLUDE} ${NCCL_INCLUDE})
+    target_link_libraries(lodestone_nccl PRIVATE lodestone_flags lodestone_cuda ${NCCL_LIBRARY} ${CUDA_CUDART_LIBRARY})
+    install(TARGETS lodestone_nccl DESTINATION ${CMAKE_INSTALL_LIBDIR}/lodestone)
+  else()
+    message(STATUS "No NCCL: ranks will talk through the host's memory")
+  endif()
 endif()

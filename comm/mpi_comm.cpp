@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "comm/verb_checks.h"
 #include "comm/wait.h"
 
 namespace lodestone {
@@ -94,10 +95,8 @@ class MpiComm final : public Communicator {
   }
 
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
-    LODE_CHECK(in.count() == out.count() && in.dtype() == out.dtype(), "all_reduce: input ", in.shape(), " ", name_of(in.dtype()),
-               ", output ", out.shape(), " ", name_of(out.dtype()));
-    need_host("all_reduce", in, out);
-    need_reducible("all_reduce", in.dtype());
+    verbs::check_all_reduce(in, out);
+    verbs::check_device("all_reduce", Device::cpu, in, out);
     const int64_t n = in.count();
     Pending last;
     for (int64_t begin = 0; begin < n; begin += max_count) {
@@ -115,10 +114,8 @@ class MpiComm final : public Communicator {
   }
 
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    const int64_t total = check_counts("all_gather", counts, in.count());
-    LODE_CHECK(out.count() == total && in.dtype() == out.dtype(), "all_gather: counts sum to ", total, " ", name_of(in.dtype()),
-               ", output ", out.shape(), " ", name_of(out.dtype()));
-    need_host("all_gather", in, out);
+    const int64_t total = in_reach("all_gather", verbs::check_all_gather(in, out, counts, rank_, size_));
+    verbs::check_device("all_gather", Device::cpu, in, out);
     if (total == 0) return {};
     Ticket t = ticket("all_gather", out.size_bytes());
     t.table = take_table(counts);
@@ -132,13 +129,8 @@ class MpiComm final : public Communicator {
   }
 
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    const int64_t total = check_counts("reduce_scatter", counts, out.count());
-    LODE_CHECK(in.count() == total && in.dtype() == out.dtype(), "reduce_scatter: counts sum to ", total, " ", name_of(out.dtype()),
-               ", input ", in.shape(), " ", name_of(in.dtype()));
-    LODE_CHECK(out.empty() || out.bytes() + out.size_bytes() <= in.bytes() || in.bytes() + in.size_bytes() <= out.bytes(),
-               "reduce_scatter: input and output overlap");
-    need_host("reduce_scatter", in, out);
-    need_reducible("reduce_scatter", in.dtype());
+    const int64_t total = in_reach("reduce_scatter", verbs::check_reduce_scatter(in, out, counts, rank_, size_));
+    verbs::check_device("reduce_scatter", Device::cpu, in, out);
     if (total == 0) return {};
     Ticket t = ticket("reduce_scatter", in.size_bytes());
     t.table = take_table(counts);
@@ -149,8 +141,8 @@ class MpiComm final : public Communicator {
   }
 
   Pending broadcast(Tensor data, int root) override {
-    LODE_CHECK(0 <= root && root < size_, "broadcast: root ", root, " of ", size_, " ranks");
-    need_host("broadcast", data, data);
+    verbs::check_broadcast(root, size_);
+    verbs::check_device("broadcast", Device::cpu, data, data);
     const int64_t n = data.count();
     Pending last;
     for (int64_t begin = 0; begin < n; begin += max_count) {
@@ -213,22 +205,8 @@ class MpiComm final : public Communicator {
 
   Pending pending(const Ticket& t) { return Pending(this, std::bit_cast<std::array<std::byte, 16>>(t)); }
 
-  static void need_host(const char* verb, ConstTensor in, ConstTensor out) {
-    LODE_CHECK(in.device() == Device::cpu && out.device() == Device::cpu, verb, ": needs host tensors");
-  }
-  static void need_reducible(const char* verb, DType t) {
-    LODE_CHECK(t != DType::bf16, verb, ": bf16 would be rounded once for each rank; reduce in f32");
-  }
-
-  int64_t check_counts(const char* verb, std::span<const int64_t> counts, int64_t mine) const {
-    LODE_CHECK(counts.size() == static_cast<size_t>(size_), verb, ": ", counts.size(), " counts for ", size_, " ranks");
-    int64_t total = 0;
-    for (const int64_t n : counts) {
-      LODE_CHECK(n >= 0, verb, ": a negative count ", n);
-      total += n;
-    }
-    LODE_CHECK(counts[static_cast<size_t>(rank_)] == mine, verb, ": rank ", rank_, " has ", mine, " elements, its count is ",
-               counts[static_cast<size_t>(rank_)]);
+  /// The elements of a gather or scatter, which MPI counts in int.
+  static int64_t in_reach(const char* verb, int64_t total) {
     LODE_CHECK(total <= INT_MAX, verb, ": ", total, " elements in all, MPI takes at most ", INT_MAX);
     return total;
   }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <exception>
 
+#include "comm/verb_checks.h"
+
 namespace lodestone {
 
 namespace {
@@ -37,8 +39,7 @@ void StagedComm::wait_for_backend() {
 }
 
 StagedComm::Slot& StagedComm::stage(const char* verb, ConstTensor in, Tensor to) {
-  for (const ConstTensor& x : {in, ConstTensor(to)})
-    LODE_CHECK(x.empty() || x.device() == backend_.device(), verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the device");
+  verbs::check_device(verb, backend_.device(), in, to);
   auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.busy; });
   if (slot == slots_.end()) slot = slots_.emplace(slots_.end());
   const Tensor host = staged(slot->in, in);

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include <filesystem>
+#include "core/own_library.h"
 
 namespace lodestone {
 
@@ -10,37 +10,17 @@ namespace {
 
 constexpr const char* file_name = "liblodestone_cuda.so";
 
-/// The folder of the program that runs, or empty.
-std::filesystem::path folder_of_program() {
-  std::error_code unknown;
-  return std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path();
-}
-
-/// Opens the library: by its name where LD_LIBRARY_PATH has it, else beside the program or in ../lib/lodestone. Null where it is not.
-void* open_library(std::string& reason) {
-  const std::filesystem::path program = folder_of_program();
-  for (const std::string& path :
-       {std::string(file_name), (program / file_name).string(), (program / "../lib/lodestone" / file_name).string()}) {
-    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL); library != nullptr) return library;
-    const std::string said = dlerror();
-    // "FILE: cannot open shared object file ..." of the library itself says only that it is not there.
-    if (said.find(file_name) != 0 && said.find(path) != 0) reason = said;
-  }
-  if (reason.empty()) reason = cat("this program was built without CUDA: there is no ", file_name);
-  return nullptr;
-}
-
 }  // namespace
 
 CudaLibrary::CudaLibrary() {
-  void* const library = open_library(why_not_);
+  void* const library = open_own_library(file_name, "CUDA", why_not_);
   if (library == nullptr) return;
-  const auto look = reinterpret_cast<void (*)(std::string&)>(dlsym(library, "lodestone_cuda_why_not"));
+  const auto look = reinterpret_cast<int (*)(std::string&)>(dlsym(library, "lodestone_cuda_gpus"));
   make_ = reinterpret_cast<Backend* (*)(int)>(dlsym(library, "lodestone_cuda_make_backend"));
   if (look == nullptr || make_ == nullptr)
     why_not_ = cat(file_name, " belongs to another version of this program");
   else
-    look(why_not_);
+    gpus_ = look(why_not_);
 }
 
 void CudaLibrary::require_gpu() const {

@@ -19,6 +19,8 @@ class CudaLibrary {
   const std::string& why_not() const { return why_not_; }
   /// Throws Error (usage, "cuda") with that reason, if there is one.
   void require_gpu() const;
+  /// How many GPUs this process sees, in the order of their places on the bus unless CUDA_DEVICE_ORDER says otherwise.
+  int gpus() const { return gpus_; }
   /// Of GPU number `gpu` of this process. Throws Error (usage) as require_gpu(), (resource) where the GPU fails.
   std::unique_ptr<Backend> make_backend(int gpu) const;
 
@@ -27,6 +29,7 @@ class CudaLibrary {
   CudaLibrary();
 
   std::string why_not_;
+  int gpus_ = 0;
   Backend* (*make_)(int gpu) = nullptr;
 };
 

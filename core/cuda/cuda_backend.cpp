@@ -35,7 +35,7 @@ CudaBackend::Stream::Stream() { check(cudaStreamCreateWithFlags(&handle, cudaStr
 CudaBackend::Stream::~Stream() { cudaStreamDestroy(handle); }
 
 CudaBackend::CudaBackend(int device)
-    : device_(chosen(device)), staging_(stream_.handle), products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
+    : device_(chosen(device)), staging_(stream_.handle, wait_), products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
   for (cudaEvent_t& event : recorded_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
 }
 
@@ -47,12 +47,15 @@ CudaBackend::~CudaBackend() {
 
 std::string CudaBackend::description() const {
   cudaDeviceProp properties{};
-  int driver = 0, runtime = 0;
+  int driver = 0, runtime = 0, devices = 0;
+  std::array<char, 16> place{};
   check(cudaGetDeviceProperties(&properties, device_), "cudaGetDeviceProperties");
+  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
+  check(cudaDeviceGetPCIBusId(place.data(), static_cast<int>(place.size()), device_), "cudaDeviceGetPCIBusId");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  return cat(properties.name, ", ", properties.totalGlobalMem / 1'000'000'000, " GB, driver ", version(driver), ", CUDA ", version(runtime),
-             ", ", products_->library());
+  return cat(properties.name, ", GPU ", device_, " of ", devices, " at ", place.data(), ", ", properties.totalGlobalMem / 1'000'000'000,
+             " GB, driver ", version(driver), ", CUDA ", version(runtime), ", ", products_->library());
 }
 
 std::byte* CudaBackend::scratch(size_t size_bytes) {
@@ -125,7 +128,7 @@ void CudaBackend::check_work(cudaError_t status) const {
 
 void CudaBackend::synchronize() {
   ++transfers_.waits;
-  check_work(cudaStreamSynchronize(stream_.handle));
+  check_work(wait_.for_stream(stream_.handle));
   staging_.finish(enqueued_);
 }
 
@@ -142,7 +145,7 @@ void CudaBackend::wait_for(Event event) {
   const int64_t number = std::max(event.number, records_ - std::ssize(recorded_));
   const auto slot = static_cast<size_t>(number) % recorded_.size();
   ++transfers_.waits;
-  check_work(cudaEventSynchronize(recorded_[slot]));
+  check_work(wait_.for_event(recorded_[slot]));
   staging_.finish(recorded_at_[slot]);
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "core/cuda/cuda_memory.h"
+#include "core/cuda/host_wait.h"
 #include "core/cuda/staging.h"
 
 namespace lodestone {
@@ -28,7 +29,7 @@ class CudaBackend final : public Backend {
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
-  /// "NVIDIA H200, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1".
+  /// "NVIDIA H200, GPU 1 of 4 at 0000:1b:00.0, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1": GPUs are numbered from 0.
   std::string description() const override;
   int threads() const override { return 1; }
   Memory& memory() override { return memory_; }
@@ -45,6 +46,15 @@ class CudaBackend final : public Backend {
   Event record() override;
   void wait_for(Event event) override;
   const Transfers& transfers() const override { return transfers_; }
+
+  /// The stream of the operations, for one of this name whose work is enqueued elsewhere (comm/nccl_comm.cpp).
+  cudaStream_t enqueue(const char* operation) {
+    recent_[static_cast<size_t>(enqueued_++) % recent_.size()] = operation;
+    return stream_.handle;
+  }
+  int gpu() const { return device_; }
+  /// How this backend waits from here on.
+  void set_wait_loop(cuda::HostWait::Loop loop) { wait_.set_loop(std::move(loop)); }
 
   void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) override;
   void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) override;
@@ -114,11 +124,6 @@ class CudaBackend final : public Backend {
     cudaStream_t handle = nullptr;
   };
 
-  /// The stream, for an operation of this name.
-  cudaStream_t enqueue(const char* operation) {
-    recent_[static_cast<size_t>(enqueued_++) % recent_.size()] = operation;
-    return stream_.handle;
-  }
   /// Device memory of one operation, 256-byte aligned. What the one before took is overwritten, which stands in front of it in the stream.
   std::byte* scratch(size_t size_bytes);
   /// The same for the parts of a sum (device/sums.h).
@@ -130,6 +135,7 @@ class CudaBackend final : public Backend {
 
   const int device_;
   Stream stream_;
+  cuda::HostWait wait_;
   CudaMemory memory_;
   cuda::Staging staging_;
   std::unique_ptr<cuda::Products> products_;

@@ -1,13 +1,16 @@
 // What core/cuda_library.cpp looks up here.
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
+
 #include "core/cuda/cuda_backend.h"
 
 extern "C" {
 
-/// reason = why nothing can be computed here, or nothing.
-void lodestone_cuda_why_not(std::string& reason) {
-  int devices = 0;  // left as it is where there is no driver
+/// How many GPUs there are; reason = why nothing can be computed here, or nothing.
+int lodestone_cuda_gpus(std::string& reason) {
+  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);  // CUDA's own order, by speed, may differ from what nvidia-smi and schedulers say
+  int devices = 0;                               // left as it is where there is no driver
   const cudaError_t status = cudaGetDeviceCount(&devices);
   cudaGetLastError();
   reason.clear();
@@ -17,6 +20,7 @@ void lodestone_cuda_why_not(std::string& reason) {
     reason = lodestone::cat("CUDA does not start: ", cudaGetErrorString(status));
   else if (devices == 0)
     reason = "there is no GPU that CUDA sees";
+  return devices;
 }
 
 lodestone::Backend* lodestone_cuda_make_backend(int gpu) { return new lodestone::CudaBackend(gpu); }

@@ -28,7 +28,7 @@ void Staging::deliver(Block& block) {
 }
 
 Staging::Block& Staging::free_block(size_t size_bytes) {
-  while (!in_flight_.empty() && in_flight_.front()->host == nullptr && cudaEventQuery(in_flight_.front()->over) == cudaSuccess) {
+  while (!in_flight_.empty() && in_flight_.front()->host == nullptr && is_over(in_flight_.front()->over)) {
     deliver(*in_flight_.front());
     in_flight_.pop_front();
   }
@@ -45,7 +45,7 @@ Staging::Block& Staging::free_block(size_t size_bytes) {
   }
   Block& oldest = *in_flight_.front();
   in_flight_.pop_front();
-  check(cudaEventSynchronize(oldest.over), "a copy");
+  check(wait_.for_event(oldest.over), "a copy");
   deliver(oldest);
   return oldest;
 }
@@ -78,8 +78,8 @@ void Staging::download(const std::byte* device, std::byte* host, size_t size_byt
 }
 
 void Staging::finish(int64_t number) {
-  while (!in_flight_.empty() && (in_flight_.front()->host == nullptr ? cudaEventQuery(in_flight_.front()->over) == cudaSuccess
-                                                                     : in_flight_.front()->number <= number)) {
+  while (!in_flight_.empty() &&
+         (in_flight_.front()->host == nullptr ? is_over(in_flight_.front()->over) : in_flight_.front()->number <= number)) {
     deliver(*in_flight_.front());
     in_flight_.pop_front();
   }

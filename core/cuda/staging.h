@@ -8,6 +8,8 @@
 #include <deque>
 #include <vector>
 
+#include "core/cuda/host_wait.h"
+
 namespace lodestone::cuda {
 
 /// Copies are enqueued in one stream. What is uploaded is read when upload() is called: its source may change at once. What is downloaded
@@ -15,7 +17,8 @@ namespace lodestone::cuda {
 /// turn; where all are under way, a call waits for the oldest.
 class Staging {
  public:
-  explicit Staging(cudaStream_t stream) : stream_(stream) {}
+  /// `wait` must outlive it.
+  Staging(cudaStream_t stream, const HostWait& wait) : stream_(stream), wait_(wait) {}
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -41,6 +44,7 @@ class Staging {
   void deliver(Block& block);
 
   cudaStream_t stream_;
+  const HostWait& wait_;
   std::deque<Block> blocks_;      // their addresses stay
   std::deque<Block*> in_flight_;  // the oldest first
 };

@@ -16,6 +16,7 @@
 #include "data/plan/plan.h"
 #include "launch/bench/bench_shares.h"
 #include "launch/console/allocations.h"
+#include "launch/console/gpus.h"
 #include "launch/console/log.h"
 #include "launch/console/version.h"
 
@@ -83,9 +84,9 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       options_(options),
       config_(shape_of(options.model)),
       cores_(choose_threads(world, options.threads)),
-      backend_(
-          make_backend({.kind = options.backend, .threads = cores_.threads}, common_instruction_set(world.comm(), best_instruction_set()))),
-      planes_(world.comm(), *backend_),
+      backend_(make_backend({.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend)},
+                            common_instruction_set(world.comm(), best_instruction_set()))),
+      planes_(world.comm(), *backend_, Transport::automatic, &world.watchdog()),
       arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
       params_(random_params(config_, ex_.compute, *backend_)),

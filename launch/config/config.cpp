@@ -8,14 +8,16 @@ namespace lodestone {
 
 namespace {
 
-BackendKind read_device(Section& root) {
-  DeviceChoice device = DeviceChoice::automatic;
-  read_enum(root, "device", device, Resume::may_change);
+void read_device(Section& root, RunConfig& c) {
+  read_enum(root, "device", c.device, Resume::may_change);
   try {
-    return backend_for(device);
+    c.backend = backend_for(c.device);
   } catch (const Error& missing) {
     root.refuse("device", missing.what(), missing.remedy());
   }
+  read_enum(root, "comm", c.transport, Resume::may_change);
+  if (c.transport == Transport::nccl && c.backend == BackendKind::cpu)
+    root.refuse("comm", "NCCL moves what lies on GPUs, and this run computes on the CPU", "give device: cuda, or leave comm out");
 }
 
 ModelConfig read_model(Section s) {
@@ -251,7 +253,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   const ConfigNode root = load_config(files, overrides);
   Section s(root);
   RunConfig c;
-  c.backend = read_device(s);
+  read_device(s, c);
   c.model = read_model(s.section("model"));
   c.objective = read_objective(s.section("objective"));
   c.train = read_train(s.section("train"));

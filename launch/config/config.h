@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/transport.h"
 #include "core/backend_kind.h"
 #include "core/dtype.h"
 #include "core/error.h"
@@ -156,7 +157,9 @@ struct PublishedRun {
 };
 
 struct RunConfig {
-  BackendKind backend = BackendKind::cpu;  // device: auto, cpu, cuda
+  DeviceChoice device = DeviceChoice::automatic;
+  BackendKind backend = BackendKind::cpu;      // what computes there
+  Transport transport = Transport::automatic;  // comm: between devices
   ModelConfig model;
   ObjectiveConfig objective;
   std::vector<TaskConfig> tasks;  // at least one

@@ -1,6 +1,7 @@
 #include "launch/inference/model_options.h"
 
 #include "launch/console/cores.h"
+#include "launch/console/gpus.h"
 
 namespace lodestone {
 
@@ -23,8 +24,9 @@ LoadedModel::Options model_options(const Options& options) {
 }
 
 std::unique_ptr<Backend> open_backend(const Options& options, const World& world) {
-  return make_backend({.kind = backend_for(options.choice("--device", DeviceChoice::automatic)),
-                       .threads = choose_threads(world, options.integer("--threads", 0, 1)).threads});
+  const BackendKind kind = backend_for(options.choice("--device", DeviceChoice::automatic));
+  return make_backend(
+      {.kind = kind, .threads = choose_threads(world, options.integer("--threads", 0, 1)).threads, .gpu = gpu_of_rank(world, kind)});
 }
 
 }  // namespace lodestone

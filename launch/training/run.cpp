@@ -6,6 +6,8 @@
 #include <numeric>
 #include <sstream>
 
+#include "core/cuda_library.h"
+#include "launch/console/gpus.h"
 #include "launch/networks/fitting_model.h"
 #include "launch/training/batch_kinds.h"
 #include "launch/training/same_start.h"
@@ -35,8 +37,9 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
     : world(w),
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
-      backend(make_backend({.kind = cfg.backend, .threads = cores.threads}, common_instruction_set(world.comm(), best_instruction_set()))),
-      planes(world.comm(), *backend),
+      backend(make_backend({.kind = cfg.backend, .threads = cores.threads, .gpu = gpu_of_rank(world, cfg.backend)},
+                           common_instruction_set(world.comm(), best_instruction_set()))),
+      planes(world.comm(), *backend, cfg.transport, &world.watchdog()),
       arena(backend->memory(),
             cfg.train.step_memory_mb > 0 ? static_cast<size_t>(cfg.train.step_memory_mb) << 20 : Arena::default_reserve_bytes),
       network(open_network(cfg, Weights::values, *backend)),
@@ -123,6 +126,12 @@ void describe_task(const Row& row, const Run& run, size_t number) {
   for (const std::string& warning : task.warnings(run.work.schedule.config().steps)) row("warning", warning);
 }
 
+/// Why `device: auto` has not taken a GPU.
+std::string why_not_cuda() {
+  const std::string& missing = cuda_library().why_not();
+  return missing.empty() ? "CUDA has not been proven on a GPU yet, device: cuda takes it" : missing;
+}
+
 }  // namespace
 
 std::string start_up_table(const Run& run) {
@@ -138,8 +147,10 @@ std::string start_up_table(const Run& run) {
                     " tokens"));
   row("weights", run.cfg.model.folder.empty() ? "random" : run.cfg.model.folder.string());
   row("precision", cat(name_of(run.cfg.train.precision), "; ", run.backend->description()));
+  if (run.cfg.device == DeviceChoice::automatic) row("device", cat("the CPU; ", why_not_cuda()));
   row("ranks", cat(run.world.size(), " x ", run.cores.threads, run.cores.threads == 1 ? " thread" : " threads", " on ", run.cores.bound,
                    run.cores.bound == 1 ? " core" : " cores", "; ", World::library_version()));
+  if (!run.planes.transport().empty()) row("transport", run.planes.transport());
   if (!run.cores.warning.empty()) row("warning", run.cores.warning);
   for (const std::string& line : tokenizer_warnings(run.cfg, e, run.tokenizer)) row("warning", line);
   if (const std::string groups = describe_groups(run.work.schedule.config(), run.world.size()); !groups.empty()) row("groups", groups);

@@ -9,7 +9,7 @@
 #include "tests/cuda/doubles/streams.h"
 #include "tests/cuda/emulator/fibers.h"
 
-extern "C" void lodestone_cuda_why_not(std::string& reason);
+extern "C" int lodestone_cuda_gpus(std::string& reason);
 
 namespace lodestone {
 namespace {
@@ -125,7 +125,7 @@ TEST_F(CudaDoubles, WhatIsMissingIsSaid) {
   const auto why = [](cudaError_t result, int devices) {
     doubles::machine() = {.devices = devices, .count_result = result};
     std::string reason = "before";
-    lodestone_cuda_why_not(reason);
+    lodestone_cuda_gpus(reason);
     return reason;
   };
   EXPECT_EQ(why(cudaSuccess, 1), "");

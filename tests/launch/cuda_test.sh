@@ -14,7 +14,7 @@ shape=(data.heldout= train.steps=6 train.save_steps=3 train.global_batch=8 train
 train() { "$lodestone" train run.yaml "${shape[@]}" "train.output_dir=$1" "${@:2}"; }
 expect "on the CPU" 0 train host
 expect "on a GPU" 0 on_gpu train gpu
-if grep -q "f32; emulated GPU 0, .* cuBLASLt " out.log; then ok "it is named"; else bad "it is named" out.log; fi
+if grep -q "f32; emulated GPU, GPU 0 of 1 at 0000:01:00.0, .* cuBLASLt " out.log; then ok "it is named"; else bad "it is named" out.log; fi
 on_two() { mpi 2 "$lodestone" train run.yaml "${shape[@]}" train.output_dir=shared "$@"; }
 expect "on two ranks that share it" 0 on_gpu on_two
 mkdir cut && cp -r gpu/checkpoint-3 gpu/config.yaml cut/

@@ -33,8 +33,15 @@ struct State {
   size_t device_bytes = 0;
 };
 
+/// As the environment says it.
+Machine machine_at_start() {
+  Machine m;
+  if (const char* const gpus = std::getenv("LODESTONE_DOUBLE_GPUS"); gpus != nullptr) m.devices = std::atoi(gpus);
+  return m;
+}
+
 State& state() {
-  static State s;
+  static State s{.machine = machine_at_start()};
   return s;
 }
 
@@ -45,11 +52,6 @@ bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size
   if (next == blocks.begin()) return false;
   --next;
   return at + size <= next->first + next->second;
-}
-
-cudaError_t said(cudaError_t result) {
-  if (result != cudaSuccess) state().last = result;
-  return result;
 }
 
 /// Bytes of a kind that a real allocation would hold before somebody writes: NaNs. What is larger than any test fills is addresses only,
@@ -77,6 +79,11 @@ void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* 
 
 }  // namespace
 
+cudaError_t said(cudaError_t result) {
+  if (result != cudaSuccess) state().last = result;
+  return result;
+}
+
 Machine& machine() { return state().machine; }
 
 void fail_call(const std::string& function, int n, cudaError_t result) { state().failure = {function, n, result}; }
@@ -87,6 +94,8 @@ cudaError_t result_of(const char* function) {
   f.function.clear();
   return said(f.result);
 }
+
+bool is_device_memory(const void* p, size_t size) { return holds(state().device, p, size); }
 
 size_t device_bytes() { return state().device_bytes; }
 
@@ -136,11 +145,16 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
-  std::snprintf(properties->name, sizeof properties->name, "emulated GPU %d", device);
+  std::snprintf(properties->name, sizeof properties->name, "emulated GPU");
   properties->totalGlobalMem = machine().memory_bytes;
   properties->multiProcessorCount = 4;
   properties->major = 9;
-  properties->pciBusID = device + 1;
+  properties->uuid.bytes[0] = static_cast<char>(device + 1);
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
+  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", static_cast<unsigned>(device + 1) & 0xffu);
   return cudaSuccess;
 }
 

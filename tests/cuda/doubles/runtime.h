@@ -10,7 +10,7 @@ namespace lodestone::doubles {
 
 /// What the double says of itself. A test changes it before it makes a backend.
 struct Machine {
-  int devices = 1;
+  int devices = 1;                         // in this process; LODESTONE_DOUBLE_GPUS says otherwise
   cudaError_t count_result = cudaSuccess;  // of cudaGetDeviceCount: 35 without a driver, 34 with the toolkit's stub, 100 without a GPU
   size_t memory_bytes = size_t{4} << 40;   // addresses, not pages
   int driver = 13000;
@@ -19,8 +19,12 @@ Machine& machine();
 
 /// The n-th call (from 0) of this function from here on returns `result`. "" takes it back.
 void fail_call(const std::string& function, int n, cudaError_t result);
+/// `result`, which cudaGetLastError() gives too unless it is success.
+cudaError_t said(cudaError_t result);
 /// Whether a call of this function is to fail, and how.
 cudaError_t result_of(const char* function);
+/// Whether [p, p + size) lies in memory that cudaMalloc gave.
+bool is_device_memory(const void* p, size_t size);
 /// Bytes of device memory that are taken.
 size_t device_bytes();
 

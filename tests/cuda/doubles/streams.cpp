@@ -92,15 +92,21 @@ Stream* any_that_may_run() {
   return all[(state().draw >> 33) % all.size()];
 }
 
-/// The stream whose next item must run before this one's can: itself, where its own can. Fails where nothing leads there.
-Stream& first_to_run(Stream& stream) {
+/// The stream whose next item must run before this one's can: itself, where its own can. Null where nothing leads there.
+Stream* leading_to(Stream& stream) {
   Stream* next = &stream;
   for (size_t hops = 0; hops <= state().streams.size(); ++hops) {
-    if (next->may_run()) return *next;
+    if (next->may_run()) return next;
     if (next->running || next->items.empty() || next->items.front().event == nullptr || next->items.front().event->stream == nullptr) break;
     next = next->items.front().event->stream;
   }
-  fail("the host waits for what can never run");
+  return nullptr;
+}
+
+Stream& first_to_run(Stream& stream) {
+  Stream* const next = leading_to(stream);
+  if (next == nullptr) fail("the host waits for what can never run");
+  return *next;
 }
 
 /// Runs until `over`: no further than this stream needs, or shuffled.
@@ -118,6 +124,20 @@ void enqueue_item(Stream& stream, Item item) {
   if (state().execution == Execution::at_once) run_all();
 }
 
+/// An event that comes only when somebody says so.
+std::shared_ptr<Event>& never() {
+  static auto event = std::make_shared<Event>();
+  return event;
+}
+
+/// Whether it is over. Asking again and again is a way of waiting: what has yet to run moves on by one item with each question.
+cudaError_t over(Stream& stream, bool is_over) {
+  if (is_over) return cudaSuccess;
+  Stream* const next = state().execution == Execution::shuffled ? any_that_may_run() : leading_to(stream);
+  if (next != nullptr) next->run_one();
+  return said(cudaErrorNotReady);
+}
+
 void wait_for_stream(Stream& stream) {
   const int64_t end = stream.enqueued;
   run_until(stream, [&] { return stream.done >= end; });
@@ -132,6 +152,13 @@ void set_execution(Execution execution, uint64_t seed) {
 }
 
 void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
+
+void enqueue_never(cudaStream_t stream) { enqueue_item(stream_of(stream), {.event = never(), .count = 1}); }
+
+void forgive_never() {
+  never()->done = 1;
+  if (state().execution == Execution::at_once) run_all();
+}
 
 void forget_event(int64_t n) {
   state().waits = 0;
@@ -170,8 +197,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
-  const Stream& stream = stream_of(handle);
-  return stream.done >= stream.enqueued ? cudaSuccess : cudaErrorNotReady;
+  if (const cudaError_t result = result_of("cudaStreamQuery"); result != cudaSuccess) return result;
+  Stream& stream = stream_of(handle);
+  return over(stream, stream.done >= stream.enqueued);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
@@ -208,7 +236,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::shared_ptr<Event>& e = event_of(event);
-  return e->done >= e->recorded ? cudaSuccess : cudaErrorNotReady;
+  return e->stream == nullptr ? cudaSuccess : over(*e->stream, e->done >= e->recorded);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {

@@ -18,6 +18,9 @@ enum class Execution : uint8_t {
 /// From here on. What is enqueued is run first.
 void set_execution(Execution execution, uint64_t seed = 1);
 void enqueue(cudaStream_t stream, std::function<void()> work);
+/// What never ends, as a verb whose other ranks are gone; all of it ends with forgive_never().
+void enqueue_never(cudaStream_t stream);
+void forgive_never();
 /// The n-th event (from 0) that any stream is told to wait for is forgotten. -1: none. For negative controls.
 void forget_event(int64_t n);
 

@@ -1,0 +1,199 @@
+#include "comm/nccl/nccl_comm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "comm/nccl/nccl_call.h"
+#include "comm/verb_checks.h"
+#include "comm/wait.h"
+
+namespace lodestone {
+
+namespace {
+
+ncclConfig_t not_blocking() {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  return config;
+}
+
+bool equal(std::span<const int64_t> counts) {
+  return std::all_of(counts.begin(), counts.end(), [&](int64_t n) { return n == counts[0]; });
+}
+
+/// call(rank, its part) for every part that is not empty, in one group.
+template <class Call>
+ncclResult_t each_part(std::span<const int64_t> counts, const Call& call) {
+  ncclResult_t result = ncclGroupStart();
+  int64_t begin = 0;
+  for (size_t r = 0; r < counts.size() && result == ncclSuccess; begin += counts[r++])
+    if (counts[r] > 0) result = call(static_cast<int>(r), Slice{begin, begin + counts[r]});
+  const ncclResult_t ended = ncclGroupEnd();
+  return result == ncclSuccess ? ended : result;
+}
+
+size_t count_of(ConstTensor x) { return static_cast<size_t>(x.count()); }
+
+cudaEvent_t load(std::span<const std::byte, 16> request) {
+  cudaEvent_t event = nullptr;
+  std::memcpy(&event, request.data(), sizeof event);
+  return event;
+}
+
+}  // namespace
+
+NcclComm::NcclComm(std::unique_ptr<Communicator> host, std::shared_ptr<NcclVerbs> verbs)
+    : host_(std::move(host)), verbs_(std::move(verbs)) {
+  ncclUniqueId id{};
+  const ncclResult_t made = host_->rank() == 0 ? ncclGetUniqueId(&id) : ncclSuccess;
+  if (made != ncclSuccess) throw nccl::error_of(made, "NCCL's start", nullptr);
+  host_->broadcast(Tensor(reinterpret_cast<std::byte*>(&id), DType::u8, {int64_t{sizeof id}}), 0).wait();
+  ncclConfig_t config = not_blocking();
+  become_ready(ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "NCCL's start");
+}
+
+NcclComm::NcclComm(std::unique_ptr<Communicator> host, std::shared_ptr<NcclVerbs> verbs, ncclComm_t comm)
+    : host_(std::move(host)), verbs_(std::move(verbs)), comm_(comm) {
+  become_ready(ncclSuccess, "NCCL's split");
+}
+
+NcclComm::~NcclComm() {
+  try {
+    if (comm_ != nullptr && std::uncaught_exceptions() == 0) {
+      settle(ncclCommFinalize(comm_), {"NCCL's end"});
+      ncclCommDestroy(std::exchange(comm_, nullptr));
+    }
+  } catch (const Error&) {
+    break_off();
+  }
+  break_off();
+  verbs_->leave(*this);
+}
+
+void NcclComm::break_off() noexcept {
+  if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
+}
+
+void NcclComm::fail(ncclResult_t result, const std::string& what) {
+  const Error error = nccl::error_of(result, what, comm_);
+  break_off();
+  verbs_->break_off();
+  throw error;
+}
+
+std::unique_ptr<Communicator> NcclComm::split(int colour) {
+  std::unique_ptr<Communicator> host = host_->split(colour);
+  ncclConfig_t config = not_blocking();
+  ncclComm_t part = nullptr;
+  settle(ncclCommSplit(comm_, colour, rank(), &part, &config), {"NCCL's split"});
+  return std::unique_ptr<Communicator>(new NcclComm(std::move(host), verbs_, part));
+}
+
+void NcclComm::become_ready(ncclResult_t result, const char* what) {
+  settle(result, {what});
+  verbs_->join(*this);
+}
+
+void NcclComm::settle(ncclResult_t result, Watchdog::Operation what) {
+  const auto phase = Watchdog::Phase(verbs_->watchdog(), what);
+  Patience patience;
+  while (result == ncclInProgress || result == ncclSuccess) {
+    const bool asked = ncclCommGetAsyncError(comm_, &result) == ncclSuccess;
+    if (!asked) result = ncclInternalError;
+    if (result == ncclSuccess) return;
+    if (result == ncclInProgress) patience.pause();
+  }
+  fail(result, what.number < 0 ? std::string(what.operation) : cat(what.operation, " number ", what.number));
+}
+
+void NcclComm::require_healthy() {
+  ncclResult_t result = ncclSuccess;
+  if (comm_ == nullptr || ncclCommGetAsyncError(comm_, &result) != ncclSuccess) result = ncclInternalError;
+  if (result == ncclSuccess || result == ncclInProgress) return;
+  fail(result, number_ == 0 ? std::string("NCCL") : cat(verb_, " number ", number_ - 1, ", or one before it"));
+}
+
+template <class Call>
+Pending NcclComm::enqueue(const char* verb, size_t bytes, const Call& call) {
+  require_healthy();
+  const Watchdog::Operation operation{verb, static_cast<int64_t>(bytes), number_};
+  const cudaEvent_t event = verbs_->begin(verb);
+  verb_ = verb;
+  ++number_;
+  settle(call(verbs_->stream()), operation);
+  verbs_->end(event, operation);
+  std::array<std::byte, 16> request{};
+  std::memcpy(request.data(), &event, sizeof event);
+  return {this, request};
+}
+
+Pending NcclComm::all_reduce(ConstTensor in, Tensor out, Reduce op) {
+  verbs::check_all_reduce(in, out);
+  verbs::check_device("all_reduce", Device::cuda, in, out);
+  if (in.empty()) return {};
+  return enqueue("all_reduce", in.size_bytes(), [&](cudaStream_t stream) {
+    return ncclAllReduce(in.bytes(), out.bytes(), count_of(in), nccl::type_of(in.dtype()), nccl::op_of(op), comm_, stream);
+  });
+}
+
+Pending NcclComm::all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) {
+  const int64_t total = verbs::check_all_gather(in, out, counts, rank(), size());
+  verbs::check_device("all_gather", Device::cuda, in, out);
+  if (total == 0) return {};
+  const ncclDataType_t type = nccl::type_of(in.dtype());
+  return enqueue("all_gather", out.size_bytes(), [&](cudaStream_t stream) {
+    if (equal(counts)) return ncclAllGather(in.bytes(), out.bytes(), count_of(in), type, comm_, stream);
+    return each_part(counts, [&](int root, Slice slice) {
+      const Tensor part = out.slice(slice);
+      return ncclBroadcast(root == rank() ? in.bytes() : part.bytes(), part.bytes(), count_of(part), type, root, comm_, stream);
+    });
+  });
+}
+
+Pending NcclComm::reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) {
+  const int64_t total = verbs::check_reduce_scatter(in, out, counts, rank(), size());
+  verbs::check_device("reduce_scatter", Device::cuda, in, out);
+  if (total == 0) return {};
+  const ncclDataType_t type = nccl::type_of(in.dtype());
+  return enqueue("reduce_scatter", in.size_bytes(), [&](cudaStream_t stream) {
+    if (equal(counts)) return ncclReduceScatter(in.bytes(), out.bytes(), count_of(out), type, ncclSum, comm_, stream);
+    return each_part(counts, [&](int root, Slice slice) {
+      const ConstTensor part = in.slice(slice);
+      return ncclReduce(part.bytes(), root == rank() ? out.bytes() : nullptr, count_of(part), type, ncclSum, root, comm_, stream);
+    });
+  });
+}
+
+Pending NcclComm::broadcast(Tensor data, int root) {
+  verbs::check_broadcast(root, size());
+  verbs::check_device("broadcast", Device::cuda, data, data);
+  if (data.empty()) return {};
+  return enqueue("broadcast", data.size_bytes(), [&](cudaStream_t stream) {
+    return ncclBroadcast(data.bytes(), data.bytes(), count_of(data), nccl::type_of(data.dtype()), root, comm_, stream);
+  });
+}
+
+void NcclComm::barrier() {
+  verbs_->backend().synchronize();
+  host_->barrier();
+}
+
+void NcclComm::wait(std::span<std::byte, 16> request) {
+  const cudaEvent_t event = load(request);
+  verbs_->order(event);
+  verbs_->give_back(event);
+}
+
+bool NcclComm::test(std::span<std::byte, 16> request) {
+  const cudaEvent_t event = load(request);
+  if (!cuda::is_over(event)) {
+    require_healthy();
+    return false;
+  }
+  verbs_->give_back(event);
+  return true;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,58 @@
+#include "comm/nccl/nccl_verbs.h"
+
+#include <cuda_runtime_api.h>
+
+#include "comm/nccl/nccl_comm.h"
+#include "comm/wait.h"
+#include "core/cuda/cuda_call.h"
+
+namespace lodestone {
+
+NcclVerbs::NcclVerbs(CudaBackend& backend, Watchdog* watchdog) : backend_(backend), watchdog_(watchdog) {
+  cuda::check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  backend_.set_wait_loop([this](const std::function<bool()>& done) { wait(done); });
+}
+
+NcclVerbs::~NcclVerbs() {
+  backend_.set_wait_loop({});
+  for (const cudaEvent_t event : idle_) cudaEventDestroy(event);
+  cudaStreamDestroy(stream_);
+}
+
+void NcclVerbs::break_off() noexcept {
+  for (NcclComm* const comm : comms_) comm->break_off();
+}
+
+cudaEvent_t NcclVerbs::begin(const char* verb) {
+  cudaEvent_t event = nullptr;
+  if (idle_.empty()) {
+    cuda::check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  } else {
+    event = idle_.back();
+    idle_.pop_back();
+  }
+  cuda::check(cudaEventRecord(event, backend_.enqueue(verb)), verb);
+  cuda::check(cudaStreamWaitEvent(stream_, event, 0), verb);
+  return event;
+}
+
+void NcclVerbs::end(cudaEvent_t event, Watchdog::Operation verb) {
+  cuda::check(cudaEventRecord(event, stream_), verb.operation);
+  last_ = event;
+  last_verb_ = verb;
+}
+
+void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backend_.enqueue("wait"), event, 0), "waiting for a verb"); }
+
+void NcclVerbs::wait(const std::function<bool()>& done) {
+  // What the GPU does without other ranks may take as long as it wants.
+  const bool with_others = last_ != nullptr && !cuda::is_over(last_);
+  const auto phase = Watchdog::Phase(with_others ? watchdog_ : nullptr, last_verb_);
+  Patience patience;
+  while (!done()) {
+    for (NcclComm* const comm : comms_) comm->require_healthy();
+    patience.pause();
+  }
+}
+
+}  // namespace lodestone

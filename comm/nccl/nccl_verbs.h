@@ -1,0 +1,52 @@
+// NcclVerbs: what the communicators of one backend share.
+#pragma once
+
+#include <driver_types.h>
+
+#include <functional>
+#include <vector>
+
+#include "comm/watchdog.h"
+#include "core/cuda/cuda_backend.h"
+
+namespace lodestone {
+
+class NcclComm;
+
+/// The stream of their verbs, and how the host waits beside them.
+class NcclVerbs {
+ public:
+  NcclVerbs(CudaBackend& backend, Watchdog* watchdog);
+  ~NcclVerbs();
+  NcclVerbs(const NcclVerbs&) = delete;
+  NcclVerbs& operator=(const NcclVerbs&) = delete;
+
+  CudaBackend& backend() { return backend_; }
+  Watchdog* watchdog() { return watchdog_; }
+  cudaStream_t stream() const { return stream_; }
+  void join(NcclComm& comm) { comms_.push_back(&comm); }
+  void leave(const NcclComm& comm) { std::erase(comms_, &comm); }
+  /// All of them.
+  void break_off() noexcept;
+  /// Lets the verbs that follow begin when all operations enqueued so far are done. Returns the event that end() will record.
+  cudaEvent_t begin(const char* verb);
+  void end(cudaEvent_t event, Watchdog::Operation verb);
+  /// Lets the operations that follow begin when the verb of this event is done.
+  void order(cudaEvent_t event);
+  /// The verb is done, or ordered.
+  void give_back(cudaEvent_t event) { idle_.push_back(event); }
+
+ private:
+  /// The host waits until `done`, and looks after the communicators.
+  void wait(const std::function<bool()>& done);
+
+  CudaBackend& backend_;
+  Watchdog* watchdog_;
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t last_ = nullptr;  // behind the last verb
+  Watchdog::Operation last_verb_;
+  std::vector<cudaEvent_t> idle_;
+  std::vector<NcclComm*> comms_;
+};
+
+}  // namespace lodestone

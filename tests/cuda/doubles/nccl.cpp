@@ -1,0 +1,347 @@
+// The double of NCCL: communicators over MPI, on memory of the runtime's double. A verb is enqueued in its stream and meets the other ranks
+// there, by MPI's own verbs, so that sums have the bits of comm/mpi_comm.cpp. Starts and splits are in progress for some looks; verbs come
+// only from communicators that are ready. What NCCL forbids ends the process.
+#include <cuda_runtime_api.h>
+#define OMPI_SKIP_MPICXX 1
+#include <mpi.h>
+#include <nccl.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/cuda/doubles/runtime.h"
+#include "tests/cuda/doubles/streams.h"
+
+using namespace lodestone::doubles;
+
+struct ncclComm {
+  MPI_Comm ranks = MPI_COMM_NULL;
+  int rank = 0, size = 0;
+  int looks = 2;  // until it is ready
+  ncclResult_t failed = ncclSuccess;
+};
+
+namespace {
+
+/// A call inside a group, or alone.
+struct Call {
+  enum class Verb { all_reduce, all_gather, reduce_scatter, broadcast, reduce } verb{};
+  const void* in = nullptr;
+  void* out = nullptr;
+  size_t count = 0;
+  ncclDataType_t type{};
+  ncclRedOp_t op = ncclSum;
+  int root = 0;
+  ncclComm_t comm = nullptr;
+  cudaStream_t stream = nullptr;
+};
+
+struct State {
+  int depth = 0;  // of groups
+  std::vector<Call> group{};
+  int64_t verbs = 0;
+};
+
+State& state() {
+  static State s;
+  return s;
+}
+
+/// "RANK:VERB" of LODESTONE_DOUBLE_NCCL_FAILURE: the connection of this rank breaks at this verb.
+struct Failure {
+  int rank = -1;
+  int64_t verb = -1;
+  Failure() {
+    const char* const text = std::getenv("LODESTONE_DOUBLE_NCCL_FAILURE");
+    if (text != nullptr && std::sscanf(text, "%d:%ld", &rank, &verb) != 2) fail("LODESTONE_DOUBLE_NCCL_FAILURE is not RANK:VERB");
+  }
+};
+
+void need(int rc, const char* what) {
+  if (rc != MPI_SUCCESS) fail(what);
+}
+
+size_t size_of(ncclDataType_t type) {
+  switch (type) {
+    case ncclUint8:
+      return 1;
+    case ncclBfloat16:
+      return 2;
+    case ncclFloat32:
+    case ncclInt32:
+      return 4;
+    case ncclFloat64:
+    case ncclInt64:
+      return 8;
+    default:
+      fail("a number format that is not used here");
+  }
+}
+
+MPI_Datatype mpi_type(ncclDataType_t type) {
+  switch (type) {
+    case ncclUint8:
+      return MPI_UINT8_T;
+    case ncclBfloat16:
+      return MPI_UINT16_T;
+    case ncclFloat32:
+      return MPI_FLOAT;
+    case ncclInt32:
+      return MPI_INT32_T;
+    case ncclFloat64:
+      return MPI_DOUBLE;
+    default:
+      return MPI_INT64_T;
+  }
+}
+
+MPI_Op mpi_op(ncclRedOp_t op) { return op == ncclSum ? MPI_SUM : op == ncclMax ? MPI_MAX : MPI_MIN; }
+
+void need_memory(const void* p, size_t bytes) {
+  if (bytes > 0 && !is_device_memory(p, bytes)) fail("a verb on memory that is no device's, or too short");
+}
+
+void check(const Call& c) {
+  const size_t part = c.count * size_of(c.type), all = part * static_cast<size_t>(c.comm->size);
+  const bool reduces = c.verb == Call::Verb::all_reduce || c.verb == Call::Verb::reduce_scatter || c.verb == Call::Verb::reduce;
+  if (reduces && c.type == ncclBfloat16) fail("bf16 is not reduced here");
+  need_memory(c.in, c.verb == Call::Verb::reduce_scatter ? all : part);
+  if (c.verb != Call::Verb::reduce || c.root == c.comm->rank) need_memory(c.out, c.verb == Call::Verb::all_gather ? all : part);
+}
+
+void wait(MPI_Request request) { need(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait"); }
+
+void run(const Call& c) {
+  const auto n = static_cast<int>(c.count);
+  const MPI_Datatype type = mpi_type(c.type);
+  const MPI_Comm ranks = c.comm->ranks;
+  MPI_Request request = MPI_REQUEST_NULL;
+  switch (c.verb) {
+    case Call::Verb::all_reduce:
+      need(MPI_Iallreduce(c.in == c.out ? MPI_IN_PLACE : c.in, c.out, n, type, mpi_op(c.op), ranks, &request), "all_reduce");
+      break;
+    case Call::Verb::all_gather: {
+      const bool in_place = c.in == static_cast<std::byte*>(c.out) + static_cast<size_t>(c.comm->rank) * c.count * size_of(c.type);
+      need(MPI_Iallgather(in_place ? MPI_IN_PLACE : c.in, n, type, c.out, n, type, ranks, &request), "all_gather");
+      break;
+    }
+    case Call::Verb::reduce_scatter: {
+      const std::vector<int> counts(static_cast<size_t>(c.comm->size), n);
+      need(MPI_Ireduce_scatter(c.in, c.out, counts.data(), type, MPI_SUM, ranks, &request), "reduce_scatter");
+      wait(request);  // while the counts are there
+      return;
+    }
+    case Call::Verb::broadcast:
+      if (c.comm->rank == c.root && c.in != c.out) std::memcpy(c.out, c.in, c.count * size_of(c.type));
+      need(MPI_Ibcast(c.out, n, type, c.root, ranks, &request), "broadcast");
+      break;
+    case Call::Verb::reduce:
+      need(MPI_Ireduce(c.in, c.out, n, type, mpi_op(c.op), c.root, ranks, &request), "reduce");
+      break;
+  }
+  wait(request);
+}
+
+/// Reductions to every rank, of parts side by side, are a scatter of uneven parts: done by the MPI verb that has the same sums.
+bool is_scatter(const std::vector<Call>& calls) {
+  if (calls.size() < 2) return false;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const Call& c = calls[i];
+    if (c.verb != Call::Verb::reduce || c.comm != calls[0].comm || (i > 0 && c.root <= calls[i - 1].root)) return false;
+    if (i > 0 && c.in != static_cast<const std::byte*>(calls[i - 1].in) + calls[i - 1].count * size_of(c.type)) return false;
+  }
+  return true;
+}
+
+void run_scatter(const std::vector<Call>& calls) {
+  std::vector<int> counts(static_cast<size_t>(calls[0].comm->size));
+  void* own = nullptr;
+  for (const Call& c : calls) {
+    counts[static_cast<size_t>(c.root)] = static_cast<int>(c.count);
+    if (c.root == c.comm->rank) own = c.out;
+  }
+  MPI_Request request = MPI_REQUEST_NULL;
+  std::byte none{};
+  need(MPI_Ireduce_scatter(calls[0].in, own == nullptr ? &none : own, counts.data(), mpi_type(calls[0].type), MPI_SUM, calls[0].comm->ranks,
+                           &request),
+       "reduce_scatter");
+  wait(request);
+}
+
+/// One verb, or the calls of a group, as one piece of work. From a verb that fails on, nothing is ever done in its stream.
+ncclResult_t enqueue_calls(std::vector<Call> calls) {
+  static const Failure failure;
+  if (calls.empty()) return ncclSuccess;
+  ncclComm& comm = *calls[0].comm;
+  const cudaStream_t stream = calls[0].stream;
+  if (comm.looks > 0 || comm.failed != ncclSuccess) return ncclInvalidUsage;
+  if (failure.rank >= 0 && state().verbs++ >= failure.verb) {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    comm.failed = rank == failure.rank ? ncclSystemError : ncclRemoteError;
+    enqueue_never(stream);
+    return ncclSuccess;
+  }
+  for (const Call& c : calls) {
+    if (c.stream != stream) fail("a group in two streams");
+    check(c);
+  }
+  enqueue(stream, [calls = std::move(calls)] {
+    if (is_scatter(calls)) return run_scatter(calls);
+    for (const Call& c : calls) run(c);
+  });
+  return ncclSuccess;
+}
+
+ncclResult_t add(Call call) {
+  if (call.comm == nullptr) return ncclInvalidArgument;
+  if (state().depth > 0) {
+    state().group.push_back(call);
+    return ncclSuccess;
+  }
+  return enqueue_calls({call});
+}
+
+/// Where there are no ranks of MPI the double cannot go.
+void need_ranks() {
+  int running = 0;
+  MPI_Initialized(&running);
+  if (running == 0) fail("NCCL's double goes over MPI: start by mpirun");
+}
+
+/// What an id holds: who made it, and its number there.
+struct Id {
+  int maker, number;
+};
+constexpr int first_tag = 20'000;
+
+}  // namespace
+
+extern "C" {
+
+ncclResult_t ncclGetVersion(int* version) {
+  const char* const other = std::getenv("LODESTONE_DOUBLE_NCCL_VERSION");
+  *version = other == nullptr ? NCCL_VERSION_CODE : std::atoi(other);
+  return ncclSuccess;
+}
+const char* ncclGetErrorString(ncclResult_t result) {
+  switch (result) {
+    case ncclSystemError:
+      return "unhandled system error";
+    case ncclRemoteError:
+      return "remote process exited or there was a network error";
+    case ncclInvalidUsage:
+      return "invalid usage";
+    default:
+      return "an error of the double";
+  }
+}
+const char* ncclGetLastError(ncclComm_t) { return ""; }
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  need_ranks();
+  static int number = 0;
+  Id made{0, number++};
+  need(MPI_Comm_rank(MPI_COMM_WORLD, &made.maker), "MPI_Comm_rank");
+  std::memset(id, 0, sizeof *id);
+  std::memcpy(id, &made, sizeof made);
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId unique, int rank, ncclConfig_t* config) {
+  if (config->magic != 0xcafebeef || config->blocking != 0) fail("a communicator that may block, or has no configuration");
+  Id id{};
+  std::memcpy(&id, &unique, sizeof id);
+  int me = 0;
+  need(MPI_Comm_rank(MPI_COMM_WORLD, &me), "MPI_Comm_rank");
+  // The maker of the id learns who has which rank, and tells all.
+  const int tag = first_tag + id.number;
+  std::vector<int> members(static_cast<size_t>(size), me);
+  const int own[2] = {rank, me};
+  if (me == id.maker) {
+    for (int i = 1; i < size; ++i) {
+      int other[2] = {};
+      need(MPI_Recv(other, 2, MPI_INT, MPI_ANY_SOURCE, tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE), "MPI_Recv");
+      members[static_cast<size_t>(other[0])] = other[1];
+    }
+    for (const int other : members)
+      if (other != me) need(MPI_Send(members.data(), size, MPI_INT, other, tag, MPI_COMM_WORLD), "MPI_Send");
+  } else {
+    need(MPI_Send(own, 2, MPI_INT, id.maker, tag, MPI_COMM_WORLD), "MPI_Send");
+    need(MPI_Recv(members.data(), size, MPI_INT, id.maker, tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE), "MPI_Recv");
+  }
+  MPI_Group all = MPI_GROUP_NULL, part = MPI_GROUP_NULL;
+  MPI_Comm_group(MPI_COMM_WORLD, &all);
+  MPI_Group_incl(all, size, members.data(), &part);
+  *comm = new ncclComm{.rank = rank, .size = size};
+  need(MPI_Comm_create_group(MPI_COMM_WORLD, part, tag, &(*comm)->ranks), "MPI_Comm_create_group");
+  MPI_Group_free(&part);
+  MPI_Group_free(&all);
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommSplit(ncclComm_t comm, int colour, int key, ncclComm_t* part, ncclConfig_t* config) {
+  if (config->magic != 0xcafebeef || config->blocking != 0) fail("a communicator that may block, or has no configuration");
+  *part = new ncclComm;
+  need(MPI_Comm_split(comm->ranks, colour, key, &(*part)->ranks), "MPI_Comm_split");
+  MPI_Comm_rank((*part)->ranks, &(*part)->rank);
+  MPI_Comm_size((*part)->ranks, &(*part)->size);
+  comm->looks = 1;
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* result) {
+  *result = comm->failed != ncclSuccess ? comm->failed : comm->looks > 0 ? ncclInProgress : ncclSuccess;
+  comm->looks = std::max(0, comm->looks - 1);
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t) {
+  cudaDeviceSynchronize();
+  return ncclSuccess;
+}
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  MPI_Comm_free(&comm->ranks);
+  delete comm;
+  return ncclSuccess;
+}
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  forgive_never();  // what waits for other ranks ends
+  delete comm;      // and its MPI communicator stays: freeing it would be collective
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupStart() {
+  ++state().depth;
+  return ncclSuccess;
+}
+ncclResult_t ncclGroupEnd() {
+  if (state().depth == 0) return ncclInvalidUsage;
+  return --state().depth > 0 ? ncclSuccess : enqueue_calls(std::exchange(state().group, {}));
+}
+
+ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm, cudaStream_t s) {
+  return add({.verb = Call::Verb::all_reduce, .in = in, .out = out, .count = count, .type = type, .op = op, .comm = comm, .stream = s});
+}
+ncclResult_t ncclAllGather(const void* in, void* out, size_t count, ncclDataType_t type, ncclComm_t comm, cudaStream_t s) {
+  return add({.verb = Call::Verb::all_gather, .in = in, .out = out, .count = count, .type = type, .comm = comm, .stream = s});
+}
+ncclResult_t ncclReduceScatter(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
+                               cudaStream_t s) {
+  return add({.verb = Call::Verb::reduce_scatter, .in = in, .out = out, .count = count, .type = type, .op = op, .comm = comm, .stream = s});
+}
+ncclResult_t ncclBroadcast(const void* in, void* out, size_t count, ncclDataType_t type, int root, ncclComm_t comm, cudaStream_t s) {
+  return add({.verb = Call::Verb::broadcast, .in = in, .out = out, .count = count, .type = type, .root = root, .comm = comm, .stream = s});
+}
+ncclResult_t ncclReduce(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op, int root, ncclComm_t comm,
+                        cudaStream_t s) {
+  return add(
+      {.verb = Call::Verb::reduce, .in = in, .out = out, .count = count, .type = type, .op = op, .root = root, .comm = comm, .stream = s});
+}
+
+}  // extern "C"

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# comm: nccl on GPUs that are emulated, NCCL's double going over MPI (tests/cuda): the same bits as staged through the host on any number of
+# ranks and with sharded updates; who is refused; what a broken link, a killed rank and a missing library say.   nccl_test.sh BINARY SOURCE_DIR
+set -uo pipefail
+lodestone=$1
+emulated=$(dirname "$1")/emulated
+. "$2/tests/support/tiny_run.sh"
+if [ ! -e "$emulated/liblodestone_nccl.so" ]; then echo "skipped: no CUDA headers, cuBLASLt or NCCL, by which the communicator is built for the host"; exit 77; fi
+export LODESTONE_DOUBLE_GPUS=4
+
+expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
+refuses "NCCL on the CPU" 2 "NCCL moves what lies on GPUs" "$lodestone" train run.yaml comm=nccl train.output_dir=none
+train() {  # train RANKS FOLDER [KEY=VALUE...]
+  LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" "$1" "$lodestone" train run.yaml data.heldout= train.global_batch=8 device=cuda "train.output_dir=$2" "${@:3}"
+}
+for ranks in 1 2 3 4; do
+  expect "$ranks ranks, staged" 0 train $ranks staged-$ranks comm=staged
+  expect "$ranks ranks, NCCL" 0 train $ranks nccl-$ranks comm=nccl
+  if grep -qx '  transport     NCCL [0-9.]*' out.log; then ok "$ranks ranks: it is named"; else bad "$ranks ranks: it is named" out.log; fi
+  same "$ranks ranks: the same weights, bit for bit" staged-$ranks/model/model.safetensors nccl-$ranks/model/model.safetensors
+done
+expect "sharded updates, staged" 0 train 3 staged-zero comm=staged optim.zero=true
+expect "sharded updates, NCCL" 0 train 3 nccl-zero comm=nccl optim.zero=true
+same "sharded updates: the same weights, bit for bit" staged-zero/model/model.safetensors nccl-zero/model/model.safetensors
+
+LODESTONE_DOUBLE_GPUS=1 refuses "two ranks on one GPU" 2 "ranks 0 and 1 share GPU 0000:01:00.0 of" train 2 none comm=nccl
+LODESTONE_DOUBLE_GPUS=1 expect "two ranks on one GPU, comm auto" 0 train 2 shared train.steps=1
+if grep -q 'transport     staged through the host (ranks 0 and 1 share GPU' out.log; then ok "are staged, and why"; else bad "are staged, and why" out.log; fi
+two_versions() {
+  LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" 1 "$lodestone" "$@" : -np 1 -x LODESTONE_DOUBLE_NCCL_VERSION=22703 "$lodestone" "$@"
+}
+refuses "two versions" 2 "rank 0 has NCCL 2.28.9, rank 1 has 2.27.3" two_versions train run.yaml device=cuda comm=nccl train.output_dir=none
+mkdir without && cp "$emulated"/liblodestone_{cuda,doubles}.so without/
+without() { LD_LIBRARY_PATH=$dir/without "$support/mpirun.sh" 2 "$lodestone" train run.yaml data.heldout= train.global_batch=8 device=cuda "$@"; }
+refuses "without the library" 2 "built without NCCL" without comm=nccl train.output_dir=none
+expect "without the library, comm auto" 0 without train.steps=1 train.output_dir=auto
+if grep -q 'transport     staged through the host (this program was built without NCCL' out.log; then ok "is staged, and why"; else bad "is staged, and why" out.log; fi
+
+# A broken link: NCCL says so between the steps, at rank 1 as its own failure, at the others as somebody's. The launcher gets code 7.
+broken() { LODESTONE_DOUBLE_NCCL_FAILURE=1:20 train 2 broken comm=nccl; }
+expect "a broken link" 7 broken
+says "a broken link: what it says" "error: nccl "
+if grep -Eq 'error: nccl .*(unhandled system error|remote process exited)' err.log; then ok "a broken link: in NCCL's words"; else bad "a broken link: in NCCL's words" err.log; fi
+expect "and resumed" 0 train 2 broken comm=nccl
+same "a broken link costs nothing" nccl-2/model/model.safetensors broken/model/model.safetensors
+
+background train 2 killed comm=nccl train.steps=1000 train.save_steps=1000
+if wait_until 60 grep -q '^step 2/' out.log; then ok "two steps by NCCL"; else bad "two steps by NCCL" out.log err.log; fi
+pkill -KILL -n -f "train run.yaml .*train.output_dir=killed"
+await $pid
+if [ "$code" -eq 137 ]; then ok "a killed rank ends the job"; else bad "a killed rank ends the job (exit code $code)" err.log; fi
+says "a killed rank is named" "F01"
+
+all_passed
