@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Installs what Lodestone needs from Debian's packages, and says why. Safe to run again: does nothing when all is there.
-#   setup.sh          what building, running and testing need
+#   setup.sh              what building, running and testing need
+#   setup.sh --cuda       and what the CUDA backend needs beside: launch/setup_cuda.sh
 set -euo pipefail
+cuda=false
+case ${1:-} in
+  '') ;;
+  --cuda) cuda=true ;;
+  *) echo "error: usage '$1' is no argument of setup.sh; do: setup.sh [--cuda]" >&2; exit 2 ;;
+esac
 
 packages=(
   "g++|compiles C++20"
@@ -35,11 +42,12 @@ for entry in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo "setup: everything is installed"
-  exit 0
+else
+  sudo=()
+  if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
+  echo "setup: installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -q=2
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q=2 --no-install-recommends "${missing[@]}" > /dev/null
+  echo "setup: done"
 fi
-sudo=()
-if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
-echo "setup: installing ${missing[*]}"
-"${sudo[@]}" apt-get update -q=2
-DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q=2 --no-install-recommends "${missing[@]}" > /dev/null
-echo "setup: done"
+if $cuda; then exec "$(dirname "$0")/setup_cuda.sh"; fi

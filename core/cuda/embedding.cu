@@ -5,6 +5,7 @@
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/columns.h"
+#include "core/cuda/device/rows.h"
 #include "core/cuda/device/texts.h"
 
 namespace lodestone {
@@ -16,13 +17,18 @@ using namespace cuda;
 constexpr int block_threads = 128;
 
 /// One block a token.
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(block_threads)
     embed(TextsView texts, const wide_t<T>* word, const wide_t<T>* position, const wide_t<T>* type, int64_t width, T* y) {
   const int64_t s = blockIdx.x;
   const wide_t<T>*const w = word + texts.ids[s] * width, *const p = position + texts.place[s] * width,
                         *const k = type + texts.type(s) * width;
-  for (int64_t h = threadIdx.x; h < width; h += blockDim.x) y[s * width + h] = from_wide<T>(w[h] + p[h] + k[h]);
+  each<N>(width, [&](int64_t h) {
+    const Several<wide_t<T>, N> a = load<N>(w + h), b = load<N>(p + h), c = load<N>(k + h);
+    Several<T, N> out{};
+    for (int e = 0; e < N; ++e) out.at[e] = from_wide<T>(a.at[e] + b.at[e] + c.at[e]);
+    store<N>(y + s * width + h, out);
+  });
 }
 
 /// d_word[id] += dy of all tokens with the id, by the block of the first of them. One block a token.
@@ -81,8 +87,10 @@ void CudaBackend::embed_forward(const DeviceTexts& texts, ConstTensor word, Cons
   checks::embed("embed_forward", texts, checks::wide(y.dtype()), word, position, type, y);
   for_compute("embed_forward", y.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
-    launch(embed<T>, texts.tokens(), block_threads, 0, enqueue("embed_forward"), TextsView(texts), elements<W>(word), elements<W>(position),
-           elements<W>(type), y.dim(1), elements<T>(y));
+    for_row_width<T>(y.dim(1), aligned_16(word, position, type, y), [&](auto n) {
+      launch(embed<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("embed_forward"), TextsView(texts), elements<W>(word),
+             elements<W>(position), elements<W>(type), y.dim(1), elements<T>(y));
+    });
   });
 }
 

@@ -6,6 +6,7 @@
 #include "core/cuda/device/columns.h"
 #include "core/cuda/device/random.h"
 #include "core/cuda/device/reduce.h"
+#include "core/cuda/device/rows.h"
 #include "core/cuda/device/texts.h"
 
 namespace lodestone {
@@ -16,12 +17,6 @@ using namespace cuda;
 
 constexpr int block_threads = 128;
 
-/// Calls visit(first element, Several of N of them) for this thread's part of a row.
-template <int N, class T, class Visit>
-__device__ void each(const T* row, int64_t width, const Visit& visit) {
-  for (int64_t h = static_cast<int64_t>(threadIdx.x) * N; h < width; h += static_cast<int64_t>(blockDim.x) * N) visit(h, load<N>(row + h));
-}
-
 /// y = xhat gamma + beta with xhat = (x - mean) rstd, rstd = 1 / sqrt(variance + eps), variance over H without correction.
 template <int N, class T>
 __global__ void __launch_bounds__(block_threads) norm_forward(const T* x, const wide_t<T>* gamma, const wide_t<T>* beta, wide_t<T> eps,
@@ -31,15 +26,18 @@ __global__ void __launch_bounds__(block_threads) norm_forward(const T* x, const 
   const int64_t s = blockIdx.x;
   const T* const row = x + s * width;
   W sum = 0, squares = 0;
-  each<N>(row, width, [&](int64_t, const Several<T, N>& v) {
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> v = load<N>(row + h);
     for (int k = 0; k < N; ++k) sum += to_wide(v.at[k]);
   });
   const W m = reduce_block(sum, Add{}, W{0}, parts) / static_cast<W>(width);
-  each<N>(row, width, [&](int64_t, const Several<T, N>& v) {
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> v = load<N>(row + h);
     for (int k = 0; k < N; ++k) squares += (to_wide(v.at[k]) - m) * (to_wide(v.at[k]) - m);
   });
   const W r = W{1} / sqrt(reduce_block(squares, Add{}, W{0}, parts) / static_cast<W>(width) + eps);
-  each<N>(row, width, [&](int64_t h, const Several<T, N>& v) {
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> v = load<N>(row + h);
     const Several<W, N> g = load<N>(gamma + h), b = load<N>(beta + h);
     Several<T, N> out{};
     for (int k = 0; k < N; ++k) out.at[k] = from_wide<T>((to_wide(v.at[k]) - m) * r * g.at[k] + b.at[k]);
@@ -59,8 +57,8 @@ __global__ void __launch_bounds__(block_threads)
   const int64_t s = blockIdx.x, begin = s * width;
   const W m = mean[s], r = rstd[s];
   W sum = 0, along = 0;
-  each<N>(dy + begin, width, [&](int64_t h, const Several<T, N>& d) {
-    const Several<T, N> v = load<N>(x + begin + h);
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> d = load<N>(dy + begin + h), v = load<N>(x + begin + h);
     const Several<W, N> g = load<N>(gamma + h);
     for (int k = 0; k < N; ++k) {
       const W u = to_wide(d.at[k]) * g.at[k];
@@ -70,8 +68,8 @@ __global__ void __launch_bounds__(block_threads)
   });
   const W mean_u = reduce_block(sum, Add{}, W{0}, parts) / static_cast<W>(width);
   const W mean_ux = reduce_block(along, Add{}, W{0}, parts) / static_cast<W>(width);
-  each<N>(dy + begin, width, [&](int64_t h, const Several<T, N>& d) {
-    const Several<T, N> v = load<N>(x + begin + h);
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> d = load<N>(dy + begin + h), v = load<N>(x + begin + h);
     const Several<W, N> g = load<N>(gamma + h);
     Several<T, N> out{};
     for (int k = 0; k < N; ++k) out.at[k] = from_wide<T>(r * (to_wide(d.at[k]) * g.at[k] - mean_u - (to_wide(v.at[k]) - m) * r * mean_ux));
@@ -104,26 +102,21 @@ __global__ void __launch_bounds__(block_threads)
   const int64_t s = blockIdx.x, begin = s * width;
   const uint64_t key = mask.threshold == 0 ? 0 : texts.key(s);
   const auto place = static_cast<uint32_t>(texts.place[s]);
-  each<N>(x + begin, width, [&](int64_t h, const Several<T, N>& v) {
+  each<N>(width, [&](int64_t h) {
+    const Several<T, N> v = load<N>(x + begin + h), r = residual != nullptr ? load<N>(residual + begin + h) : Several<T, N>{};
     Several<T, N> out{};
     for (int k = 0; k < N; ++k) {
-      W kept = to_wide(v.at[k]) * mask.factor<W>(key, place, static_cast<uint32_t>(h + k));
-      if (residual != nullptr) kept += to_wide(residual[begin + h + k]);
-      out.at[k] = from_wide<T>(kept);
+      const W kept = to_wide(v.at[k]) * mask.factor<W>(key, place, static_cast<uint32_t>(h + k));
+      out.at[k] = from_wide<T>(residual != nullptr ? kept + to_wide(r.at[k]) : kept);
     }
     store<N>(y + begin + h, out);
   });
 }
 
 template <class T>
-bool wide_rows(int64_t width, bool aligned) {
-  return aligned && width % per_16_bytes<T> == 0;
-}
-
-template <class T>
 void enqueue_drop(cudaStream_t stream, const DeviceTexts& texts, const Dropout& dropout, ConstTensor x, ConstTensor residual, Tensor y) {
   const int64_t width = x.dim(1);
-  for_width<T>(wide_rows<T>(width, aligned_16(x, residual, y)), [&](auto n) {
+  for_row_width<T>(width, aligned_16(x, residual, y), [&](auto n) {
     launch(drop<decltype(n)::value, T>, x.dim(0), block_threads, 0, stream, TextsView(texts), DropoutMask(dropout.key, dropout.p),
            elements<T>(x), residual.empty() ? nullptr : elements<T>(residual), width, elements<T>(y));
   });
@@ -136,7 +129,7 @@ void CudaBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTens
   const int64_t width = x.dim(1);
   for_compute("layer_norm_forward", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
-    for_width<T>(wide_rows<T>(width, aligned_16(x, gamma, beta, y)), [&](auto n) {
+    for_row_width<T>(width, aligned_16(x, gamma, beta, y), [&](auto n) {
       launch(norm_forward<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("layer_norm_forward"), elements<T>(x),
              elements<W>(gamma), elements<W>(beta), static_cast<W>(eps), width, elements<T>(y), elements<W>(mean), elements<W>(rstd));
     });
@@ -155,7 +148,7 @@ void CudaBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor
     const GammaTerm<T> to_gamma{elements<T>(dy), elements<T>(x), elements<W>(mean), elements<W>(rstd), width};
     add_columns(stream, rows, width, to_gamma, part, elements<W>(d_gamma));
     add_columns(stream, rows, width, BetaTerm<T>{elements<T>(dy), width}, part, elements<W>(d_beta));
-    for_width<T>(wide_rows<T>(width, aligned_16(dy, x, gamma, dx)), [&](auto n) {
+    for_row_width<T>(width, aligned_16(dy, x, gamma, dx), [&](auto n) {
       launch(norm_backward<decltype(n)::value, T>, rows, block_threads, 0, stream, elements<T>(dy), elements<T>(x), elements<W>(gamma),
              elements<W>(mean), elements<W>(rstd), width, elements<T>(dx));
     });

@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(block_threads) adamw_kernel(int64_t n, Step<T>
     store<N>(m + i, first);
     store<N>(v + i, second);
   } else {
+#pragma unroll 1
     for (int64_t k = i; k < n; ++k) step.apply(g[k], p[k], m[k], v[k]);
   }
 }

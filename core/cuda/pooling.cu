@@ -3,6 +3,7 @@
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/reduce.h"
+#include "core/cuda/device/rows.h"
 #include "core/cuda/device/texts.h"
 
 namespace lodestone {
@@ -22,25 +23,34 @@ __device__ W pooling_weight(Pooling pooling, int64_t t, int64_t length) {
 }
 
 /// One block a text.
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(block_threads) pool(TextsView texts, const T* x, Pooling pooling, int64_t width, wide_t<T>* y) {
   using W = wide_t<T>;
   const int64_t b = blockIdx.x, begin = texts.offsets[b], length = texts.offsets[b + 1] - begin;
   const int64_t first = pooling == Pooling::last_token && length > 0 ? length - 1 : 0;
   const int64_t end = pooling == Pooling::cls && length > 0 ? 1 : length;
-  for (int64_t h = threadIdx.x; h < width; h += blockDim.x) {
-    W sum = 0;
-    for (int64_t t = first; t < end; ++t) sum += pooling_weight<W>(pooling, t, length) * to_wide(x[(begin + t) * width + h]);
-    y[b * width + h] = sum;
-  }
+  const W weight = pooling_weight<W>(pooling, first, length);  // of each of these tokens
+  each<N>(width, [&](int64_t h) {
+    Several<W, N> sum{};
+    for (int64_t t = first; t < end; ++t) {
+      const Several<T, N> v = load<N>(x + (begin + t) * width + h);
+      for (int k = 0; k < N; ++k) sum.at[k] += weight * to_wide(v.at[k]);
+    }
+    store<N>(y + b * width + h, sum);
+  });
 }
 
 /// One block a token.
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(block_threads) spread(TextsView texts, const wide_t<T>* dy, Pooling pooling, int64_t width, T* dx) {
   const int64_t s = blockIdx.x, b = texts.text_of[s];
   const wide_t<T> weight = pooling_weight<wide_t<T>>(pooling, texts.place[s], texts.offsets[b + 1] - texts.offsets[b]);
-  for (int64_t h = threadIdx.x; h < width; h += blockDim.x) dx[s * width + h] = from_wide<T>(weight * dy[b * width + h]);
+  each<N>(width, [&](int64_t h) {
+    const Several<wide_t<T>, N> d = load<N>(dy + b * width + h);
+    Several<T, N> out{};
+    for (int k = 0; k < N; ++k) out.at[k] = from_wide<T>(weight * d.at[k]);
+    store<N>(dx + s * width + h, out);
+  });
 }
 
 /// One block a row of x [B,E], of which the first d columns are normalised.
@@ -75,16 +85,20 @@ __global__ void __launch_bounds__(block_threads)
 void CudaBackend::pool_forward(const DeviceTexts& texts, ConstTensor x, Pooling pooling, Tensor y) {
   checks::pool("pool_forward", texts, x, y);
   for_compute("pool_forward", x.dtype(), [&]<class T>(T) {
-    launch(pool<T>, texts.texts(), block_threads, 0, enqueue("pool_forward"), TextsView(texts), elements<T>(x), pooling, x.dim(1),
-           elements<wide_t<T>>(y));
+    for_row_width<T>(x.dim(1), aligned_16(x, y), [&](auto n) {
+      launch(pool<decltype(n)::value, T>, texts.texts(), block_threads, 0, enqueue("pool_forward"), TextsView(texts), elements<T>(x),
+             pooling, x.dim(1), elements<wide_t<T>>(y));
+    });
   });
 }
 
 void CudaBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Pooling pooling, Tensor dx) {
   checks::pool("pool_backward", texts, dx, dy);
   for_compute("pool_backward", dx.dtype(), [&]<class T>(T) {
-    launch(spread<T>, texts.tokens(), block_threads, 0, enqueue("pool_backward"), TextsView(texts), elements<wide_t<T>>(dy), pooling,
-           dx.dim(1), elements<T>(dx));
+    for_row_width<T>(dx.dim(1), aligned_16(dx, dy), [&](auto n) {
+      launch(spread<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("pool_backward"), TextsView(texts),
+             elements<wide_t<T>>(dy), pooling, dx.dim(1), elements<T>(dx));
+    });
   });
 }
 

@@ -15,8 +15,8 @@ struct Same {
   }
 };
 
-/// y[i] = f(x[i]...) with elements in their wide dtypes. N at a time, which lie aligned where N fills 16 bytes; what is left over by one
-/// thread, one by one.
+/// y[i] = f(x[i]...) with elements in their wide dtypes. N at a time, which lie aligned where N fills 16 bytes; what is left over, fewer
+/// than N, by one thread, one by one.
 template <int N, class F, class Y, class... X>
 __global__ void __launch_bounds__(map_threads) map_kernel(int64_t n, F f, Y* y, const X*... x) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
@@ -28,6 +28,7 @@ __global__ void __launch_bounds__(map_threads) map_kernel(int64_t n, F f, Y* y, 
     }(load<N>(x + i)...);
     store<N>(y + i, out);
   } else {
+#pragma unroll 1  // it would cost every thread registers
     for (int64_t k = i; k < n; ++k) y[k] = from_wide<Y>(f(to_wide(x[k])...));
   }
 }
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(map_threads) map_kernel(int64_t n, F f, Y* y, 
 template <class F, class Y, class... X>
 void map(cudaStream_t stream, int64_t n, F f, Y* y, const X*... x) {
   const bool aligned = ((reinterpret_cast<uintptr_t>(x) % 16 == 0) && ...) && reinterpret_cast<uintptr_t>(y) % 16 == 0;
-  for_width<Y>(aligned, [&](auto width) {
+  for_width<Y, X...>(aligned, [&](auto width) {
     constexpr int N = decltype(width)::value;
     launch(map_kernel<N, F, Y, X...>, blocks_of(blocks_of(n, N), map_threads), map_threads, 0, stream, n, f, y, x...);
   });

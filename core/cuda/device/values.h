@@ -3,6 +3,7 @@
 
 #include <cuda_bf16.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -72,11 +73,12 @@ bool aligned_16(const Tensors&... x) {
   return ((reinterpret_cast<uintptr_t>(x.bytes()) % 16 == 0) && ...);
 }
 
-/// Calls body(std::integral_constant<int, N>{}): N elements of T at once where `wide`, else 1.
-template <class T, class Body>
+/// Calls body(std::integral_constant<int, N>{}) with the elements to take at once: where `wide`, so many that they fill 16 bytes in each T;
+/// else 1.
+template <class... T, class Body>
 void for_width(bool wide, const Body& body) {
   if (wide)
-    body(std::integral_constant<int, per_16_bytes<T>>{});
+    body(std::integral_constant<int, std::max({per_16_bytes<T>...})>{});
   else
     body(std::integral_constant<int, 1>{});
 }
