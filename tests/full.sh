@@ -38,7 +38,19 @@ prefixes() {  # a build without root: every library below a prefix of its own
   tests/prefixes.sh
 }
 
-parts=(format stops campaigns prefixes sanitizers odr tidy)
+cuda() {  # on the emulated GPU, what takes too long there for the test run: tests/cuda/CMakeLists.txt says what that has of these
+  cmake --preset test > /dev/null
+  cmake --build --preset test --target lodestone_cuda_emulated losses_tests invariance_mpi_tests
+  (
+    export LODESTONE_TEST_BACKEND=cuda LD_LIBRARY_PATH=$root/build/release/emulated
+    build/release/losses_tests --gtest_filter='ContrastiveLosses.Gradients*:ContrastiveLosses.Hold*:EmbeddingObjective.Learns*:FalseNegatives.GteAndCbb*:RerankerObjective.Gradient*:RerankerObjective.Learns*:RetroMaeObjective.B2_*:RetroMaeObjective.BothLosses*'
+    for ranks in 1 2 3 4; do
+      tests/support/mpirun.sh $ranks build/release/invariance_mpi_tests --gtest_filter='*Invariance.SinglePrecision*'
+    done
+  )
+}
+
+parts=(format stops campaigns prefixes sanitizers odr tidy cuda)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;
