@@ -170,7 +170,7 @@ TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
                "too short");
 }
 
-// A kernel that is told of more than its operand has: behind every block lies a page that nobody may touch.
+// A kernel that is told of more than its operand has: behind every block lie pages that nobody may touch.
 TEST_F(CudaDoubles, AKernelBeyondItsMemoryDies) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   CudaBackend be(0);

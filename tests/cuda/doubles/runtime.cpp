@@ -17,7 +17,7 @@ namespace lodestone::doubles {
 
 namespace {
 
-constexpr size_t most_filled = size_t{1} << 20, page = 4096, alignment = 256;
+constexpr size_t most_filled = size_t{1} << 20, page = 4096, alignment = 256, guard = size_t{1} << 20;
 
 struct Failure {
   std::string function;
@@ -52,12 +52,12 @@ cudaError_t said(cudaError_t result) {
   return result;
 }
 
-/// Where a block lies: at the end of whole pages, and behind these one that nobody may touch.
+/// Where a block lies: at the end of whole pages, and behind these lie some that nobody may touch.
 struct Pages {
   size_t before, held;  // bytes
 
   explicit Pages(size_t size) : before((page - size % page) % page / alignment * alignment), held((size + page - 1) / page * page) {}
-  size_t all() const { return held + page; }
+  size_t all() const { return held + guard; }
 };
 
 /// Bytes of a kind that a real allocation would hold before somebody writes: NaNs. What is larger than any test fills is addresses only,
@@ -67,7 +67,7 @@ std::byte* make(std::map<const std::byte*, size_t>& blocks, size_t size) {
   void* const mapped = mmap(nullptr, pages.all(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   auto* const begin = static_cast<std::byte*>(mapped);
-  if (mprotect(begin + pages.held, page, PROT_NONE) != 0) fail("no page behind a block");
+  if (mprotect(begin + pages.held, guard, PROT_NONE) != 0) fail("no guard behind a block");
   std::byte* const p = begin + pages.before;
   if (size <= most_filled) std::memset(p, 0xff, size);
   blocks[p] = size;
