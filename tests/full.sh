@@ -17,10 +17,11 @@ campaigns() {  # ten times the kills, thirty times the flipped bits and mutated 
   build/release/campaign flips --runs 300000 --seed 8
   build/release/campaign mutations --runs 3000000 --seed 8
 }
-sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers, but one that leaves no descriptor, of which they need some
+sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers, but one that leaves no descriptor, of which they need some,
+  # and losses and ranks on the emulated GPU, which takes long enough without: of it, core.cuda has operations and layers
   cmake --preset dev > /dev/null
   cmake --build --preset dev
-  ctest --preset dev -L 'unit|mpi' -E DescriptorsThatAreUsedUp -j "$(nproc)"
+  ctest --preset dev -L 'unit|mpi' -E 'DescriptorsThatAreUsedUp|(losses|invariance)\.cuda' -j "$(nproc)"
 }
 odr() {  # the program linked whole: types of one name that differ between files are errors
   cmake --preset odr > /dev/null
@@ -38,7 +39,19 @@ prefixes() {  # a build without root: every library below a prefix of its own
   tests/prefixes.sh
 }
 
-parts=(format stops campaigns prefixes sanitizers odr tidy)
+cuda() {  # on the emulated GPU, what takes too long there for the test run: tests/cuda/CMakeLists.txt says what that has of these
+  cmake --preset test > /dev/null
+  cmake --build --preset test --target lodestone_cuda_emulated losses_tests invariance_mpi_tests
+  (
+    export LODESTONE_TEST_BACKEND=cuda LD_LIBRARY_PATH=$root/build/release/emulated
+    build/release/losses_tests --gtest_filter='ContrastiveLosses.Gradients*:ContrastiveLosses.Hold*:EmbeddingObjective.Learns*:FalseNegatives.GteAndCbb*:Gte.Tensor*:RerankerObjective.Gradient*:RerankerObjective.Learns*:RetroMaeObjective.B2_*:RetroMaeObjective.BothLosses*'
+    for ranks in 1 2 3 4; do
+      tests/support/mpirun.sh $ranks build/release/invariance_mpi_tests --gtest_filter='*Invariance.SinglePrecision*'
+    done
+  )
+}
+
+parts=(format stops campaigns prefixes sanitizers odr tidy cuda)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;

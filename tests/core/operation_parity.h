@@ -41,12 +41,21 @@ inline const vec::Table& table_named(const std::string& isa) {
   return isa == "v4" ? vec_v4::table() : isa == "v3" ? vec_v3::table() : vec_v2::table();
 }
 
-/// Largest error allowed, as a share of the largest expected value.
-/// f32: unit 6e-8; sums here have up to 1,600 terms whose rounding errors grow like their root (40 units, 2.4e-6), and
-/// terms may cancel to a tenth of their size: 2.5e-5.
-/// bf16 results are rounded once (2^-9) and may rest on one stored intermediate rounded the same way: 2^-7.
-/// f64: as f32, with its unit of 1.1e-16: 4.6e-14.
-inline double tolerance(DType result) { return result == DType::bf16 ? 0x1p-7 : result == DType::f64 ? 4.6e-14 : 2.5e-5; }
+/// What a row's rounding is derived from.
+struct Rounding {
+  int64_t terms = 1;     // of the longest sum, which is in the wide dtype
+  double condition = 1;  // how many times larger relative errors of operands are in the result: exp(s) makes |s| of one
+};
+
+/// Largest error allowed, as a share of the largest expected value: condition * unit * sqrt(terms) * 4. Terms have either sign, so that the
+/// errors of their sum, like the sum itself, grow as a random walk: by the root. The 4: rounded steps behind each other in one operation,
+/// and the largest of some thousand errors instead of the expected one. Results in bf16 are rounded to its unit of 2^-9 behind a sum in
+/// f32, and may rest on an intermediate that was: the same 4.
+inline double tolerance(DType result, const Rounding& of = {}) {
+  if (result == DType::bf16) return 4 * 0x1p-9;
+  const double unit = result == DType::f64 ? 0x1p-53 : 0x1p-24;
+  return 4 * unit * of.condition * std::sqrt(static_cast<double>(of.terms));
+}
 
 /// The side of a comparison that an operation runs on: operands there, and what the host has, brought there.
 class Side {
@@ -113,7 +122,7 @@ class OperationParity : public testing::TestWithParam<ParitySetting> {
     body(reference_, Side(reference_, host_arena(), true));
     body(fast_, Side(fast_, arena_, false));
   }
-  void expect_same(const char* what, const Operand& o) { expect_same(what, o, tolerance(o.fast.dtype())); }
+  void expect_same(const char* what, const Operand& o, const Rounding& of = {}) { expect_same(what, o, tolerance(o.fast.dtype(), of)); }
   void expect_same(const char* what, const Operand& o, double share) {
     const std::vector<double> got = fast_values(o);
     double largest = 1e-6;

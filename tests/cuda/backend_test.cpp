@@ -1,5 +1,8 @@
 // Do the kernels give the same bits whatever order threads and streams run in, do the doubles notice what is wrong, and are failures said?
+#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
+
+#include <cstring>
 
 #include "core/buffer.h"
 #include "core/cuda/cuda_backend.h"
@@ -23,6 +26,7 @@ class CudaDoubles : public testing::Test {
     emulator::set_thread_order(ThreadOrder::ascending);
     emulator::skip_block_barrier(-1);
     doubles::set_execution(Execution::at_once);
+    doubles::forget_event(-1);
     doubles::spoil_leading_dimensions(0);
     doubles::fail_call("", 0, cudaSuccess);
     doubles::machine() = {};
@@ -112,6 +116,51 @@ TEST_F(CudaDoubles, AWrongLeadingDimensionIsNoticed) {
   EXPECT_NE(product(), expected);
 }
 
+/// What a second stream copies that was told to wait for the first one's work. The backend has one stream: these two are the test's own.
+std::vector<float> copied_by_a_second_stream() {
+  constexpr size_t n = 64, bytes = n * sizeof(float);
+  cudaStream_t first{}, second{};
+  cudaEvent_t over{};
+  void *from{}, *to{}, *host{};
+  cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags(&over, cudaEventDisableTiming);
+  cudaMalloc(&from, bytes);
+  cudaMalloc(&to, bytes);
+  cudaMallocHost(&host, bytes);
+  cudaMemsetAsync(to, 0, bytes, second);
+  cudaMemsetAsync(from, 0, bytes, first);
+  cudaEventRecord(over, first);
+  cudaStreamWaitEvent(second, over, 0);
+  cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, second);
+  cudaMemcpyAsync(host, to, bytes, cudaMemcpyDeviceToHost, second);
+  cudaStreamSynchronize(second);
+  std::vector<float> values(n);
+  std::memcpy(values.data(), host, bytes);
+  cudaFree(from);
+  cudaFree(to);
+  cudaFreeHost(host);
+  cudaEventDestroy(over);
+  cudaStreamDestroy(first);
+  cudaStreamDestroy(second);
+  return values;
+}
+
+// Streams that run late show it, and shuffled ones in at least one of a few orders.
+TEST_F(CudaDoubles, AnEventThatIsLeftOutIsNoticed) {
+  const auto zeros_in_orders = [](int64_t forgotten) {
+    int zeros = 0;
+    for (uint64_t seed = 0; seed < 8; ++seed) {  // 0: late
+      doubles::set_execution(seed == 0 ? Execution::late : Execution::shuffled, seed);
+      doubles::forget_event(forgotten);
+      zeros += copied_by_a_second_stream() == std::vector<float>(64, 0.0f);
+    }
+    return zeros;
+  };
+  EXPECT_EQ(zeros_in_orders(-1), 8);
+  EXPECT_LT(zeros_in_orders(0), 8);
+}
+
 TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   CudaBackend be(0);
@@ -119,6 +168,23 @@ TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
   std::vector<float> host(1 << 20);
   EXPECT_DEATH(be.upload(view(std::span(host)), Tensor(little.tensor(DType::f32, {16}).bytes(), DType::f32, {1 << 20}, Device::cuda)),
                "too short");
+}
+
+// A kernel that is told of more than its operand has: behind every block lie pages that nobody may touch.
+TEST_F(CudaDoubles, AKernelBeyondItsMemoryDies) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  CudaBackend be(0);
+  for (const size_t room : {size_t{64}, size_t{8} << 20}) {
+    Buffer little(be.memory(), room);
+    const std::byte* const begin = little.tensor(DType::f32, {16}).bytes();
+    const auto within = static_cast<int64_t>(room / sizeof(float)), beyond = within + 2048;  // 8 KiB: alignment leaves 4
+    const auto reads = [&](int64_t n) { return ConstTensor(begin, DType::f32, {n}, Device::cuda); };
+    Buffer result(be.memory(), sizeof(double));
+    const Tensor total = result.tensor(DType::f64, {1});
+    be.sum_squares(reads(within), total);
+    be.synchronize();
+    EXPECT_DEATH((be.sum_squares(reads(beyond), total), be.synchronize()), "");
+  }
 }
 
 TEST_F(CudaDoubles, WhatIsMissingIsSaid) {

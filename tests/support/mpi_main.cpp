@@ -12,7 +12,7 @@ namespace lodestone::test {
 
 namespace {
 
-constexpr double test_limit_s = 120;
+constexpr double test_limit_s = 120, emulated_test_limit_s = 480;
 std::unique_ptr<World> the_world;
 
 class RankListener final : public ::testing::EmptyTestEventListener {
@@ -39,7 +39,7 @@ World& world() { return *the_world; }
 int main(int argc, char** argv) {
   using namespace lodestone;
   test::the_world = std::make_unique<World>(argc, argv);
-  test::world().watchdog().set_limit(test::test_limit_s);
+  test::world().watchdog().set_limit(test::device_asked_for() == "cuda" ? test::emulated_test_limit_s : test::test_limit_s);
   ::testing::InitGoogleTest(&argc, argv);
   GTEST_FLAG_SET(catch_exceptions, false);
   auto& listeners = ::testing::UnitTest::GetInstance()->listeners();

@@ -17,7 +17,7 @@ namespace lodestone::doubles {
 
 namespace {
 
-constexpr size_t most_filled = size_t{1} << 20;
+constexpr size_t most_filled = size_t{1} << 20, page = 4096, alignment = 256, guard = size_t{1} << 20;
 
 struct Failure {
   std::string function;
@@ -54,26 +54,33 @@ bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size
   return at + size <= next->first + next->second;
 }
 
+/// Where a block lies: at the end of whole pages, and behind these lie some that nobody may touch.
+struct Pages {
+  size_t before, held;  // bytes
+
+  explicit Pages(size_t size) : before((page - size % page) % page / alignment * alignment), held((size + page - 1) / page * page) {}
+  size_t all() const { return held + guard; }
+};
+
 /// Bytes of a kind that a real allocation would hold before somebody writes: NaNs. What is larger than any test fills is addresses only,
 /// whose pages come as they are touched.
 std::byte* make(std::map<const std::byte*, size_t>& blocks, size_t size) {
-  constexpr size_t alignment = 256;
-  const size_t whole = (size + alignment - 1) / alignment * alignment;
-  void* p = size <= most_filled ? std::aligned_alloc(alignment, whole)
-                                : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == nullptr || p == MAP_FAILED) return nullptr;
+  const Pages pages(size);
+  void* const mapped = mmap(nullptr, pages.all(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* const begin = static_cast<std::byte*>(mapped);
+  if (mprotect(begin + pages.held, guard, PROT_NONE) != 0) fail("no guard behind a block");
+  std::byte* const p = begin + pages.before;
   if (size <= most_filled) std::memset(p, 0xff, size);
-  blocks[static_cast<std::byte*>(p)] = size;
-  return static_cast<std::byte*>(p);
+  blocks[p] = size;
+  return p;
 }
 
 void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* what) {
   const auto found = blocks.find(static_cast<const std::byte*>(p));
   if (found == blocks.end()) fail(what);
-  if (found->second <= most_filled)
-    std::free(p);
-  else
-    munmap(p, found->second);
+  const Pages pages(found->second);
+  munmap(static_cast<std::byte*>(p) - pages.before, pages.all());
   blocks.erase(found);
 }
 

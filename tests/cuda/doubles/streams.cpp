@@ -2,10 +2,13 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "tests/cuda/doubles/runtime.h"
@@ -54,8 +57,25 @@ struct State {
   int64_t waits = 0, forgotten = -1;
 };
 
+/// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): "late", or "shuffled:" and a seed; at once without
+/// it.
+State asked_for() {
+  State s;
+  const char* const as = std::getenv("LODESTONE_DOUBLE_EXECUTION");
+  if (as == nullptr) return s;
+  const std::string_view asked = as, shuffled = "shuffled:";
+  const std::string_view seed = asked.substr(std::min(asked.size(), shuffled.size()));
+  if (asked == "late")
+    s.execution = Execution::late;
+  else if (asked.starts_with(shuffled) && std::from_chars(seed.data(), seed.data() + seed.size(), s.draw).ec == std::errc())
+    s.execution = Execution::shuffled;
+  else
+    fail("LODESTONE_DOUBLE_EXECUTION is neither 'late' nor 'shuffled:SEED'");
+  return s;
+}
+
 State& state() {
-  static State s;
+  static State s = asked_for();
   return s;
 }
 

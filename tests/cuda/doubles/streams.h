@@ -15,7 +15,8 @@ enum class Execution : uint8_t {
   shuffled,  // when somebody waits, with work of other streams between, drawn by a seed
 };
 
-/// From here on. What is enqueued is run first.
+/// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late", "shuffled:SEED"),
+/// or at once.
 void set_execution(Execution execution, uint64_t seed = 1);
 void enqueue(cudaStream_t stream, std::function<void()> work);
 /// What never ends, as a verb whose other ranks are gone; all of it ends with forgive_never().

@@ -19,7 +19,7 @@ namespace lodestone::emulator {
 
 namespace {
 
-constexpr size_t stack_bytes = size_t{128} << 10;
+constexpr size_t stack_bytes = (size_t{128} << 10) + 17 * 64;  // a power of two would put all stacks into the same lines of a cache
 constexpr int warp_size = 32;
 constexpr int most_threads = 1024;
 
