@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include "core/cuda/cuda_backend.h"
+#include "core/cuda/facts.h"
 
 extern "C" {
 
@@ -18,6 +19,8 @@ void lodestone_cuda_why_not(std::string& reason) {
   else if (devices == 0)
     reason = "there is no GPU that CUDA sees";
 }
+
+void lodestone_cuda_facts(lodestone::CudaFacts& facts) { facts = lodestone::cuda::facts(); }
 
 lodestone::Backend* lodestone_cuda_make_backend(int gpu) { return new lodestone::CudaBackend(gpu); }
 
