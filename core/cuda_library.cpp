@@ -17,7 +17,8 @@ CudaLibrary::CudaLibrary() {
   if (library == nullptr) return;
   const auto look = reinterpret_cast<int (*)(std::string&)>(dlsym(library, "lodestone_cuda_gpus"));
   make_ = reinterpret_cast<Backend* (*)(int)>(dlsym(library, "lodestone_cuda_make_backend"));
-  if (look == nullptr || make_ == nullptr)
+  facts_ = reinterpret_cast<void (*)(CudaFacts&)>(dlsym(library, "lodestone_cuda_facts"));
+  if (look == nullptr || make_ == nullptr || facts_ == nullptr)
     why_not_ = cat(file_name, " belongs to another version of this program");
   else
     gpus_ = look(why_not_);
@@ -25,6 +26,13 @@ CudaLibrary::CudaLibrary() {
 
 void CudaLibrary::require_gpu() const {
   if (!why_not_.empty()) throw Error(ExitCode::usage, "cuda", why_not_, "use device auto or cpu");
+}
+
+CudaFacts CudaLibrary::facts() const {
+  require_gpu();
+  CudaFacts facts;
+  facts_(facts);
+  return facts;
 }
 
 std::unique_ptr<Backend> CudaLibrary::make_backend(int gpu) const {

@@ -3,10 +3,26 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/backend.h"
 
 namespace lodestone {
+
+/// One GPU as the CUDA runtime describes it. Clocks are the highest that it runs at.
+struct GpuProperties {
+  std::string name, bus;       // "NVIDIA H200", "0000:19:00.0"
+  int compute_capability = 0;  // 90: sm_90
+  int multiprocessors = 0;
+  int64_t memory_bytes = 0, free_bytes = 0, cache_bytes = 0;  // cache: L2
+  int clock_khz = 0, memory_clock_khz = 0, memory_bus_bits = 0;
+};
+
+/// What computes on GPUs here. Versions as "13.0", the driver's is the newest CUDA that it takes.
+struct CudaFacts {
+  std::string driver, runtime, cublaslt;
+  std::vector<GpuProperties> gpus;
+};
 
 /// liblodestone_cuda.so, opened once. It lies beside the program or in ../lib/lodestone, or where LD_LIBRARY_PATH says.
 class CudaLibrary {
@@ -21,6 +37,8 @@ class CudaLibrary {
   void require_gpu() const;
   /// How many GPUs this process sees, in the order of their places on the bus unless CUDA_DEVICE_ORDER says otherwise.
   int gpus() const { return gpus_; }
+  /// Throws Error (usage) as require_gpu(), (resource) where the runtime fails.
+  CudaFacts facts() const;
   /// Of GPU number `gpu` of this process. Throws Error (usage) as require_gpu(), (resource) where the GPU fails.
   std::unique_ptr<Backend> make_backend(int gpu) const;
 
@@ -31,6 +49,7 @@ class CudaLibrary {
   std::string why_not_;
   int gpus_ = 0;
   Backend* (*make_)(int gpu) = nullptr;
+  void (*facts_)(CudaFacts& facts) = nullptr;
 };
 
 /// The only one, opened by the first call.

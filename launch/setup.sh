@@ -25,6 +25,7 @@ packages=(
   "libxxhash-dev|checksums"
   "zlib1g-dev|reads gzip"
   "libgtest-dev|the tests"
+  "patchelf|launch/bundle.sh"
   "procps|the tests: send signals to ranks"
   "python3|prepares the demo's data, draws its picture"
   "python3-pip|fetches the demo's starting weights"

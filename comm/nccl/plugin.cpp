@@ -9,6 +9,7 @@
 #include "comm/nccl/nccl_call.h"
 #include "comm/nccl/nccl_comm.h"
 #include "core/cuda/cuda_call.h"
+#include "core/cuda/facts.h"
 #include "core/host_name.h"
 
 using namespace lodestone;
@@ -27,7 +28,7 @@ Place place_of(int device) {
   cudaDeviceProp properties{};
   cuda::check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
   std::memcpy(place.gpu.data(), properties.uuid.bytes, place.gpu.size());
-  cuda::check(cudaDeviceGetPCIBusId(place.name.data(), static_cast<int>(place.name.size()), device), "cudaDeviceGetPCIBusId");
+  cuda::bus_of(device).copy(place.name.data(), place.name.size() - 1);
   host_name().copy(place.host.data(), place.host.size() - 1);
   return place;
 }

@@ -4,6 +4,7 @@
 
 #include "core/checks.h"
 #include "core/cuda/cuda_call.h"
+#include "core/cuda/facts.h"
 #include "core/cuda/products.h"
 
 namespace lodestone {
@@ -17,9 +18,6 @@ int chosen(int device) {
   check(cudaSetDevice(device), "cudaSetDevice");
   return device;
 }
-
-/// 13010 -> "13.1".
-std::string version(int number) { return cat(number / 1000, '.', number % 1000 / 10); }
 
 void need_host(const char* verb, ConstTensor x) {
   LODE_CHECK(x.empty() || x.device() == Device::cpu, verb, ": ", name_of(x.dtype()), " ", x.shape(), " does not lie on the host");
@@ -47,15 +45,10 @@ CudaBackend::~CudaBackend() {
 
 std::string CudaBackend::description() const {
   cudaDeviceProp properties{};
-  int driver = 0, runtime = 0, devices = 0;
-  std::array<char, 16> place{};
   check(cudaGetDeviceProperties(&properties, device_), "cudaGetDeviceProperties");
-  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
-  check(cudaDeviceGetPCIBusId(place.data(), static_cast<int>(place.size()), device_), "cudaDeviceGetPCIBusId");
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  return cat(properties.name, ", GPU ", device_, " of ", devices, " at ", place.data(), ", ", properties.totalGlobalMem / 1'000'000'000,
-             " GB, driver ", version(driver), ", CUDA ", version(runtime), ", ", products_->library());
+  return cat(properties.name, ", GPU ", device_, " of ", cuda::count_gpus(), " at ", cuda::bus_of(device_), ", ",
+             properties.totalGlobalMem / 1'000'000'000, " GB, driver ", cuda::driver_version(), ", CUDA ", cuda::runtime_version(),
+             ", cuBLASLt ", cuda::cublaslt_version());
 }
 
 std::byte* CudaBackend::scratch(size_t size_bytes) {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/cuda/cuda_backend.h"
+#include "core/cuda/facts.h"
 
 extern "C" {
 
@@ -22,6 +23,8 @@ int lodestone_cuda_gpus(std::string& reason) {
     reason = "there is no GPU that CUDA sees";
   return devices;
 }
+
+void lodestone_cuda_facts(lodestone::CudaFacts& facts) { facts = lodestone::cuda::facts(); }
 
 lodestone::Backend* lodestone_cuda_make_backend(int gpu) { return new lodestone::CudaBackend(gpu); }
 

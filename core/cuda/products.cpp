@@ -106,11 +106,6 @@ Products::~Products() {
   cublasLtDestroy(library_);
 }
 
-std::string Products::library() const {
-  const size_t version = cublasLtGetVersion();  // 130100 is 13.1.0
-  return cat("cuBLASLt ", version / 10000, '.', version / 100 % 100, '.', version % 100);
-}
-
 void Products::run(const Product& p) {
   const Operation operation(p);
   const Layout a(p.b), b(p.a), c(p.c);

@@ -33,8 +33,6 @@ class Products {
 
   /// Enqueued. Throws Error (resource, "F47") naming the shapes where the library knows no way or refuses.
   void run(const Product& product);
-  /// "cuBLASLt 13.1.0".
-  std::string library() const;
 
  private:
   /// What the choice of an algorithm depends on: operations, dtypes, shape, whether c is read, whether there is a bias, alignments.

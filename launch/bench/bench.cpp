@@ -9,6 +9,7 @@
 
 #include "comm/reduce_bench.h"
 #include "data/plan/plan.h"
+#include "launch/bench/bench_ceilings.h"
 #include "launch/bench/bench_shares.h"
 #include "launch/command.h"
 #include "launch/config/config.h"
@@ -34,6 +35,7 @@ std::string bench_usage() {
       "                       [--threads N] [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
       "       lodestone bench --memory N [the same options]\n"
       "       lodestone bench --losses N [the same options]\n"
+      "       lodestone bench --ceilings N [--device NAME] [--threads N]\n"
       "       mpirun -np 2 lodestone bench [...]\n"
       "       mpirun -np 2 lodestone bench --all-reduce\n\n"
       "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
@@ -54,17 +56,18 @@ std::string bench_usage() {
       "  --losses N        instead: value and gradient of --loss, or of every loss, on N queries' random vectors, and its share of a\n"
       "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
       "                    than one chunk unless --keep-mb is given\n"
+      "  --ceilings N      instead: what the device does at most: products of two matrices of N x N in bf16 and f32, and copies of one\n"
       "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n");
 }
 
 namespace {
 
-enum class BenchMode : uint8_t { speed, memory, losses };
+enum class BenchMode : uint8_t { speed, memory, losses, ceilings };
 
 struct BenchCommand {
   BenchOptions options;
   BenchMode mode = BenchMode::speed;
-  int64_t many = 0;                                    // pairs of the larger batch, or queries of the losses
+  int64_t many = 0;                                    // pairs of the larger batch, queries of the losses, or rows of a matrix
   std::span<const BenchLoss> losses = bench_losses();  // to be timed
 };
 
@@ -75,8 +78,8 @@ bool is_length(const std::string& text) {
 }
 
 BenchCommand parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--model", "--lengths", "--precision", "--device",       "--threads", "--loss",   "--group",
-                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses",  "--keep-mb"};
+  const std::string names[] = {"--model", "--lengths", "--precision", "--device",       "--threads", "--loss",    "--group",
+                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses",  "--keep-mb", "--ceilings"};
   const Options given(arguments, "bench", names);
   BenchCommand c;
   BenchOptions& o = c.options;
@@ -98,9 +101,10 @@ BenchCommand parse(std::span<const std::string> arguments) {
   o.pairs = given.integer("--pairs", o.pairs, 2);
   o.steps = given.integer("--steps", o.steps, 1);
   o.chunk_tokens = given.integer("--chunk-tokens", o.chunk_tokens, 1);
-  if (given.has("--memory") && given.has("--losses")) given.refuse("takes --memory or --losses, not both");
-  for (const auto& [name, mode] : {std::pair{"--memory", BenchMode::memory}, {"--losses", BenchMode::losses}}) {
+  for (const auto& [name, mode] :
+       {std::pair{"--memory", BenchMode::memory}, {"--losses", BenchMode::losses}, {"--ceilings", BenchMode::ceilings}}) {
     if (!given.has(name)) continue;
+    if (c.mode != BenchMode::speed) given.refuse("takes one of --memory, --losses and --ceilings");
     c.mode = mode;
     c.many = given.integer(name, 0, 2);
     o.keep_mb = 0;
@@ -284,12 +288,15 @@ nlohmann::ordered_json bench_all_reduce(World& world) {
 nlohmann::ordered_json measure(std::span<const std::string> arguments, World& world) {
   if (arguments.size() == 1 && arguments[0] == "--all-reduce") return bench_all_reduce(world);
   const BenchCommand c = parse(arguments);
-  require_ranks_for_batch(c.mode == BenchMode::speed ? c.options.pairs : std::min(c.options.pairs, c.many), world.size());
+  if (c.mode != BenchMode::ceilings)
+    require_ranks_for_batch(c.mode == BenchMode::speed ? c.options.pairs : std::min(c.options.pairs, c.many), world.size());
   switch (c.mode) {
     case BenchMode::memory:
       return bench_memory(c, world);
     case BenchMode::losses:
       return bench_each_loss(c, world);
+    case BenchMode::ceilings:
+      return bench_ceilings(c.options, c.many, world);
     case BenchMode::speed:
       return bench_speed(c.options, world);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "losses/info_nce.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -55,7 +56,7 @@ void set_weights(Model& model, const Golden& golden) {
 /// Per tensor: |g - reference| <= tolerance max(|reference|, 1e-4 |whole reference|). The floor is for gradients that are zero in
 /// theory (key biases, tables' unused rows).
 void expect_parity(const std::string& backend, DType compute, double tolerance) {
-  const Golden golden = read_golden(LODE_TEST_DATA "/golden/encoder.safetensors");
+  const Golden golden = read_golden(golden_file("encoder.safetensors"));
   const ModelTexts texts = golden_texts(golden);
   for (const Case& c : cases) {
     const std::string prefix = std::string(c.name) + "/";
@@ -85,7 +86,7 @@ void expect_parity(const std::string& backend, DType compute, double tolerance) 
 
 // With the vectors that PyTorch found, so that each half of the chain is held to rounding on its own.
 TEST(EncoderGolden, InfoNceAndItsGradientEqualPyTorch) {
-  const Golden golden = read_golden(LODE_TEST_DATA "/golden/encoder.safetensors");
+  const Golden golden = read_golden(golden_file("encoder.safetensors"));
   const auto losses = nlohmann::json::parse(golden.metadata.at("losses"));
   for (const Case& c : cases) {
     const std::vector<double>& emb = golden.at(std::string(c.name) + "/embeddings");
@@ -111,7 +112,7 @@ TEST(EncoderGolden, FastBackendInF32EqualsPyTorch) { expect_parity("cpu", DType:
 
 // PyTorch's autocast keeps the stream between layers in f32 and this backend in bf16, so half as much again is allowed.
 TEST(EncoderGolden, GradientInBf16IsAsNearToTheExactOneAsPyTorchsAutocast) {
-  const Golden golden = read_golden(LODE_TEST_DATA "/golden/encoder_bf16.safetensors");
+  const Golden golden = read_golden(golden_file("encoder_bf16.safetensors"));
   Model model(golden_config(golden, Pooling::mean, {}), DType::bf16, "cpu");
   set_weights(model, golden);
   std::vector<double> exact(static_cast<size_t>(model.params.layout().count()));

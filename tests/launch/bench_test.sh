@@ -50,6 +50,10 @@ check "every loss is timed on two ranks, and its share is of the two times" \
 "$lodestone" bench --precision f32 --threads 1 --lengths 6 --pairs 8 --steps 1 --losses 64 --loss gte > out.json
 check "one loss is timed when one is named" "[r['loss'] for r in b['losses']] == ['gte'] and b['lengths'] == '6'"
 
+"$lodestone" bench --threads 1 --ceilings 64 > out.json
+check "ceilings are products in two precisions and copies in three directions" \
+  "b['edge'] == 64 and [p['precision'] for p in b['products']] == ['bf16', 'f32'] and all(abs(p['tflops'] * p['product_s'] * 1e12 / (2 * 64 ** 3) - 1) < 1e-9 for p in b['products']) and [c['bytes'] for c in b['copies']] == [32768, 16384, 16384]"
+
 refused() {  # refused NAME PATTERN OPTION...: exit status 2, and a message that matches
   "$lodestone" bench "${@:3}" > out.json 2>&1
   local code=$?
@@ -60,7 +64,7 @@ refused "a length that is none" "lengths 'long' is not known" --lengths long
 refused "a text longer than the model takes" "lengths '513'" --lengths 513
 refused "a device that this build lacks" "built without CUDA" --device cuda
 refused "a device that there is not" "not one of auto, cpu, cuda" --device tpu
-refused "two questions at once" "not both" --memory 64 --losses 64
+refused "two questions at once" "takes one of" --memory 64 --losses 64
 
 echo "$passed passed, $failed failed"
 exit $((failed > 0))

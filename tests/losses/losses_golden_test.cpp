@@ -6,13 +6,14 @@
 #include <fstream>
 #include <set>
 
+#include "tests/support/golden_file.h"
 #include "tests/support/loss_cases.h"
 
 namespace lodestone::test {
 namespace {
 
 nlohmann::json golden() {
-  std::ifstream file(LODE_TEST_DATA "/golden/losses.json");
+  std::ifstream file(golden_file("losses.json"));
   return nlohmann::json::parse(file);
 }
 

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tests/support/golden_file.h"
+
 namespace lodestone::test {
 namespace {
 
@@ -68,7 +70,7 @@ TEST(Metrics, CorrelationWithAConstantIsNotANumber) {
 }
 
 nlohmann::json golden() {
-  std::ifstream file(LODE_TEST_DATA "/golden/metrics.json");
+  std::ifstream file(golden_file("metrics.json"));
   return nlohmann::json::parse(file);
 }
 

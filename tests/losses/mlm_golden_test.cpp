@@ -7,6 +7,7 @@
 #include "comm/planes.h"
 #include "losses/retromae_objective.h"
 #include "tests/support/evaluate.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -16,7 +17,7 @@ namespace {
 /// Per tensor: |g - reference| <= tolerance max(|reference|, 1e-4 |whole reference|). The floor is for gradients that are zero in
 /// theory (key biases, tables' unused rows).
 void expect_parity(const char* kind, DType compute, double tolerance) {
-  const Golden golden = read_golden(LODE_TEST_DATA "/golden/mlm.safetensors");
+  const Golden golden = read_golden(golden_file("mlm.safetensors"));
   const auto json = nlohmann::json::parse(golden.metadata.at("config"));
   EmbedderConfig config;
   config.encoder = {.vocab = json["vocab_size"],

@@ -4,6 +4,7 @@
 
 #include "losses/reranker_objective.h"
 #include "tests/support/evaluate.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -37,7 +38,7 @@ Batch golden_batch(const Golden& golden) {
 std::string name_there(const Param& p) { return p.name.starts_with("classifier.") ? p.name : "bert." + p.name; }
 
 void expect_parity(const char* kind, DType compute, double tolerance) {
-  const Golden golden = read_golden(LODE_TEST_DATA "/golden/reranker.safetensors");
+  const Golden golden = read_golden(golden_file("reranker.safetensors"));
   const RerankerConfig config = golden_config(golden);
   const Batch batch = golden_batch(golden);
   const auto backend = any_backend(kind);

@@ -1,4 +1,4 @@
-# Sourced by the shell tests: a temporary folder to work in, counted expectations, and a tiny model, corpus and configuration.
+# Sourced by the shell tests: a temporary folder to work in, counted expectations, and the tiny run of tiny_run.py.
 # Needs $lodestone, the binary; $0's second argument is the source folder.
 support=$2/tests/support
 dir=$(mktemp -d)
@@ -56,27 +56,4 @@ await() {  # await PID: `code` is the exit code of a child, which is killed afte
   wait $guard 2> /dev/null
 }
 
-# vocab/, config.json (2 layers of 32), train.jsonl (400 pairs), heldout.jsonl (40) and run.yaml (10 steps of 16 pairs, a checkpoint at 5).
-mkdir vocab
-python3 - <<'PY'
-import json, random
-random.seed(7)
-words = ["".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(random.randint(3, 7))) for _ in range(300)]
-tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + sorted(set(words)) + list("abcdefghijklmnopqrstuvwxyz") + ["##" + c for c in "abcdefghijklmnopqrstuvwxyz"]
-open("vocab/vocab.txt", "w").write("\n".join(tokens) + "\n")
-json.dump({"do_lower_case": True, "tokenizer_class": "BertTokenizer"}, open("vocab/tokenizer_config.json", "w"))
-json.dump({"model_type": "bert", "architectures": ["BertModel"], "vocab_size": len(tokens), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-           "intermediate_size": 64, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
-           "max_position_embeddings": 64, "type_vocab_size": 2, "initializer_range": 0.05, "layer_norm_eps": 1e-12}, open("config.json", "w"))
-def row(i):
-    topic = random.sample(words, 6)
-    return {"query": " ".join(topic[:3]), "pos": [" ".join(topic + random.sample(words, random.randint(1, 10)))], "source": "ab"[i % 2]}
-open("train.jsonl", "w").write("".join(json.dumps(row(i)) + "\n" for i in range(400)))
-open("heldout.jsonl", "w").write("".join(json.dumps(row(i)) + "\n" for i in range(40)))
-PY
-cat > run.yaml <<'YAML'
-model: {config: config.json, vocab: vocab, pooling: mean}
-data: {train: corpus, heldout: heldout, query_max_len: 32, passage_max_len: 32}
-train: {output_dir: run, global_batch: 16, steps: 10, precision: f32, threads: 1, chunk_tokens: 128, logging_steps: 1, save_steps: 5, eval_steps: 5}
-optim: {learning_rate: 1e-3}
-YAML
+python3 "$support/tiny_run.py"

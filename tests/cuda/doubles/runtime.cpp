@@ -145,6 +145,12 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = 227 << 10;
       return cudaSuccess;
+    case cudaDevAttrClockRate:
+      *value = 1'000'000;
+      return cudaSuccess;
+    case cudaDevAttrMemoryClockRate:
+      *value = 2'000'000;
+      return cudaSuccess;
     default:
       fail("an attribute that the double does not know");
   }

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "data/text/tokenizer_files.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone {
@@ -21,7 +22,7 @@ void write(const fs::path& file, const std::string& text) { std::ofstream(file, 
 class TokenizerFolders : public testing::Test {
  protected:
   static const Json& golden() {
-    static const Json all = Json::parse(std::ifstream(std::string(LODE_TEST_DATA) + "/golden/tokenizer_folders.json"));
+    static const Json all = Json::parse(std::ifstream(test::golden_file("tokenizer_folders.json")));
     return all;
   }
 

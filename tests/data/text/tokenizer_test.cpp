@@ -10,6 +10,7 @@
 #include "data/text/tokenizer_kind.h"
 #include "data/text/tokenizer_spec.h"
 #include "launch/console/allocations.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/temp_dir.h"
 
 namespace lodestone {
@@ -39,7 +40,7 @@ std::string repeat(std::string_view part, int times) {
   return text;
 }
 
-Json golden() { return Json::parse(std::ifstream(std::string(LODE_TEST_DATA) + "/golden/tokenizer.json")); }
+Json golden() { return Json::parse(std::ifstream(test::golden_file("tokenizer.json"))); }
 
 TokenizerSpec golden_spec(const Json& golden, const Json& one) {
   TokenizerSpec spec;

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""What gpu_check.sh looks at, item by item. It is started by that script, which finds the programs and CUDA's libraries.
+
+usage: gpu_check.py properties|check|bench [--report FILE] [--quick]
+"""
+import argparse
+import ctypes
+import glob
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from gpu_report import Report, run
+
+root = pathlib.Path(__file__).resolve().parent.parent
+NO_GPU = 77
+LEFT_OUT = "left out by --quick"
+
+
+def dlopen(name):
+    """The library, or None."""
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+# ---- properties -------------------------------------------------------------------------------------------------------------------------
+def library_version(report, name, file, version):
+    """An item for a library that the program does not need yet: where it was opened, and its version."""
+    library = dlopen(file)
+    if library is None:
+        report.add(name, "not run", f"there is no {file}")
+        return
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        path = next((line.split()[-1] for line in maps if file.split(".so")[0] + ".so" in line), file)
+    report.add(name, "passed", version(library), file=path)
+
+
+def cudnn_version(library):
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    number = library.cudnnGetVersion()  # 91900 is 9.19.0
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def nccl_version(library):
+    number = ctypes.c_int()
+    library.ncclGetVersion(ctypes.byref(number))  # 22809 is 2.28.9
+    return f"{number.value // 10000}.{number.value // 100 % 100}.{number.value % 100}"
+
+
+def properties(report, _):
+    devices = report.content["devices"]
+    cuda = devices["cuda"]
+    for number, gpu in enumerate(cuda["gpus"]):
+        report.add(f"GPU {number}", "passed", f"{gpu['name']}, sm_{gpu['compute_capability']}, {gpu['memory_bytes'] / 1e9:.0f} GB, "
+                   f"{gpu['multiprocessors']} multiprocessors at {gpu['clock_khz'] / 1e6:.2f} GHz, memory at {gpu['memory_clock_khz'] / 1e6:.2f} GHz on {gpu['memory_bus_bits']} bits")
+    for name, key in (("driver takes CUDA", "driver"), ("CUDA runtime", "runtime"), ("cuBLASLt", "cublaslt")):
+        report.add(name, "passed", cuda[key])
+    for name, key in (("MPI", "mpi"), ("C library", "c_library"), ("CPU", "cpu")):
+        report.add(name, "passed", devices[key])
+    library_version(report, "cuDNN", "libcudnn.so.9", cudnn_version)
+    library_version(report, "NCCL", "libnccl.so.2", nccl_version)
+    smi = run(["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,clocks.max.memory,power.limit,ecc.mode.current", "--format=csv,noheader"], 30)
+    report.add("nvidia-smi", "passed" if smi.code == 0 else "not run", smi.out.strip().replace("\n", "; ") if smi.code == 0 else smi.reason())
+
+
+# ---- check ------------------------------------------------------------------------------------------------------------------------------
+on_gpu = {"LODESTONE_TEST_BACKEND": "cuda", "LODESTONE_TEST_DATA": str(root / "tests")}
+parity = "*Parity.*"
+encoder = "EncoderGolden.*:-EncoderGolden.InfoNce*"
+layers = ("LayerGradient.Linear*:LayerGradient.Residual*:LayerGradient.BlockGives*:LayerGradient.Embedding*:LayerGradient.Head*:"
+          "Reranker.Score*:Reranker.Drops*:Reranker.Recomputing*:Reranker.Hook*")
+golden_losses = "LossesGolden.*:InfoNceTest.Matryoshka*:RerankerGolden.FastBackend*"
+losses = ("Cbb.*:ContrastiveLosses.*:Cosent.Tensor*:EmbeddingObjective.*:FalseNegatives.*:GroupDistillation.Tensor*:GroupLoss.*:Gte.Tensor*:InfoNceTest.*:LossesGolden.*:"
+          "MarginMse.Tensor*:MlmGolden.*:NegativeScores.*:RerankerGolden.*:RerankerObjective.*:RetroMaeObjective.*:StabilisedDistillation.Tensor*:SumLoss.Adds*:"
+          "-Cbb.Refuses*:FalseNegatives.RuleByCases:*.AllocatesNothing*:*.AllocateNothing*:*.MemoryBeyond*:*.MemoryIsThat*")
+
+
+def suites(report, name, program, tests, limit_s):
+    """Tests that run on any backend, on this GPU. Each is an entry of the item."""
+    results = pathlib.Path("results.json")
+    results.unlink(missing_ok=True)
+    ended = run([program, f"--gtest_filter={tests}", f"--gtest_output=json:{results}"], min(limit_s, report.left_s()), **on_gpu)
+    if not results.exists():  # it crashed, hung, or did not start
+        running = [line for line in ended.out.splitlines() if "[ RUN      ]" in line]
+        report.add(name, report.state_of(ended), f"{ended.reason()}{'; in ' + running[-1].split(']')[1].strip() if running else ''}", seconds=ended.seconds)
+        return
+    found = [{"name": f"{suite['name']}.{test['name']}", "state": "failed" if "failures" in test else "passed" if test["result"] == "COMPLETED" else "not run",
+              "seconds": float(test["time"].rstrip("s")), **({"failures": [f["failure"] for f in test["failures"]]} if "failures" in test else {})}
+             for suite in json.loads(results.read_text(encoding="utf-8"))["testsuites"] for test in suite["testsuite"]]
+    failed = [test["name"] for test in found if test["state"] == "failed"]
+    good = found and not failed and ended.code == 0
+    report.add(name, "passed" if good else "failed", f"{len(found)} tests in {ended.seconds} s" if good else f"{len(failed)} of {len(found)} tests failed: {' '.join(failed)}",
+               seconds=ended.seconds, tests=found)
+
+
+class Training:
+    """Runs of the tiny model of tests/support/tiny_run.py; the losses of each by its name. Dropout is on."""
+
+    def __init__(self, report, steps):
+        self.report, self.steps, self.losses, self.failure = report, steps, {}, {}
+        made = run([sys.executable, str(root / "tests/support/tiny_run.py")], 60)
+        packed = run(["lodestone", "pack", "--tokenizer", "vocab", "--output", "corpus", "train.jsonl"], 60)
+        self.ready = made.code == 0 and packed.code == 0
+        if not self.ready:
+            report.add("data of the training runs", "failed", made.reason() if made.code != 0 else packed.reason())
+
+    def run(self, name, device, precision, ranks=1):
+        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
+        ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
+                     "train.global_batch=8", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2"], min(200, self.report.left_s()),
+                    OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+        if ended.code != 0:
+            self.failure[name] = (self.report.state_of(ended), f"{name}: {ended.reason()}")
+            return
+        with open(f"{name}/metrics.jsonl", encoding="utf-8") as lines:
+            self.losses[name] = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
+
+    def compare(self, item, name, host, exact):
+        """|loss - loss in f64| of every step is at most four times the most that the CPU's own run of the same precision is away from f64. Both make the same sums in other
+        orders, so their errors are two draws of one size, which training enlarges alike; the largest of the CPU's steps stands for that size, and four of them for the draw."""
+        failure = next((self.failure[r] for r in (exact, host, name) if r in self.failure), None)
+        if failure is not None:
+            self.report.add(item, *failure)
+            return
+        runs = [self.losses[r] for r in (name, host, exact)]
+        away, own = (max(abs(a - b) for a, b in zip(losses, runs[2], strict=True)) for losses in runs[:2])
+        learnt = len(runs[0]) == self.steps and runs[0][-1] < runs[0][0]
+        good = learnt and away <= 4 * own
+        self.report.add(item, "passed" if good else "failed", f"loss {runs[0][0]:.4f} to {runs[0][-1]:.4f} in {len(runs[0])} steps, at most {away:.2e} from f64; the CPU's {own:.2e}, "
+                        f"allowed {4 * own:.2e}", losses=runs[0], losses_of_cpu=runs[1], losses_in_f64=runs[2])
+
+    def same_weights(self, item, names):
+        failure = next((self.failure[r] for r in names if r in self.failure), None)
+        if failure is not None:
+            self.report.add(item, *failure)
+            return
+        first, second = (pathlib.Path(name, "model/model.safetensors").read_bytes() for name in names)
+        self.report.add(item, "passed" if first == second else "failed", "equal bit for bit" if first == second else "the weights differ")
+
+
+def training(report, quick):
+    """A way for ranks to exchange is one more run here, and its comparison below."""
+    runs = Training(report, 6 if quick else 20)
+    if not runs.ready:
+        return
+    for name, device, precision, ranks in (("exact", "cpu", "f64", 1), ("host-f32", "cpu", "f32", 1), ("host-bf16", "cpu", "bf16", 1), ("gpu-f32", "cuda", "f32", 1),
+                                           ("gpu-f32-again", "cuda", "f32", 1), ("gpu-bf16", "cuda", "bf16", 1), ("gpu-shared", "cuda", "f32", 2)):
+        runs.run(name, device, precision, ranks)
+    runs.compare("training in f32", "gpu-f32", "host-f32", "exact")
+    runs.compare("training in bf16", "gpu-bf16", "host-bf16", "exact")
+    runs.compare("two ranks that share the GPU, staged", "gpu-shared", "host-f32", "exact")
+    runs.same_weights("the same training twice", ("gpu-f32", "gpu-f32-again"))
+
+
+def sanitizers(report, quick):
+    """compute-sanitizer over the parity of operations, which are small."""
+    folders = [os.environ.get("CUDA_HOME", "") + "/bin", *glob.glob("/usr/local/cuda*/bin"), *(folder for p in sys.path for folder in glob.glob(f"{p}/nvidia/*/bin"))]
+    program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=":".join(folders))
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        name = f"compute-sanitizer {tool}"
+        if quick or program is None or report.left_s() < 20:
+            report.add(name, "not run", LEFT_OUT if quick else "there is no compute-sanitizer" if program is None else "the ten minutes are over")
+            continue
+        ended = run([program, "--tool", tool, "--error-exitcode", "9", shutil.which("core_tests"), f"--gtest_filter={parity}"], min(110, report.left_s()), **on_gpu)
+        if ended.code is None:
+            report.add(name, "not run", f"it did not end within {ended.seconds} s")
+        else:
+            said = [line.strip("= ") for line in ended.out.splitlines() if line.startswith("=========") and ("ERROR" in line or "RACECHECK" in line or "Error" in line)]
+            report.add(name, "passed" if ended.code == 0 else "failed", said[-1] if said else ended.reason(), seconds=ended.seconds, said=said[:20])
+
+
+def check(report, quick):
+    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else parity, 300)
+    suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else encoder, 200)
+    suites(report, "gradients of layers", "core_tests", layers, 200)
+    suites(report, "losses", "losses_tests", golden_losses if quick else losses, 300)
+    if quick:
+        report.add("operations and encoder in other precisions, and the other losses", "not run", LEFT_OUT)
+    training(report, quick)
+    sanitizers(report, quick)
+
+
+# ---- bench ------------------------------------------------------------------------------------------------------------------------------
+def bench(report, quick):
+    """Steps of the shapes that the recipes train, and what the device does at most with any matrix."""
+    edge = 64 if quick else 8192
+    ended = run(["lodestone", "bench", "--device", "cuda", "--ceilings", str(edge)], 120)
+    ceilings = {}
+    if ended.code != 0:
+        report.add("ceilings", report.state_of(ended), ended.reason())
+    else:
+        found = json.loads(ended.out)
+        ceilings = {p["precision"]: p["tflops"] for p in found["products"]}
+        report.add("ceilings", "passed", f"products of {edge} x {edge}: " + ", ".join(f"{rate:.4g} TFLOP/s in {precision}" for precision, rate in ceilings.items()) + "; " +
+                   ", ".join(f"{c['gb_per_s']:.4g} GB/s {c['way']}" for c in found["copies"]), **found)
+    shapes = [("minilm", "short", 4)] if quick else [("minilm", "real", 512), ("bert-base", "real", 512), ("bert-base", "dense", 256), ("bert-large", "dense", 128)]
+    for model, lengths, pairs in shapes:
+        for precision in ("bf16", "f32"):
+            name = f"step of {model}, {lengths}, {pairs} pairs, {precision}"
+            if report.left_s() < 10:
+                report.add(name, "not run", "the ten minutes are over")
+                continue
+            ended = run(["lodestone", "bench", "--device", "cuda", "--model", model, "--lengths", lengths, "--pairs", str(pairs), "--precision", precision, "--steps", "1" if quick else "5",
+                         "--chunk-tokens", "16384", "--keep-mb", "32768"], min(200 if quick else 90, report.left_s()))
+            if ended.code != 0:
+                report.add(name, report.state_of(ended), ended.reason())
+                continue
+            step = json.loads(ended.out)
+            share = {"share_of_large_product": step["gflops"] / 1e3 / ceilings[precision]} if precision in ceilings else {}
+            report.add(name, "passed", f"{step['step_s'] * 1e3:.1f} ms, {step['tokens_per_s']:.0f} tokens/s, {step['gflops'] / 1e3:.4g} TFLOP/s" +
+                       "".join(f", {value:.1%} of the large product's" for value in share.values()), **share, **step)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="gpu_check.sh", allow_abbrev=False)
+    parser.add_argument("mode", choices=("properties", "check", "bench"))
+    parser.add_argument("--report", default=None)
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    report = Report(given.mode, os.path.abspath(given.report or f"gpu_{given.mode}.json"))
+    ended = run(["lodestone", "devices"], 60)
+    if ended.code != 0:
+        report.add("lodestone devices", "failed", ended.reason())
+        return report.write()
+    report.content["devices"] = json.loads(ended.out)
+    missing = report.content["devices"]["cuda"].get("missing")
+    if missing:
+        report.add("a GPU", "not run", missing)
+        report.write()
+        return NO_GPU
+    with tempfile.TemporaryDirectory(prefix="lodestone-gpu-check-") as folder:
+        os.chdir(folder)
+        {"properties": properties, "check": check, "bench": bench}[given.mode](report, given.quick)
+        os.chdir("/")
+    return report.write()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
