@@ -3,7 +3,7 @@
 option(LODESTONE_CUDA "Build the CUDA backend (needs nvcc, cuBLAS)" OFF)
 
 set(CUDA_SOURCES)
-foreach(name IN ITEMS cuda_backend cuda_call cuda_memory plugin products staging)
+foreach(name IN ITEMS cuda_backend cuda_call cuda_memory plugin products staging upload_stream)
   list(APPEND CUDA_SOURCES ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cpp)
 endforeach()
 set(CUDA_KERNELS)

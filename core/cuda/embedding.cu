@@ -81,14 +81,14 @@ void CudaBackend::embed_forward(const DeviceTexts& texts, ConstTensor word, Cons
   checks::embed("embed_forward", texts, checks::wide(y.dtype()), word, position, type, y);
   for_compute("embed_forward", y.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
-    launch(embed<T>, texts.tokens(), block_threads, 0, enqueue("embed_forward"), TextsView(texts), elements<W>(word), elements<W>(position),
-           elements<W>(type), y.dim(1), elements<T>(y));
+    launch(embed<T>, texts.tokens(), block_threads, 0, enqueue("embed_forward", y), TextsView(texts), elements<W>(word),
+           elements<W>(position), elements<W>(type), y.dim(1), elements<T>(y));
   });
 }
 
 void CudaBackend::embed_backward(const DeviceTexts& texts, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
   checks::embed("embed_backward", texts, checks::wide(dy.dtype()), d_word, d_position, d_type, dy);
-  const cudaStream_t stream = enqueue("embed_backward");
+  const cudaStream_t stream = enqueue("embed_backward", dy);
   const TextsView view(texts);
   const int64_t tokens = texts.tokens(), width = dy.dim(1);
   for_compute("embed_backward", dy.dtype(), [&]<class T>(T) {

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(block_threads)
 void CudaBackend::log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) {
   checks::row_statistic("log_sum_exp_rows", x, lse);
   for_wide("log_sum_exp_rows", x.dtype(), [&]<class T>(T) {
-    launch(log_sum_exp<T>, x.dim(0), block_threads, 0, enqueue("log_sum_exp_rows"), elements<T>(x), x.dim(1), static_cast<T>(scale),
+    launch(log_sum_exp<T>, x.dim(0), block_threads, 0, enqueue("log_sum_exp_rows", x), elements<T>(x), x.dim(1), static_cast<T>(scale),
            elements<T>(lse));
   });
 }
@@ -75,7 +75,7 @@ void CudaBackend::log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) {
 void CudaBackend::softmax_rows(Tensor x, double scale, ConstTensor lse, double weight) {
   checks::row_statistic("softmax_rows", x, lse);
   for_wide("softmax_rows", x.dtype(), [&]<class T>(T) {
-    launch(softmax<T>, x.dim(0), block_threads, 0, enqueue("softmax_rows"), elements<T>(x), x.dim(1), static_cast<T>(scale),
+    launch(softmax<T>, x.dim(0), block_threads, 0, enqueue("softmax_rows", x), elements<T>(x), x.dim(1), static_cast<T>(scale),
            elements<T>(lse), static_cast<T>(weight));
   });
 }
@@ -84,8 +84,8 @@ void CudaBackend::cross_entropy_forward(ConstTensor logits, ConstTensor labels, 
   checks::cross_entropy("cross_entropy_forward", logits, labels, lse);
   checks::row_statistic("cross_entropy_forward", logits, target);
   for_wide("cross_entropy_forward", logits.dtype(), [&]<class T>(T) {
-    launch(entropy_forward<T>, logits.dim(0), block_threads, 0, enqueue("cross_entropy_forward"), elements<T>(logits), logits.dim(1),
-           elements<int32_t>(labels), first, elements<T>(lse), elements<T>(target));
+    launch(entropy_forward<T>, logits.dim(0), block_threads, 0, enqueue("cross_entropy_forward", logits), elements<T>(logits),
+           logits.dim(1), elements<int32_t>(labels), first, elements<T>(lse), elements<T>(target));
   });
 }
 
@@ -97,7 +97,7 @@ void CudaBackend::cross_entropy_backward(Tensor logits, ConstTensor labels, int6
   if (d_logits.dtype() != DType::bf16) checks::dtype(op, "d_logits", d_logits, logits.dtype());
   for_wide(op, logits.dtype(), [&]<class T>(T) {
     for_compute(op, d_logits.dtype(), [&]<class D>(D) {
-      launch(entropy_backward<T, D>, logits.dim(0), block_threads, 0, enqueue(op), elements<T>(ConstTensor(logits)), logits.dim(1),
+      launch(entropy_backward<T, D>, logits.dim(0), block_threads, 0, enqueue(op, logits), elements<T>(ConstTensor(logits)), logits.dim(1),
              elements<int32_t>(labels), first, elements<T>(lse), static_cast<T>(weight), elements<D>(d_logits));
     });
   });

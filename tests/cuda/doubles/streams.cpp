@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/runtime.h"
 
 namespace lodestone::doubles {
@@ -51,7 +52,8 @@ struct State {
   std::vector<std::unique_ptr<std::shared_ptr<Event>>> events{};
   Execution execution = Execution::at_once;
   uint64_t draw = 1;
-  int64_t waits = 0, forgotten = -1;
+  int64_t waits = 0, forgotten = -1;  // since forget_event()
+  std::vector<int64_t> open{};        // of the waits, those for an event that was not over
 };
 
 State& state() {
@@ -113,6 +115,7 @@ void run_until(Stream& stream, const Over& over) {
 }
 
 void enqueue_item(Stream& stream, Item item) {
+  if (dropping()) return;
   stream.items.push_back(std::move(item));
   ++stream.enqueued;
   if (state().execution == Execution::at_once) run_all();
@@ -133,8 +136,13 @@ void set_execution(Execution execution, uint64_t seed) {
 
 void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
 
+bool dropping() { return state().execution == Execution::dropped; }
+
+const std::vector<int64_t>& open_events() { return state().open; }
+
 void forget_event(int64_t n) {
   state().waits = 0;
+  state().open.clear();
   state().forgotten = n;
 }
 
@@ -165,6 +173,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (const cudaError_t result = result_of("cudaStreamSynchronize"); result != cudaSuccess) return result;
+  ++counts().host_waits;
   wait_for_stream(stream_of(handle));
   return cudaSuccess;
 }
@@ -175,8 +184,12 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
-  if (state().waits++ == state().forgotten) return cudaSuccess;
+  if (const cudaError_t result = result_of("cudaStreamWaitEvent"); result != cudaSuccess) return result;
+  ++counts().stream_waits;
   const std::shared_ptr<Event>& e = event_of(event);
+  const int64_t number = state().waits++;
+  if (e->done < e->recorded) state().open.push_back(number);
+  if (number == state().forgotten) return cudaSuccess;
   enqueue_item(stream_of(handle), {.event = e, .count = e->recorded});
   return cudaSuccess;
 }
@@ -199,19 +212,28 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
+  if (dropping()) return cudaSuccess;
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
   e->stream = &stream_of(stream);
+  if (e->stream->items.empty() && !e->stream->running) {  // nothing stands before it
+    e->done = count;
+    return cudaSuccess;
+  }
   enqueue_item(stream_of(stream), {.work = [e, count] { e->done = count; }});
   return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t result = result_of("cudaEventQuery"); result != cudaSuccess) return result;
   const std::shared_ptr<Event>& e = event_of(event);
   return e->done >= e->recorded ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t result = result_of("cudaEventSynchronize"); result != cudaSuccess) return result;
+  ++counts().host_waits;
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = e->recorded;
   if (e->done >= count) return cudaSuccess;
