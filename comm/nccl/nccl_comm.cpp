@@ -116,10 +116,10 @@ void NcclComm::require_healthy() {
 }
 
 template <class Call>
-Pending NcclComm::enqueue(const char* verb, size_t bytes, const Call& call) {
+Pending NcclComm::enqueue(const char* verb, ConstTensor operand, const Call& call) {
   require_healthy();
-  const Watchdog::Operation operation{verb, static_cast<int64_t>(bytes), number_};
-  const cudaEvent_t event = verbs_->begin(verb);
+  const Watchdog::Operation operation{verb, static_cast<int64_t>(operand.size_bytes()), number_};
+  const cudaEvent_t event = verbs_->begin(verb, operand);
   verb_ = verb;
   ++number_;
   settle(call(verbs_->stream()), operation);
@@ -133,7 +133,7 @@ Pending NcclComm::all_reduce(ConstTensor in, Tensor out, Reduce op) {
   verbs::check_all_reduce(in, out);
   verbs::check_device("all_reduce", Device::cuda, in, out);
   if (in.empty()) return {};
-  return enqueue("all_reduce", in.size_bytes(), [&](cudaStream_t stream) {
+  return enqueue("all_reduce", in, [&](cudaStream_t stream) {
     return ncclAllReduce(in.bytes(), out.bytes(), count_of(in), nccl::type_of(in.dtype()), nccl::op_of(op), comm_, stream);
   });
 }
@@ -143,7 +143,7 @@ Pending NcclComm::all_gather(ConstTensor in, Tensor out, std::span<const int64_t
   verbs::check_device("all_gather", Device::cuda, in, out);
   if (total == 0) return {};
   const ncclDataType_t type = nccl::type_of(in.dtype());
-  return enqueue("all_gather", out.size_bytes(), [&](cudaStream_t stream) {
+  return enqueue("all_gather", out, [&](cudaStream_t stream) {
     if (equal(counts)) return ncclAllGather(in.bytes(), out.bytes(), count_of(in), type, comm_, stream);
     return each_part(counts, [&](int root, Slice slice) {
       const Tensor part = out.slice(slice);
@@ -157,7 +157,7 @@ Pending NcclComm::reduce_scatter(ConstTensor in, Tensor out, std::span<const int
   verbs::check_device("reduce_scatter", Device::cuda, in, out);
   if (total == 0) return {};
   const ncclDataType_t type = nccl::type_of(in.dtype());
-  return enqueue("reduce_scatter", in.size_bytes(), [&](cudaStream_t stream) {
+  return enqueue("reduce_scatter", in, [&](cudaStream_t stream) {
     if (equal(counts)) return ncclReduceScatter(in.bytes(), out.bytes(), count_of(out), type, ncclSum, comm_, stream);
     return each_part(counts, [&](int root, Slice slice) {
       const ConstTensor part = in.slice(slice);
@@ -170,7 +170,7 @@ Pending NcclComm::broadcast(Tensor data, int root) {
   verbs::check_broadcast(root, size());
   verbs::check_device("broadcast", Device::cuda, data, data);
   if (data.empty()) return {};
-  return enqueue("broadcast", data.size_bytes(), [&](cudaStream_t stream) {
+  return enqueue("broadcast", data, [&](cudaStream_t stream) {
     return ncclBroadcast(data.bytes(), data.bytes(), count_of(data), nccl::type_of(data.dtype()), root, comm_, stream);
   });
 }

@@ -49,9 +49,9 @@ class NcclComm final : public Communicator {
   void settle(ncclResult_t result, Watchdog::Operation what);
   /// Breaks all off and throws.
   [[noreturn]] void fail(ncclResult_t result, const std::string& what);
-  /// `call` enqueues the verb's work in the stream that it is given.
+  /// `call` enqueues the verb's work in the stream that it is given. operand: the whole vector.
   template <class Call>
-  Pending enqueue(const char* verb, size_t bytes, const Call& call);
+  Pending enqueue(const char* verb, ConstTensor operand, const Call& call);
 
   const std::unique_ptr<Communicator> host_;
   const std::shared_ptr<NcclVerbs> verbs_;

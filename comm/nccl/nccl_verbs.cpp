@@ -9,21 +9,19 @@
 namespace lodestone {
 
 NcclVerbs::NcclVerbs(CudaBackend& backend, Watchdog* watchdog) : backend_(backend), watchdog_(watchdog) {
-  cuda::check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   backend_.set_wait_loop([this](const std::function<bool()>& done) { wait(done); });
 }
 
 NcclVerbs::~NcclVerbs() {
   backend_.set_wait_loop({});
   for (const cudaEvent_t event : idle_) cudaEventDestroy(event);
-  cudaStreamDestroy(stream_);
 }
 
 void NcclVerbs::break_off() noexcept {
   for (NcclComm* const comm : comms_) comm->break_off();
 }
 
-cudaEvent_t NcclVerbs::begin(const char* verb) {
+cudaEvent_t NcclVerbs::begin(const char* verb, ConstTensor operand) {
   cudaEvent_t event = nullptr;
   if (idle_.empty()) {
     cuda::check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
@@ -31,18 +29,18 @@ cudaEvent_t NcclVerbs::begin(const char* verb) {
     event = idle_.back();
     idle_.pop_back();
   }
-  cuda::check(cudaEventRecord(event, backend_.enqueue(verb)), verb);
-  cuda::check(cudaStreamWaitEvent(stream_, event, 0), verb);
+  cuda::check(cudaEventRecord(event, backend_.enqueue(verb, operand)), verb);
+  cuda::check(cudaStreamWaitEvent(stream(), event, 0), verb);
   return event;
 }
 
 void NcclVerbs::end(cudaEvent_t event, Watchdog::Operation verb) {
-  cuda::check(cudaEventRecord(event, stream_), verb.operation);
+  cuda::check(cudaEventRecord(event, stream()), verb.operation);
   last_ = event;
   last_verb_ = verb;
 }
 
-void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backend_.enqueue("wait"), event, 0), "waiting for a verb"); }
+void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backend_.enqueue("wait", {}), event, 0), "waiting for a verb"); }
 
 void NcclVerbs::wait(const std::function<bool()>& done) {
   // What the GPU does without other ranks may take as long as it wants.

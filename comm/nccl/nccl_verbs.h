@@ -8,6 +8,7 @@
 
 #include "comm/watchdog.h"
 #include "core/cuda/cuda_backend.h"
+#include "core/cuda/stream.h"
 
 namespace lodestone {
 
@@ -23,13 +24,13 @@ class NcclVerbs {
 
   CudaBackend& backend() { return backend_; }
   Watchdog* watchdog() { return watchdog_; }
-  cudaStream_t stream() const { return stream_; }
+  cudaStream_t stream() const { return stream_.handle; }
   void join(NcclComm& comm) { comms_.push_back(&comm); }
   void leave(const NcclComm& comm) { std::erase(comms_, &comm); }
   /// All of them.
   void break_off() noexcept;
   /// Lets the verbs that follow begin when all operations enqueued so far are done. Returns the event that end() will record.
-  cudaEvent_t begin(const char* verb);
+  cudaEvent_t begin(const char* verb, ConstTensor operand);
   void end(cudaEvent_t event, Watchdog::Operation verb);
   /// Lets the operations that follow begin when the verb of this event is done.
   void order(cudaEvent_t event);
@@ -42,7 +43,7 @@ class NcclVerbs {
 
   CudaBackend& backend_;
   Watchdog* watchdog_;
-  cudaStream_t stream_ = nullptr;
+  const cuda::Stream stream_;
   cudaEvent_t last_ = nullptr;  // behind the last verb
   Watchdog::Operation last_verb_;
   std::vector<cudaEvent_t> idle_;

@@ -42,28 +42,28 @@ struct TanhBackward {
 void CudaBackend::gelu_forward(ConstTensor x, Tensor y) {
   checks::same("gelu_forward", "y", x, y);
   for_compute("gelu_forward", x.dtype(),
-              [&]<class T>(T) { map(enqueue("gelu_forward"), x.count(), Gelu{}, elements<T>(y), elements<T>(x)); });
+              [&]<class T>(T) { map(enqueue("gelu_forward", x), x.count(), Gelu{}, elements<T>(y), elements<T>(x)); });
 }
 
 void CudaBackend::gelu_backward(ConstTensor x, ConstTensor dy, Tensor dx) {
   checks::same("gelu_backward", "dy", x, dy);
   checks::same("gelu_backward", "dx", x, dx);
   for_compute("gelu_backward", x.dtype(), [&]<class T>(T) {
-    map(enqueue("gelu_backward"), x.count(), GeluBackward{}, elements<T>(dx), elements<T>(x), elements<T>(dy));
+    map(enqueue("gelu_backward", x), x.count(), GeluBackward{}, elements<T>(dx), elements<T>(x), elements<T>(dy));
   });
 }
 
 void CudaBackend::tanh_forward(ConstTensor x, Tensor y) {
   checks::same("tanh_forward", "y", x, y);
   for_compute("tanh_forward", x.dtype(),
-              [&]<class T>(T) { map(enqueue("tanh_forward"), x.count(), Tanh{}, elements<T>(y), elements<T>(x)); });
+              [&]<class T>(T) { map(enqueue("tanh_forward", x), x.count(), Tanh{}, elements<T>(y), elements<T>(x)); });
 }
 
 void CudaBackend::tanh_backward(ConstTensor y, ConstTensor dy, Tensor dx) {
   checks::same("tanh_backward", "dy", y, dy);
   checks::same("tanh_backward", "dx", y, dx);
   for_compute("tanh_backward", y.dtype(), [&]<class T>(T) {
-    map(enqueue("tanh_backward"), y.count(), TanhBackward{}, elements<T>(dx), elements<T>(y), elements<T>(dy));
+    map(enqueue("tanh_backward", y), y.count(), TanhBackward{}, elements<T>(dx), elements<T>(y), elements<T>(dy));
   });
 }
 

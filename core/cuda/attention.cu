@@ -222,7 +222,7 @@ void backward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& 
 void CudaBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
   checks::attention("attention_forward", texts, qkv, heads, dropout, ctx, lse);
   for_compute("attention_forward", qkv.dtype(),
-              [&]<class T>(T) { forward(enqueue("attention_forward"), texts, of_one<T>(qkv, heads), dropout, ctx, lse); });
+              [&]<class T>(T) { forward(enqueue("attention_forward", qkv), texts, of_one<T>(qkv, heads), dropout, ctx, lse); });
 }
 
 void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
@@ -235,7 +235,7 @@ void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, 
     using W = wide_t<T>;
     const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
     T* const d = elements<T>(d_qkv);
-    backward(enqueue("attention_backward"), texts, of_one<T>(qkv, heads), dropout, known,
+    backward(enqueue("attention_backward", qkv), texts, of_one<T>(qkv, heads), dropout, known,
              Gradients<T>{d, d + hidden, d + 2 * hidden, 3 * hidden, 3 * hidden});
   });
 }
@@ -243,8 +243,9 @@ void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, 
 void CudaBackend::masked_attention_forward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv, int64_t heads,
                                            Dropout dropout, Tensor ctx, Tensor lse) {
   checks::masked_attention("masked_attention_forward", texts, masks, q, kv, heads, dropout, ctx, lse);
-  for_compute("masked_attention_forward", q.dtype(),
-              [&]<class T>(T) { forward(enqueue("masked_attention_forward"), texts, of_two<T>(q, kv, heads, masks), dropout, ctx, lse); });
+  for_compute("masked_attention_forward", q.dtype(), [&]<class T>(T) {
+    forward(enqueue("masked_attention_forward", q), texts, of_two<T>(q, kv, heads, masks), dropout, ctx, lse);
+  });
 }
 
 void CudaBackend::masked_attention_backward(const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q, ConstTensor kv,
@@ -260,7 +261,7 @@ void CudaBackend::masked_attention_backward(const DeviceTexts& texts, const Devi
     using W = wide_t<T>;
     const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
     T* const d = elements<T>(d_kv);
-    backward(enqueue(op), texts, of_two<T>(q, kv, heads, masks), dropout, known,
+    backward(enqueue(op, q), texts, of_two<T>(q, kv, heads, masks), dropout, known,
              Gradients<T>{elements<T>(d_q), d, d + hidden, hidden, 2 * hidden});
   });
 }

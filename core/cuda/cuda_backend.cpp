@@ -4,6 +4,7 @@
 
 #include "core/checks.h"
 #include "core/cuda/cuda_call.h"
+#include "core/cuda/device/sum_parts.h"
 #include "core/cuda/facts.h"
 #include "core/cuda/products.h"
 
@@ -29,11 +30,12 @@ void need_device(const char* verb, ConstTensor x) {
 
 }  // namespace
 
-CudaBackend::Stream::Stream() { check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking), "cudaStreamCreate"); }
-CudaBackend::Stream::~Stream() { cudaStreamDestroy(handle); }
-
 CudaBackend::CudaBackend(int device)
-    : device_(chosen(device)), staging_(stream_.handle, wait_), products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
+    : device_(chosen(device)),
+      uploads_(stream_.handle, wait_),
+      memory_(uploads_),
+      staging_(stream_.handle, wait_),
+      products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
   for (cudaEvent_t& event : recorded_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
 }
 
@@ -61,21 +63,23 @@ std::byte* CudaBackend::scratch(size_t size_bytes) {
   return scratch_;
 }
 
-double* CudaBackend::parts() {
-  constexpr size_t most_parts = 1024;  // of device/sums.h
-  return reinterpret_cast<double*>(scratch(most_parts * sizeof(double)));
-}
+double* CudaBackend::parts() { return reinterpret_cast<double*>(scratch(cuda::most_parts * sizeof(double))); }
 
 ConstTensor CudaBackend::upload(ConstTensor host, Arena& arena) {
   const Tensor to = arena.tensor(host.dtype(), host.shape());
-  enqueue_upload(host, to);
+  if (count_upload(host, to)) {
+    note("upload", host);
+    uploads_.upload(host.bytes(), to.bytes(), host.size_bytes());
+  }
   return to;
 }
 
 void CudaBackend::upload(ConstTensor host, Tensor to) {
   checks::shape("upload", "the target", to, host.shape());
   checks::dtype("upload", "the target", to, host.dtype());
-  enqueue_upload(host, to);
+  if (!count_upload(host, to)) return;
+  enqueue("upload", host);
+  staging_.upload(host.bytes(), to.bytes(), host.size_bytes());
 }
 
 ConstTensor CudaBackend::download(ConstTensor x, Arena& arena) {
@@ -90,14 +94,12 @@ void CudaBackend::download(ConstTensor x, Tensor host) {
   enqueue_download(x, host);
 }
 
-void CudaBackend::enqueue_upload(ConstTensor host, Tensor to) {
+bool CudaBackend::count_upload(ConstTensor host, Tensor to) {
   need_host("upload: the source", host);
   need_device("upload: the target", to);
   ++transfers_.uploads;
-  if (host.empty()) return;
   transfers_.copied_bytes += static_cast<int64_t>(host.size_bytes());
-  enqueue("upload");
-  staging_.upload(host.bytes(), to.bytes(), host.size_bytes());
+  return !host.empty();
 }
 
 void CudaBackend::enqueue_download(ConstTensor x, Tensor host) {
@@ -106,7 +108,7 @@ void CudaBackend::enqueue_download(ConstTensor x, Tensor host) {
   ++transfers_.downloads;
   if (x.empty()) return;
   transfers_.copied_bytes += static_cast<int64_t>(x.size_bytes());
-  enqueue("download");
+  enqueue("download", x);
   staging_.download(x.bytes(), host.bytes(), x.size_bytes(), enqueued_);
 }
 
@@ -114,19 +116,23 @@ void CudaBackend::check_work(cudaError_t status) const {
   if (status == cudaSuccess) return;
   std::string names;
   const auto known = std::min<int64_t>(enqueued_, std::ssize(recent_));
-  for (int64_t i = enqueued_ - known; i < enqueued_; ++i)
-    names += cat(names.empty() ? "" : ", ", recent_[static_cast<size_t>(i) % recent_.size()]);
+  for (int64_t i = enqueued_ - known; i < enqueued_; ++i) {
+    const Recent& r = recent_[static_cast<size_t>(i) % recent_.size()];
+    names += cat(names.empty() ? "" : ", ", r.operation, ' ', name_of(r.dtype), ' ', r.shape);
+  }
   check(status, cat("the GPU failed at one of the operations up to number ", enqueued_, " (the last ones: ", names, ")"));
 }
 
 void CudaBackend::synchronize() {
   ++transfers_.waits;
+  uploads_.join();
   check_work(wait_.for_stream(stream_.handle));
   staging_.finish(enqueued_);
 }
 
 Event CudaBackend::record() {
   const auto slot = static_cast<size_t>(records_) % recorded_.size();
+  uploads_.join();
   check(cudaEventRecord(recorded_[slot], stream_.handle), "cudaEventRecord");
   recorded_at_[slot] = enqueued_;
   return {records_++};

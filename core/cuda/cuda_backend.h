@@ -11,7 +11,7 @@
 #include "core/backend.h"
 #include "core/cuda/cuda_memory.h"
 #include "core/cuda/host_wait.h"
-#include "core/cuda/staging.h"
+#include "core/cuda/upload_stream.h"
 
 namespace lodestone {
 
@@ -20,7 +20,8 @@ class Products;  // core/cuda/products.h
 }
 
 /// f32 with sums in f32 and no TF32; bf16 with sums in f32; f64, in which tests hold it to the reference. Operations are enqueued in one
-/// stream. The same calls give the same bits on the same GPU: no sum depends on which thread comes first. One thread may call it.
+/// stream, uploads into an arena in another beside it. The same calls give the same bits on the same GPU: no sum depends on which thread
+/// comes first. One thread may call it.
 class CudaBackend final : public Backend {
  public:
   /// On device number `device` of this process. Throws Error (usage) where there is none, (resource) where it fails.
@@ -47,9 +48,11 @@ class CudaBackend final : public Backend {
   void wait_for(Event event) override;
   const Transfers& transfers() const override { return transfers_; }
 
-  /// The stream of the operations, for one of this name whose work is enqueued elsewhere (comm/nccl_comm.cpp).
-  cudaStream_t enqueue(const char* operation) {
-    recent_[static_cast<size_t>(enqueued_++) % recent_.size()] = operation;
+  /// The stream, for an operation of this name, here or in comm/nccl, which finds what was uploaded. operand: the one that says most of its
+  /// size.
+  cudaStream_t enqueue(const char* operation, ConstTensor operand) {
+    note(operation, operand);
+    uploads_.join();
     return stream_.handle;
   }
   int gpu() const { return device_; }
@@ -118,31 +121,36 @@ class CudaBackend final : public Backend {
   void copy(ConstTensor x, Tensor y) override;
 
  private:
-  struct Stream {  // made first and destroyed last
-    Stream();
-    ~Stream();
-    cudaStream_t handle = nullptr;
-  };
-
+  void note(const char* operation, ConstTensor operand) {
+    recent_[static_cast<size_t>(enqueued_++) % recent_.size()] = {operation, operand.dtype(), operand.shape()};
+  }
   /// Device memory of one operation, 256-byte aligned. What the one before took is overwritten, which stands in front of it in the stream.
   std::byte* scratch(size_t size_bytes);
-  /// The same for the parts of a sum (device/sums.h).
+  /// The same for the parts of a sum (device/sum_parts.h).
   double* parts();
-  void enqueue_upload(ConstTensor host, Tensor to);
+  /// Whether there is anything to upload, which is counted.
+  bool count_upload(ConstTensor host, Tensor to);
   void enqueue_download(ConstTensor x, Tensor host);
   /// The Error of work that failed while the host waited for it.
   void check_work(cudaError_t status) const;
 
+  struct Recent {
+    const char* operation = "";
+    DType dtype{};
+    Shape shape{};  // of its operand
+  };
+
   const int device_;
-  Stream stream_;
   cuda::HostWait wait_;
+  cuda::Stream stream_;  // made first and destroyed last
+  cuda::UploadStream uploads_;
   CudaMemory memory_;
   cuda::Staging staging_;
   std::unique_ptr<cuda::Products> products_;
   std::byte* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
   int64_t enqueued_ = 0;                    // operations and copies
-  std::array<const char*, 16> recent_{};    // their names
+  std::array<Recent, 16> recent_{};         // the last ones
   std::array<cudaEvent_t, 64> recorded_{};  // by number of record()
   std::array<int64_t, 64> recorded_at_{};   // what was enqueued by then
   int64_t records_ = 0;

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/arena.h"
 #include "core/cuda/cuda_call.h"
+#include "core/cuda/upload_stream.h"
 #include "core/error.h"
 
 namespace lodestone {
@@ -56,6 +58,10 @@ size_t CudaMemory::reservable(size_t wanted_bytes) const {
   size_t free_bytes = 0, total_bytes = 0;
   cuda::check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
   return std::min(wanted_bytes, free_bytes - std::min(free_bytes, left_to_libraries + alignment));
+}
+
+void CudaMemory::end_scope(const Arena& arena, std::byte* /*released*/, size_t /*size_bytes*/) noexcept {
+  uploads_.scope_ended(arena.depth());
 }
 
 }  // namespace lodestone

@@ -88,15 +88,15 @@ void CudaBackend::embed_forward(const DeviceTexts& texts, ConstTensor word, Cons
   for_compute("embed_forward", y.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
     for_row_width<T>(y.dim(1), aligned_16(word, position, type, y), [&](auto n) {
-      launch(embed<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("embed_forward"), TextsView(texts), elements<W>(word),
-             elements<W>(position), elements<W>(type), y.dim(1), elements<T>(y));
+      launch(embed<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("embed_forward", y), TextsView(texts),
+             elements<W>(word), elements<W>(position), elements<W>(type), y.dim(1), elements<T>(y));
     });
   });
 }
 
 void CudaBackend::embed_backward(const DeviceTexts& texts, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) {
   checks::embed("embed_backward", texts, checks::wide(dy.dtype()), d_word, d_position, d_type, dy);
-  const cudaStream_t stream = enqueue("embed_backward");
+  const cudaStream_t stream = enqueue("embed_backward", dy);
   const TextsView view(texts);
   const int64_t tokens = texts.tokens(), width = dy.dim(1);
   for_compute("embed_backward", dy.dtype(), [&]<class T>(T) {

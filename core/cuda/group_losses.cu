@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(block_threads)
 void CudaBackend::group_loss(const GroupLoss& loss, ConstTensor scores, ConstTensor teacher, double weight, Tensor d_scores, Tensor total) {
   checks::group_loss(loss, scores, teacher, d_scores, total);
   const int64_t rows = scores.dim(0), group = scores.dim(1);
-  const cudaStream_t stream = enqueue("group_loss");
+  const cudaStream_t stream = enqueue("group_loss", scores);
   auto* const part = reinterpret_cast<double*>(scratch(static_cast<size_t>(most_parts + rows) * sizeof(double)));
   double* const row_loss = part + most_parts;
   std::visit(
@@ -195,7 +195,7 @@ void CudaBackend::group_cascade(ConstTensor scores, ConstTensor order, ConstTens
                                 Tensor total) {
   checks::group_cascade(scores, order, log_weights, others, d_scores, total);
   const int64_t rows = scores.dim(0);
-  const cudaStream_t stream = enqueue("group_cascade");
+  const cudaStream_t stream = enqueue("group_cascade", scores);
   auto* const part = reinterpret_cast<double*>(scratch(static_cast<size_t>(most_parts + rows) * sizeof(double)));
   double* const row_loss = part + most_parts;
   for_wide("group_cascade", others.dtype(), [&]<class T>(T) {
@@ -210,7 +210,7 @@ void CudaBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor orde
   checks::cosent(cosines, gold, order, own, work, d_cosines, total);
   const int64_t n = cosines.count();
   if (n == 0) return;
-  const cudaStream_t stream = enqueue("cosent");
+  const cudaStream_t stream = enqueue("cosent", cosines);
   const double scale = 1 / temperature, share = weight * static_cast<double>(own.count()) / static_cast<double>(n);
   double *const below = elements<double>(work), *const above = below + n, *const loss = above + n;
   launch(log_sums_before, 2, warp_size, 0, stream, n, elements<double>(cosines), elements<double>(gold), elements<int64_t>(order), scale,

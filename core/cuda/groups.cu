@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(block_threads)
 void CudaBackend::group_products(ConstTensor rows, ConstTensor columns, Tensor scores) {
   checks::groups("group_products", rows, columns, scores, rows.dtype());
   for_wide("group_products", rows.dtype(), [&]<class T>(T) {
-    launch(products<T, T>, blocks_of(scores.count(), pairs_of_a_block), block_threads, 0, enqueue("group_products"), scores.count(),
+    launch(products<T, T>, blocks_of(scores.count(), pairs_of_a_block), block_threads, 0, enqueue("group_products", rows), scores.count(),
            scores.dim(1), rows.dim(1), elements<T>(rows), elements<T>(columns), elements<T>(scores));
   });
 }
@@ -59,15 +59,15 @@ void CudaBackend::group_products_backward(ConstTensor d_scores, ConstTensor rows
   checks::groups(op, rows, columns, d_scores, rows.dtype());
   checks::groups(op, d_rows, d_columns, d_scores, rows.dtype());
   for_wide(op, rows.dtype(), [&]<class T>(T) {
-    launch(products_backward<T, T, true>, rows.dim(0), block_threads, 0, enqueue(op), elements<T>(d_scores), d_scores.dim(1), rows.dim(1),
-           elements<T>(rows), elements<T>(columns), elements<T>(d_rows), elements<T>(d_columns));
+    launch(products_backward<T, T, true>, rows.dim(0), block_threads, 0, enqueue(op, d_scores), elements<T>(d_scores), d_scores.dim(1),
+           rows.dim(1), elements<T>(rows), elements<T>(columns), elements<T>(d_rows), elements<T>(d_columns));
   });
 }
 
 void CudaBackend::group_dots(ConstTensor rows, ConstTensor columns, Tensor dots) {
   checks::groups("group_dots", rows, columns, dots, DType::f64);
   for_wide("group_dots", rows.dtype(), [&]<class T>(T) {
-    launch(products<T, double>, blocks_of(dots.count(), pairs_of_a_block), block_threads, 0, enqueue("group_dots"), dots.count(),
+    launch(products<T, double>, blocks_of(dots.count(), pairs_of_a_block), block_threads, 0, enqueue("group_dots", rows), dots.count(),
            dots.dim(1), rows.dim(1), elements<T>(rows), elements<T>(columns), elements<double>(dots));
   });
 }
@@ -77,7 +77,7 @@ void CudaBackend::group_dots_backward(ConstTensor d_dots, ConstTensor rows, Cons
   checks::groups(op, rows, columns, d_dots, DType::f64);
   checks::groups(op, d_rows, d_columns, d_dots, DType::f64);
   for_wide(op, rows.dtype(), [&]<class T>(T) {
-    launch(products_backward<T, double, false>, rows.dim(0), block_threads, 0, enqueue(op), elements<double>(d_dots), d_dots.dim(1),
+    launch(products_backward<T, double, false>, rows.dim(0), block_threads, 0, enqueue(op, d_dots), elements<double>(d_dots), d_dots.dim(1),
            rows.dim(1), elements<T>(rows), elements<T>(columns), elements<T>(d_rows), elements<T>(d_columns));
   });
 }

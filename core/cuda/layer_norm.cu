@@ -130,7 +130,7 @@ void CudaBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTens
   for_compute("layer_norm_forward", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
     for_row_width<T>(width, aligned_16(x, gamma, beta, y), [&](auto n) {
-      launch(norm_forward<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("layer_norm_forward"), elements<T>(x),
+      launch(norm_forward<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("layer_norm_forward", x), elements<T>(x),
              elements<W>(gamma), elements<W>(beta), static_cast<W>(eps), width, elements<T>(y), elements<W>(mean), elements<W>(rstd));
     });
   });
@@ -140,7 +140,7 @@ void CudaBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor
                                       Tensor d_gamma, Tensor d_beta) {
   checks::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
   const int64_t rows = x.dim(0), width = x.dim(1);
-  const cudaStream_t stream = enqueue("layer_norm_backward");
+  const cudaStream_t stream = enqueue("layer_norm_backward", dy);
   for_compute("layer_norm_backward", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
     // The sums first: dx may be dy.
@@ -159,7 +159,7 @@ void CudaBackend::dropout(const DeviceTexts& texts, ConstTensor x, Dropout dropo
   checks::token_rows("dropout", "x", texts, x);
   checks::same("dropout", "y", x, y);
   checks::dropout("dropout", texts, dropout);
-  for_compute("dropout", x.dtype(), [&]<class T>(T) { enqueue_drop<T>(enqueue("dropout"), texts, dropout, x, {}, y); });
+  for_compute("dropout", x.dtype(), [&]<class T>(T) { enqueue_drop<T>(enqueue("dropout", x), texts, dropout, x, {}, y); });
 }
 
 void CudaBackend::residual_layer_norm_forward(const DeviceTexts& texts, ConstTensor residual, ConstTensor branch, Dropout dropout,
@@ -169,8 +169,9 @@ void CudaBackend::residual_layer_norm_forward(const DeviceTexts& texts, ConstTen
   checks::same("residual_layer_norm_forward", "sum", branch, sum);
   checks::token_rows("residual_layer_norm_forward", "branch", texts, branch);
   checks::dropout("residual_layer_norm_forward", texts, dropout);
-  for_compute("residual_layer_norm_forward", branch.dtype(),
-              [&]<class T>(T) { enqueue_drop<T>(enqueue("residual_layer_norm_forward"), texts, dropout, branch, residual, sum); });
+  for_compute("residual_layer_norm_forward", branch.dtype(), [&]<class T>(T) {
+    enqueue_drop<T>(enqueue("residual_layer_norm_forward", residual), texts, dropout, branch, residual, sum);
+  });
   layer_norm_forward(sum, gamma, beta, eps, y, mean, rstd);
 }
 

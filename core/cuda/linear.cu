@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double al
 void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
   const checks::ProductDims d = checks::linear(x, weight, bias, y);
   if (d.m == 0 || d.n == 0) return;
-  const cudaStream_t stream = enqueue("linear");
+  const cudaStream_t stream = enqueue("linear", x);
   Product product{.op_a = Op::none, .op_b = Op::transpose, .a = x, .b = weight, .c = y};
   if (y.dtype() == DType::f32) product.bias = bias;
   if (y.dtype() == DType::bf16 && !bias.empty()) {
@@ -54,7 +54,7 @@ void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Te
 void CudaBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {
   const checks::ProductDims d = checks::gemm(op_a, a, op_b, b, c);
   if (d.m == 0 || d.n == 0) return;
-  const cudaStream_t stream = enqueue("gemm");
+  const cudaStream_t stream = enqueue("gemm", a);
   if (d.k > 0) return products_->run({.op_a = op_a, .op_b = op_b, .a = a, .b = b, .c = c, .alpha = alpha, .beta = beta});
   for_compute("gemm", c.dtype(), [&]<class T>(T) {
     launch(scale_kernel<T>, blocks_of(c.count(), map_threads), map_threads, 0, stream, c.count(), beta, elements<T>(c));
@@ -67,7 +67,7 @@ void CudaBackend::column_sums(ConstTensor x, Tensor sums) {
   for_compute("column_sums", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
     auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(tiles_of(rows) * columns) * sizeof(W)));
-    add_columns(enqueue("column_sums"), rows, columns, Elements<T>{elements<T>(x), columns}, part, elements<W>(sums));
+    add_columns(enqueue("column_sums", x), rows, columns, Elements<T>{elements<T>(x), columns}, part, elements<W>(sums));
   });
 }
 

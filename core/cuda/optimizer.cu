@@ -60,7 +60,7 @@ void CudaBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m
   for_wide("adamw", g.dtype(), [&]<class T>(T) {
     for_width<T>(aligned_16(g, p, m, v), [&](auto width) {
       constexpr int N = decltype(width)::value;
-      launch(adamw_kernel<N, T>, blocks_of(blocks_of(g.count(), N), block_threads), block_threads, 0, enqueue("adamw"), g.count(),
+      launch(adamw_kernel<N, T>, blocks_of(blocks_of(g.count(), N), block_threads), block_threads, 0, enqueue("adamw", g), g.count(),
              Step<T>(step), elements<T>(g), elements<T>(p), elements<T>(m), elements<T>(v));
     });
   });

@@ -86,7 +86,7 @@ void CudaBackend::pool_forward(const DeviceTexts& texts, ConstTensor x, Pooling 
   checks::pool("pool_forward", texts, x, y);
   for_compute("pool_forward", x.dtype(), [&]<class T>(T) {
     for_row_width<T>(x.dim(1), aligned_16(x, y), [&](auto n) {
-      launch(pool<decltype(n)::value, T>, texts.texts(), block_threads, 0, enqueue("pool_forward"), TextsView(texts), elements<T>(x),
+      launch(pool<decltype(n)::value, T>, texts.texts(), block_threads, 0, enqueue("pool_forward", x), TextsView(texts), elements<T>(x),
              pooling, x.dim(1), elements<wide_t<T>>(y));
     });
   });
@@ -96,7 +96,7 @@ void CudaBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Poolin
   checks::pool("pool_backward", texts, dx, dy);
   for_compute("pool_backward", dx.dtype(), [&]<class T>(T) {
     for_row_width<T>(dx.dim(1), aligned_16(dx, dy), [&](auto n) {
-      launch(spread<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("pool_backward"), TextsView(texts),
+      launch(spread<decltype(n)::value, T>, texts.tokens(), block_threads, 0, enqueue("pool_backward", dy), TextsView(texts),
              elements<wide_t<T>>(dy), pooling, dx.dim(1), elements<T>(dx));
     });
   });
@@ -105,7 +105,7 @@ void CudaBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Poolin
 void CudaBackend::l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) {
   checks::l2_normalize("l2_normalize_forward", x, y, norms);
   for_wide("l2_normalize_forward", x.dtype(), [&]<class T>(T) {
-    launch(normalize<T>, x.dim(0), block_threads, 0, enqueue("l2_normalize_forward"), elements<T>(x), x.dim(1), y.dim(1), elements<T>(y),
+    launch(normalize<T>, x.dim(0), block_threads, 0, enqueue("l2_normalize_forward", x), elements<T>(x), x.dim(1), y.dim(1), elements<T>(y),
            elements<T>(norms));
   });
 }
@@ -114,7 +114,7 @@ void CudaBackend::l2_normalize_backward(ConstTensor dy, ConstTensor y, ConstTens
   checks::l2_normalize("l2_normalize_backward", dx, y, norms);
   checks::same("l2_normalize_backward", "dy", y, dy);
   for_wide("l2_normalize_backward", dx.dtype(), [&]<class T>(T) {
-    launch(normalize_backward<T>, dx.dim(0), block_threads, 0, enqueue("l2_normalize_backward"), elements<T>(dy), elements<T>(y),
+    launch(normalize_backward<T>, dx.dim(0), block_threads, 0, enqueue("l2_normalize_backward", dy), elements<T>(dy), elements<T>(y),
            elements<T>(norms), dx.dim(1), y.dim(1), elements<T>(dx));
   });
 }

@@ -43,12 +43,12 @@ void move(cudaStream_t stream, ConstTensor from, ConstTensor places, int64_t row
 
 void CudaBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) {
   checks::chosen_rows("select_rows", x, places, y);
-  move<false>(enqueue("select_rows"), x, places, x.dim(0), y);
+  move<false>(enqueue("select_rows", x), x, places, x.dim(0), y);
 }
 
 void CudaBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) {
   checks::chosen_rows("place_rows", y, places, x);
-  move<true>(enqueue("place_rows"), x, places, y.dim(0), y);
+  move<true>(enqueue("place_rows", x), x, places, y.dim(0), y);
 }
 
 }  // namespace lodestone

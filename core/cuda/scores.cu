@@ -89,7 +89,7 @@ void CudaBackend::fill_band(Tensor x, Band band, double value) {
   checks::band("fill_band", x, band);
   const int64_t n = x.dim(0) * band.width;
   for_wide("fill_band", x.dtype(), [&]<class T>(T) {
-    launch(fill<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("fill_band"), n, band_of<T>(x, band), static_cast<T>(value));
+    launch(fill<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("fill_band", x), n, band_of<T>(x, band), static_cast<T>(value));
   });
 }
 
@@ -97,7 +97,7 @@ void CudaBackend::add_to_band(Tensor x, Band band, double value) {
   checks::band("add_to_band", x, band);
   const int64_t n = x.dim(0) * band.width;
   for_wide("add_to_band", x.dtype(), [&]<class T>(T) {
-    launch(add<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("add_to_band"), n, band_of<T>(x, band), static_cast<T>(value));
+    launch(add<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("add_to_band", x), n, band_of<T>(x, band), static_cast<T>(value));
   });
 }
 
@@ -105,7 +105,8 @@ void CudaBackend::read_band(ConstTensor x, Band band, Tensor y) {
   checks::band_values("read_band", x, band, y);
   const int64_t n = x.dim(0) * band.width;
   for_wide("read_band", x.dtype(), [&]<class T>(T) {
-    launch(read<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("read_band"), n, band_of<const T>(x, band), elements<double>(y));
+    launch(read<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("read_band", x), n, band_of<const T>(x, band),
+           elements<double>(y));
   });
 }
 
@@ -113,7 +114,7 @@ void CudaBackend::write_band(ConstTensor y, Band band, Tensor x) {
   checks::band_values("write_band", x, band, y);
   const int64_t n = x.dim(0) * band.width;
   for_wide("write_band", x.dtype(), [&]<class T>(T) {
-    launch(write<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("write_band"), n, elements<double>(y), band_of<T>(x, band));
+    launch(write<T>, blocks_of(n, block_threads), block_threads, 0, enqueue("write_band", y), n, elements<double>(y), band_of<T>(x, band));
   });
 }
 
@@ -121,7 +122,7 @@ void CudaBackend::add_band_sum(ConstTensor x, Band band, double alpha, Tensor to
   checks::band("add_band_sum", x, band);
   checks::total("add_band_sum", total);
   for_wide("add_band_sum", x.dtype(), [&]<class T>(T) {
-    sum(enqueue("add_band_sum"), x.dim(0) * band.width, BandElement<T>{band_of<const T>(x, band)}, alpha, Into::add, parts(),
+    sum(enqueue("add_band_sum", x), x.dim(0) * band.width, BandElement<T>{band_of<const T>(x, band)}, alpha, Into::add, parts(),
         elements<double>(total));
   });
 }
@@ -130,30 +131,31 @@ void CudaBackend::mask_elements(ConstTensor offsets, ConstTensor columns, Tensor
   checks::masked_elements("mask_elements", offsets, columns, x);
   if (columns.empty()) return;
   for_wide("mask_elements", x.dtype(), [&]<class T>(T) {
-    launch(mask<T>, x.dim(0), block_threads, 0, enqueue("mask_elements"), elements<int64_t>(offsets), elements<int32_t>(columns), x.dim(1),
-           elements<T>(x));
+    launch(mask<T>, x.dim(0), block_threads, 0, enqueue("mask_elements", offsets), elements<int64_t>(offsets), elements<int32_t>(columns),
+           x.dim(1), elements<T>(x));
   });
 }
 
 void CudaBackend::log_add(ConstTensor part, Tensor total) {
   checks::alike("log_add", part, total);
   for_wide("log_add", total.dtype(), [&]<class T>(T) {
-    map(enqueue("log_add"), total.count(), LogAdd{}, elements<T>(total), elements<T>(ConstTensor(total)), elements<T>(part));
+    map(enqueue("log_add", part), total.count(), LogAdd{}, elements<T>(total), elements<T>(ConstTensor(total)), elements<T>(part));
   });
 }
 
 void CudaBackend::exp_difference(ConstTensor a, ConstTensor b, Tensor y) {
   checks::alike("exp_difference", a, b);
   checks::alike("exp_difference", a, y);
-  for_wide("exp_difference", y.dtype(),
-           [&]<class T>(T) { map(enqueue("exp_difference"), y.count(), ExpDifference{}, elements<T>(y), elements<T>(a), elements<T>(b)); });
+  for_wide("exp_difference", y.dtype(), [&]<class T>(T) {
+    map(enqueue("exp_difference", a), y.count(), ExpDifference{}, elements<T>(y), elements<T>(a), elements<T>(b));
+  });
 }
 
 void CudaBackend::add_log(ConstTensor a, ConstTensor b, Tensor y) {
   checks::alike("add_log", a, b);
   checks::alike("add_log", a, y);
   for_wide("add_log", y.dtype(),
-           [&]<class T>(T) { map(enqueue("add_log"), y.count(), AddLog{}, elements<T>(y), elements<T>(a), elements<T>(b)); });
+           [&]<class T>(T) { map(enqueue("add_log", a), y.count(), AddLog{}, elements<T>(y), elements<T>(a), elements<T>(b)); });
 }
 
 }  // namespace lodestone

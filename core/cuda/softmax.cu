@@ -89,7 +89,7 @@ void CudaBackend::log_sum_exp_rows(ConstTensor x, double scale, Tensor lse) {
   checks::row_statistic("log_sum_exp_rows", x, lse);
   for_wide("log_sum_exp_rows", x.dtype(), [&]<class T>(T) {
     for_row_width<T>(x.dim(1), aligned_16(x), [&](auto n) {
-      launch(log_sum_exp<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("log_sum_exp_rows"), elements<T>(x), x.dim(1),
+      launch(log_sum_exp<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("log_sum_exp_rows", x), elements<T>(x), x.dim(1),
              static_cast<T>(scale), elements<T>(lse));
     });
   });
@@ -99,7 +99,7 @@ void CudaBackend::softmax_rows(Tensor x, double scale, ConstTensor lse, double w
   checks::row_statistic("softmax_rows", x, lse);
   for_wide("softmax_rows", x.dtype(), [&]<class T>(T) {
     for_row_width<T>(x.dim(1), aligned_16(x), [&](auto n) {
-      launch(softmax<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("softmax_rows"), elements<T>(x), x.dim(1),
+      launch(softmax<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("softmax_rows", x), elements<T>(x), x.dim(1),
              static_cast<T>(scale), elements<T>(lse), static_cast<T>(weight));
     });
   });
@@ -110,8 +110,8 @@ void CudaBackend::cross_entropy_forward(ConstTensor logits, ConstTensor labels, 
   checks::row_statistic("cross_entropy_forward", logits, target);
   for_wide("cross_entropy_forward", logits.dtype(), [&]<class T>(T) {
     for_row_width<T>(logits.dim(1), aligned_16(logits), [&](auto n) {
-      launch(entropy_forward<decltype(n)::value, T>, logits.dim(0), block_threads, 0, enqueue("cross_entropy_forward"), elements<T>(logits),
-             logits.dim(1), elements<int32_t>(labels), first, elements<T>(lse), elements<T>(target));
+      launch(entropy_forward<decltype(n)::value, T>, logits.dim(0), block_threads, 0, enqueue("cross_entropy_forward", logits),
+             elements<T>(logits), logits.dim(1), elements<int32_t>(labels), first, elements<T>(lse), elements<T>(target));
     });
   });
 }
@@ -125,8 +125,9 @@ void CudaBackend::cross_entropy_backward(Tensor logits, ConstTensor labels, int6
   for_wide(op, logits.dtype(), [&]<class T>(T) {
     const auto start = [&]<class D>(D) {
       for_row_width<T, D>(logits.dim(1), aligned_16(logits, d_logits), [&](auto n) {
-        launch(entropy_backward<decltype(n)::value, T, D>, logits.dim(0), block_threads, 0, enqueue(op), elements<T>(ConstTensor(logits)),
-               logits.dim(1), elements<int32_t>(labels), first, elements<T>(lse), static_cast<T>(weight), elements<D>(d_logits));
+        launch(entropy_backward<decltype(n)::value, T, D>, logits.dim(0), block_threads, 0, enqueue(op, logits),
+               elements<T>(ConstTensor(logits)), logits.dim(1), elements<int32_t>(labels), first, elements<T>(lse), static_cast<T>(weight),
+               elements<D>(d_logits));
       });
     };
     if (d_logits.dtype() == DType::bf16)

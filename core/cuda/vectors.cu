@@ -37,7 +37,7 @@ struct Difference {
 void CudaBackend::sum_squares(ConstTensor x, Tensor total) {
   checks::total("sum_squares", total);
   for_wide("sum_squares", x.dtype(), [&]<class T>(T) {
-    sum(enqueue("sum_squares"), x.count(), Square<T>{elements<T>(x)}, 1.0, Into::set, parts(), elements<double>(total));
+    sum(enqueue("sum_squares", x), x.count(), Square<T>{elements<T>(x)}, 1.0, Into::set, parts(), elements<double>(total));
   });
 }
 
@@ -45,14 +45,14 @@ void CudaBackend::add_differences(ConstTensor a, ConstTensor b, Tensor total) {
   checks::alike("add_differences", a, b);
   checks::total("add_differences", total);
   for_wide("add_differences", a.dtype(), [&]<class T>(T) {
-    sum(enqueue("add_differences"), a.count(), Difference<T>{elements<T>(a), elements<T>(b)}, 1.0, Into::add, parts(),
+    sum(enqueue("add_differences", a), a.count(), Difference<T>{elements<T>(a), elements<T>(b)}, 1.0, Into::add, parts(),
         elements<double>(total));
   });
 }
 
 void CudaBackend::cast(ConstTensor x, Tensor y) {
   checks::shape("cast", "y", y, x.shape());
-  const cudaStream_t stream = enqueue("cast");
+  const cudaStream_t stream = enqueue("cast", x);
   for_compute("cast", x.dtype(), [&]<class From>(From) {
     for_compute("cast", y.dtype(), [&]<class To>(To) { map(stream, x.count(), Same{}, elements<To>(y), elements<From>(x)); });
   });
@@ -62,24 +62,24 @@ void CudaBackend::axpy(double alpha, ConstTensor x, Tensor y) {
   checks::same("axpy", "y", x, y);
   for_compute("axpy", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
-    map(enqueue("axpy"), x.count(), Added<W>{static_cast<W>(alpha)}, elements<T>(y), elements<T>(ConstTensor(y)), elements<T>(x));
+    map(enqueue("axpy", x), x.count(), Added<W>{static_cast<W>(alpha)}, elements<T>(y), elements<T>(ConstTensor(y)), elements<T>(x));
   });
 }
 
 void CudaBackend::scale(double alpha, ConstTensor x, Tensor y) {
   checks::alike("scale", x, y);
   for_wide("scale", x.dtype(),
-           [&]<class T>(T) { map(enqueue("scale"), x.count(), Scaled<T>{static_cast<T>(alpha)}, elements<T>(y), elements<T>(x)); });
+           [&]<class T>(T) { map(enqueue("scale", x), x.count(), Scaled<T>{static_cast<T>(alpha)}, elements<T>(y), elements<T>(x)); });
 }
 
 void CudaBackend::fill_zero(Tensor x) {
-  if (!x.empty()) check(cudaMemsetAsync(x.bytes(), 0, x.size_bytes(), enqueue("fill_zero")), "fill_zero");
+  if (!x.empty()) check(cudaMemsetAsync(x.bytes(), 0, x.size_bytes(), enqueue("fill_zero", x)), "fill_zero");
 }
 
 void CudaBackend::copy(ConstTensor x, Tensor y) {
   checks::shape("copy", "y", y, x.shape());
   checks::dtype("copy", "y", y, x.dtype());
-  if (!x.empty()) check(cudaMemcpyAsync(y.bytes(), x.bytes(), x.size_bytes(), cudaMemcpyDeviceToDevice, enqueue("copy")), "copy");
+  if (!x.empty()) check(cudaMemcpyAsync(y.bytes(), x.bytes(), x.size_bytes(), cudaMemcpyDeviceToDevice, enqueue("copy", x)), "copy");
 }
 
 }  // namespace lodestone

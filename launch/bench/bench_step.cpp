@@ -87,9 +87,8 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       backend_(make_backend({.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend)},
                             common_instruction_set(world.comm(), best_instruction_set()))),
       planes_(world.comm(), *backend_, Transport::automatic, &world.watchdog()),
-      arena_(backend_->memory()),
-      ex_{*backend_, arena_, Key(1), options.precision == "bf16" ? DType::bf16 : DType::f32},
-      params_(random_params(config_, ex_.compute, *backend_)),
+      compute_(options.precision == "bf16" ? DType::bf16 : DType::f32),
+      params_(random_params(config_, compute_, *backend_)),
       grads_memory_(backend_->memory(), static_cast<size_t>(params_.layout().count()) * sizeof(float)),
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
       encoder_(config_, params_),
@@ -97,7 +96,9 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       objective_(objective(planes_.group())),
       optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
       sync_(planes_.group(), *backend_, params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
-      results_(*backend_, 1) {}
+      results_(*backend_, 1),
+      arena_(backend_->memory()),
+      ex_{*backend_, arena_, Key(1), compute_} {}
 
 CompareTimes BenchStep::compare() {
   const auto compare = [&](const char* what, std::span<const CheckpointVector> vectors) {

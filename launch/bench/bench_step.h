@@ -111,8 +111,7 @@ class BenchStep {
   Cores cores_;
   std::unique_ptr<Backend> backend_;
   Planes planes_;
-  Arena arena_;
-  Exec ex_;
+  DType compute_;
   ParamStore params_;
   Buffer grads_memory_;
   Tensor grads_;
@@ -122,6 +121,8 @@ class BenchStep {
   AdamW optimizer_;
   GradSync sync_;
   StepResults results_;
+  Arena arena_;  // behind all that has a size of its own, as in a run
+  Exec ex_;
   uint64_t steps_ = 0;
 };
 

@@ -161,10 +161,8 @@ void print_report(std::ostream& out, const Report& r) {
 }
 
 /// What a task takes on one of `ranks` ranks.
-MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, Backend& backend, const Batch& largest,
+MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, const Exec& ex, const Batch& largest,
                            int64_t ranks) {
-  Arena arena(backend.memory());
-  const Exec ex{backend, arena, Key(), c.train.precision};
   const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(task.loss, network.embedding()) : nullptr;
   MemoryEstimate memory = estimate_memory(ex, network.params().layout().count(), largest,
                                           [&](const Group& group) { return network.objective(loss.get(), group); });
@@ -185,7 +183,7 @@ TaskReport report_task(const TaskContext& run, const Task& task, const std::vect
       {},       task.data->rows().rows(),
       teams,    task.plan.sources()};
   for (size_t s = 0; s < task.plan.sources().size(); ++s) report.probability.push_back(task.plan.probability(static_cast<int32_t>(s)));
-  report.memory = task_memory(c, task.cfg, run.network, run.ex.backend, report.lengths.largest, run.share.world);
+  report.memory = task_memory(c, task.cfg, run.network, run.ex, report.lengths.largest, run.share.world);
   report.memory.reading = task.data->memory_bytes() + task.plan.memory_bytes() + (task.heldout ? task.heldout->memory_bytes() : 0);
   return report;
 }
@@ -197,11 +195,9 @@ struct Checked {
   std::vector<std::string> warnings{};
 };
 
-Checked check_with_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks, int64_t print_steps) {
+Checked check_with_data(const RunConfig& c, Network& network, const Exec& ex, int64_t ranks, int64_t print_steps) {
   const Tokenizer tokenizer = open_tokenizer(c, network.encoder_config());
   const auto self = make_self_comm();
-  Arena arena(backend.memory());
-  const Exec ex{backend, arena, Key(), c.train.precision};
   const TaskContext run{c, ex, network, tokenizer, *self, {0, static_cast<int>(ranks)}};
   const Workload work(run);
   Checked checked{
@@ -226,7 +222,7 @@ int64_t published_steps(const RunConfig& c) {
 }
 
 /// The same from the configuration alone: every text as long as it may be.
-Checked check_without_data(const RunConfig& c, Network& network, Backend& backend, int64_t ranks) {
+Checked check_without_data(const RunConfig& c, Network& network, const Exec& ex, int64_t ranks) {
   require_fitting_dims(c, network);
   Checked checked{{},
                   published_steps(c),
@@ -244,7 +240,7 @@ Checked check_without_data(const RunConfig& c, Network& network, Backend& backen
                       {},
                       0,
                       teams};
-    report.memory = task_memory(c, task, network, backend, report.lengths.largest, ranks);
+    report.memory = task_memory(c, task, network, ex, report.lengths.largest, ranks);
     checked.tasks.push_back(std::move(report));
   }
   return checked;
@@ -279,8 +275,9 @@ int run_check(World& world, std::span<const std::string> arguments) {
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.
-  Checked checked =
-      with_data ? check_with_data(config, *network, *backend, ranks, steps) : check_without_data(config, *network, *backend, ranks);
+  Arena arena(backend->memory());
+  const Exec ex{*backend, arena, Key(), config.train.precision};
+  Checked checked = with_data ? check_with_data(config, *network, ex, ranks, steps) : check_without_data(config, *network, ex, ranks);
   print_report(steps > 0 ? std::cerr : std::cout,
                {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step,
                 std::move(checked.tasks), std::move(checked.warnings)});

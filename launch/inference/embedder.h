@@ -76,8 +76,8 @@ class LoadedModel {
   ModelFolder folder_;
   Tokenizer tokenizer_;
   Backend& backend_;
-  Arena arena_;
   ParamStore params_;
+  Arena arena_;  // behind the weights: on a GPU it takes of what is left
   Encoder encoder_;
   TextEmbedder embedder_;
   std::vector<std::string> warnings_;

@@ -100,8 +100,8 @@ LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const Loaded
     : folder_(read_folder(folder)),
       tokenizer_(Tokenizer::from_folder(folder)),
       backend_(backend),
-      arena_(backend.memory()),
       params_(load_params(folder_, options.compute, backend)),
+      arena_(backend.memory()),
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
   warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);

@@ -74,8 +74,8 @@ class LoadedReranker {
   RerankerFolder folder_;
   Tokenizer tokenizer_;
   Backend& backend_;
-  Arena arena_;
   ParamStore params_;
+  Arena arena_;  // behind the weights: on a GPU it takes of what is left
   Reranker reranker_;
   PairScorer scorer_;
   std::vector<std::string> warnings_;

@@ -157,13 +157,15 @@ double export_from_host(const std::filesystem::path& path, const LiveReranker& l
   });
 }
 
-/// Calls export_from_host with the parameters where the host reads them.
+/// Calls export_from_host with the parameters where the host reads them. What was written is compared on the host too: a run's step memory
+/// leaves a device no room for two more models.
 template <class Live>
 double export_any(const std::filesystem::path& path, const Live& live, const std::filesystem::path& source, const ModelCard& card,
                   Backend& backend) {
   double difference = 0;
+  const auto on_host = backend.device() == Device::cpu ? nullptr : make_backend({.kind = BackendKind::cpu});
   read_on_host(live.params, backend, [&](const ParamStore& params) {
-    difference = export_from_host(path, Live{live.folder, params, live.tokenizer}, source, card, backend);
+    difference = export_from_host(path, Live{live.folder, params, live.tokenizer}, source, card, on_host ? *on_host : backend);
   });
   return difference;
 }

@@ -20,9 +20,9 @@ struct LiveModel {
   const Tokenizer& tokenizer;
 };
 
-/// Writes `path` (see write_model_folder) and embeds sample texts with the live weights and with the reloaded folder, both in f32 on
-/// `backend`. Returns the largest absolute difference. Throws Error (internal, "export") above 1e-6: what users load must be what was
-/// trained; Error (numerical, "F44") when weights or vectors are not finite. No folder is left where it throws.
+/// Writes `path` (see write_model_folder) and embeds sample texts with the live weights and with the reloaded folder, both in f32 on the
+/// CPU, on `backend` where it is one. Returns the largest absolute difference. Throws Error (internal, "export") above 1e-6: what users
+/// load must be what was trained; Error (numerical, "F44") when weights or vectors are not finite. No folder is left where it throws.
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend);
 

@@ -31,6 +31,27 @@ Tokenizer open_same_tokenizer(const RunConfig& config, const Network& network, C
   return tokenizer;
 }
 
+/// Runs `work`; where it finds no memory, the error says what that was for.
+template <class Work>
+auto taking_memory(const char* purpose, Work work) {
+  try {
+    return work();
+  } catch (Error& error) {
+    if (error.exit_code() == ExitCode::resource) error.at("for", purpose);
+    throw;
+  }
+}
+
+size_t wide_bytes(const ParamStore& params) { return static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype()); }
+
+size_t wanted_step_memory(const TrainConfig& train) {
+  return train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+}
+
+AdamWConfig adamw_config(const OptimConfig& optim) {
+  return {.beta1 = optim.adam_beta1, .beta2 = optim.adam_beta2, .eps = optim.adam_epsilon, .weight_decay = optim.weight_decay};
+}
+
 }  // namespace
 
 Run::Run(World& w, RunConfig config, int64_t first_step)
@@ -40,25 +61,24 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       backend(make_backend({.kind = cfg.backend, .threads = cores.threads, .gpu = gpu_of_rank(world, cfg.backend)},
                            common_instruction_set(world.comm(), best_instruction_set()))),
       planes(world.comm(), *backend, cfg.transport, &world.watchdog()),
-      arena(backend->memory(),
-            cfg.train.step_memory_mb > 0 ? static_cast<size_t>(cfg.train.step_memory_mb) << 20 : Arena::default_reserve_bytes),
-      network(open_network(cfg, Weights::values, *backend)),
+      network(taking_memory("the parameters", [&] { return open_network(cfg, Weights::values, *backend); })),
       tokenizer(open_same_tokenizer(cfg, *network, world.comm())),
-      ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
-      grads_memory(backend->memory(), static_cast<size_t>(params().layout().count()) * size_of(params().wide_dtype())),
+      grads_memory(taking_memory("the gradients", [&] { return Buffer(backend->memory(), wide_bytes(params())); })),
       grads(grads_memory.tensor(params().wide_dtype(), {params().layout().count()})),
-      work(task_context()),
       sync(planes.group(), *backend, params().layout().count(), params().wide_dtype(),
            {.update = cfg.optim.zero ? GradSync::Update::own_slice : GradSync::Update::everywhere,
             .watchdog = &world.watchdog(),
             .host = &world.host_comm()}),
       frozen(frozen_parameters(cfg, params().layout())),
-      optimizer(backend->memory(),
-                {.beta1 = cfg.optim.adam_beta1,
-                 .beta2 = cfg.optim.adam_beta2,
-                 .eps = cfg.optim.adam_epsilon,
-                 .weight_decay = cfg.optim.weight_decay},
-                params().layout(), params().wide_dtype(), {sync.own(), frozen}),
+      optimizer(taking_memory(
+          "the optimizer's moments",
+          [&] {
+            return AdamW(backend->memory(), adamw_config(cfg.optim), params().layout(), params().wide_dtype(), {sync.own(), frozen});
+          })),
+      step_memory_bytes(backend->memory().reservable(wanted_step_memory(cfg.train))),
+      arena(taking_memory("step memory", [&] { return Arena(backend->memory(), step_memory_bytes); })),
+      ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
+      work(task_context()),
       lr({.lr = cfg.optim.learning_rate,
           .decline = cfg.optim.lr_scheduler_type,
           .warmup_steps = cfg.optim.warmup_steps >= 0 ? std::optional(cfg.optim.warmup_steps) : std::nullopt,

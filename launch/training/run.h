@@ -30,18 +30,19 @@ struct Run {
   const Cores cores;
 
   std::unique_ptr<Backend> backend;
-  Planes planes;  // of all ranks
-  Arena arena;
+  Planes planes;                     // of all ranks
   std::unique_ptr<Network> network;  // weights as loaded, or random
   Tokenizer tokenizer;
-  Exec ex;  // key: seed
   Buffer grads_memory;
   Tensor grads;  // flat, laid out as the parameters
-
-  Workload work;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
   GradSync sync;
   std::vector<Slice> frozen;
   AdamW optimizer;
+  const size_t step_memory_bytes;  // of a GPU what is left behind all that has a size of its own, at most as much as is wanted
+  Arena arena;
+  Exec ex;  // key: seed
+
+  Workload work;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
   LrSchedule lr;
   std::optional<LossScale> loss_scale;
   Loader loader;  // last: its thread uses rows and plans

@@ -5,8 +5,26 @@
 
 #include "core/optim/clip.h"
 #include "core/optim/freeze.h"
+#include "launch/training/chunk_fit.h"
 
 namespace lodestone {
+
+namespace {
+
+/// Runs `work` on a batch; where step memory is used up, the error says with which chunks it is not.
+template <class Work>
+LossResult naming_fitting_chunk(const Run& run, const Task& task, const Batch& batch, const Work& work) {
+  try {
+    return work();
+  } catch (Error& error) {
+    if (error.code() != "F14") throw;
+    if (const int64_t tokens = largest_fitting_chunk(run, task, batch); tokens > 0)
+      error.remedy(cat("set train.chunk_tokens to ", tokens, " or less: with them this batch fits"));
+    throw;
+  }
+}
+
+}  // namespace
 
 TrainingStep::TrainingStep(Run& run)
     : run_(run),
@@ -29,7 +47,9 @@ void TrainingStep::accumulate(int64_t step) {
     const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
     const GradHook ready = &part == &*last ? run.sync.hook() : GradHook{};
     const auto place = static_cast<int64_t>(i);
-    const LossResult result = task.objective->accumulate(ex, batch, part.weight * scale(), run.grads, results_.share(place), ready);
+    const LossResult result = naming_fitting_chunk(run, task, batch, [&] {
+      return task.objective->accumulate(ex, batch, part.weight * scale(), run.grads, results_.share(place), ready);
+    });
     if (task.mining) task.mining->observe(step, place, batch.rows, batch.row_negatives, result.scores);
     tally_.add(batch, result.counts);
   }

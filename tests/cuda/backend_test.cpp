@@ -225,7 +225,8 @@ TEST_F(CudaDoubles, WorkThatFailsNamesTheOperationsThatWereLast) {
   be.gelu_forward(x, x);
   doubles::fail_call("cudaStreamSynchronize", 0, cudaErrorIllegalAddress);
   EXPECT_EQ(failure_of([&] { be.synchronize(); }),
-            "9 F47 the GPU failed at one of the operations up to number 2 (the last ones: upload, gelu_forward): cudaErrorIllegalAddress "
+            "9 F47 the GPU failed at one of the operations up to number 2 (the last ones: upload f32 [8,8], gelu_forward f32 [8,8]): "
+            "cudaErrorIllegalAddress "
             "(cudaErrorIllegalAddress)");
 }
 

@@ -2,11 +2,12 @@
 #pragma once
 
 #include "core/cuda/device/reduce.h"
+#include "core/cuda/device/sum_parts.h"
 
 namespace lodestone::cuda {
 
 constexpr int sum_threads = 256;
-constexpr int64_t most_parts = 1024, elements_of_a_part = 4096;
+constexpr int64_t elements_of_a_part = 4096;
 
 /// part[b] = the sum of f(i) over the indices of block b: each thread its own in their order, then the threads'.
 template <class F>

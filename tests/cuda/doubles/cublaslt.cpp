@@ -12,6 +12,8 @@
 #include <cstring>
 #include <vector>
 
+#include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 
 namespace lodestone::doubles {
@@ -157,6 +159,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               const void* b_data, cublasLtMatrixLayout_t b, const void* beta, const void* c_data, cublasLtMatrixLayout_t,
                               void* d_data, cublasLtMatrixLayout_t d, const cublasLtMatmulAlgo_t* algo, void*, size_t,
                               cudaStream_t stream) {
+  if (result_of("cublasLtMatmul") != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
+  ++counts().products;
+  if (dropping()) return CUBLAS_STATUS_SUCCESS;
   uint32_t alignments[3] = {};
   std::memcpy(alignments, algo, sizeof alignments);
   if (!aligned(a_data, alignments[0]) || !aligned(b_data, alignments[1]) || !aligned(d_data, alignments[2]))

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/streams.h"
 
 namespace lodestone::doubles {
@@ -25,23 +26,41 @@ struct Failure {
   cudaError_t result = cudaSuccess;
 };
 
+/// From the environment, where a test runs the program itself: runtime.h.
+Machine machine_asked_for() {
+  Machine m;
+  if (const char* const gpus = std::getenv("LODESTONE_DOUBLE_GPUS"); gpus != nullptr) m.devices = std::atoi(gpus);
+  if (const char* const mebibytes = std::getenv("LODESTONE_DOUBLE_MEMORY_MB"); mebibytes != nullptr)
+    m.memory_bytes = static_cast<size_t>(std::atoll(mebibytes)) << 20;
+  return m;
+}
+
+Failure failure_asked_for() {
+  const char* const said = std::getenv("LODESTONE_DOUBLE_FAIL");
+  if (said == nullptr) return {};
+  char function[64] = {};
+  int n = 0, result = 0;
+  if (std::sscanf(said, "%63[^:]:%d:%d", function, &n, &result) != 3) fail("LODESTONE_DOUBLE_FAIL is not FUNCTION:N:ERROR");
+  return {function, n, static_cast<cudaError_t>(result)};
+}
+
+/// Errors of work, behind which nothing can be computed until the process ends: every later call says the same.
+bool stays(cudaError_t error) {
+  return error == cudaErrorIllegalAddress || error == cudaErrorAssert || error == cudaErrorMisalignedAddress ||
+         error == cudaErrorLaunchFailure;
+}
+
 struct State {
-  Machine machine{};
-  Failure failure{};
-  cudaError_t last = cudaSuccess;
+  Machine machine = machine_asked_for();
+  Failure failure = failure_asked_for();
+  cudaError_t last = cudaSuccess, sticky = cudaSuccess;
+  Counts counts{};
   std::map<const std::byte*, size_t> device{}, pinned{};
   size_t device_bytes = 0;
 };
 
-/// As the environment says it.
-Machine machine_at_start() {
-  Machine m;
-  if (const char* const gpus = std::getenv("LODESTONE_DOUBLE_GPUS"); gpus != nullptr) m.devices = std::atoi(gpus);
-  return m;
-}
-
 State& state() {
-  static State s{.machine = machine_at_start()};
+  static State s;
   return s;
 }
 
@@ -76,6 +95,22 @@ std::byte* make(std::map<const std::byte*, size_t>& blocks, size_t size) {
   return p;
 }
 
+void count_copy(cudaMemcpyKind kind, int64_t size) {
+  Counts& c = state().counts;
+  switch (kind) {
+    case cudaMemcpyHostToDevice:
+      ++c.uploads;
+      c.uploaded_bytes += size;
+      return;
+    case cudaMemcpyDeviceToHost:
+      ++c.downloads;
+      c.downloaded_bytes += size;
+      return;
+    default:
+      ++c.device_copies;
+  }
+}
+
 void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* what) {
   const auto found = blocks.find(static_cast<const std::byte*>(p));
   if (found == blocks.end()) fail(what);
@@ -93,12 +128,19 @@ cudaError_t said(cudaError_t result) {
 
 Machine& machine() { return state().machine; }
 
-void fail_call(const std::string& function, int n, cudaError_t result) { state().failure = {function, n, result}; }
+Counts& counts() { return state().counts; }
+
+void fail_call(const std::string& function, int n, cudaError_t result) {
+  state().failure = {function, n, result};
+  state().sticky = cudaSuccess;
+}
 
 cudaError_t result_of(const char* function) {
   Failure& f = state().failure;
+  if (state().sticky != cudaSuccess) return said(state().sticky);
   if (f.function != function || f.n-- > 0) return cudaSuccess;
   f.function.clear();
+  if (stays(f.result)) state().sticky = f.result;
   return said(f.result);
 }
 
@@ -113,6 +155,7 @@ using namespace lodestone::doubles;
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (const cudaError_t result = result_of("cudaGetDeviceCount"); result != cudaSuccess) return result;
   const Machine& m = machine();
   if (m.count_result == cudaSuccess) *count = m.devices;
   return said(m.count_result);
@@ -214,12 +257,15 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
                                                                           : std::tie(state().device, state().device);
   if (!holds(to_blocks, to, size)) fail("a copy to memory that is not of its kind, or is too short (host memory must be pinned)");
   if (!holds(from_blocks, from, size)) fail("a copy from memory that is not of its kind, or is too short (host memory must be pinned)");
+  count_copy(kind, static_cast<int64_t>(size));
   enqueue(stream, [to, from, size] { std::memmove(to, from, size); });
   return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void* p, int value, size_t size, cudaStream_t stream) {
+  if (const cudaError_t result = result_of("cudaMemsetAsync"); result != cudaSuccess) return result;
   if (!holds(state().device, p, size)) fail("a fill of memory that is no device's, or too short");
+  ++counts().fills;
   enqueue(stream, [p, value, size] { std::memset(p, value, size); });
   return cudaSuccess;
 }

@@ -17,7 +17,9 @@ struct Machine {
 };
 Machine& machine();
 
-/// The n-th call (from 0) of this function from here on returns `result`. "" takes it back.
+/// The n-th call (from 0) of this function from here on returns `result`, and where that is an error of work, so does every call that can
+/// fail from there on. "" takes it back. LODESTONE_DOUBLE_FAIL=FUNCTION:N:ERROR in the environment says it from the start of the process,
+/// and LODESTONE_DOUBLE_MEMORY_MB how much memory the device has.
 void fail_call(const std::string& function, int n, cudaError_t result);
 /// `result`, which cudaGetLastError() gives too unless it is success.
 cudaError_t said(cudaError_t result);

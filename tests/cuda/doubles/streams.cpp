@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/runtime.h"
 
 namespace lodestone::doubles {
@@ -54,7 +55,8 @@ struct State {
   std::vector<std::unique_ptr<std::shared_ptr<Event>>> events{};
   Execution execution = Execution::at_once;
   uint64_t draw = 1;
-  int64_t waits = 0, forgotten = -1;
+  int64_t waits = 0, forgotten = -1;  // since forget_event()
+  std::vector<int64_t> open{};        // of the waits, those for an event that was not over
 };
 
 /// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): "late", or "shuffled:" and a seed; at once without
@@ -139,6 +141,7 @@ void run_until(Stream& stream, const Over& over) {
 }
 
 void enqueue_item(Stream& stream, Item item) {
+  if (dropping()) return;
   stream.items.push_back(std::move(item));
   ++stream.enqueued;
   if (state().execution == Execution::at_once) run_all();
@@ -179,9 +182,13 @@ void forgive_never() {
   never()->done = 1;
   if (state().execution == Execution::at_once) run_all();
 }
+bool dropping() { return state().execution == Execution::dropped; }
+
+const std::vector<int64_t>& open_events() { return state().open; }
 
 void forget_event(int64_t n) {
   state().waits = 0;
+  state().open.clear();
   state().forgotten = n;
 }
 
@@ -212,6 +219,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (const cudaError_t result = result_of("cudaStreamSynchronize"); result != cudaSuccess) return result;
+  ++counts().host_waits;
   wait_for_stream(stream_of(handle));
   return cudaSuccess;
 }
@@ -223,8 +231,12 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
-  if (state().waits++ == state().forgotten) return cudaSuccess;
+  if (const cudaError_t result = result_of("cudaStreamWaitEvent"); result != cudaSuccess) return result;
+  ++counts().stream_waits;
   const std::shared_ptr<Event>& e = event_of(event);
+  const int64_t number = state().waits++;
+  if (e->done < e->recorded) state().open.push_back(number);
+  if (number == state().forgotten) return cudaSuccess;
   enqueue_item(stream_of(handle), {.event = e, .count = e->recorded});
   return cudaSuccess;
 }
@@ -247,19 +259,28 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
+  if (dropping()) return cudaSuccess;
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
   e->stream = &stream_of(stream);
+  if (e->stream->items.empty() && !e->stream->running) {  // nothing stands before it
+    e->done = count;
+    return cudaSuccess;
+  }
   enqueue_item(stream_of(stream), {.work = [e, count] { e->done = count; }});
   return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t result = result_of("cudaEventQuery"); result != cudaSuccess) return result;
   const std::shared_ptr<Event>& e = event_of(event);
   return e->stream == nullptr ? cudaSuccess : over(*e->stream, e->done >= e->recorded);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t result = result_of("cudaEventSynchronize"); result != cudaSuccess) return result;
+  ++counts().host_waits;
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = e->recorded;
   if (e->done >= count) return cudaSuccess;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace lodestone::doubles {
 
@@ -13,6 +14,7 @@ enum class Execution : uint8_t {
   at_once,   // as soon as it may
   late,      // when somebody waits for it, and no more than must
   shuffled,  // when somebody waits, with work of other streams between, drawn by a seed
+  dropped,   // never: it counts as done at once, for measuring what the host does
 };
 
 /// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late", "shuffled:SEED"),
@@ -22,8 +24,12 @@ void enqueue(cudaStream_t stream, std::function<void()> work);
 /// What never ends, as a verb whose other ranks are gone; all of it ends with forgive_never().
 void enqueue_never(cudaStream_t stream);
 void forgive_never();
-/// The n-th event (from 0) that any stream is told to wait for is forgotten. -1: none. For negative controls.
+/// Whether what is enqueued is dropped. Who would only copy its operands asks first.
+bool dropping();
+/// The n-th event (from 0, beginning here) that any stream is told to wait for is forgotten. -1: none. For negative controls.
 void forget_event(int64_t n);
+/// Of the events that streams were told to wait for since forget_event(), the numbers of those that were not over by then.
+const std::vector<int64_t>& open_events();
 
 /// Ends the process: the program asks for what no device would do.
 [[noreturn]] void fail(const char* what);

@@ -10,6 +10,9 @@
 #include <cstring>
 #include <tuple>
 
+#include "core/cuda/cuda_call.h"
+#include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 #include "tests/cuda/emulator/fibers.h"
 
@@ -36,9 +39,12 @@
 
 namespace lodestone::cuda {
 
-/// Enqueued, as on a device; the arguments are copied now. `name` is what launch() calls the kernel.
+/// Enqueued, as on a device; the arguments are copied now.
 template <class... P, class... A>
 void start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, const A&... arguments) {
+  check(doubles::result_of("cudaLaunchKernelExC"), "the launch of a kernel");
+  ++doubles::counts().kernels;
+  if (doubles::dropping()) return;
   doubles::enqueue(stream, [=, values = std::tuple<P...>(static_cast<P>(arguments)...)] {
     emulator::run_grid(grid, block, shared_bytes, [&] { std::apply(kernel, values); });
   });

@@ -33,12 +33,12 @@ TEST(ExportReranker, RewritesAFolderAndACheckpoint) {
   EXPECT_EQ((std::vector<float>(values.begin(), values.end())), state.params);
 }
 
-TEST(ExportReranker, ComparesOnADevice) {
+TEST(ExportReranker, BesideADeviceComparesOnTheHost) {
   const TempDir dir;
   const test::TinyRerankerFolder start;
   const auto device = make_backend({.kind = BackendKind::debug});
   EXPECT_LE(export_model({start.path(), dir / "copy", {}}, *device).largest_difference, 1e-6);
-  EXPECT_GE(device->transfers().downloads, 2) << "scores of both sides";
+  EXPECT_EQ(device->transfers().uploads, 0) << "a run leaves a device no room for two more models";
   EXPECT_EQ(test::read_text(start.path() / "model.safetensors"), test::read_text(dir / "copy/model.safetensors"));
 }
 

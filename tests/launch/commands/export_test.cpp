@@ -83,7 +83,7 @@ TEST(Export, RewritesAModelFolder) {
     EXPECT_EQ(test::read_text(dir / "one" / file), test::read_text(dir / "two" / file)) << file;
 }
 
-TEST(Export, ComparesOnADeviceAndWritesWhatTheHostWrites) {
+TEST(Export, BesideADeviceComparesOnTheHostAndWritesWhatTheHostWrites) {
   const TempDir dir;
   const TinyRun run(dir.path());
   const auto device = make_backend({.kind = BackendKind::debug});
@@ -91,7 +91,7 @@ TEST(Export, ComparesOnADeviceAndWritesWhatTheHostWrites) {
   EXPECT_EQ(exported_values(dir / "trained"), run.second.params);
   EXPECT_LE(export_model({dir / "trained", dir / "copy", {}}, *device).largest_difference, 1e-6);
   EXPECT_EQ(exported_values(dir / "copy"), run.second.params);
-  EXPECT_GE(device->transfers().downloads, 4) << "vectors of both sides, twice";
+  EXPECT_EQ(device->transfers().uploads, 0) << "a run leaves a device no room for two more models";
 }
 
 TEST(Export, RefusesATokenizerThatTheWrittenFilesDoNotGive) {

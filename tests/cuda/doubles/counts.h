@@ -1,0 +1,24 @@
+// What a program asked of the GPU that nobody has.
+#pragma once
+
+#include <cstdint>
+
+namespace lodestone::doubles {
+
+struct Counts {
+  int64_t kernels = 0;
+  int64_t products = 0;  // calls of cublasLtMatmul
+  int64_t fills = 0;
+  int64_t uploads = 0, downloads = 0, device_copies = 0;
+  int64_t uploaded_bytes = 0, downloaded_bytes = 0;
+  int64_t stream_waits = 0;  // of a stream for an event
+  int64_t host_waits = 0;    // for a stream or an event
+
+  /// What the host enqueues for the GPU to compute.
+  int64_t launches() const { return kernels + products + fills + device_copies; }
+};
+
+/// Since the process began, or since somebody cleared them.
+Counts& counts();
+
+}  // namespace lodestone::doubles
