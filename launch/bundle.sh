@@ -27,7 +27,9 @@ case "${1:-}" in
     cmake --preset test > /dev/null
     cmake --build --preset test --target lodestone core_tests losses_tests
     cmake --preset cuda > /dev/null
-    cmake --build --preset cuda --target lodestone_cuda
+    targets=(lodestone_cuda)
+    grep -q '^NCCL_LIBRARY:.*NOTFOUND' build/cuda/CMakeCache.txt || targets+=(lodestone_nccl)
+    cmake --build --preset cuda --target "${targets[@]}"
     cd "$OLDPWD"
     build=$root/build/release backend=$root/build/cuda/liblodestone_cuda.so ;;
 esac
@@ -39,6 +41,8 @@ to=$work/lodestone
 mkdir -p "$to"/{bin,lib/lodestone,launch,docs,tests/golden,tests/support}
 cp "$build"/{lodestone,core_tests,losses_tests} "$to/bin/"
 cp "$backend" "$to/lib/lodestone/"
+nccl=$(dirname "$backend")/liblodestone_nccl.so
+[ ! -e "$nccl" ] || cp "$nccl" "$to/lib/lodestone/"
 cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,with_cuda.sh} "$to/launch/"
 cp "$root"/tests/golden/{*.json,*.safetensors} "$to/tests/golden/"
 cp "$root/tests/support/tiny_run.py" "$to/tests/support/"
@@ -56,9 +60,10 @@ cp "$words"/*.txt "$(there "$words")/"
 cp -L "$(command -v mpirun)" "$to/bin/mpirun"
 cp -L "$(command -v orted)" "$to/bin/orted"
 
-# What all of them load: the C library's own parts must be those of the kernel's loader there, and CUDA's those of the driver.
+# What all of them load: the C library's own parts must be those of the kernel's loader there, and CUDA's those of the driver. The
+# backend lies in its folder, where NCCL's library finds it loaded.
 system='^(ld-linux.*|libc|libm|libpthread|libdl|librt|libresolv|libutil|libnss_.*)\.so'
-cuda='^lib(cuda|cudart|cublas|cublasLt|cudnn.*|nccl|nvrtc.*)\.so'
+cuda='^lib(lodestone_cuda|cuda|cudart|cublas|cublasLt|cudnn.*|nccl|nvrtc.*)\.so'
 mapfile -t ours < <(find "$to" -type f \( -path '*/bin/*' -o -name '*.so' \))
 ldd "${ours[@]}" 2> /dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
   [[ $(basename "$library") =~ $system || $(basename "$library") =~ $cuda ]] || cp -L "$library" "$to/lib/"

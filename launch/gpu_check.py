@@ -98,6 +98,9 @@ def suites(report, name, program, tests, limit_s):
                seconds=ended.seconds, tests=found)
 
 
+between_gpus = "a rank on each GPU, by NCCL"
+
+
 class Training:
     """Runs of the tiny model of tests/support/tiny_run.py; the losses of each by its name. Dropout is on."""
 
@@ -109,13 +112,14 @@ class Training:
         if not self.ready:
             report.add("data of the training runs", "failed", made.reason() if made.code != 0 else packed.reason())
 
-    def run(self, name, device, precision, ranks=1):
-        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 else []
-        ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
+    def run(self, name, device, precision, ranks=1, comm="auto"):
+        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 or comm == "nccl" else []
+        ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"comm={comm}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
                      "train.global_batch=8", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2"], min(200, self.report.left_s()),
                     OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
         if ended.code != 0:
-            self.failure[name] = (self.report.state_of(ended), f"{name}: {ended.reason()}")
+            missing = comm == "nccl" and ended.code == 2  # NCCL is not there: refused before it starts
+            self.failure[name] = ("not run" if missing else self.report.state_of(ended), f"{name}: {ended.reason()}")
             return
         with open(f"{name}/metrics.jsonl", encoding="utf-8") as lines:
             self.losses[name] = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
@@ -144,17 +148,25 @@ class Training:
 
 
 def training(report, quick):
-    """A way for ranks to exchange is one more run here, and its comparison below."""
+    """A way for ranks to exchange is one more run here, and its comparison below. A rank that is alone sums nothing, so NCCL changes no bit there."""
     runs = Training(report, 6 if quick else 20)
     if not runs.ready:
         return
     for name, device, precision, ranks in (("exact", "cpu", "f64", 1), ("host-f32", "cpu", "f32", 1), ("host-bf16", "cpu", "bf16", 1), ("gpu-f32", "cuda", "f32", 1),
                                            ("gpu-f32-again", "cuda", "f32", 1), ("gpu-bf16", "cuda", "bf16", 1), ("gpu-shared", "cuda", "f32", 2)):
         runs.run(name, device, precision, ranks)
+    runs.run("gpu-nccl", "cuda", "f32", comm="nccl")
+    gpus = min(len(report.content["devices"]["cuda"]["gpus"]), 8)  # of a batch of 8
     runs.compare("training in f32", "gpu-f32", "host-f32", "exact")
     runs.compare("training in bf16", "gpu-bf16", "host-bf16", "exact")
     runs.compare("two ranks that share the GPU, staged", "gpu-shared", "host-f32", "exact")
     runs.same_weights("the same training twice", ("gpu-f32", "gpu-f32-again"))
+    runs.same_weights("one rank by NCCL, as without", ("gpu-nccl", "gpu-f32"))
+    if gpus > 1:
+        runs.run("gpus-nccl", "cuda", "f32", gpus, "nccl")
+        runs.compare(between_gpus, "gpus-nccl", "host-f32", "exact")
+    else:
+        report.add(between_gpus, "not run", "there is one GPU only")
 
 
 def sanitizers(report, quick):
