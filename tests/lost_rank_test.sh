@@ -25,6 +25,12 @@ expect() {
 }
 
 expect StoppedRank "$2" 7 'error: F06 all_reduce of 8 bytes \(collective [0-9]+\) has not ended after [0-9]+ s: rank 2 shows no sign of life for [0-9]+ s; rank=[01] host='
+# A GPU that waits for the others by NCCL, on the doubles of tests/cuda: the host asks, and the watchdog looks at it.
+emulated=$(dirname "$1")/emulated
+if [ -e "$emulated/liblodestone_nccl.so" ]; then
+  LD_LIBRARY_PATH=$emulated LODESTONE_DOUBLE_GPUS=3 LODESTONE_DOUBLE_EXECUTION=late \
+    expect StoppedRankByNccl "$2" 7 'error: F06 all_reduce of 8 bytes \(collective [0-9]+\) has not ended after [0-9]+ s: rank 2 shows no sign of life for [0-9]+ s; rank=[01] host='
+fi
 expect KilledRank "$2" 137 'error: F01 rank 2 has ended without a word: .*; rank=[01] host='
 expect ThrowingRank "$2" 134 'injected'
 expect AbortingRank "$2" 3 'error: injected'

@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <optional>
+
 #include "comm/nccl/nccl_comm.h"
 #include "comm/wait.h"
 #include "core/cuda/cuda_call.h"
@@ -44,11 +46,12 @@ void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backe
 
 void NcclVerbs::wait(const std::function<bool()>& done) {
   // What the GPU does without other ranks may take as long as it wants.
-  const bool with_others = last_ != nullptr && !cuda::is_over(last_);
-  const auto phase = Watchdog::Phase(with_others ? watchdog_ : nullptr, last_verb_);
+  std::optional<Watchdog::Phase> with_others;
+  if (last_ != nullptr && !cuda::is_over(last_)) with_others.emplace(watchdog_, last_verb_);
   Patience patience;
   while (!done()) {
     for (NcclComm* const comm : comms_) comm->require_healthy();
+    if (with_others && cuda::is_over(last_)) with_others.reset();
     patience.pause();
   }
 }

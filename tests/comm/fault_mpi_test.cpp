@@ -5,6 +5,7 @@
 #include <iostream>
 #include <stdexcept>
 
+#include "comm/planes.h"
 #include "tests/support/mpi_world.h"
 
 namespace lodestone {
@@ -24,6 +25,21 @@ void at_the_tenth_collective(Fault fault) {
 
 TEST(Fault, DISABLED_StoppedRank) {
   at_the_tenth_collective([] { raise(SIGSTOP); });
+}
+/// The same where the host waits for its GPU, which waits for the other ranks by NCCL.
+TEST(Fault, DISABLED_StoppedRankByNccl) {
+  World& world = test::world();
+  const auto backend = make_backend({.kind = BackendKind::cuda, .gpu = world.local_rank()});
+  const Planes planes(world.comm(), *backend, Transport::nccl, &world.watchdog());
+  Arena arena(backend->memory(), size_t{1} << 20);
+  const Tensor value = arena.tensor(DType::f64, {1});
+  backend->fill_zero(value);
+  world.watchdog().set_limit(2);
+  for (int i = 0;; ++i) {
+    if (i == 10 && world.rank() == world.size() - 1) raise(SIGSTOP);
+    planes.group().device.all_reduce(value, value, Reduce::sum).wait();
+    backend->synchronize();
+  }
 }
 TEST(Fault, DISABLED_KilledRank) {
   at_the_tenth_collective([] { raise(SIGKILL); });
