@@ -28,7 +28,7 @@ case "${1:-}" in
     cmake --build --preset test --target lodestone core_tests losses_tests
     cmake --preset cuda > /dev/null
     targets=(lodestone_cuda)
-    grep -q '^NCCL_LIBRARY:.*NOTFOUND' build/cuda/CMakeCache.txt || targets+=(lodestone_nccl)
+    grep -qE '^NCCL_(LIBRARY|INCLUDE):.*NOTFOUND' build/cuda/CMakeCache.txt || targets+=(lodestone_nccl)
     cmake --build --preset cuda --target "${targets[@]}"
     cd "$OLDPWD"
     build=$root/build/release backend=$root/build/cuda/liblodestone_cuda.so ;;

@@ -71,8 +71,9 @@ def properties(report, _):
 # ---- check ------------------------------------------------------------------------------------------------------------------------------
 on_gpu = {"LODESTONE_TEST_BACKEND": "cuda", "LODESTONE_TEST_DATA": str(root / "tests")}
 parity = "*Parity.*"
+without_products = "*Parity.*-*Linear*:*Gemm*"
 encoder = "EncoderGolden.*:-EncoderGolden.InfoNce*"
-layers = ("LayerGradient.Linear*:LayerGradient.Residual*:LayerGradient.BlockGives*:LayerGradient.Embedding*:LayerGradient.Head*:"
+layers = ("SinglePrecision.*:Encoder.Recomputing*:LayerGradient.Linear*:LayerGradient.Residual*:LayerGradient.BlockGives*:LayerGradient.Embedding*:LayerGradient.Head*:"
           "Reranker.Score*:Reranker.Drops*:Reranker.Recomputing*:Reranker.Hook*")
 golden_losses = "LossesGolden.*:InfoNceTest.Matryoshka*:RerankerGolden.FastBackend*"
 losses = ("Cbb.*:ContrastiveLosses.*:Cosent.Tensor*:EmbeddingObjective.*:FalseNegatives.*:GroupDistillation.Tensor*:GroupLoss.*:Gte.Tensor*:InfoNceTest.*:LossesGolden.*:"
@@ -80,22 +81,44 @@ losses = ("Cbb.*:ContrastiveLosses.*:Cosent.Tensor*:EmbeddingObjective.*:FalseNe
           "-Cbb.Refuses*:FalseNegatives.RuleByCases:*.AllocatesNothing*:*.AllocateNothing*:*.MemoryBeyond*:*.MemoryIsThat*")
 
 
+def names_of(program, tests):
+    """The tests of a filter."""
+    names, suite = [], ""
+    for line in run([program, "--gtest_list_tests", f"--gtest_filter={tests}"], 60, **on_gpu).out.splitlines():
+        if line.startswith(" "):
+            names.append(suite + line.split("#")[0].strip())
+        elif line.split("#")[0].rstrip().endswith("."):
+            suite = line.split("#")[0].strip()
+    return names
+
+
 def suites(report, name, program, tests, limit_s):
-    """Tests that run on any backend, on this GPU. Each is an entry of the item."""
-    results = pathlib.Path("results.json")
-    results.unlink(missing_ok=True)
-    ended = run([program, f"--gtest_filter={tests}", f"--gtest_output=json:{results}"], min(limit_s, report.left_s()), **on_gpu)
-    if not results.exists():  # it crashed, hung, or did not start
-        running = [line for line in ended.out.splitlines() if "[ RUN      ]" in line]
-        report.add(name, report.state_of(ended), f"{ended.reason()}{'; in ' + running[-1].split(']')[1].strip() if running else ''}", seconds=ended.seconds)
-        return
-    found = [{"name": f"{suite['name']}.{test['name']}", "state": "failed" if "failures" in test else "passed" if test["result"] == "COMPLETED" else "not run",
-              "seconds": float(test["time"].rstrip("s")), **({"failures": [f["failure"] for f in test["failures"]]} if "failures" in test else {})}
-             for suite in json.loads(results.read_text(encoding="utf-8"))["testsuites"] for test in suite["testsuite"]]
+    """Tests that run on any backend, on this GPU, each an entry of the item. Behind one that fails a new process goes on: an error of the GPU stays with its process."""
+    start_s, pending, found = report.left_s(), names_of(program, tests), []
+    while pending and (left_s := min(limit_s - (start_s - report.left_s()), report.left_s())) > 1:
+        ended = run([program, f"--gtest_filter={':'.join(pending)}", "--gtest_fail_fast"], left_s, **on_gpu)
+        said, over = [], []
+        for line in ended.out.splitlines():
+            mark, test = line[:12], line[12:].split(",")[0].split(" (")[0].strip()
+            if mark in ("[       OK ]", "[  FAILED  ]") and test in pending and test not in over:
+                over.append(test)
+                found.append({"name": test, "state": "passed" if mark == "[       OK ]" else "failed", **({"said": said[-20:]} if mark == "[  FAILED  ]" else {})})
+                if mark == "[  FAILED  ]":
+                    break
+                said = []
+            else:
+                said.append(line)
+        if ended.code != 0 and len(over) < len(pending) and not (over and found[-1]["state"] == "failed"):
+            over.append(pending[len(over)])  # the one that was running: it crashed, or took all the time
+            found.append({"name": over[-1], "state": "not run" if ended.code is None else "failed", "said": [ended.reason(), *said[-20:]]})
+        pending = [test for test in pending if test not in over]
+        if not over:
+            break
     failed = [test["name"] for test in found if test["state"] == "failed"]
-    good = found and not failed and ended.code == 0
-    report.add(name, "passed" if good else "failed", f"{len(found)} tests in {ended.seconds} s" if good else f"{len(failed)} of {len(found)} tests failed: {' '.join(failed)}",
-               seconds=ended.seconds, tests=found)
+    left = [*(test["name"] for test in found if test["state"] == "not run"), *pending]
+    seconds = round(start_s - report.left_s(), 1)
+    what = f"{len(failed)} of {len(found)} tests failed: {' '.join(failed)}" if failed else f"{len(found) - (len(left) - len(pending))} tests in {seconds} s" if found else "no test is there"
+    report.add(name, "failed" if failed or not found else "not run" if left else "passed", what + (f"; not run to the end: {' '.join(left)}" if left else ""), seconds=seconds, tests=found)
 
 
 between_gpus = "a rank on each GPU, by NCCL"
@@ -112,31 +135,35 @@ class Training:
         if not self.ready:
             report.add("data of the training runs", "failed", made.reason() if made.code != 0 else packed.reason())
 
-    def run(self, name, device, precision, ranks=1, comm="auto"):
-        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] if ranks > 1 or comm == "nccl" else []
-        ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"comm={comm}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
-                     "train.global_batch=8", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2"], min(200, self.report.left_s()),
-                    OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+    def run(self, name, device, precision, ranks=1, comm="auto", learning_rate=1e-3):
+        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "self,vader", "-np", str(ranks)] if ranks > 1 or comm == "nccl" else []
+        ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"comm={comm}", f"optim.learning_rate={learning_rate}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
+                     "train.global_batch=8", "train.step_memory_mb=1024", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2"], min(200, self.report.left_s()),
+                    OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
         if ended.code != 0:
-            missing = comm == "nccl" and ended.code == 2  # NCCL is not there: refused before it starts
+            missing = comm == "nccl" and any(words in ended.err for words in ("built without NCCL", "cannot open shared object file"))
             self.failure[name] = ("not run" if missing else self.report.state_of(ended), f"{name}: {ended.reason()}")
             return
         with open(f"{name}/metrics.jsonl", encoding="utf-8") as lines:
             self.losses[name] = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
 
     def compare(self, item, name, host, exact):
-        """|loss - loss in f64| of every step is at most four times the most that the CPU's own run of the same precision is away from f64. Both make the same sums in other
-        orders, so their errors are two draws of one size, which training enlarges alike; the largest of the CPU's steps stands for that size, and four of them for the draw."""
-        failure = next((self.failure[r] for r in (exact, host, name) if r in self.failure), None)
+        """|loss - loss in f64| of every step: at most what rounding makes of a loss, or four times the most that the CPU's own run of the same precision is away from f64, whichever
+        is more. The first: a unit (2^-24, or 2^-8 in bf16), times the root of the longest sum (a row for each of at most 512 tokens), times 8 for up to 64 stages behind each other,
+        times the condition: how much more than by a hundredth the loss in f64 changes when every step is a hundredth larger, and at least 1, the loss's own rounding."""
+        failure = next((self.failure[r] for r in (exact, larger, host, name) if r in self.failure), None)
         if failure is not None:
             self.report.add(item, *failure)
             return
         runs = [self.losses[r] for r in (name, host, exact)]
         away, own = (max(abs(a - b) for a, b in zip(losses, runs[2], strict=True)) for losses in runs[:2])
+        unit = 2**-8 if "bf16" in name else 2**-24
+        rounding = max(unit * 512**0.5 * 8 * max(b, abs(a - b) / 0.01) for a, b in zip(self.losses[larger], runs[2], strict=True))
         learnt = len(runs[0]) == self.steps and runs[0][-1] < runs[0][0]
-        good = learnt and away <= 4 * own
+        allowed = max(4 * own, rounding)
+        good = learnt and away <= allowed
         self.report.add(item, "passed" if good else "failed", f"loss {runs[0][0]:.4f} to {runs[0][-1]:.4f} in {len(runs[0])} steps, at most {away:.2e} from f64; the CPU's {own:.2e}, "
-                        f"allowed {4 * own:.2e}", losses=runs[0], losses_of_cpu=runs[1], losses_in_f64=runs[2])
+                        f"allowed {allowed:.2e}", losses=runs[0], losses_of_cpu=runs[1], losses_in_f64=runs[2])
 
     def same_weights(self, item, names):
         failure = next((self.failure[r] for r in names if r in self.failure), None)
@@ -147,6 +174,9 @@ class Training:
         self.report.add(item, "passed" if first == second else "failed", "equal bit for bit" if first == second else "the weights differ")
 
 
+larger = "exact, larger steps"
+
+
 def training(report, quick):
     """A way for ranks to exchange is one more run here, and its comparison below. A rank that is alone sums nothing, so NCCL changes no bit there."""
     runs = Training(report, 6 if quick else 20)
@@ -155,6 +185,7 @@ def training(report, quick):
     for name, device, precision, ranks in (("exact", "cpu", "f64", 1), ("host-f32", "cpu", "f32", 1), ("host-bf16", "cpu", "bf16", 1), ("gpu-f32", "cuda", "f32", 1),
                                            ("gpu-f32-again", "cuda", "f32", 1), ("gpu-bf16", "cuda", "bf16", 1), ("gpu-shared", "cuda", "f32", 2)):
         runs.run(name, device, precision, ranks)
+    runs.run(larger, "cpu", "f64", learning_rate=1.01e-3)
     runs.run("gpu-nccl", "cuda", "f32", comm="nccl")
     gpus = min(len(report.content["devices"]["cuda"]["gpus"]), 8)  # of a batch of 8
     runs.compare("training in f32", "gpu-f32", "host-f32", "exact")
@@ -170,31 +201,31 @@ def training(report, quick):
 
 
 def sanitizers(report, quick):
-    """compute-sanitizer over the parity of operations, which are small."""
+    """compute-sanitizer over the parity of operations, which are small. Races are looked for in our kernels only, not in cuBLASLt's."""
     folders = [os.environ.get("CUDA_HOME", "") + "/bin", *glob.glob("/usr/local/cuda*/bin"), *(folder for p in sys.path for folder in glob.glob(f"{p}/nvidia/*/bin"))]
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=":".join(folders))
-    for tool in ("memcheck", "racecheck", "synccheck"):
+    for tool, tests in (("memcheck", parity), ("racecheck", without_products), ("synccheck", without_products)):
         name = f"compute-sanitizer {tool}"
         if quick or program is None or report.left_s() < 20:
             report.add(name, "not run", LEFT_OUT if quick else "there is no compute-sanitizer" if program is None else "the ten minutes are over")
             continue
-        ended = run([program, "--tool", tool, "--error-exitcode", "9", shutil.which("core_tests"), f"--gtest_filter={parity}"], min(110, report.left_s()), **on_gpu)
-        if ended.code is None:
-            report.add(name, "not run", f"it did not end within {ended.seconds} s")
-        else:
-            said = [line.strip("= ") for line in ended.out.splitlines() if line.startswith("=========") and ("ERROR" in line or "RACECHECK" in line or "Error" in line)]
-            report.add(name, "passed" if ended.code == 0 else "failed", said[-1] if said else ended.reason(), seconds=ended.seconds, said=said[:20])
+        ended = run([program, "--tool", tool, "--error-exitcode", "9", shutil.which("core_tests"), f"--gtest_filter={tests}"], min(90, report.left_s()), **on_gpu)
+        said = [line.strip("= ") for line in ended.out.splitlines() if line.startswith("=========") and ("ERROR" in line or "RACECHECK" in line or "Error" in line)]
+        state = "passed" if ended.code == 0 else "not run" if ended.code is None and not said else "failed"
+        report.add(name, state, said[-1] if said else "nothing was found" if ended.code == 0 else ended.reason(), seconds=ended.seconds, said=said[:20])
 
 
 def check(report, quick):
-    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else parity, 300)
-    suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else encoder, 200)
-    suites(report, "gradients of layers", "core_tests", layers, 200)
-    suites(report, "losses", "losses_tests", golden_losses if quick else losses, 300)
+    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else parity, 150)
+    suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else encoder, 60)
+    suites(report, "gradients of layers", "core_tests", layers, 100)
+    with report.item("training"):
+        training(report, quick)
+    suites(report, "losses", "losses_tests", golden_losses if quick else losses, 150)
     if quick:
         report.add("operations and encoder in other precisions, and the other losses", "not run", LEFT_OUT)
-    training(report, quick)
-    sanitizers(report, quick)
+    with report.item("compute-sanitizer"):
+        sanitizers(report, quick)
 
 
 # ---- bench ------------------------------------------------------------------------------------------------------------------------------
@@ -235,6 +266,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     report = Report(given.mode, os.path.abspath(given.report or f"gpu_{given.mode}.json"))
+    report.save()  # a place that cannot be written to is said now
     ended = run(["lodestone", "devices"], 60)
     if ended.code != 0:
         report.add("lodestone devices", "failed", ended.reason())
@@ -247,7 +279,8 @@ def main():
         return NO_GPU
     with tempfile.TemporaryDirectory(prefix="lodestone-gpu-check-") as folder:
         os.chdir(folder)
-        {"properties": properties, "check": check, "bench": bench}[given.mode](report, given.quick)
+        with report.item(given.mode):
+            {"properties": properties, "check": check, "bench": bench}[given.mode](report, given.quick)
         os.chdir("/")
     return report.write()
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <span>
@@ -127,6 +128,7 @@ int start(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   hold_closed_streams();
+  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);  // CUDA's own order, by speed, may differ from what nvidia-smi and schedulers say
   try {
     return start(argc, argv);
   } catch (const std::exception& exception) {  // there are no ranks yet

@@ -11,7 +11,7 @@ libraries=(libcudart.so.13 libcublasLt.so.13 libcudnn.so.9 libnccl.so.2)
 IFS=: read -ra given <<< "${LD_LIBRARY_PATH:-}"
 mapfile -t packages <<< "$(python3 -c 'import sys; print("\n".join(p for p in sys.path if p))' 2> /dev/null)"
 folders=(${given[@]+"${given[@]}"})
-for toolkit in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda /usr/local/cuda-13*; do
+for toolkit in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda /usr/local/cuda-13* "$root/.cache/cuda"; do
   [ -z "$toolkit" ] || folders+=("$toolkit/lib64" "$toolkit/targets/x86_64-linux/lib" "$toolkit/lib")
 done
 for site in "${packages[@]}"; do [ -z "$site" ] || folders+=("$site"/nvidia/*/lib); done

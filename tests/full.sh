@@ -22,6 +22,7 @@ sanitizers() {  # every unit and mpi test with address and undefined-behaviour s
   cmake --preset dev > /dev/null
   cmake --build --preset dev
   ctest --preset dev -L 'unit|mpi' -E 'DescriptorsThatAreUsedUp|(losses|invariance)\.cuda' -j "$(nproc)"
+  ctest --preset dev -R '^(cuda|nccl)_test$'
 }
 odr() {  # the program linked whole: types of one name that differ between files are errors
   cmake --preset odr > /dev/null

@@ -28,10 +28,11 @@ template <class Call>
 ncclResult_t each_part(std::span<const int64_t> counts, const Call& call) {
   ncclResult_t result = ncclGroupStart();
   int64_t begin = 0;
-  for (size_t r = 0; r < counts.size() && result == ncclSuccess; begin += counts[r++])
+  const auto good = [&] { return result == ncclSuccess || result == ncclInProgress; };
+  for (size_t r = 0; r < counts.size() && good(); begin += counts[r++])
     if (counts[r] > 0) result = call(static_cast<int>(r), Slice{begin, begin + counts[r]});
   const ncclResult_t ended = ncclGroupEnd();
-  return result == ncclSuccess ? ended : result;
+  return good() ? ended : result;
 }
 
 size_t count_of(ConstTensor x) { return static_cast<size_t>(x.count()); }
@@ -65,7 +66,7 @@ NcclComm::~NcclComm() {
       settle(ncclCommFinalize(comm_), {"NCCL's end"});
       ncclCommDestroy(std::exchange(comm_, nullptr));
     }
-  } catch (const Error&) {
+  } catch (const Error&) {  // kept: whoever asks another communicator hears it
     break_off();
   }
   break_off();
@@ -79,11 +80,13 @@ void NcclComm::break_off() noexcept {
 void NcclComm::fail(ncclResult_t result, const std::string& what) {
   const Error error = nccl::error_of(result, what, comm_);
   break_off();
-  verbs_->break_off();
-  throw error;
+  verbs_->break_off(error);
+  verbs_->backend().require_working();  // where this rank's own GPU has failed, that is why
+  throw Error(error);
 }
 
 std::unique_ptr<Communicator> NcclComm::split(int colour) {
+  require_healthy();
   std::unique_ptr<Communicator> host = host_->split(colour);
   ncclConfig_t config = not_blocking();
   ncclComm_t part = nullptr;
@@ -109,8 +112,9 @@ void NcclComm::settle(ncclResult_t result, Watchdog::Operation what) {
 }
 
 void NcclComm::require_healthy() {
+  verbs_->require_unbroken();
   ncclResult_t result = ncclSuccess;
-  if (comm_ == nullptr || ncclCommGetAsyncError(comm_, &result) != ncclSuccess) result = ncclInternalError;
+  if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) result = ncclInternalError;
   if (result == ncclSuccess || result == ncclInProgress) return;
   fail(result, number_ == 0 ? std::string("NCCL") : cat(verb_, " number ", number_ - 1, ", or one before it"));
 }
@@ -176,7 +180,7 @@ Pending NcclComm::broadcast(Tensor data, int root) {
 }
 
 void NcclComm::barrier() {
-  verbs_->backend().synchronize();
+  verbs_->drain();
   host_->barrier();
 }
 

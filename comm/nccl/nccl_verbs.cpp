@@ -2,7 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <optional>
 
 #include "comm/nccl/nccl_comm.h"
 #include "comm/wait.h"
@@ -19,8 +18,13 @@ NcclVerbs::~NcclVerbs() {
   for (const cudaEvent_t event : idle_) cudaEventDestroy(event);
 }
 
-void NcclVerbs::break_off() noexcept {
+void NcclVerbs::break_off(const Error& reason) noexcept {
+  if (!broken_) broken_ = reason;
   for (NcclComm* const comm : comms_) comm->break_off();
+}
+
+void NcclVerbs::require_unbroken() const {
+  if (broken_) throw Error(*broken_);
 }
 
 cudaEvent_t NcclVerbs::begin(const char* verb, ConstTensor operand) {
@@ -42,16 +46,21 @@ void NcclVerbs::end(cudaEvent_t event, Watchdog::Operation verb) {
   last_verb_ = verb;
 }
 
-void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backend_.enqueue("wait", {}), event, 0), "waiting for a verb"); }
+void NcclVerbs::order(cudaEvent_t event) { cuda::check(cudaStreamWaitEvent(backend_.stream(), event, 0), "waiting for a verb"); }
+
+void NcclVerbs::drain() {
+  if (last_ != nullptr) order(last_);
+  backend_.synchronize();
+}
 
 void NcclVerbs::wait(const std::function<bool()>& done) {
   // What the GPU does without other ranks may take as long as it wants.
   std::optional<Watchdog::Phase> with_others;
-  if (last_ != nullptr && !cuda::is_over(last_)) with_others.emplace(watchdog_, last_verb_);
+  if (last_ != nullptr && cuda::is_under_way(last_)) with_others.emplace(watchdog_, last_verb_);
   Patience patience;
   while (!done()) {
     for (NcclComm* const comm : comms_) comm->require_healthy();
-    if (with_others && cuda::is_over(last_)) with_others.reset();
+    if (with_others && !cuda::is_under_way(last_)) with_others.reset();
     patience.pause();
   }
 }

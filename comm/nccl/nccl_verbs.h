@@ -4,6 +4,7 @@
 #include <driver_types.h>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "comm/watchdog.h"
@@ -27,13 +28,17 @@ class NcclVerbs {
   cudaStream_t stream() const { return stream_.handle; }
   void join(NcclComm& comm) { comms_.push_back(&comm); }
   void leave(const NcclComm& comm) { std::erase(comms_, &comm); }
-  /// All of them.
-  void break_off() noexcept;
+  /// All of them, for this reason: whoever asks one of them from here on hears it.
+  void break_off(const Error& reason) noexcept;
+  /// Throws it, if there is one.
+  void require_unbroken() const;
   /// Lets the verbs that follow begin when all operations enqueued so far are done. Returns the event that end() will record.
   cudaEvent_t begin(const char* verb, ConstTensor operand);
   void end(cudaEvent_t event, Watchdog::Operation verb);
   /// Lets the operations that follow begin when the verb of this event is done.
   void order(cudaEvent_t event);
+  /// Waits for all that was enqueued, verbs and operations.
+  void drain();
   /// The verb is done, or ordered.
   void give_back(cudaEvent_t event) { idle_.push_back(event); }
 
@@ -48,6 +53,7 @@ class NcclVerbs {
   Watchdog::Operation last_verb_;
   std::vector<cudaEvent_t> idle_;
   std::vector<NcclComm*> comms_;
+  std::optional<Error> broken_;
 };
 
 }  // namespace lodestone

@@ -123,6 +123,11 @@ void CudaBackend::check_work(cudaError_t status) const {
   check(status, cat("the GPU failed at one of the operations up to number ", enqueued_, " (the last ones: ", names, ")"));
 }
 
+void CudaBackend::require_working() const {
+  const cudaError_t status = cudaStreamQuery(stream_.handle);
+  if (status != cudaErrorNotReady) check_work(status);
+}
+
 void CudaBackend::synchronize() {
   ++transfers_.waits;
   uploads_.join();

@@ -42,7 +42,8 @@ class CudaBackend final : public Backend {
   void upload(ConstTensor host, Tensor to) override;
   ConstTensor download(ConstTensor x, Arena& arena) override;
   void download(ConstTensor x, Tensor host) override;
-  /// Throws Error (resource, "F47") where an operation has failed, naming the last ones that were enqueued.
+  /// Throws Error (resource, "F47") where an operation has failed, naming the last ones that were enqueued. Where another call meets the
+  /// failure first, the error names that call alone.
   void synchronize() override;
   Event record() override;
   void wait_for(Event event) override;
@@ -52,9 +53,15 @@ class CudaBackend final : public Backend {
   /// size.
   cudaStream_t enqueue(const char* operation, ConstTensor operand) {
     note(operation, operand);
+    return stream();
+  }
+  /// The same for what is no operation.
+  cudaStream_t stream() {
     uploads_.join();
     return stream_.handle;
   }
+  /// Throws as synchronize() where an operation has failed, without waiting for any.
+  void require_working() const;
   int gpu() const { return device_; }
   /// How this backend waits from here on.
   void set_wait_loop(cuda::HostWait::Loop loop) { wait_.set_loop(std::move(loop)); }
@@ -142,7 +149,7 @@ class CudaBackend final : public Backend {
 
   const int device_;
   cuda::HostWait wait_;
-  cuda::Stream stream_;  // made first and destroyed last
+  cuda::Stream stream_;  // outlives all that is enqueued there
   cuda::UploadStream uploads_;
   CudaMemory memory_;
   cuda::Staging staging_;

@@ -13,8 +13,8 @@ namespace cuda {
 class UploadStream;  // core/cuda/upload_stream.h
 }
 
-/// What is asked for is taken at once, from cudaMalloc: there are no pages that come later. Addresses are those of the device. Thread-safe
-/// as far as the CUDA runtime is, for it keeps no state but the addresses it aligned.
+/// What is asked for is taken at once, from cudaMalloc: there are no pages that come later. Addresses are those of the device. One
+/// thread may call it.
 class CudaMemory final : public Memory {
  public:
   /// Says to `uploads`, which must outlive it, when step memory is given back.

@@ -31,6 +31,8 @@ cudaError_t HostWait::for_stream(cudaStream_t stream) const {
   return loop_ ? waited(loop_, [&] { return cudaStreamQuery(stream); }) : cudaStreamSynchronize(stream);
 }
 
+bool is_under_way(cudaEvent_t event) { return answer(cudaEventQuery(event)) == cudaErrorNotReady; }
+
 bool is_over(cudaEvent_t event) {
   const cudaError_t status = answer(cudaEventQuery(event));
   if (status == cudaErrorNotReady) return false;

@@ -26,5 +26,7 @@ class HostWait {
 
 /// Whether what was recorded is done. Throws as cuda::check() where it failed.
 bool is_over(cudaEvent_t event);
+/// Whether it is neither done nor failed.
+bool is_under_way(cudaEvent_t event);
 
 }  // namespace lodestone::cuda

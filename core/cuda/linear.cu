@@ -33,18 +33,24 @@ __global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double al
 
 }  // namespace
 
-// The library adds biases of c's own dtype. Those of bf16 results are rounded first; it adds none in f64.
+// The library adds biases of c's own dtype, read 16 bytes at a time. Those of bf16 results are rounded first, and those that lie otherwise
+// (parameters lie one behind the other) are copied; it adds none in f64.
 void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
   const checks::ProductDims d = checks::linear(x, weight, bias, y);
   if (d.m == 0 || d.n == 0) return;
   const cudaStream_t stream = enqueue("linear", x);
   Product product{.op_a = Op::none, .op_b = Op::transpose, .a = x, .b = weight, .c = y};
-  if (y.dtype() == DType::f32) product.bias = bias;
-  if (y.dtype() == DType::bf16 && !bias.empty()) {
-    const Tensor rounded(scratch(static_cast<size_t>(d.n) * size_of(DType::bf16)), DType::bf16, {d.n}, Device::cuda);
-    map(stream, d.n, Same{}, elements<bf16>(rounded), elements<float>(bias));
-    product.bias = rounded;
-  }
+  const auto copied = [&]<class T>(T) {
+    const Tensor copy(scratch(static_cast<size_t>(d.n) * size_of(y.dtype())), y.dtype(), {d.n}, Device::cuda);
+    map(stream, d.n, Same{}, elements<T>(copy), elements<float>(bias));
+    product.bias = copy;
+  };
+  if (y.dtype() == DType::f32 && aligned_16(bias))
+    product.bias = bias;
+  else if (y.dtype() == DType::f32 && !bias.empty())
+    copied(float{});
+  else if (y.dtype() == DType::bf16 && !bias.empty())
+    copied(bf16{});
   products_->run(product);
   if (y.dtype() == DType::f64 && !bias.empty())
     launch(add_to_rows<double>, blocks_of(y.count(), map_threads), map_threads, 0, stream, y.count(), d.n, elements<double>(bias),

@@ -1,8 +1,6 @@
 // What core/cuda_library.cpp looks up here.
 #include <cuda_runtime_api.h>
 
-#include <cstdlib>
-
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/facts.h"
 
@@ -10,8 +8,7 @@ extern "C" {
 
 /// How many GPUs there are; reason = why nothing can be computed here, or nothing.
 int lodestone_cuda_gpus(std::string& reason) {
-  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);  // CUDA's own order, by speed, may differ from what nvidia-smi and schedulers say
-  int devices = 0;                               // left as it is where there is no driver
+  int devices = 0;  // left as it is where there is no driver
   const cudaError_t status = cudaGetDeviceCount(&devices);
   cudaGetLastError();
   reason.clear();

@@ -68,8 +68,8 @@ Json bench_ceilings(const BenchOptions& options, int64_t edge, World& world) {
           {"products", {product(*backend, arena, values, DType::bf16), product(*backend, arena, values, DType::f32)}},
           {"copies",
            {copies(*backend, "on the device, read and written", 2 * size, [&] { backend->copy(values, other); }),
-            copies(*backend, "from the host", size, [&] { backend->upload(on_host, other); }),
-            copies(*backend, "to the host", size, [&] { backend->download(values, on_host); })}}};
+            copies(*backend, "from the host, through pinned staging", size, [&] { backend->upload(on_host, other); }),
+            copies(*backend, "to the host, through pinned staging", size, [&] { backend->download(values, on_host); })}}};
 }
 
 }  // namespace lodestone

@@ -26,6 +26,12 @@ void add_lengths(const Batch& batch, int64_t begin, int64_t end, int64_t limit, 
   }
 }
 
+/// A rank that has as many queries of the whole batch as this part of it: it does what that rank does.
+int rank_of(const Batch& b) {
+  const auto rank = std::find(b.rank_queries.begin(), b.rank_queries.end(), b.queries);
+  return rank == b.rank_queries.end() ? 0 : static_cast<int>(rank - b.rank_queries.begin());
+}
+
 /// Fills what training would find in the batch beside token ids.
 void make_complete(Batch& b) {
   const auto texts = static_cast<size_t>(b.tokens().texts());
@@ -109,7 +115,7 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
 MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, const MakeObjective& make) {
   make_complete(batch);
   const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
-  const auto alone = make_null_comm(0, static_cast<int>(std::max<size_t>(1, batch.rank_queries.size())));
+  const auto alone = make_null_comm(rank_of(batch), static_cast<int>(std::max<size_t>(1, batch.rank_queries.size())));
   const std::unique_ptr<Objective> objective = make(*alone);
   DryRun dry(ex.backend);
   const Buffer memory(dry.backend().memory(), count * wide);

@@ -44,8 +44,17 @@ auto taking_memory(const char* purpose, Work work) {
 
 size_t wide_bytes(const ParamStore& params) { return static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype()); }
 
-size_t wanted_step_memory(const TrainConfig& train) {
-  return train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+/// What step memory can have: what is asked for, or as much as there is room for. Throws Error (resource, "F14") where that is too little to
+/// try.
+size_t room_for_steps(const Memory& memory, const TrainConfig& train) {
+  constexpr size_t least = size_t{1} << 20;
+  const size_t wanted = train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+  const size_t room = memory.reservable(wanted);
+  if (room < (train.step_memory_mb > 0 ? wanted : least))
+    throw Error(ExitCode::resource, "F14",
+                cat("the device has ", room >> 20, " MiB left for step memory", train.step_memory_mb > 0 ? cat(", not ", wanted >> 20) : ""),
+                "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
+  return room;
 }
 
 AdamWConfig adamw_config(const OptimConfig& optim) {
@@ -75,7 +84,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
           [&] {
             return AdamW(backend->memory(), adamw_config(cfg.optim), params().layout(), params().wide_dtype(), {sync.own(), frozen});
           })),
-      step_memory_bytes(backend->memory().reservable(wanted_step_memory(cfg.train))),
+      step_memory_bytes(room_for_steps(backend->memory(), cfg.train)),
       arena(taking_memory("step memory", [&] { return Arena(backend->memory(), step_memory_bytes); })),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
       work(task_context()),

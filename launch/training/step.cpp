@@ -11,15 +11,23 @@ namespace lodestone {
 
 namespace {
 
+/// Says in the remedy with which chunks the batch fits, if any. Whatever the search meets, the error remains what it was.
+void name_fitting_chunk(const Run& run, const Task& task, const Batch& batch, Error& error) {
+  try {
+    if (const int64_t tokens = largest_fitting_chunk(run, task, batch); tokens > 0)
+      error.remedy(cat("set train.chunk_tokens to ", tokens, " or less: with them this batch fits"));
+  } catch (const Error&) {
+    return;
+  }
+}
+
 /// Runs `work` on a batch; where step memory is used up, the error says with which chunks it is not.
 template <class Work>
 LossResult naming_fitting_chunk(const Run& run, const Task& task, const Batch& batch, const Work& work) {
   try {
     return work();
   } catch (Error& error) {
-    if (error.code() != "F14") throw;
-    if (const int64_t tokens = largest_fitting_chunk(run, task, batch); tokens > 0)
-      error.remedy(cat("set train.chunk_tokens to ", tokens, " or less: with them this batch fits"));
+    if (error.code() == "F14") name_fitting_chunk(run, task, batch, error);
     throw;
   }
 }

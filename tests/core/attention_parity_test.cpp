@@ -1,4 +1,4 @@
-// Does the fast CPU attention give what the reference gives, with and without masks and dropout?
+// Does fast attention, of the CPU or of a device, give what the reference gives, with and without masks and dropout?
 #include "tests/core/operation_parity.h"
 
 namespace lodestone::test {

@@ -1,4 +1,4 @@
-// Do the fast CPU bodies give what the reference gives? Attention has a file of its own.
+// Do the fast bodies of an operation, of the CPU or of a device, give what the reference gives? Attention has a file of its own.
 #include "tests/core/operation_parity.h"
 
 #include "core/choice.h"

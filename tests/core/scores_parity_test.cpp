@@ -1,4 +1,4 @@
-// Does the fast CPU backend do to matrices of scores and to groups of passages what the reference does?
+// Does a fast backend, of the CPU or of a device, do to matrices of scores and to groups of passages what the reference does?
 #include <limits>
 
 #include "tests/core/operation_parity.h"

@@ -161,6 +161,22 @@ TEST_F(CudaDoubles, AnEventThatIsLeftOutIsNoticed) {
   EXPECT_LT(zeros_in_orders(0), 8);
 }
 
+// Parameters lie one behind the other, and cuBLASLt's epilogue reads biases 16 bytes at a time.
+TEST_F(CudaDoubles, ABiasMayLieAnywhere) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const Tensor x = values(be, arena, {5, 8}, 1), weight = values(be, arena, {12, 8}, 2), biases = values(be, arena, {13}, 3),
+               aligned = arena.tensor(DType::f32, {12});
+  be.copy(biases.slice({1, 13}), aligned);
+  const auto product = [&](ConstTensor bias) {
+    const Tensor y = arena.tensor(DType::f32, {5, 12});
+    be.linear(x, weight, bias, y);
+    const auto host = fetch<float>(be, arena, y);
+    return std::vector<float>(host.begin(), host.end());
+  };
+  EXPECT_EQ(product(biases.slice({1, 13})), product(aligned));
+}
+
 TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   CudaBackend be(0);

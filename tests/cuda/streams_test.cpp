@@ -119,6 +119,7 @@ TEST_F(CudaStreams, EveryEventThatIsLeftOutIsNoticed) {
   const std::vector<int64_t> needed = doubles::open_events();
   EXPECT_EQ(needed.size(), 6u)
       << "each part's texts before they are read, and before those of a step's second part what the first one reads";
+  for (const Order& order : orders) EXPECT_FALSE(goes_wrong(order, -1, expected)) << "where none is left out";
   for (const int64_t event : needed)
     EXPECT_TRUE(std::ranges::any_of(orders, [&](const Order& order) { return goes_wrong(order, event, expected); })) << "event " << event;
 }

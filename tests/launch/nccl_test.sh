@@ -23,11 +23,20 @@ expect "sharded updates, staged" 0 train 3 staged-zero comm=staged optim.zero=tr
 expect "sharded updates, NCCL" 0 train 3 nccl-zero comm=nccl optim.zero=true
 same "sharded updates: the same weights, bit for bit" staged-zero/model/model.safetensors nccl-zero/model/model.safetensors
 
+# A verb stands between the operations around it by two events, one from the operations' stream (0) to NCCL's (2), and one back.
+for order in late shuffled:3; do
+  LODESTONE_DOUBLE_EXECUTION=$order expect "2 ranks, streams $order" 0 train 2 "nccl-$order" comm=nccl
+  same "2 ranks, streams $order: the same weights, bit for bit" nccl-2/model/model.safetensors "nccl-$order/model/model.safetensors"
+done
+verbs_without() { LODESTONE_TEST_BACKEND=cuda LODESTONE_DOUBLE_EXECUTION=late LODESTONE_DOUBLE_FORGET=$1 LD_LIBRARY_PATH=$emulated mpi 1 "$(dirname "$lodestone")/comm_mpi_tests" --gtest_filter='*DevicePlanes.SumsStand*/f32'; }
+for event in 0:2 2:0; do expect "without the event $event a verb goes wrong" 1 verbs_without $event; done
+expect "without one that is not there it does not" 0 verbs_without 9:9
+
 LODESTONE_DOUBLE_GPUS=1 refuses "two ranks on one GPU" 2 "ranks 0 and 1 share GPU 0000:01:00.0 of" train 2 none comm=nccl
 LODESTONE_DOUBLE_GPUS=1 expect "two ranks on one GPU, comm auto" 0 train 2 shared train.steps=1
 if grep -q 'transport     staged through the host (ranks 0 and 1 share GPU' out.log; then ok "are staged, and why"; else bad "are staged, and why" out.log; fi
 two_versions() {
-  LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" 1 "$lodestone" "$@" : -np 1 -x LODESTONE_DOUBLE_NCCL_VERSION=22703 "$lodestone" "$@"
+  LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" 1 -x LODESTONE_DOUBLE_NCCL_VERSION=22809 "$lodestone" "$@" : -np 1 -x LODESTONE_DOUBLE_NCCL_VERSION=22703 "$lodestone" "$@"
 }
 refuses "two versions" 2 "rank 0 has NCCL 2.28.9, rank 1 has 2.27.3" two_versions train run.yaml device=cuda comm=nccl train.output_dir=none
 mkdir without && cp "$emulated"/liblodestone_{cuda,doubles}.so without/
@@ -41,12 +50,13 @@ broken() { LODESTONE_DOUBLE_NCCL_FAILURE=1:20 train 2 broken comm=nccl; }
 expect "a broken link" 7 broken
 says "a broken link: what it says" "error: nccl "
 if grep -Eq 'error: nccl .*(unhandled system error|remote process exited)' err.log; then ok "a broken link: in NCCL's words"; else bad "a broken link: in NCCL's words" err.log; fi
+if [ -d broken/checkpoint-5 ]; then ok "a broken link: what was saved is there"; else bad "a broken link: what was saved is there" out.log; fi
 expect "and resumed" 0 train 2 broken comm=nccl
 same "a broken link costs nothing" nccl-2/model/model.safetensors broken/model/model.safetensors
 
-background train 2 killed comm=nccl train.steps=1000 train.save_steps=1000
+background train 2 "$dir/killed" comm=nccl train.steps=1000 train.save_steps=1000
 if wait_until 60 grep -q '^step 2/' out.log; then ok "two steps by NCCL"; else bad "two steps by NCCL" out.log err.log; fi
-pkill -KILL -n -f "train run.yaml .*train.output_dir=killed"
+pkill -KILL -n -f "train run.yaml .*train.output_dir=$dir/killed"
 await $pid
 if [ "$code" -eq 137 ]; then ok "a killed rank ends the job"; else bad "a killed rank ends the job (exit code $code)" err.log; fi
 says "a killed rank is named" "F01"

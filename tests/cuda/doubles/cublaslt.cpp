@@ -186,6 +186,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                   .d_data = d_data,
                   .alpha = number(alpha),
                   .beta = number(beta)};
+  if (!aligned(call.bias, 16)) fail("a bias that does not lie at a multiple of 16 bytes");
   const uint64_t rows = call.op_a == CUBLAS_OP_N ? call.a.rows : call.a.columns,
                  depth = call.op_a == CUBLAS_OP_N ? call.a.columns : call.a.rows;
   const uint64_t columns = call.op_b == CUBLAS_OP_N ? call.b.columns : call.b.rows,

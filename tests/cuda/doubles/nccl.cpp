@@ -1,6 +1,6 @@
 // The double of NCCL: communicators over MPI, on memory of the runtime's double. A verb is enqueued in its stream and meets the other ranks
-// there, by MPI's own verbs, so that sums have the bits of comm/mpi_comm.cpp. Starts and splits are in progress for some looks; verbs come
-// only from communicators that are ready. What NCCL forbids ends the process.
+// there, by MPI's own verbs, so that sums have the bits of comm/mpi_comm.cpp; it takes the host's time only when something is asked. All is
+// in progress for some looks: starts, splits, ends, and verbs, which are enqueued only then. What NCCL forbids ends the process.
 #include <cuda_runtime_api.h>
 #define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,10 +21,21 @@
 
 using namespace lodestone::doubles;
 
-struct ncclComm {
-  MPI_Comm ranks = MPI_COMM_NULL;
+namespace {
+
+/// The ranks of a communicator, which verbs under way may outlive.
+struct Ranks {
+  MPI_Comm mpi = MPI_COMM_NULL;
   int rank = 0, size = 0;
-  int looks = 2;  // until it is ready
+  bool gone = false;  // broken off: nobody waits for the others any more
+};
+
+}  // namespace
+
+struct ncclComm {
+  std::shared_ptr<Ranks> ranks = std::make_shared<Ranks>();
+  int looks = 2;                  // until what was begun is there
+  std::function<void()> begun{};  // what then happens
   ncclResult_t failed = ncclSuccess;
 };
 
@@ -107,44 +120,38 @@ void need_memory(const void* p, size_t bytes) {
 }
 
 void check(const Call& c) {
-  const size_t part = c.count * size_of(c.type), all = part * static_cast<size_t>(c.comm->size);
+  const size_t part = c.count * size_of(c.type), all = part * static_cast<size_t>(c.comm->ranks->size);
   const bool reduces = c.verb == Call::Verb::all_reduce || c.verb == Call::Verb::reduce_scatter || c.verb == Call::Verb::reduce;
   if (reduces && c.type == ncclBfloat16) fail("bf16 is not reduced here");
   need_memory(c.in, c.verb == Call::Verb::reduce_scatter ? all : part);
-  if (c.verb != Call::Verb::reduce || c.root == c.comm->rank) need_memory(c.out, c.verb == Call::Verb::all_gather ? all : part);
+  if (c.verb != Call::Verb::reduce || c.root == c.comm->ranks->rank) need_memory(c.out, c.verb == Call::Verb::all_gather ? all : part);
 }
 
-void wait(MPI_Request request) { need(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait"); }
+/// A verb under way; `counts` are MPI's until it is over.
+struct UnderWay {
+  MPI_Request request = MPI_REQUEST_NULL;
+  std::vector<int> counts{};
+};
 
-void run(const Call& c) {
+void begin(const Call& c, const Ranks& ranks, UnderWay& w) {
   const auto n = static_cast<int>(c.count);
   const MPI_Datatype type = mpi_type(c.type);
-  const MPI_Comm ranks = c.comm->ranks;
-  MPI_Request request = MPI_REQUEST_NULL;
   switch (c.verb) {
     case Call::Verb::all_reduce:
-      need(MPI_Iallreduce(c.in == c.out ? MPI_IN_PLACE : c.in, c.out, n, type, mpi_op(c.op), ranks, &request), "all_reduce");
-      break;
+      return need(MPI_Iallreduce(c.in == c.out ? MPI_IN_PLACE : c.in, c.out, n, type, mpi_op(c.op), ranks.mpi, &w.request), "all_reduce");
     case Call::Verb::all_gather: {
-      const bool in_place = c.in == static_cast<std::byte*>(c.out) + static_cast<size_t>(c.comm->rank) * c.count * size_of(c.type);
-      need(MPI_Iallgather(in_place ? MPI_IN_PLACE : c.in, n, type, c.out, n, type, ranks, &request), "all_gather");
-      break;
+      const bool in_place = c.in == static_cast<std::byte*>(c.out) + static_cast<size_t>(ranks.rank) * c.count * size_of(c.type);
+      return need(MPI_Iallgather(in_place ? MPI_IN_PLACE : c.in, n, type, c.out, n, type, ranks.mpi, &w.request), "all_gather");
     }
-    case Call::Verb::reduce_scatter: {
-      const std::vector<int> counts(static_cast<size_t>(c.comm->size), n);
-      need(MPI_Ireduce_scatter(c.in, c.out, counts.data(), type, MPI_SUM, ranks, &request), "reduce_scatter");
-      wait(request);  // while the counts are there
-      return;
-    }
+    case Call::Verb::reduce_scatter:
+      w.counts.assign(static_cast<size_t>(ranks.size), n);
+      return need(MPI_Ireduce_scatter(c.in, c.out, w.counts.data(), type, MPI_SUM, ranks.mpi, &w.request), "reduce_scatter");
     case Call::Verb::broadcast:
-      if (c.comm->rank == c.root && c.in != c.out) std::memcpy(c.out, c.in, c.count * size_of(c.type));
-      need(MPI_Ibcast(c.out, n, type, c.root, ranks, &request), "broadcast");
-      break;
+      if (ranks.rank == c.root && c.in != c.out) std::memcpy(c.out, c.in, c.count * size_of(c.type));
+      return need(MPI_Ibcast(c.out, n, type, c.root, ranks.mpi, &w.request), "broadcast");
     case Call::Verb::reduce:
-      need(MPI_Ireduce(c.in, c.out, n, type, mpi_op(c.op), c.root, ranks, &request), "reduce");
-      break;
+      return need(MPI_Ireduce(c.in, c.out, n, type, mpi_op(c.op), c.root, ranks.mpi, &w.request), "reduce");
   }
-  wait(request);
 }
 
 /// Reductions to every rank, of parts side by side, are a scatter of uneven parts: done by the MPI verb that has the same sums.
@@ -158,22 +165,44 @@ bool is_scatter(const std::vector<Call>& calls) {
   return true;
 }
 
-void run_scatter(const std::vector<Call>& calls) {
-  std::vector<int> counts(static_cast<size_t>(calls[0].comm->size));
-  void* own = nullptr;
+void begin_scatter(const std::vector<Call>& calls, const Ranks& ranks, UnderWay& w) {
+  static std::byte none{};
+  w.counts.assign(static_cast<size_t>(ranks.size), 0);
+  void* own = &none;
   for (const Call& c : calls) {
-    counts[static_cast<size_t>(c.root)] = static_cast<int>(c.count);
-    if (c.root == c.comm->rank) own = c.out;
+    w.counts[static_cast<size_t>(c.root)] = static_cast<int>(c.count);
+    if (c.root == ranks.rank) own = c.out;
   }
-  MPI_Request request = MPI_REQUEST_NULL;
-  std::byte none{};
-  need(MPI_Ireduce_scatter(calls[0].in, own == nullptr ? &none : own, counts.data(), mpi_type(calls[0].type), MPI_SUM, calls[0].comm->ranks,
-                           &request),
-       "reduce_scatter");
-  wait(request);
+  need(MPI_Ireduce_scatter(calls[0].in, own, w.counts.data(), mpi_type(calls[0].type), MPI_SUM, ranks.mpi, &w.request), "reduce_scatter");
 }
 
-/// One verb, or the calls of a group, as one piece of work. From a verb that fails on, nothing is ever done in its stream.
+/// The calls of one piece of work, one after another; done when the last one is, or when nobody waits for the others any more.
+class Work {
+ public:
+  Work(std::vector<Call> calls, std::shared_ptr<Ranks> ranks) : calls_(std::move(calls)), ranks_(std::move(ranks)) {}
+  bool step() {
+    if (ranks_->gone) return true;
+    for (; next_ < calls_.size(); ++next_, begun_ = false) {
+      const bool whole = is_scatter(calls_);
+      if (!begun_) whole ? begin_scatter(calls_, *ranks_, under_way_) : begin(calls_[next_], *ranks_, under_way_);
+      begun_ = true;
+      int over = 0;
+      need(MPI_Test(&under_way_.request, &over, MPI_STATUS_IGNORE), "MPI_Test");
+      if (over == 0) return false;
+      if (whole) return true;
+    }
+    return true;
+  }
+
+ private:
+  const std::vector<Call> calls_;
+  const std::shared_ptr<Ranks> ranks_;
+  UnderWay under_way_;
+  size_t next_ = 0;
+  bool begun_ = false;
+};
+
+/// One verb, or the calls of a group. From a verb that fails on, nothing is ever done in its stream.
 ncclResult_t enqueue_calls(std::vector<Call> calls) {
   static const Failure failure;
   if (calls.empty()) return ncclSuccess;
@@ -184,18 +213,21 @@ ncclResult_t enqueue_calls(std::vector<Call> calls) {
     int rank = 0;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     comm.failed = rank == failure.rank ? ncclSystemError : ncclRemoteError;
-    enqueue_never(stream);
+    enqueue_shared(stream, [ranks = comm.ranks] { return ranks->gone; });
     return ncclSuccess;
   }
   for (const Call& c : calls) {
     if (c.stream != stream) fail("a group in two streams");
+    if (c.comm != &comm) fail("a group of two communicators, which is not used here");
     check(c);
   }
-  enqueue(stream, [calls = std::move(calls)] {
-    if (is_scatter(calls)) return run_scatter(calls);
-    for (const Call& c : calls) run(c);
-  });
-  return ncclSuccess;
+  hold(stream, true);
+  comm.looks = 1;
+  comm.begun = [stream, work = std::make_shared<Work>(std::move(calls), comm.ranks)] {
+    hold(stream, false);
+    enqueue_shared(stream, [work] { return work->step(); });
+  };
+  return ncclInProgress;
 }
 
 ncclResult_t add(Call call) {
@@ -278,8 +310,11 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId uni
   MPI_Group all = MPI_GROUP_NULL, part = MPI_GROUP_NULL;
   MPI_Comm_group(MPI_COMM_WORLD, &all);
   MPI_Group_incl(all, size, members.data(), &part);
-  *comm = new ncclComm{.rank = rank, .size = size};
-  need(MPI_Comm_create_group(MPI_COMM_WORLD, part, tag, &(*comm)->ranks), "MPI_Comm_create_group");
+  *comm = new ncclComm;
+  Ranks& ranks = *(*comm)->ranks;
+  ranks.rank = rank;
+  ranks.size = size;
+  need(MPI_Comm_create_group(MPI_COMM_WORLD, part, tag, &ranks.mpi), "MPI_Comm_create_group");
   MPI_Group_free(&part);
   MPI_Group_free(&all);
   return ncclInProgress;
@@ -287,32 +322,37 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId uni
 
 ncclResult_t ncclCommSplit(ncclComm_t comm, int colour, int key, ncclComm_t* part, ncclConfig_t* config) {
   if (config->magic != 0xcafebeef || config->blocking != 0) fail("a communicator that may block, or has no configuration");
-  *part = new ncclComm;
-  need(MPI_Comm_split(comm->ranks, colour, key, &(*part)->ranks), "MPI_Comm_split");
-  MPI_Comm_rank((*part)->ranks, &(*part)->rank);
-  MPI_Comm_size((*part)->ranks, &(*part)->size);
+  auto made = std::make_unique<ncclComm>();
+  Ranks& ranks = *made->ranks;
+  need(MPI_Comm_split(comm->ranks->mpi, colour, key, &ranks.mpi), "MPI_Comm_split");
+  MPI_Comm_rank(ranks.mpi, &ranks.rank);
+  MPI_Comm_size(ranks.mpi, &ranks.size);
   comm->looks = 1;
+  comm->begun = [part, handle = made.release()] { *part = handle; };
   return ncclInProgress;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* result) {
   *result = comm->failed != ncclSuccess ? comm->failed : comm->looks > 0 ? ncclInProgress : ncclSuccess;
+  if (*result == ncclSuccess && comm->begun) std::exchange(comm->begun, nullptr)();
   comm->looks = std::max(0, comm->looks - 1);
   return ncclSuccess;
 }
 
-ncclResult_t ncclCommFinalize(ncclComm_t) {
+ncclResult_t ncclCommFinalize(ncclComm_t comm) {
   cudaDeviceSynchronize();
-  return ncclSuccess;
+  comm->looks = 1;
+  return ncclInProgress;
 }
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
-  MPI_Comm_free(&comm->ranks);
+  if (comm->looks > 0) return ncclInvalidUsage;
+  MPI_Comm_free(&comm->ranks->mpi);
   delete comm;
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
-  forgive_never();  // what waits for other ranks ends
-  delete comm;      // and its MPI communicator stays: freeing it would be collective
+  comm->ranks->gone = true;  // its MPI communicator stays: freeing it would be collective
+  delete comm;
   return ncclSuccess;
 }
 

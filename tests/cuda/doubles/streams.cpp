@@ -1,6 +1,7 @@
 #include "tests/cuda/doubles/streams.h"
 
 #include <cuda_runtime_api.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <charconv>
@@ -25,28 +26,36 @@ struct Event {
   Stream* stream = nullptr;        // where it was recorded last
 };
 
-/// Something to run, or an event to wait for.
+/// Something to run, something to try until it is done, or an event to wait for.
 struct Item {
   std::function<void()> work{};
+  std::function<bool()> step{};
   std::shared_ptr<Event> event{};
-  int64_t count = 0;  // of the event
+  int64_t count = 0;       // of the event
+  Stream* from = nullptr;  // where it was recorded by then
 };
 
 struct Stream {
   std::deque<Item> items{};
+  int64_t number = 0;  // of those that were ever made
   int64_t enqueued = 0, done = 0;
-  bool running = false;
+  bool running = false, held = false;
 
   bool may_run() const {
     return !running && !items.empty() && (items.front().event == nullptr || items.front().event->done >= items.front().count);
   }
-  void run_one() {
-    const Item item = std::move(items.front());
-    items.pop_front();
+  /// False where the item is tried, and not done.
+  bool run_one() {
     running = true;
-    if (item.work) item.work();
+    const bool is_done = !items.front().step || items.front().step();
+    if (is_done) {
+      const Item item = std::move(items.front());
+      items.pop_front();
+      if (item.work) item.work();
+      ++done;
+    }
     running = false;
-    ++done;
+    return is_done;
   }
 };
 
@@ -98,10 +107,7 @@ void run_all() {
   for (bool ran = true; ran;) {
     ran = false;
     for (const auto& s : state().streams)
-      while (s->may_run()) {
-        s->run_one();
-        ran = true;
-      }
+      while (s->may_run() && s->run_one()) ran = true;
   }
 }
 
@@ -119,8 +125,8 @@ Stream* leading_to(Stream& stream) {
   Stream* next = &stream;
   for (size_t hops = 0; hops <= state().streams.size(); ++hops) {
     if (next->may_run()) return next;
-    if (next->running || next->items.empty() || next->items.front().event == nullptr || next->items.front().event->stream == nullptr) break;
-    next = next->items.front().event->stream;
+    if (next->running || next->items.empty() || next->items.front().from == nullptr) break;
+    next = next->items.front().from;
   }
   return nullptr;
 }
@@ -136,7 +142,7 @@ template <class Over>
 void run_until(Stream& stream, const Over& over) {
   while (!over()) {
     Stream* const drawn = state().execution == Execution::shuffled ? any_that_may_run() : nullptr;
-    (drawn != nullptr ? *drawn : first_to_run(stream)).run_one();
+    if (!(drawn != nullptr ? *drawn : first_to_run(stream)).run_one()) sched_yield();
   }
 }
 
@@ -147,18 +153,21 @@ void enqueue_item(Stream& stream, Item item) {
   if (state().execution == Execution::at_once) run_all();
 }
 
-/// An event that comes only when somebody says so.
-std::shared_ptr<Event>& never() {
-  static auto event = std::make_shared<Event>();
-  return event;
-}
-
 /// Whether it is over. Asking again and again is a way of waiting: what has yet to run moves on by one item with each question.
 cudaError_t over(Stream& stream, bool is_over) {
   if (is_over) return cudaSuccess;
   Stream* const next = state().execution == Execution::shuffled ? any_that_may_run() : leading_to(stream);
   if (next != nullptr) next->run_one();
   return said(cudaErrorNotReady);
+}
+
+/// Whether LODESTONE_DOUBLE_FORGET, "FROM:TO", leaves out what stream number TO is to wait for in stream number FROM.
+bool is_forgotten(const Stream* from, const Stream& to) {
+  static const char* const said = std::getenv("LODESTONE_DOUBLE_FORGET");
+  if (said == nullptr) return false;
+  long numbers[2] = {};
+  if (std::sscanf(said, "%ld:%ld", &numbers[0], &numbers[1]) != 2) fail("LODESTONE_DOUBLE_FORGET is not FROM:TO");
+  return from != nullptr && from->number == numbers[0] && to.number == numbers[1];
 }
 
 void wait_for_stream(Stream& stream) {
@@ -176,12 +185,10 @@ void set_execution(Execution execution, uint64_t seed) {
 
 void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
 
-void enqueue_never(cudaStream_t stream) { enqueue_item(stream_of(stream), {.event = never(), .count = 1}); }
+void enqueue_shared(cudaStream_t stream, std::function<bool()> step) { enqueue_item(stream_of(stream), {.step = std::move(step)}); }
 
-void forgive_never() {
-  never()->done = 1;
-  if (state().execution == Execution::at_once) run_all();
-}
+void hold(cudaStream_t stream, bool held) { stream_of(stream).held = held; }
+
 bool dropping() { return state().execution == Execution::dropped; }
 
 const std::vector<int64_t>& open_events() { return state().open; }
@@ -204,7 +211,9 @@ using namespace lodestone::doubles;
 extern "C" {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  static int64_t number = 0;
   state().streams.push_back(std::make_unique<Stream>());
+  state().streams.back()->number = number++;
   *stream = reinterpret_cast<cudaStream_t>(state().streams.back().get());
   return cudaSuccess;
 }
@@ -236,13 +245,14 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   const std::shared_ptr<Event>& e = event_of(event);
   const int64_t number = state().waits++;
   if (e->done < e->recorded) state().open.push_back(number);
-  if (number == state().forgotten) return cudaSuccess;
-  enqueue_item(stream_of(handle), {.event = e, .count = e->recorded});
+  if (number == state().forgotten || is_forgotten(e->stream, stream_of(handle))) return cudaSuccess;
+  enqueue_item(stream_of(handle), {.event = e, .count = e->recorded, .from = e->stream});
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize() {
-  run_all();
+  const auto may_run = [](const auto& stream) { return stream->may_run(); };
+  for (run_all(); std::any_of(state().streams.begin(), state().streams.end(), may_run); run_all()) sched_yield();
   return cudaSuccess;
 }
 
@@ -261,6 +271,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
   if (dropping()) return cudaSuccess;
+  if (stream_of(stream).held) fail("an event in a stream in which a library has yet to enqueue what was asked for before");
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
   e->stream = &stream_of(stream);

@@ -21,9 +21,10 @@ enum class Execution : uint8_t {
 /// or at once.
 void set_execution(Execution execution, uint64_t seed = 1);
 void enqueue(cudaStream_t stream, std::function<void()> work);
-/// What never ends, as a verb whose other ranks are gone; all of it ends with forgive_never().
-void enqueue_never(cudaStream_t stream);
-void forgive_never();
+/// Work that others have a part in: called again and again from when its turn comes until it returns true.
+void enqueue_shared(cudaStream_t stream, std::function<bool()> step);
+/// Whether something is yet to be enqueued in the stream by a library: an event may not be recorded there meanwhile.
+void hold(cudaStream_t stream, bool held);
 /// Whether what is enqueued is dropped. Who would only copy its operands asks first.
 bool dropping();
 /// The n-th event (from 0, beginning here) that any stream is told to wait for is forgotten. -1: none. For negative controls.
