@@ -2,7 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-
 #include "comm/nccl/nccl_comm.h"
 #include "comm/wait.h"
 #include "core/cuda/cuda_call.h"

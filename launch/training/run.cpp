@@ -44,16 +44,17 @@ auto taking_memory(const char* purpose, Work work) {
 
 size_t wide_bytes(const ParamStore& params) { return static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype()); }
 
-/// What step memory can have: what is asked for, or as much as there is room for. Throws Error (resource, "F14") where that is too little to
-/// try.
+/// What step memory can have: what is asked for, or as much as there is room for. Throws Error (resource, "F14") where that is too little
+/// to try.
 size_t room_for_steps(const Memory& memory, const TrainConfig& train) {
   constexpr size_t least = size_t{1} << 20;
   const size_t wanted = train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
   const size_t room = memory.reservable(wanted);
   if (room < (train.step_memory_mb > 0 ? wanted : least))
-    throw Error(ExitCode::resource, "F14",
-                cat("the device has ", room >> 20, " MiB left for step memory", train.step_memory_mb > 0 ? cat(", not ", wanted >> 20) : ""),
-                "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
+    throw Error(
+        ExitCode::resource, "F14",
+        cat("the device has ", room >> 20, " MiB left for step memory", train.step_memory_mb > 0 ? cat(", not ", wanted >> 20) : ""),
+        "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
   return room;
 }
 
