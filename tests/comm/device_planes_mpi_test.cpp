@@ -14,7 +14,7 @@
 namespace lodestone {
 namespace {
 
-using test::from_double, test::tensor_of, test::to_double, test::world, test::world_comm;
+using test::tensor_of, test::to_double, test::world, test::world_comm;
 
 /// A backend on which every rank has its own GPU, where it has any.
 std::unique_ptr<Backend> backend_of_rank() {
@@ -42,8 +42,8 @@ class DevicePlanes : public testing::TestWithParam<DType> {
     }
   }
   Tensor made(int64_t n, const std::function<double(int64_t)>& element) {
-    std::vector<double> values;
-    for (int64_t i = 0; i < n; ++i) values.push_back(element(i));
+    std::vector<double> values(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) values[static_cast<size_t>(i)] = element(i);
     return tensor_of(*backend_, arena_, values, {n}, GetParam());
   }
   Tensor own_values(int64_t n) {

@@ -19,7 +19,7 @@ namespace {
 using doubles::Execution;
 
 struct Order {
-  Execution execution;
+  Execution execution = Execution::at_once;
   uint64_t seed = 1;
 };
 constexpr Order orders[] = {{Execution::at_once},     {Execution::late},        {Execution::shuffled, 1},
@@ -116,7 +116,7 @@ TEST_F(CudaStreams, EveryEventThatIsLeftOutIsNoticed) {
   const std::vector<double> expected = trained();
   doubles::set_execution(Execution::late);
   EXPECT_EQ(trained(), expected);
-  const std::vector<int64_t> needed = doubles::open_events();
+  const std::vector<int64_t>& needed = doubles::open_events();
   EXPECT_EQ(needed.size(), 6u)
       << "each part's texts before they are read, and before those of a step's second part what the first one reads";
   for (const Order& order : orders) EXPECT_FALSE(goes_wrong(order, -1, expected)) << "where none is left out";
