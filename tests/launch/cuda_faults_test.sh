@@ -37,6 +37,15 @@ for ranks in 1 2; do
   refuses "a copy that fails" 9 "cudaErrorIllegalAddress" on_gpu $ranks LODESTONE_DOUBLE_FAIL=cudaMemcpyAsync:12:700
 done
 
+# Ranks whose parts of a batch differ, each of which may say its own chunk.
+uneven() {
+  local shape=("${shape[@]}" train.steps=1 train.global_batch=49 train.chunk_tokens=1024 train.keep_activations_mb=0)
+  on_gpu 2 LODESTONE_DOUBLE_MEMORY_MB=546
+}
+expect "too little step memory for uneven parts" 9 uneven
+says "the chunk that fits is named there too" "set train.chunk_tokens to "
+if grep -q "error: internal" err.log; then bad "and nothing else" err.log; else ok "and nothing else"; fi
+
 # What has a size of its own comes before step memory, which takes of what is left.
 refuses "no memory for the gradients" 9 "for=the gradients" on_gpu 1 LODESTONE_DOUBLE_FAIL=cudaMalloc:2:2
 refuses "no memory for the moments" 9 "for=the optimizer's moments" on_gpu 1 LODESTONE_DOUBLE_FAIL=cudaMalloc:3:2
