@@ -28,7 +28,7 @@ for order in late shuffled:3; do
   LODESTONE_DOUBLE_EXECUTION=$order expect "2 ranks, streams $order" 0 train 2 "nccl-$order" comm=nccl
   same "2 ranks, streams $order: the same weights, bit for bit" nccl-2/model/model.safetensors "nccl-$order/model/model.safetensors"
 done
-verbs_without() { LODESTONE_TEST_BACKEND=cuda LODESTONE_DOUBLE_EXECUTION=late LODESTONE_DOUBLE_FORGET=$1 LD_LIBRARY_PATH=$emulated mpi 1 "$(dirname "$lodestone")/comm_mpi_tests" --gtest_filter='*DevicePlanes.SumsStand*/f32'; }
+verbs_without() { LODESTONE_TEST_BACKEND=cuda LODESTONE_DOUBLE_EXECUTION=late LODESTONE_DOUBLE_FORGET=$1 LD_LIBRARY_PATH=$emulated timeout 60 "$support/mpirun.sh" 1 "$(dirname "$lodestone")/comm_mpi_tests" --gtest_filter='*DevicePlanes.SumsStand*/f32'; }
 for event in 0:2 2:0; do expect "without the event $event a verb goes wrong" 1 verbs_without $event; done
 expect "without one that is not there it does not" 0 verbs_without 9:9
 
@@ -53,6 +53,13 @@ if grep -Eq 'error: nccl .*(unhandled system error|remote process exited)' err.l
 if [ -d broken/checkpoint-5 ]; then ok "a broken link: what was saved is there"; else bad "a broken link: what was saved is there" out.log; fi
 expect "and resumed" 0 train 2 broken comm=nccl
 same "a broken link costs nothing" nccl-2/model/model.safetensors broken/model/model.safetensors
+
+# Where the GPU itself fails, that is what is said, though NCCL would be the next to fail.
+for fault in cudaStreamQuery:60:700 cudaEventRecord:100:700 cudaLaunchKernelExC:100:719; do
+  LODESTONE_DOUBLE_FAIL=$fault expect "a GPU that fails at ${fault%%:*}" 9 train 2 "failed-$fault" comm=nccl
+  says "a GPU that fails at ${fault%%:*}: its own error" "error: F47 "
+  if grep -q "error: nccl" err.log; then bad "a GPU that fails at ${fault%%:*}: not the network's" err.log; else ok "a GPU that fails at ${fault%%:*}: not the network's"; fi
+done
 
 background train 2 "$dir/killed" comm=nccl train.steps=1000 train.save_steps=1000
 if wait_until 60 grep -q '^step 2/' out.log; then ok "two steps by NCCL"; else bad "two steps by NCCL" out.log err.log; fi

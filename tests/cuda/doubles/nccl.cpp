@@ -352,6 +352,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->ranks->gone = true;  // its MPI communicator stays: freeing it would be collective
+  keep_memory();             // and MPI cannot take back what it has begun
   delete comm;
   return ncclSuccess;
 }

@@ -57,6 +57,7 @@ struct State {
   Counts counts{};
   std::map<const std::byte*, size_t> device{}, pinned{};
   size_t device_bytes = 0;
+  bool keeps_memory = false;
 };
 
 State& state() {
@@ -115,7 +116,7 @@ void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* 
   const auto found = blocks.find(static_cast<const std::byte*>(p));
   if (found == blocks.end()) fail(what);
   const Pages pages(found->second);
-  munmap(static_cast<std::byte*>(p) - pages.before, pages.all());
+  if (!state().keeps_memory) munmap(static_cast<std::byte*>(p) - pages.before, pages.all());
   blocks.erase(found);
 }
 
@@ -143,6 +144,8 @@ cudaError_t result_of(const char* function) {
   if (stays(f.result)) state().sticky = f.result;
   return said(f.result);
 }
+
+void keep_memory() { state().keeps_memory = true; }
 
 bool is_device_memory(const void* p, size_t size) { return holds(state().device, p, size); }
 

@@ -25,6 +25,8 @@ void fail_call(const std::string& function, int n, cudaError_t result);
 cudaError_t said(cudaError_t result);
 /// Whether a call of this function is to fail, and how.
 cudaError_t result_of(const char* function);
+/// From here on memory that is given back stays mapped: somebody outside may still write to it.
+void keep_memory();
 /// Whether [p, p + size) lies in memory that cudaMalloc gave.
 bool is_device_memory(const void* p, size_t size);
 /// Bytes of device memory that are taken.

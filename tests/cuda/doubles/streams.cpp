@@ -279,7 +279,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     e->done = count;
     return cudaSuccess;
   }
-  enqueue_item(stream_of(stream), {.work = [e, count] { e->done = count; }});
+  enqueue_item(stream_of(stream), {.work = [e, count] { e->done = std::max(e->done, count); }});
   return cudaSuccess;
 }
 
