@@ -66,8 +66,8 @@ NcclComm::~NcclComm() {
       settle(ncclCommFinalize(comm_), {"NCCL's end"});
       ncclCommDestroy(std::exchange(comm_, nullptr));
     }
-  } catch (const Error&) {  // kept: whoever asks another communicator hears it
-    break_off();
+  } catch (const Error&) {
+    // It is broken off, and the reason kept: whoever asks another communicator hears it.
   }
   break_off();
   verbs_->leave(*this);

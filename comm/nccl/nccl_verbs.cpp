@@ -12,10 +12,7 @@ NcclVerbs::NcclVerbs(CudaBackend& backend, Watchdog* watchdog) : backend_(backen
   backend_.set_wait_loop([this](const std::function<bool()>& done) { wait(done); });
 }
 
-NcclVerbs::~NcclVerbs() {
-  backend_.set_wait_loop({});
-  for (const cudaEvent_t event : idle_) cudaEventDestroy(event);
-}
+NcclVerbs::~NcclVerbs() { backend_.set_wait_loop({}); }
 
 void NcclVerbs::break_off(const Error& reason) noexcept {
   if (!broken_) broken_ = reason;
@@ -27,13 +24,9 @@ void NcclVerbs::require_unbroken() const {
 }
 
 cudaEvent_t NcclVerbs::begin(const char* verb, ConstTensor operand) {
-  cudaEvent_t event = nullptr;
-  if (idle_.empty()) {
-    cuda::check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-  } else {
-    event = idle_.back();
-    idle_.pop_back();
-  }
+  if (idle_.empty()) idle_.push_back(events_.emplace_back().handle);
+  const cudaEvent_t event = idle_.back();
+  idle_.pop_back();
   cuda::check(cudaEventRecord(event, backend_.enqueue(verb, operand)), verb);
   cuda::check(cudaStreamWaitEvent(stream(), event, 0), verb);
   return event;

@@ -3,6 +3,7 @@
 
 #include <driver_types.h>
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -51,7 +52,8 @@ class NcclVerbs {
   const cuda::Stream stream_;
   cudaEvent_t last_ = nullptr;  // behind the last verb
   Watchdog::Operation last_verb_;
-  std::vector<cudaEvent_t> idle_;
+  std::deque<cuda::Marker> events_;  // of all verbs that were ever under way at once
+  std::vector<cudaEvent_t> idle_;    // those that no verb has
   std::vector<NcclComm*> comms_;
   std::optional<Error> broken_;
 };

@@ -35,13 +35,10 @@ CudaBackend::CudaBackend(int device)
       uploads_(stream_.handle, wait_),
       memory_(uploads_),
       staging_(stream_.handle, wait_),
-      products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {
-  for (cudaEvent_t& event : recorded_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-}
+      products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {}
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.handle);
-  for (const cudaEvent_t event : recorded_) cudaEventDestroy(event);
   if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);
 }
 
@@ -138,7 +135,7 @@ void CudaBackend::synchronize() {
 Event CudaBackend::record() {
   const auto slot = static_cast<size_t>(records_) % recorded_.size();
   uploads_.join();
-  check(cudaEventRecord(recorded_[slot], stream_.handle), "cudaEventRecord");
+  check(cudaEventRecord(recorded_[slot].handle, stream_.handle), "cudaEventRecord");
   recorded_at_[slot] = enqueued_;
   return {records_++};
 }
@@ -149,7 +146,7 @@ void CudaBackend::wait_for(Event event) {
   const int64_t number = std::max(event.number, records_ - std::ssize(recorded_));
   const auto slot = static_cast<size_t>(number) % recorded_.size();
   ++transfers_.waits;
-  check_work(wait_.for_event(recorded_[slot]));
+  check_work(wait_.for_event(recorded_[slot].handle));
   staging_.finish(recorded_at_[slot]);
 }
 

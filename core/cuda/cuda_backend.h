@@ -156,10 +156,10 @@ class CudaBackend final : public Backend {
   std::unique_ptr<cuda::Products> products_;
   std::byte* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
-  int64_t enqueued_ = 0;                    // operations and copies
-  std::array<Recent, 16> recent_{};         // the last ones
-  std::array<cudaEvent_t, 64> recorded_{};  // by number of record()
-  std::array<int64_t, 64> recorded_at_{};   // what was enqueued by then
+  int64_t enqueued_ = 0;                   // operations and copies
+  std::array<Recent, 16> recent_{};        // the last ones
+  std::array<cuda::Marker, 64> recorded_;  // by number of record()
+  std::array<int64_t, 64> recorded_at_{};  // what was enqueued by then
   int64_t records_ = 0;
   Transfers transfers_;
 };

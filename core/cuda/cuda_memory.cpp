@@ -38,12 +38,9 @@ std::byte* CudaMemory::reserve(size_t size_bytes) {
 
 std::byte* CudaMemory::allocate(size_t size_bytes) {
   std::byte* const data = reserve(size_bytes);
-  cudaStream_t stream = nullptr;
-  cuda::check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
-  const cudaError_t filled = cudaMemsetAsync(data, 0, size_bytes, stream), waited = cudaStreamSynchronize(stream);
-  cudaStreamDestroy(stream);
-  cuda::check(filled, "cudaMemset");
-  cuda::check(waited, "cudaMemset");
+  const cuda::Stream stream;
+  cuda::check(cudaMemsetAsync(data, 0, size_bytes, stream.handle), "cudaMemset");
+  cuda::check(cudaStreamSynchronize(stream.handle), "cudaMemset");
   return data;
 }
 

@@ -72,7 +72,8 @@ std::string cublaslt_version() {
 
 CudaFacts facts() {
   CudaFacts facts{.driver = driver_version(), .runtime = runtime_version(), .cublaslt = cublaslt_version(), .gpus = {}};
-  for (int gpu = 0; gpu < count_gpus(); ++gpu) facts.gpus.push_back(properties_of(gpu));
+  const int gpus = count_gpus();
+  for (int gpu = 0; gpu < gpus; ++gpu) facts.gpus.push_back(properties_of(gpu));
   return facts;
 }
 

@@ -16,10 +16,7 @@ constexpr size_t most_blocks = 8;
 
 Staging::~Staging() {
   cudaStreamSynchronize(stream_);
-  for (const Block& b : blocks_) {
-    cudaEventDestroy(b.over);
-    cudaFreeHost(b.memory);
-  }
+  for (const Block& b : blocks_) cudaFreeHost(b.memory);
 }
 
 void Staging::deliver(Block& block) {
@@ -28,7 +25,7 @@ void Staging::deliver(Block& block) {
 }
 
 Staging::Block& Staging::free_block(size_t size_bytes) {
-  while (!in_flight_.empty() && in_flight_.front()->host == nullptr && is_over(in_flight_.front()->over)) {
+  while (!in_flight_.empty() && in_flight_.front()->host == nullptr && is_over(in_flight_.front()->over.handle)) {
     deliver(*in_flight_.front());
     in_flight_.pop_front();
   }
@@ -40,12 +37,11 @@ Staging::Block& Staging::free_block(size_t size_bytes) {
     Block& made = blocks_.emplace_back();
     made.memory = static_cast<std::byte*>(memory);
     made.size_bytes = block_bytes;
-    check(cudaEventCreateWithFlags(&made.over, cudaEventDisableTiming), "cudaEventCreate");
     return made;
   }
   Block& oldest = *in_flight_.front();
   in_flight_.pop_front();
-  check(wait_.for_event(oldest.over), "a copy");
+  check(wait_.for_event(oldest.over.handle), "a copy");
   deliver(oldest);
   return oldest;
 }
@@ -56,7 +52,7 @@ void Staging::upload(const std::byte* host, std::byte* device, size_t size_bytes
     Block& block = free_block(piece);
     std::memcpy(block.memory, host + begin, piece);
     check(cudaMemcpyAsync(device + begin, block.memory, piece, cudaMemcpyHostToDevice, stream_), "an upload");
-    check(cudaEventRecord(block.over, stream_), "an upload");
+    check(cudaEventRecord(block.over.handle, stream_), "an upload");
     block.busy = true;
     block.host = nullptr;
     in_flight_.push_back(&block);
@@ -68,7 +64,7 @@ void Staging::download(const std::byte* device, std::byte* host, size_t size_byt
     const size_t piece = std::min(block_bytes, size_bytes - begin);
     Block& block = free_block(piece);
     check(cudaMemcpyAsync(block.memory, device + begin, piece, cudaMemcpyDeviceToHost, stream_), "a download");
-    check(cudaEventRecord(block.over, stream_), "a download");
+    check(cudaEventRecord(block.over.handle, stream_), "a download");
     block.busy = true;
     block.host = host + begin;
     block.used_bytes = piece;
@@ -79,7 +75,7 @@ void Staging::download(const std::byte* device, std::byte* host, size_t size_byt
 
 void Staging::finish(int64_t number) {
   while (!in_flight_.empty() &&
-         (in_flight_.front()->host == nullptr ? is_over(in_flight_.front()->over) : in_flight_.front()->number <= number)) {
+         (in_flight_.front()->host == nullptr ? is_over(in_flight_.front()->over.handle) : in_flight_.front()->number <= number)) {
     deliver(*in_flight_.front());
     in_flight_.pop_front();
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/cuda/host_wait.h"
+#include "core/cuda/stream.h"
 
 namespace lodestone::cuda {
 
@@ -33,9 +34,9 @@ class Staging {
   struct Block {
     std::byte* memory = nullptr;
     size_t size_bytes = 0;
-    cudaEvent_t over = nullptr;  // recorded behind the copy
-    bool busy = false;           // from a copy to its end, and for a download to finish()
-    std::byte* host = nullptr;   // where a download belongs; null: an upload
+    Marker over;                // recorded behind the copy
+    bool busy = false;          // from a copy to its end, and for a download to finish()
+    std::byte* host = nullptr;  // where a download belongs; null: an upload
     size_t used_bytes = 0;
     int64_t number = 0;
   };
