@@ -21,6 +21,11 @@ BackendKind backend_for(DeviceChoice device) {
   throw_internal(__FILE__, __LINE__, "device", "no such device");
 }
 
+void Backend::linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias) {
+  gemm(Op::transpose, dy, Op::none, x, 1, 1, d_weight);
+  if (!d_bias.empty()) column_sums(dy, d_bias);
+}
+
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) { return make_backend(options, best_instruction_set()); }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options, InstructionSet set) {

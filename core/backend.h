@@ -99,6 +99,9 @@ class Backend {
   virtual void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) = 0;
   /// sums += column sums of x.   x [S,M], sums [M].
   virtual void column_sums(ConstTensor x, Tensor sums) = 0;
+  /// What backward of linear() leaves of its parameters: d_weight += dy^T x; d_bias += column sums of dy.   dy [S,M], x [S,K],
+  /// d_weight [M,K] wide, d_bias [M] or empty. Here by the two operations above, elsewhere in one pass over dy.
+  virtual void linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias);
 
   // ---- embeddings ---------------------------------------------------------------------------------------------
   /// y = word[id] + position[t] + type[k], k = 0 before texts.second and 1 from there on.

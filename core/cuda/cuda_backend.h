@@ -69,6 +69,7 @@ class CudaBackend final : public Backend {
   void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) override;
   void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) override;
   void column_sums(ConstTensor x, Tensor sums) override;
+  void linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias) override;
   void embed_forward(const DeviceTexts& texts, ConstTensor word, ConstTensor position, ConstTensor type, Tensor y) override;
   void embed_backward(const DeviceTexts& texts, ConstTensor dy, Tensor d_word, Tensor d_position, Tensor d_type) override;
   void layer_norm_forward(ConstTensor x, ConstTensor gamma, ConstTensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) override;

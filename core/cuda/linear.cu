@@ -1,5 +1,6 @@
 // Products and what stands beside them: biases and sums of columns. The products themselves are cuBLASLt's (products.h): 2 M N K FLOPs, and
-// the three matrices once from memory. A column sum reads its matrix once.
+// the three matrices once from memory; biases and their gradients are its epilogues where it has them for a shape, and cost no pass of their
+// own. Elsewhere a bias is a pass over the result, and a column sum one over its matrix.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/columns.h"
@@ -20,9 +21,9 @@ struct Elements {
 };
 
 template <class T>
-__global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const T* bias, T* y) {
+__global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const wide_t<T>* bias, T* y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) y[i] += bias[i % columns];
+  if (i < n) y[i] = from_wide<T>(to_wide(y[i]) + bias[i % columns]);
 }
 
 template <class T>
@@ -51,10 +52,27 @@ void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Te
     copied(float{});
   else if (y.dtype() == DType::bf16 && !bias.empty())
     copied(bf16{});
+  if (!product.bias.empty() && products_->try_run(product)) return;
+  product.bias = {};
   products_->run(product);
-  if (y.dtype() == DType::f64 && !bias.empty())
-    launch(add_to_rows<double>, blocks_of(y.count(), map_threads), map_threads, 0, stream, y.count(), d.n, elements<double>(bias),
-           elements<double>(y));
+  if (bias.empty()) return;
+  for_compute("linear", y.dtype(), [&]<class T>(T) {
+    launch(add_to_rows<T>, blocks_of(y.count(), map_threads), map_threads, 0, stream, y.count(), d.n, elements<wide_t<T>>(bias),
+           elements<T>(y));
+  });
+}
+
+// The library sets a bias gradient, where ours is added to what other chunks left.
+void CudaBackend::linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias) {
+  const checks::ProductDims d = checks::gemm(Op::transpose, dy, Op::none, x, d_weight);
+  Product product{.op_a = Op::transpose, .op_b = Op::none, .a = dy, .b = x, .c = d_weight, .beta = 1};
+  if (d_weight.dtype() == DType::f32 && !d_bias.empty() && d.n > 0 && d.k > 0)
+    product.row_sums = Tensor(scratch(d_bias.size_bytes()), DType::f32, {d.m}, Device::cuda);
+  if (product.row_sums.empty()) return Backend::linear_gradients(dy, x, d_weight, d_bias);
+  checks::column_sums(dy, d_bias);
+  enqueue("linear_gradients", dy);
+  if (!products_->try_run(product)) return Backend::linear_gradients(dy, x, d_weight, d_bias);
+  axpy(1, product.row_sums, d_bias);
 }
 
 void CudaBackend::gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) {

@@ -11,10 +11,13 @@ namespace {
 
 constexpr size_t workspace_bytes = size_t{32} << 20;  // what the library's own advice for Hopper is
 
-void need(cublasStatus_t status, const std::string& what) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
+[[noreturn]] void refuse(cublasStatus_t status, const std::string& what) {
   throw Error(ExitCode::resource, "F47", cat(what, ": cuBLASLt says ", static_cast<int>(status), ", ", cublasLtGetStatusString(status)),
               "start the same command again; if it happens again, test this GPU, or take another version of cuBLAS");
+}
+
+void need(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS) refuse(status, what);
 }
 
 cudaDataType_t type_of(DType dtype) { return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
@@ -41,22 +44,36 @@ class Layout {
   cublasLtMatrixLayout_t handle_ = nullptr;
 };
 
-class Operation {
+/// What an epilogue reads or writes beside c, or nothing.
+ConstTensor vector_of(const Product& p) { return p.bias.empty() ? ConstTensor(p.row_sums) : p.bias; }
+
+cublasLtEpilogue_t epilogue_of(const Product& p) {
+  if (!p.bias.empty()) return CUBLASLT_EPILOGUE_BIAS;
+  return p.row_sums.empty() ? CUBLASLT_EPILOGUE_DEFAULT : CUBLASLT_EPILOGUE_BGRADB;
+}
+
+}  // namespace
+
+/// A product as the library has it described, with its operands' layouts.
+class Products::Operation {
  public:
-  explicit Operation(const Product& p) {
+  explicit Operation(const Product& p) : a(p.b), b(p.a), c(p.c) {
     const bool f64 = p.a.dtype() == DType::f64;
     need(cublasLtMatmulDescCreate(&handle_, f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, f64 ? CUDA_R_64F : CUDA_R_32F), "a product");
     // The library's first operand is our second one: c^T = op(b)^T op(a)^T.
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.op_b == Op::none ? CUBLAS_OP_N : CUBLAS_OP_T);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.op_a == Op::none ? CUBLAS_OP_N : CUBLAS_OP_T);
-    if (p.bias.empty()) return;
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.bytes()));
+    const cublasLtEpilogue_t epilogue = epilogue_of(p);
+    if (epilogue == CUBLASLT_EPILOGUE_DEFAULT) return;
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(vector_of(p).bytes()));
   }
   ~Operation() { cublasLtMatmulDescDestroy(handle_); }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   cublasLtMatmulDesc_t get() const { return handle_; }
+
+  const Layout a, b, c;
 
  private:
   template <class T>
@@ -65,6 +82,8 @@ class Operation {
   }
   cublasLtMatmulDesc_t handle_ = nullptr;
 };
+
+namespace {
 
 class Preference {
  public:
@@ -106,30 +125,47 @@ Products::~Products() {
   cublasLtDestroy(library_);
 }
 
+const std::optional<cublasLtMatmulAlgo_t>& Products::algorithm(const Product& p, const Operation& operation) {
+  const Shape shape{p.op_a,
+                    p.op_b,
+                    p.a.dtype(),
+                    p.c.dtype(),
+                    p.c.dim(0),
+                    p.c.dim(1),
+                    p.a.dim(p.op_a == Op::none ? 1 : 0),
+                    p.beta != 0,
+                    epilogue_of(p),
+                    {alignment_of(p.a), alignment_of(p.b), alignment_of(p.c), alignment_of(vector_of(p))}};
+  const auto found = chosen_.find(shape);
+  if (found != chosen_.end()) return found->second;
+  const Preference preference(p.a, p.b, p.c);
+  cublasLtMatmulHeuristicResult_t result{};
+  int results = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(library_, operation.get(), operation.a.get(), operation.b.get(), operation.c.get(), operation.c.get(),
+                                     preference.get(), 1, &result, &results);
+  const bool known = status == CUBLAS_STATUS_SUCCESS && results > 0 && result.state == CUBLAS_STATUS_SUCCESS;
+  if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED) refuse(status, describe(p));
+  return chosen_.emplace(shape, known ? std::optional(result.algo) : std::nullopt).first->second;
+}
+
 void Products::run(const Product& p) {
+  if (!try_run(p)) refuse(CUBLAS_STATUS_NOT_SUPPORTED, describe(p));
+}
+
+bool Products::try_run(const Product& p) {
   const Operation operation(p);
-  const Layout a(p.b), b(p.a), c(p.c);
-  const Shape shape{
-      p.op_a,      p.op_b,          p.a.dtype(),       p.c.dtype(),       p.c.dim(0),       p.c.dim(1), p.a.dim(p.op_a == Op::none ? 1 : 0),
-      p.beta != 0, !p.bias.empty(), alignment_of(p.a), alignment_of(p.b), alignment_of(p.c)};
-  auto found = chosen_.find(shape);
-  if (found == chosen_.end()) {
-    const Preference preference(p.a, p.b, p.c);
-    cublasLtMatmulHeuristicResult_t result{};
-    int results = 0;
-    need(cublasLtMatmulAlgoGetHeuristic(library_, operation.get(), a.get(), b.get(), c.get(), c.get(), preference.get(), 1, &result,
-                                        &results),
-         describe(p));
-    need(results > 0 ? result.state : CUBLAS_STATUS_NOT_SUPPORTED, describe(p));
-    found = chosen_.emplace(shape, result.algo).first;
-  }
+  const std::optional<cublasLtMatmulAlgo_t>& chosen = algorithm(p, operation);
+  if (!chosen) return false;
   const auto alpha_f32 = static_cast<float>(p.alpha), beta_f32 = static_cast<float>(p.beta);
   const bool f64 = p.a.dtype() == DType::f64;
   const void* const alpha = f64 ? static_cast<const void*>(&p.alpha) : &alpha_f32;
   const void* const beta = f64 ? static_cast<const void*>(&p.beta) : &beta_f32;
-  need(cublasLtMatmul(library_, operation.get(), alpha, p.b.bytes(), a.get(), p.a.bytes(), b.get(), beta, p.c.bytes(), c.get(), p.c.bytes(),
-                      c.get(), &found->second, workspace_, workspace_bytes, stream_),
-       describe(p));
+  const cublasStatus_t status =
+      cublasLtMatmul(library_, operation.get(), alpha, p.b.bytes(), operation.a.get(), p.a.bytes(), operation.b.get(), beta, p.c.bytes(),
+                     operation.c.get(), p.c.bytes(), operation.c.get(), &*chosen, workspace_, workspace_bytes, stream_);
+  if (status != CUBLAS_STATUS_SUCCESS) refuse(status, describe(p));
+  return true;
 }
 
 }  // namespace lodestone::cuda

@@ -4,20 +4,22 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <map>
-#include <string>
+#include <optional>
 #include <tuple>
 
 #include "core/backend.h"
 
 namespace lodestone::cuda {
 
-/// c = alpha op(a) op(b) + beta c, and + bias in every row where there is one. op(a) [M,K], op(b) [K,N], c [M,N], bias [N] of c's dtype
-/// (f32 or bf16). a and b f64, f32 or bf16 alike; c the same, or f32 for bf16. K > 0.
+/// c = alpha op(a) op(b) + beta c. op(a) [M,K], op(b) [K,N], c [M,N]. a and b f64, f32 or bf16 alike; c the same, or f32 for bf16. K > 0.
+/// One of two epilogues may follow, with a vector of c's dtype (f32 or bf16) at a multiple of 16 bytes:
+/// c += bias [N] in every row, or row_sums [M] = sums over K of op(a), set.
 struct Product {
   Op op_a = Op::none, op_b = Op::none;
   ConstTensor a, b, bias{};
-  Tensor c;
+  Tensor c, row_sums{};
   double alpha = 1, beta = 0;
 };
 
@@ -33,16 +35,21 @@ class Products {
 
   /// Enqueued. Throws Error (resource, "F47") naming the shapes where the library knows no way or refuses.
   void run(const Product& product);
+  /// The same, but false where the library knows no way: with an epilogue, that depends on GPU and version.
+  bool try_run(const Product& product);
 
  private:
-  /// What the choice of an algorithm depends on: operations, dtypes, shape, whether c is read, whether there is a bias, alignments.
-  using Shape = std::tuple<Op, Op, DType, DType, int64_t, int64_t, int64_t, bool, bool, uint32_t, uint32_t, uint32_t>;
+  class Operation;
+  /// What the choice of an algorithm depends on: operations, dtypes, shape, whether c is read, epilogue, alignments.
+  using Shape = std::tuple<Op, Op, DType, DType, int64_t, int64_t, int64_t, bool, cublasLtEpilogue_t, std::array<uint32_t, 4>>;
+  /// The algorithm for this shape, chosen when it is seen first. None: the library knows no way.
+  const std::optional<cublasLtMatmulAlgo_t>& algorithm(const Product& product, const Operation& operation);
 
   cudaStream_t stream_;
   Memory& memory_;
   cublasLtHandle_t library_ = nullptr;
   std::byte* workspace_ = nullptr;
-  std::map<Shape, cublasLtMatmulAlgo_t> chosen_;
+  std::map<Shape, std::optional<cublasLtMatmulAlgo_t>> chosen_;
 };
 
 }  // namespace lodestone::cuda

@@ -22,8 +22,7 @@ void Linear::backward(Exec& ex, const ParamStore& params, const Activation& x, c
                       Tensor grads) const {
   const ConstTensor weight = weight_for(params, x.padded.dtype(), weight_, {out_, in_});
   ex.backend.gemm(Op::none, dy.padded, Op::none, weight, 1.0, into == Into::add ? 1.0 : 0.0, dx.padded);
-  ex.backend.gemm(Op::transpose, dy.padded, Op::none, x.padded, 1.0, 1.0, grads.slice(weight_).reshape({out_, in_}));
-  if (bias_.count() != 0) ex.backend.column_sums(dy.real(), grads.slice(bias_));
+  ex.backend.linear_gradients(dy.padded, x.padded, grads.slice(weight_).reshape({out_, in_}), grads.slice(bias_));
 }
 
 }  // namespace lodestone

@@ -92,9 +92,8 @@ void MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x, 
       clear_padding(ex, d);
       ex.backend.gemm(Op::none, d.padded, Op::none, params.compute(word_, {vocab(), hidden()}).rows(first, last), 1.0,
                       first == 0 ? 0.0 : 1.0, d_rows.padded);
-      ex.backend.gemm(Op::transpose, d.padded, Op::none, t.padded, 1.0, 1.0,
-                      grads.slice(word_).reshape({vocab(), hidden()}).rows(first, last));
-      ex.backend.column_sums(d.real(), grads.slice(bias_).slice({first, last}));
+      ex.backend.linear_gradients(d.padded, t.padded, grads.slice(word_).reshape({vocab(), hidden()}).rows(first, last),
+                                  grads.slice(bias_).slice({first, last}));
     }
   }
   const Activation du = take_rows(ex, ex.compute, x.rows, hidden(), Padding::zero);

@@ -51,6 +51,16 @@ TEST_P(OperationParity, ColumnSums) {
   }
 }
 
+TEST_P(OperationParity, LinearGradients) {
+  for (const auto& [s, m, k] : {std::tuple{1, 1, 1}, {7, 20, 3}, {64, 48, 40}, {320, 33, 24}})
+    for (const bool biased : {true, false}) {
+      const Operand dy = activation({s, m}, 1), x = activation({s, k}, 2), d_weight = wide({m, k}, 3), d_bias = wide({m}, 4);
+      run([&](Backend& be, auto pick) { be.linear_gradients(pick(dy), pick(x), pick(d_weight), biased ? pick(d_bias) : Tensor{}); });
+      expect_same("d_weight", d_weight, {.terms = s + 1});
+      expect_same("d_bias", d_bias, {.terms = s + 1});
+    }
+}
+
 TEST_P(OperationParity, EmbeddingsOfOneAndTwoTokenTypes) {
   for (const std::vector<int64_t>& second : {std::vector<int64_t>{}, {2, 0, 0, 17}, {5, 1, 0, 9}}) {
     Texts texts({5, 1, 0, 17}, 9);

@@ -6,10 +6,13 @@
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "tests/cuda/doubles/counts.h"
@@ -21,6 +24,7 @@ namespace lodestone::doubles {
 namespace {
 
 int64_t leading_dimension_error = 0;
+bool epilogues_refused = false;
 
 /// A matrix in the library's order, column after column.
 struct Matrix {
@@ -88,7 +92,7 @@ struct Call {
   cublasOperation_t op_a, op_b;
   bool f64;
   const void *a_data, *b_data, *bias;
-  void* d_data;
+  void *d_data, *column_sums;
   double alpha, beta;
 
   void run() const {
@@ -97,6 +101,8 @@ struct Call {
     for (uint64_t j = 0; j < d.columns; ++j) {
       for (uint64_t k = 0; k < depth; ++k) column[k] = op_b == CUBLAS_OP_N ? b.get(b_data, k, j) : b.get(b_data, j, k);
       for (uint64_t i = 0; i < d.rows; ++i) d.set(d_data, i, j, element(column, i, j));
+      if (column_sums != nullptr)
+        d.set(column_sums, j, 0, std::accumulate(column.begin(), column.end(), 0.0f));  // a vector lies as d's first column
     }
   }
   double element(const std::vector<double>& column, uint64_t i, uint64_t j) const {
@@ -109,9 +115,7 @@ struct Call {
     }
     const double before = beta == 0 ? 0 : beta * d.get(d_data, i, j);
     double value = alpha * (f64 ? exact : rounded) + before;
-    if (bias != nullptr)
-      value += d.type == CUDA_R_16BF ? __bfloat162float(static_cast<const __nv_bfloat16*>(bias)[i]) : static_cast<const float*>(bias)[i];
-    return value;
+    return bias == nullptr ? value : value + d.get(bias, i, 0);
   }
 };
 
@@ -120,6 +124,7 @@ bool aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p
 }  // namespace
 
 void spoil_leading_dimensions(int64_t by) { leading_dimension_error = by; }
+void refuse_epilogues(bool refused) { epilogues_refused = refused; }
 
 }  // namespace lodestone::doubles
 
@@ -134,11 +139,11 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t preference,
                                               int wanted, cublasLtMatmulHeuristicResult_t* results, int* found) {
   // What was promised of alignments is kept with the algorithm, and looked at when it runs.
-  uint32_t alignments[3] = {};
+  uint32_t alignments[4] = {};
   const cublasLtMatmulPreferenceAttributes_t names[] = {
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
   for (size_t i = 0; i < 3; ++i) {
@@ -147,6 +152,11 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
       return CUBLAS_STATUS_INVALID_VALUE;
   }
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
+  if (attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE) != CUBLASLT_EPILOGUE_DEFAULT) {
+    if (epilogues_refused) return CUBLAS_STATUS_NOT_SUPPORTED;
+    const auto address = reinterpret_cast<uintptr_t>(attribute<void*>(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER));
+    alignments[3] = uint32_t{1} << std::min(8, std::countr_zero(address | 256));
+  }
   results[0] = {};
   static_assert(sizeof alignments <= sizeof results[0].algo);
   std::memcpy(&results[0].algo, alignments, sizeof alignments);
@@ -162,14 +172,17 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   if (result_of("cublasLtMatmul") != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   ++counts().products;
   if (dropping()) return CUBLAS_STATUS_SUCCESS;
-  uint32_t alignments[3] = {};
+  uint32_t alignments[4] = {};
   std::memcpy(alignments, algo, sizeof alignments);
   if (!aligned(a_data, alignments[0]) || !aligned(b_data, alignments[1]) || !aligned(d_data, alignments[2]))
     fail("an operand that is less aligned than was said when the algorithm was chosen");
   if (c_data != d_data) fail("c and d differ, which is not used here");
   const auto scale = attribute<int32_t>(desc, CUBLASLT_MATMUL_DESC_SCALE_TYPE);
   const auto epilogue = attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE);
-  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS) fail("an epilogue that is not used here");
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS && epilogue != CUBLASLT_EPILOGUE_BGRADB)
+    fail("an epilogue that is not used here");
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogues_refused) fail("an epilogue that was refused");
+  auto* const vector = epilogue == CUBLASLT_EPILOGUE_DEFAULT ? nullptr : attribute<void*>(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER);
   const bool f64 = scale == CUDA_R_64F;
   const auto number = [&](const void* p) {
     return f64 ? *static_cast<const double*>(p) : static_cast<double>(*static_cast<const float*>(p));
@@ -182,11 +195,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                   .f64 = f64,
                   .a_data = a_data,
                   .b_data = b_data,
-                  .bias = epilogue == CUBLASLT_EPILOGUE_BIAS ? attribute<const void*>(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER) : nullptr,
+                  .bias = epilogue == CUBLASLT_EPILOGUE_BIAS ? vector : nullptr,
                   .d_data = d_data,
+                  .column_sums = epilogue == CUBLASLT_EPILOGUE_BGRADB ? vector : nullptr,
                   .alpha = number(alpha),
                   .beta = number(beta)};
-  if (!aligned(call.bias, 16)) fail("a bias that does not lie at a multiple of 16 bytes");
+  if (vector != nullptr && (!aligned(vector, 16) || !aligned(vector, alignments[3])))
+    fail("a bias that does not lie at a multiple of 16 bytes, or is less aligned than when the algorithm was chosen");
+  if (f64 && vector != nullptr) fail("an epilogue in f64");
   const uint64_t rows = call.op_a == CUBLAS_OP_N ? call.a.rows : call.a.columns,
                  depth = call.op_a == CUBLAS_OP_N ? call.a.columns : call.a.rows;
   const uint64_t columns = call.op_b == CUBLAS_OP_N ? call.b.columns : call.b.rows,

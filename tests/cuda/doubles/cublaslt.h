@@ -1,4 +1,4 @@
-// Negative controls of the cuBLASLt double.
+// Controls of the cuBLASLt double.
 #pragma once
 
 #include <cstdint>
@@ -7,5 +7,7 @@ namespace lodestone::doubles {
 
 /// From here on every leading dimension is read as this much more than it is.
 void spoil_leading_dimensions(int64_t by);
+/// Whether no algorithm is known for a product with an epilogue.
+void refuse_epilogues(bool refused);
 
 }  // namespace lodestone::doubles
