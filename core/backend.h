@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/arena.h"
@@ -26,6 +27,12 @@ struct Dropout {
 struct AdamWStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, gradient_scale = 1;
   int64_t t = 1;
+};
+
+/// Elements of a flat vector that AdamW updates alike.
+struct UpdateRun {
+  Slice slice;
+  bool decays = true;
 };
 
 /// One span of every row of a matrix: row i has the columns [first + i stride, first + i stride + width). A vector [n] counts as [n,1].
@@ -228,8 +235,10 @@ class Backend {
   virtual void place_rows(ConstTensor x, ConstTensor places, Tensor y) = 0;
 
   // ---- whole vectors ------------------------------------------------------------------------------------------
-  /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first.
-  virtual void adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
+  /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first. Only the
+  /// elements of `runs` are touched, which lie one behind the other and stay there until the operation is done; weight_decay is for those
+  /// that decay.
+  virtual void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
   /// total = sum of squares in double (set, not added to), in a fixed order for a given length. x f32 or f64.
   virtual void sum_squares(ConstTensor x, Tensor total) = 0;
   /// y = x converted to y's dtype (f64, f32, bf16 in any combination).

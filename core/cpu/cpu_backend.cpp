@@ -52,22 +52,25 @@ void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
   });
 }
 
-void CpuBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) {
-  if (g.dtype() == DType::f64) return ReferenceBackend::adamw(step, g, p, m, v);
-  checks::adamw(step, g, p, m, v);
+void CpuBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+  if (g.dtype() == DType::f64) return ReferenceBackend::adamw(step, runs, g, p, m, v);
+  checks::adamw(step, runs, g, p, m, v);
   const double t = static_cast<double>(step.t);
-  const vec::AdamW plain{static_cast<float>(step.lr),
-                         static_cast<float>(step.beta1),
-                         static_cast<float>(step.beta2),
-                         static_cast<float>(step.eps),
-                         static_cast<float>(step.weight_decay),
-                         static_cast<float>(step.gradient_scale),
-                         static_cast<float>(1 / (1 - std::pow(step.beta1, t))),
-                         static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
-  parallel_.ranges(g.count(), grain, [&](int64_t begin, int64_t end) {
-    table_.adamw(plain, elements<float>(g) + begin, elements<float>(p) + begin, elements<float>(m) + begin, elements<float>(v) + begin,
-                 end - begin);
-  });
+  for (const UpdateRun& run : runs) {
+    const vec::AdamW plain{static_cast<float>(step.lr),
+                           static_cast<float>(step.beta1),
+                           static_cast<float>(step.beta2),
+                           static_cast<float>(step.eps),
+                           run.decays ? static_cast<float>(step.weight_decay) : 0.0f,
+                           static_cast<float>(step.gradient_scale),
+                           static_cast<float>(1 / (1 - std::pow(step.beta1, t))),
+                           static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
+    parallel_.ranges(run.slice.count(), grain, [&](int64_t first, int64_t last) {
+      const int64_t begin = run.slice.begin + first;
+      table_.adamw(plain, elements<float>(g) + begin, elements<float>(p) + begin, elements<float>(m) + begin, elements<float>(v) + begin,
+                   last - first);
+    });
+  }
 }
 
 void CpuBackend::sum_squares(ConstTensor x, Tensor total) {

@@ -282,7 +282,9 @@ void NullBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor orde
 void NullBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) { checks::chosen_rows("select_rows", x, places, y); }
 void NullBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) { checks::chosen_rows("place_rows", y, places, x); }
 
-void NullBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) { checks::adamw(step, g, p, m, v); }
+void NullBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+  checks::adamw(step, runs, g, p, m, v);
+}
 
 void NullBackend::sum_squares(ConstTensor x, Tensor total) {
   checks::total("sum_squares", total);

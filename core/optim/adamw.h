@@ -41,16 +41,12 @@ class AdamW {
   void restore_steps(int64_t steps) { steps_ = steps; }
 
  private:
-  struct Run {
-    Slice slice;
-    Decay decay = Decay::yes;
-  };
-  /// Maximal runs of equal decay among the elements that are updated: one backend call each.
-  static std::vector<Run> update_runs(const ParamLayout& layout, const UpdateRange& range);
+  /// Maximal runs of equal decay among the elements that are updated, from own.begin on.
+  static std::vector<UpdateRun> update_runs(const ParamLayout& layout, const UpdateRange& range);
 
   AdamWConfig config_;
   Slice own_;
-  std::vector<Run> runs_;
+  std::vector<UpdateRun> runs_;
   int64_t count_;
   DType wide_;
   Buffer first_, second_;

@@ -96,7 +96,8 @@ std::vector<double> layers(Backend& backend) {
   backend.masked_attention_forward(on, hidden, q, kv, 2, {0.2, Key(3)}, ctx, lse);
   backend.pool_forward(on, ctx, Pooling::mean, pooled);
   backend.embed_backward(on, ctx, d_word, zeros({8, h}), zeros({2, h}));
-  backend.adamw({.lr = 0.1}, ctx.reshape({s * h}), q.reshape({s * h}), zeros({s * h}), zeros({s * h}));
+  const std::vector<UpdateRun> runs{{{0, s * h}}};
+  backend.adamw({.lr = 0.1}, runs, ctx.reshape({s * h}), q.reshape({s * h}), zeros({s * h}), zeros({s * h}));
   backend.sum_squares(ctx, total);
   std::vector<double> all;
   for (const Tensor& result : {pooled, d_word, q, total}) std::ranges::copy(fetch<double>(backend, arena, result), std::back_inserter(all));

@@ -197,6 +197,7 @@ class SameMemory {
                  d_qkv = take(dtype, {S, 3 * H}), kv = take(dtype, {S, 2 * H}), d_kv = take(dtype, {S, 2 * H});
     const Tensor weight = take(dtype, {F, H}), d_weight = take(wide, {F, H}), bias = take(wide, {F}), gamma = take(wide, {H}),
                  lse = take(wide, {S, A}), mean = take(wide, {S}), wide_u = take(wide, {S, F}), total = take(DType::f64, {1});
+    const std::vector<UpdateRun> all_weights{{{0, F * H}}};
     const std::vector<std::function<void()>> operations{
         // First what takes nothing, then what takes little: an operation shows only where it takes more than those before it.
         [&] { be.linear(x.rows(0, 0), weight, bias, u.rows(0, 0)); },
@@ -218,7 +219,7 @@ class SameMemory {
         [&] { be.masked_attention_backward(tokens, hidden_keys, x, kv, y, lse, y, A, dropout, x, d_kv); },
         [&] { be.residual_layer_norm_forward(tokens, x, y, dropout, gamma, gamma, 1e-12, y, x, mean, mean); },
         [&] { be.cast(d_weight, weight); },
-        [&] { be.adamw({.lr = 1e-3}, d_weight, d_weight, d_weight, d_weight); },
+        [&] { be.adamw({.lr = 1e-3}, all_weights, d_weight, d_weight, d_weight, d_weight); },
     };
     for (const auto& operation : operations) {
       operation();

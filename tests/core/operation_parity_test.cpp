@@ -230,10 +230,16 @@ TEST_P(OperationParity, OptimizerAndVectors) {
   for (double& second : v.exact) second = std::abs(second);
   set_fast(v);
   const AdamWStep step{.lr = 0.01, .weight_decay = 0.1, .gradient_scale = 0.7, .t = 3};
-  run([&](Backend& be, auto pick) { be.adamw(step, pick(g), pick(p), pick(m), pick(v)); });
-  expect_same("p", p, {.terms = 3});
-  expect_same("m", m, {.terms = 2});
-  expect_same("v", v, {.terms = 2});
+  // One run of all; some with gaps between them, one of which begins nowhere in particular; many short ones.
+  std::vector<UpdateRun> many;
+  for (int64_t i = 0; i < 300; ++i) many.push_back({{7 * i, 7 * i + 1 + i % 7}, i % 3 == 0});
+  for (const std::vector<UpdateRun>& runs :
+       {std::vector<UpdateRun>{{{0, n}}}, {{{8, 3000}, false}, {{3001, 3003}}, {{4000, n - 1}}}, many}) {
+    run([&](Backend& be, auto pick) { be.adamw(step, runs, pick(g), pick(p), pick(m), pick(v)); });
+    expect_same("p", p, {.terms = 3});
+    expect_same("m", m, {.terms = 2});
+    expect_same("v", v, {.terms = 2});
+  }
   const Operand squares = operand({1}, DType::f64, 8, 0);
   run([&](Backend& be, auto pick) { be.sum_squares(pick(g), pick(squares)); });
   expect_same("sum of squares", squares, {.terms = n});

@@ -144,7 +144,8 @@ TEST(ReferenceValues, LogSumExpDoesNotOverflow) {
 TEST(ReferenceValues, FirstAdamWStepMovesByTheLearningRate) {
   ReferenceBackend be;
   Values g{2, -2}, p{1, 1}, m(2), v(2);
-  be.adamw({.lr = 0.1, .eps = 0, .weight_decay = 0.5, .gradient_scale = 0.5}, vec(g), vec(p), vec(m), vec(v));
+  const std::vector<UpdateRun> runs{{{0, 2}}};
+  be.adamw({.lr = 0.1, .eps = 0, .weight_decay = 0.5, .gradient_scale = 0.5}, runs, vec(g), vec(p), vec(m), vec(v));
   EXPECT_NEAR(p[0], 1 - 0.1 * (1 + 0.5), 1e-15);
   EXPECT_NEAR(p[1], 1 - 0.1 * (-1 + 0.5), 1e-15);
   EXPECT_NEAR(m[0], 0.1, 1e-15);

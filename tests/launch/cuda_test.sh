@@ -54,6 +54,21 @@ print(f"losses lie {farthest:.1e} apart at most; {allowed:.1e} is allowed at the
 PY
 then ok "the losses are those of the CPU, and bit for bit those of other orders of streams"; else bad "the losses are those of the CPU" gpu-1/metrics.jsonl; fi
 
+# What a whole step asks of the GPU, exactly: docs/cuda.md has the same numbers. In one chunk, of 2 layers, alone.
+counted() { LODESTONE_DOUBLE_COUNTS=counts-$1 on_gpu train "counted-$1" "train.steps=$1" train.chunk_tokens=2048 train.precision=bf16 train.save_steps=100 train.replica_check_every=0; }
+expect "two steps, counted" 0 counted 2
+expect "four steps, counted" 0 counted 4
+if python3 - <<'PY'
+import json
+two, four = (json.load(open(f"counts-{n}")) for n in (2, 4))
+layers = 2
+expected = {"kernels": 33 + 29 * layers, "products": 3 + 12 * layers, "fills": 9 + 8 * layers, "device_copies": 2, "uploads": 6,
+            "downloads": 1, "downloaded_bytes": 16, "stream_waits": 2, "host_waits": 3}
+got = {name: (four[name] - two[name]) / 2 for name in expected}
+assert got == expected, got
+PY
+then ok "a step's launches, copies and waits"; else bad "a step's launches, copies and waits"; fi
+
 printf 'one text\nanother\nand one more\n' > texts.txt
 encode() { "$lodestone" encode gpu-1/model --input texts.txt --output "$1.npy" --device "$2"; }
 expect "encode on the CPU" 0 encode by-cpu cpu

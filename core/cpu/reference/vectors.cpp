@@ -33,8 +33,8 @@ To convert(From value) {
 
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  p -= lr (m' / (sqrt(v') + eps) + weight_decay p),
 // with m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
-void ReferenceBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Tensor m, Tensor v) {
-  checks::adamw(step, g, p, m, v);
+void ReferenceBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+  checks::adamw(step, runs, g, p, m, v);
   for_dtype("adamw", g.dtype(), [&]<class T>(T) {
     const auto grad = g.host<T>();
     const auto param = p.host<T>(), first = m.host<T>(), second = v.host<T>();
@@ -42,12 +42,15 @@ void ReferenceBackend::adamw(const AdamWStep& step, ConstTensor g, Tensor p, Ten
     const T correction1 = static_cast<T>(1 / (1 - std::pow(step.beta1, t))),
             correction2 = static_cast<T>(1 / (1 - std::pow(step.beta2, t)));
     const T beta1 = static_cast<T>(step.beta1), beta2 = static_cast<T>(step.beta2);
-    for (size_t i = 0; i < grad.size(); ++i) {
-      const T d = static_cast<T>(step.gradient_scale) * grad[i];
-      first[i] = beta1 * first[i] + (T{1} - beta1) * d;
-      second[i] = beta2 * second[i] + (T{1} - beta2) * d * d;
-      const T direction = first[i] * correction1 / (std::sqrt(second[i] * correction2) + static_cast<T>(step.eps));
-      param[i] -= static_cast<T>(step.lr) * (direction + static_cast<T>(step.weight_decay) * param[i]);
+    for (const UpdateRun& run : runs) {
+      const T decay = run.decays ? static_cast<T>(step.weight_decay) : T{0};
+      for (auto i = static_cast<size_t>(run.slice.begin); i < static_cast<size_t>(run.slice.end); ++i) {
+        const T d = static_cast<T>(step.gradient_scale) * grad[i];
+        first[i] = beta1 * first[i] + (T{1} - beta1) * d;
+        second[i] = beta2 * second[i] + (T{1} - beta2) * d * d;
+        const T direction = first[i] * correction1 / (std::sqrt(second[i] * correction2) + static_cast<T>(step.eps));
+        param[i] -= static_cast<T>(step.lr) * (direction + decay * param[i]);
+      }
     }
   });
 }

@@ -50,7 +50,34 @@ bool stays(cudaError_t error) {
          error == cudaErrorLaunchFailure;
 }
 
+/// Writes what was counted as the process ends, where LODESTONE_DOUBLE_COUNTS names a file: JSON of names and numbers.
+void report(const Counts& c) {
+  const char* const name = std::getenv("LODESTONE_DOUBLE_COUNTS");
+  if (name == nullptr) return;
+  std::FILE* const file = std::fopen(name, "w");
+  if (file == nullptr) fail("LODESTONE_DOUBLE_COUNTS cannot be written");
+  const std::pair<const char*, int64_t> all[] = {{"kernels", c.kernels},
+                                                 {"products", c.products},
+                                                 {"fills", c.fills},
+                                                 {"device_copies", c.device_copies},
+                                                 {"uploads", c.uploads},
+                                                 {"downloads", c.downloads},
+                                                 {"uploaded_bytes", c.uploaded_bytes},
+                                                 {"downloaded_bytes", c.downloaded_bytes},
+                                                 {"stream_waits", c.stream_waits},
+                                                 {"host_waits", c.host_waits}};
+  for (const auto& [what, count] : all)
+    std::fprintf(file, "%s\"%s\": %lld", what == all[0].first ? "{" : ", ", what, static_cast<long long>(count));
+  std::fprintf(file, "}\n");
+  std::fclose(file);
+}
+
 struct State {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() { report(counts); }
+
   Machine machine = machine_asked_for();
   Failure failure = failure_asked_for();
   cudaError_t last = cudaSuccess, sticky = cudaSuccess;

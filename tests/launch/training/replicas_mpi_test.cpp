@@ -152,10 +152,11 @@ std::vector<float> updated(InstructionSet set) {
   const Tensor all = memory.tensor(DType::f32, {4, n});
   const auto row = [&](int64_t i) { return all.slice({i * n, (i + 1) * n}); };
   const Key key(5);
+  const std::vector<UpdateRun> runs{{{0, n}}};
   for (int64_t step = 1; step <= 8; ++step) {
     const std::span<float> gradient = row(0).host<float>();
     for (int64_t i = 0; i < n; ++i) gradient[static_cast<size_t>(i)] = static_cast<float>(key.uniform(static_cast<uint64_t>(step * n + i)));
-    backend->adamw({.lr = 1e-3, .t = step}, row(0), row(1), row(2), row(3));
+    backend->adamw({.lr = 1e-3, .t = step}, runs, row(0), row(1), row(2), row(3));
   }
   const std::span<const float> weights = row(1).host<float>();
   return {weights.begin(), weights.end()};
