@@ -15,6 +15,7 @@
 #include "launch/networks/estimate.h"
 #include "launch/networks/fitting_model.h"
 #include "launch/training/batch_kinds.h"
+#include "launch/training/chunk_fit.h"
 #include "launch/training/run_place.h"
 #include "launch/training/workload.h"
 
@@ -115,6 +116,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
     if (t.lengths.queries.texts > 0) row("queries", lengths_text(t.lengths.queries, t.cfg.data.query_max_len));
     row(kind == ObjectiveKind::embedding ? "passages" : "texts", lengths_text(t.lengths.passages, text_limits(r.config, t.cfg).passage));
   }
+  row("chunks", cat(r.config.train.chunk_tokens, " tokens at most"));
   row("memory", cat(mebibytes(t.memory.total()), " per rank, found by a step that computes nothing; MPI's own comes on top"));
   row("  parameters", mebibytes(t.memory.parameters));
   row("  gradients", mebibytes(t.memory.gradients));
@@ -246,6 +248,14 @@ Checked check_without_data(const RunConfig& c, Network& network, const Exec& ex,
   return checked;
 }
 
+/// What a run would find for its steps, behind gradients and moments that are not there yet.
+size_t room_for_steps(const RunConfig& c, const Network& network, Memory& memory) {
+  const size_t wanted = c.train.step_memory_mb > 0 ? static_cast<size_t>(c.train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+  const size_t others = 3 * static_cast<size_t>(network.params().layout().count()) * size_of(network.params().wide_dtype());
+  const size_t room = memory.reservable(wanted + others);
+  return room > others ? room - others : 0;
+}
+
 }  // namespace
 
 int run_check(World& world, std::span<const std::string> arguments) {
@@ -256,7 +266,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   if (world.rank() != 0) return 0;  // nothing here differs between ranks
 
   // 1. Configuration, run folder, model; weights only where there is data to train on.
-  const RunConfig config = read_run_config(given.files, given.overrides);
+  RunConfig config = read_run_config(given.files, given.overrides);
   const int64_t as_started = !with_data && config.published.devices > 0 ? config.published.devices : world.size();
   const int64_t steps = read_count(given, "--steps", 0, 1, 1'000'000'000), ranks = read_count(given, "--ranks", as_started, 1, 1'000'000);
   if (steps > 0 && !with_data)
@@ -275,8 +285,11 @@ int run_check(World& world, std::span<const std::string> arguments) {
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.
+  const size_t room = room_for_steps(config, *network, backend->memory());
   Arena arena(backend->memory());
   const Exec ex{*backend, arena, Key(), config.train.precision};
+  if (config.train.chunk_tokens_is_auto)
+    config.train.chunk_tokens = automatic_chunk_tokens(config, *network, ex, static_cast<int>(ranks), room);
   Checked checked = with_data ? check_with_data(config, *network, ex, ranks, steps) : check_without_data(config, *network, ex, ranks);
   print_report(steps > 0 ? std::cerr : std::cout,
                {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step,

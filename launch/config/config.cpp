@@ -48,6 +48,16 @@ ModelConfig read_model(Section s) {
   return c;
 }
 
+/// A key whose value is auto or a number from 1 on, of at most `most_digits`; nothing: auto.
+std::optional<int64_t> read_auto_or_count(Section& s, const char* key, size_t most_digits) {
+  std::string text = "auto";
+  s.read(key, text, Resume::may_change);
+  if (text == "auto") return std::nullopt;
+  if (text.empty() || text.size() > most_digits || text.find_first_not_of("0123456789") != std::string::npos || text[0] == '0')
+    s.refuse(key, cat("'", text, "' is neither auto nor a number from 1 on"), "use auto or a number");
+  return std::stoll(text);
+}
+
 TrainConfig read_train(Section s) {
   TrainConfig c;
   s.read("output_dir", c.output_dir, Resume::may_change);
@@ -61,9 +71,10 @@ TrainConfig read_train(Section s) {
   size_t precision = 0;
   s.read_choice("precision", precisions, precision);
   c.precision = dtypes[precision];
-  std::string threads = "auto";
-  s.read("threads", threads, Resume::may_change);
-  s.read("chunk_tokens", c.chunk_tokens, Resume::may_change);
+  c.threads = read_auto_or_count(s, "threads", 4).value_or(0);
+  const std::optional<int64_t> chunk = read_auto_or_count(s, "chunk_tokens", 9);
+  c.chunk_tokens_is_auto = !chunk.has_value();
+  c.chunk_tokens = chunk.value_or(c.chunk_tokens);
   s.read("step_memory_mb", c.step_memory_mb, Resume::may_change);
   s.read("keep_activations_mb", c.keep_activations_mb, Resume::may_change);
   s.read("logging_steps", c.logging_steps, Resume::may_change);
@@ -75,11 +86,6 @@ TrainConfig read_train(Section s) {
   s.read("replica_check_every", c.replica_check_every, Resume::may_change);
   s.read("timeout_s", c.timeout_s, Resume::may_change);
   s.finish();
-  if (threads != "auto") {
-    if (threads.empty() || threads.size() > 4 || threads.find_first_not_of("0123456789") != std::string::npos || threads[0] == '0')
-      s.refuse("threads", cat("'", threads, "' is neither auto nor a number of threads"), "use auto or, for example, 2");
-    c.threads = std::stoll(threads);
-  }
   if (c.output_dir.empty()) s.refuse("output_dir", "no folder is given for the run", "give train.output_dir");
   at_least(s, "steps", c.steps, 0);
   at_least(s, "num_train_epochs", c.num_train_epochs, 0.0);
@@ -89,7 +95,6 @@ TrainConfig read_train(Section s) {
   at_least(s, "global_batch", c.global_batch, 1);
   at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
   within(s, "seed", c.seed, 0, std::numeric_limits<int64_t>::max());
-  at_least(s, "chunk_tokens", c.chunk_tokens, 1);
   at_least(s, "step_memory_mb", c.step_memory_mb, 0);
   at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
   at_least(s, "logging_steps", c.logging_steps, 1);

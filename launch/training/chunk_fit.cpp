@@ -1,19 +1,53 @@
 #include "launch/training/chunk_fit.h"
 
+#include <algorithm>
+
 #include "core/null/dry_run.h"
+#include "launch/training/batch_kinds.h"
 
 namespace lodestone {
 
-int64_t largest_fitting_chunk(const Run& run, const Task& task, const Batch& batch) {
+namespace {
+
+/// The step memory that `batch` of a task takes in chunks of so many tokens. The loss may be null where the objective has none.
+size_t step_memory(RunConfig config, int64_t chunk_tokens, const Exec& ex, Loss* loss, const Batch& batch) {
+  config.train.chunk_tokens = chunk_tokens;
+  DryRun dry(ex.backend, ScratchCount::left_out);  // parameters of a second network take no memory there
+  const std::unique_ptr<Network> network = open_network(config, Weights::shapes, dry.backend());
+  const MemoryEstimate step =
+      estimate_memory(ex, network->params().layout().count(), batch, [&](const Group& group) { return network->objective(loss, group); });
+  return step.activations + step.embeddings + step.work;
+}
+
+/// A rank's share of a task's batch whose texts all reach their limits.
+Batch longest_batch(const RunConfig& config, size_t task, int ranks) {
+  const TaskConfig& of = config.tasks[task];
+  const std::vector<int64_t> teams = team_sizes(schedule_config(config), static_cast<int32_t>(task), ranks);
+  const RowTexts texts = texts_of(config.objective.kind, of.data.train_group_size);
+  return longest_lengths(of.global_batch, text_limits(config, of), texts.queries, texts.passages, 1,
+                         static_cast<int>(*std::ranges::min_element(teams)))
+      .largest;
+}
+
+}  // namespace
+
+int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {
+  if (ex.backend.device() != Device::cuda) return config.train.chunk_tokens;
   const auto fits = [&](int64_t tokens) {
-    RunConfig config = run.cfg;
-    config.train.chunk_tokens = tokens;
-    DryRun dry(*run.backend, ScratchCount::left_out);  // parameters of a second network take no memory there
-    const std::unique_ptr<Network> network = open_network(config, Weights::shapes, dry.backend());
-    const MemoryEstimate step = estimate_memory(run.ex, network->params().layout().count(), batch,
-                                                [&](const Group& group) { return network->objective(task.loss.get(), group); });
-    return step.activations + step.embeddings + step.work <= run.step_memory_bytes;
+    for (size_t task = 0; task < config.tasks.size(); ++task) {
+      const std::unique_ptr<Loss> loss =
+          trains_vectors(config.objective.kind) ? make_loss(config.tasks[task].loss, network.embedding()) : nullptr;
+      if (step_memory(config, tokens, ex, loss.get(), longest_batch(config, task, ranks)) > room_bytes) return false;
+    }
+    return true;
   };
+  for (const int64_t tokens : {8192, 4096, 2048})
+    if (fits(tokens)) return tokens;
+  return 1024;
+}
+
+int64_t largest_fitting_chunk(const Run& run, const Task& task, const Batch& batch) {
+  const auto fits = [&](int64_t tokens) { return step_memory(run.cfg, tokens, run.ex, task.loss.get(), batch) <= run.step_memory_bytes; };
   if (fits(run.cfg.train.chunk_tokens)) return 0;
   const int64_t bucket = run.backend->row_bucket();
   int64_t most = 0, too_many = (run.cfg.train.chunk_tokens + bucket - 1) / bucket;  // in buckets, since rows are padded to whole ones

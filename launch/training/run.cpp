@@ -10,6 +10,7 @@
 #include "launch/console/gpus.h"
 #include "launch/networks/fitting_model.h"
 #include "launch/training/batch_kinds.h"
+#include "launch/training/chunk_fit.h"
 #include "launch/training/same_start.h"
 
 namespace lodestone {
@@ -58,6 +59,15 @@ size_t room_for_steps(const Memory& memory, const TrainConfig& train) {
   return room;
 }
 
+/// Settles train.chunk_tokens, which wanted step memory to be known. Collective.
+int64_t settle_chunk_tokens(Run& run) {
+  int64_t& tokens = run.cfg.train.chunk_tokens;
+  if (run.cfg.train.chunk_tokens_is_auto)
+    tokens = automatic_chunk_tokens(run.cfg, *run.network, run.ex, run.world.size(), run.step_memory_bytes);
+  all_reduce(run.world.comm(), std::span(&tokens, 1), Reduce::min);
+  return tokens;
+}
+
 AdamWConfig adamw_config(const OptimConfig& optim) {
   return {.beta1 = optim.adam_beta1, .beta2 = optim.adam_beta2, .eps = optim.adam_epsilon, .weight_decay = optim.weight_decay};
 }
@@ -88,6 +98,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       step_memory_bytes(room_for_steps(backend->memory(), cfg.train)),
       arena(taking_memory("step memory", [&] { return Arena(backend->memory(), step_memory_bytes); })),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
+      chunk_tokens(settle_chunk_tokens(*this)),
       work(task_context()),
       lr({.lr = cfg.optim.learning_rate,
           .decline = cfg.optim.lr_scheduler_type,
@@ -150,9 +161,9 @@ void describe_task(const Row& row, const Run& run, size_t number) {
     row("batch", line);
   if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
   row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
-                     ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
+                     ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.chunk_tokens)
                      : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len,
-                           " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
+                           " tokens at most; chunks of ", run.chunk_tokens));
   for (const std::string& warning : task.warnings(run.work.schedule.config().steps)) row("warning", warning);
 }
 

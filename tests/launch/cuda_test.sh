@@ -54,6 +54,17 @@ print(f"losses lie {farthest:.1e} apart at most; {allowed:.1e} is allowed at the
 PY
 then ok "the losses are those of the CPU, and bit for bit those of other orders of streams"; else bad "the losses are those of the CPU" gpu-1/metrics.jsonl; fi
 
+# Chunks are as large as step memory has room for.
+chunks() {  # chunks TOKENS OVERRIDES...: what check says
+  on_gpu "$lodestone" check run.yaml data.heldout= train.output_dir=checked train.chunk_tokens=auto train.global_batch=200 "${@:2}" > out.log 2> err.log
+  if grep -q "chunks *$1 tokens" out.log; then ok "chunks of $1: ${*:2}"; else bad "chunks of $1: ${*:2}" out.log err.log; fi
+}
+chunks 8192
+chunks 2048 train.keep_activations_mb=1 train.step_memory_mb=24
+chunks 1024 train.keep_activations_mb=1 train.step_memory_mb=8
+expect "one step of automatic chunks" 0 on_gpu train one-step train.steps=1 train.chunk_tokens=auto
+if grep -q "chunks of 8192" out.log; then ok "the start-up table says which"; else bad "the start-up table says which" out.log; fi
+
 # What a whole step asks of the GPU, exactly: docs/cuda.md has the same numbers. In one chunk, of 2 layers, alone.
 counted() { LODESTONE_DOUBLE_COUNTS=counts-$1 on_gpu train "counted-$1" "train.steps=$1" train.chunk_tokens=2048 train.precision=bf16 train.save_steps=100 train.replica_check_every=0; }
 expect "two steps, counted" 0 counted 2

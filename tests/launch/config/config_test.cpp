@@ -228,6 +228,7 @@ TEST(Config, ImpossibleValuesAreRefused) {
                           "model.dropout=1",
                           "model.normalize=perhaps",
                           "train.chunk_tokens=0",
+                          "train.chunk_tokens=some",
                           "loss.use_inbatch_neg=false",
                           "train.logging_steps=0",
                           "train.save_total_limit=0",
