@@ -51,7 +51,7 @@ class Communicator {
   virtual Pending all_reduce(ConstTensor in, Tensor out, Reduce op) = 0;
   /// out = every rank's `in`, one behind the other. counts [W] elements per rank; counts[rank()] == in.count().
   virtual Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) = 0;
-  /// out = this rank's part of the sum over ranks of `in`. counts [W] elements per rank. f64, f32, i64, i32.
+  /// out = this rank's part of the sum over ranks of `in`, with which it may not overlap. counts [W] elements per rank. f64, f32, i64, i32.
   virtual Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) = 0;
   virtual Pending broadcast(Tensor data, int root) = 0;
   virtual void barrier() = 0;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "comm/verb_checks.h"
 #include "core/rng.h"
 
 namespace lodestone {
@@ -46,10 +47,9 @@ void fill(Tensor to, uint64_t& number) {
 }
 
 /// Whether there is anything to write: not on Device::null.
-bool checked(const char* verb, ConstTensor in, Tensor out) {
-  LODE_CHECK(in.dtype() == out.dtype(), verb, ": input ", name_of(in.dtype()), ", output ", name_of(out.dtype()));
+bool writes(const char* verb, ConstTensor in, Tensor out) {
   if (out.device() == Device::null) return false;
-  LODE_CHECK(in.device() == Device::cpu && out.device() == Device::cpu, verb, ": needs host tensors, or an output without memory");
+  verbs::check_device(verb, Device::cpu, in, out);
   return true;
 }
 
@@ -67,25 +67,26 @@ class NullComm final : public Communicator {
   std::unique_ptr<Communicator> split(int) override { return std::make_unique<NullComm>(rank_, size_, counter_); }
 
   Pending all_reduce(ConstTensor in, Tensor out, Reduce) override {
-    LODE_CHECK(in.count() == out.count(), "all_reduce: input ", in.shape(), ", output ", out.shape());
-    if (checked("all_reduce", in, out)) copy(in, out);
+    verbs::check_all_reduce(in, out);
+    if (writes("all_reduce", in, out)) copy(in, out);
     return {};
   }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    const Slice own = own_part("all_gather", counts, in, out);
-    if (!checked("all_gather", in, out)) return {};
+    verbs::check_all_gather(in, out, counts, rank_, size_);
+    if (!writes("all_gather", in, out)) return {};
+    const Slice own = own_part(counts);
     copy(in, out.slice(own));
     fill(out.slice({0, own.begin}), *counter_);
     fill(out.slice({own.end, out.count()}), *counter_);
     return {};
   }
   Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) override {
-    const Slice own = own_part("reduce_scatter", counts, out, in);
-    if (checked("reduce_scatter", in, out)) copy(in.slice(own), out);
+    verbs::check_reduce_scatter(in, out, counts, rank_, size_);
+    if (writes("reduce_scatter", in, out)) copy(in.slice(own_part(counts)), out);
     return {};
   }
   Pending broadcast(Tensor, int root) override {
-    LODE_CHECK(root >= 0 && root < size_, "broadcast: root ", root, " of ", size_, " ranks");
+    verbs::check_broadcast(root, size_);
     return {};
   }
   void barrier() override {}
@@ -95,13 +96,9 @@ class NullComm final : public Communicator {
   bool test(std::span<std::byte, 16>) override { return true; }
 
  private:
-  /// Which elements of `whole`, counts [W] of every rank one behind the other, are this rank's `part`.
-  Slice own_part(const char* verb, std::span<const int64_t> counts, ConstTensor part, ConstTensor whole) const {
-    LODE_CHECK(std::ssize(counts) == size_, verb, ": counts of ", counts.size(), " ranks in a world of ", size_);
+  /// Which elements of all ranks', counts [W] of each one behind the other, are this rank's.
+  Slice own_part(std::span<const int64_t> counts) const {
     const auto own = counts.begin() + rank_;
-    LODE_CHECK(*own == part.count(), verb, ": ", part.count(), " elements of rank ", rank_, ", counted ", *own);
-    const int64_t all = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-    LODE_CHECK(all == whole.count(), verb, ": ", whole.count(), " elements of all ranks, counted ", all);
     const int64_t begin = std::accumulate(counts.begin(), own, int64_t{0});
     return {begin, begin + *own};
   }

@@ -43,7 +43,7 @@ cp "$build"/{lodestone,core_tests,losses_tests} "$to/bin/"
 cp "$backend" "$to/lib/lodestone/"
 nccl=$(dirname "$backend")/liblodestone_nccl.so
 [ ! -e "$nccl" ] || cp "$nccl" "$to/lib/lodestone/"
-cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,with_cuda.sh} "$to/launch/"
+cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,gpu_suites.txt,with_cuda.sh} "$to/launch/"
 cp "$root"/tests/golden/{*.json,*.safetensors} "$to/tests/golden/"
 cp "$root/tests/support/tiny_run.py" "$to/tests/support/"
 cp "$root"/{README.md,LICENSE} "$to/"

@@ -70,11 +70,21 @@ def properties(report, _):
 
 # ---- check ------------------------------------------------------------------------------------------------------------------------------
 on_gpu = {"LODESTONE_TEST_BACKEND": "cuda", "LODESTONE_TEST_DATA": str(root / "tests")}
-parity = "*Parity.*"
-without_products = "*Parity.*-*Linear*:*Gemm*"
-encoder = "EncoderGolden.*:-EncoderGolden.InfoNce*"
-layers = ("SinglePrecision.*:Encoder.Recomputing*:LayerGradient.Linear*:LayerGradient.Residual*:LayerGradient.BlockGives*:LayerGradient.Embedding*:LayerGradient.Head*:"
-          "Reranker.Score*:Reranker.Drops*:Reranker.Recomputing*:Reranker.Hook*")
+
+
+def read_suites():
+    """The filters of gpu_suites.txt by the names of its items."""
+    filters = {}
+    for line in (root / "launch/gpu_suites.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, *of = line.split()
+            filters.setdefault(name, []).extend(of)
+    left_out = ":-" + ":".join(filters.pop("left_out"))
+    return {name: ":".join(of) + left_out for name, of in filters.items()}
+
+
+core = read_suites()
+without_products = core["operations"] + ":*Linear*:*Gemm*"
 golden_losses = "LossesGolden.*:InfoNceTest.Matryoshka*:RerankerGolden.FastBackend*"
 losses = ("Cbb.*:ContrastiveLosses.*:Cosent.Tensor*:EmbeddingObjective.*:FalseNegatives.*:GroupDistillation.Tensor*:GroupLoss.*:Gte.Tensor*:InfoNceTest.*:LossesGolden.*:"
           "MarginMse.Tensor*:MlmGolden.*:NegativeScores.*:RerankerGolden.*:RerankerObjective.*:RetroMaeObjective.*:StabilisedDistillation.Tensor*:SumLoss.Adds*:"
@@ -204,7 +214,7 @@ def sanitizers(report, quick):
     """compute-sanitizer over the parity of operations, which are small. Races are looked for in our kernels only, not in cuBLASLt's."""
     folders = [os.environ.get("CUDA_HOME", "") + "/bin", *glob.glob("/usr/local/cuda*/bin"), *(folder for p in sys.path for folder in glob.glob(f"{p}/nvidia/*/bin"))]
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=":".join(folders))
-    for tool, tests in (("memcheck", parity), ("racecheck", without_products), ("synccheck", without_products)):
+    for tool, tests in (("memcheck", core["operations"]), ("racecheck", without_products), ("synccheck", without_products)):
         name = f"compute-sanitizer {tool}"
         if quick or program is None or report.left_s() < 20:
             report.add(name, "not run", LEFT_OUT if quick else "there is no compute-sanitizer" if program is None else "the ten minutes are over")
@@ -216,9 +226,9 @@ def sanitizers(report, quick):
 
 
 def check(report, quick):
-    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else parity, 150)
-    suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else encoder, 60)
-    suites(report, "gradients of layers", "core_tests", layers, 100)
+    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else core["operations"], 150)
+    suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else core["encoder"], 60)
+    suites(report, "gradients of layers", "core_tests", core["layers"], 100)
     with report.item("training"):
         training(report, quick)
     suites(report, "losses", "losses_tests", golden_losses if quick else losses, 150)

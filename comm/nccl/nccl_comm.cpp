@@ -35,6 +35,10 @@ ncclResult_t each_part(std::span<const int64_t> counts, const Call& call) {
   return good() ? ended : result;
 }
 
+std::string words_of(Watchdog::Operation what) {
+  return what.number < 0 ? std::string(what.operation) : cat(what.operation, " number ", what.number);
+}
+
 size_t count_of(ConstTensor x) { return static_cast<size_t>(x.count()); }
 
 cudaEvent_t load(std::span<const std::byte, 16> request) {
@@ -108,7 +112,7 @@ void NcclComm::settle(ncclResult_t result, Watchdog::Operation what) {
     if (result == ncclSuccess) return;
     if (result == ncclInProgress) patience.pause();
   }
-  fail(result, what.number < 0 ? std::string(what.operation) : cat(what.operation, " number ", what.number));
+  fail(result, words_of(what));
 }
 
 void NcclComm::require_healthy() {
@@ -116,16 +120,15 @@ void NcclComm::require_healthy() {
   ncclResult_t result = ncclSuccess;
   if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) result = ncclInternalError;
   if (result == ncclSuccess || result == ncclInProgress) return;
-  fail(result, number_ == 0 ? std::string("NCCL") : cat(verb_, " number ", number_ - 1, ", or one before it"));
+  const Watchdog::Operation last = verbs_->last_verb();
+  fail(result, last.operation == nullptr ? std::string("NCCL") : words_of(last) + ", or one before it");
 }
 
 template <class Call>
 Pending NcclComm::enqueue(const char* verb, ConstTensor operand, const Call& call) {
   require_healthy();
-  const Watchdog::Operation operation{verb, static_cast<int64_t>(operand.size_bytes()), number_};
+  const Watchdog::Operation operation{verb, static_cast<int64_t>(operand.size_bytes()), number_++};
   const cudaEvent_t event = verbs_->begin(verb, operand);
-  verb_ = verb;
-  ++number_;
   settle(call(verbs_->stream()), operation);
   verbs_->end(event, operation);
   std::array<std::byte, 16> request{};

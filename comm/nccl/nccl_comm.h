@@ -56,8 +56,7 @@ class NcclComm final : public Communicator {
   const std::unique_ptr<Communicator> host_;
   const std::shared_ptr<NcclVerbs> verbs_;
   ncclComm_t comm_ = nullptr;  // null: broken off
-  const char* verb_ = "";      // the last one
-  int64_t number_ = 0;         // of the next one
+  int64_t number_ = 0;         // of the next verb
 };
 
 }  // namespace lodestone

@@ -116,12 +116,14 @@ TEST(NullComm, RefusesShapesThatDoNotMatch) {
   EXPECT_THROW(comm->all_reduce(x, d, Reduce::sum).wait(), Error);
   EXPECT_THROW(comm->reduce_scatter(y, x, std::vector<int64_t>{1, 3}).wait(), Error);
   EXPECT_THROW(comm->broadcast(x, 2).wait(), Error);
+  std::vector<bfloat16> halves(3), sums(3);
+  EXPECT_THROW(comm->all_reduce(view(std::span(halves)), view(std::span(sums)), Reduce::sum).wait(), Error) << "bf16 is not summed";
 }
 
 TEST(NullComm, MovesNothingWhereThereIsNoMemory) {
   const auto comm = make_null_comm(0, 2);
   std::byte* const nowhere = reinterpret_cast<std::byte*>(4096);
-  const Tensor in(nowhere, DType::f32, {3}, Device::null), out(nowhere, DType::f32, {4}, Device::null);
+  const Tensor in(nowhere, DType::f32, {3}, Device::null), out(nowhere + 64, DType::f32, {4}, Device::null);
   std::vector<float> host(3);
   comm->all_reduce(in, in, Reduce::sum).wait();
   comm->all_gather(in, out, std::vector<int64_t>{3, 1}).wait();

@@ -63,6 +63,22 @@ TEST(SelfComm, RefusesShapesThatDoNotMatch) {
   EXPECT_THROW(comm->all_reduce(view(std::span(in)), view(std::span(out)), Reduce::sum).wait(), Error);
 }
 
+// So that what goes wrong on several ranks goes wrong on one.
+TEST(SelfComm, RefusesWhatSeveralRanksRefuse) {
+  const auto comm = make_self_comm();
+  std::vector<float> in = counting(3), out(3);
+  std::vector<bfloat16> halves(3), sums(3);
+  const Tensor x = view(std::span(in)), y = view(std::span(out)), h = view(std::span(halves)), s = view(std::span(sums));
+  const std::vector<int64_t> three{3}, two_ranks{3, 0};
+  EXPECT_THROW(comm->all_reduce(h, s, Reduce::sum).wait(), Error) << "bf16 is not summed";
+  EXPECT_THROW(comm->reduce_scatter(h, s, three).wait(), Error) << "bf16 is not summed";
+  EXPECT_NO_THROW(comm->all_gather(h, s, three).wait()) << "but moved";
+  EXPECT_THROW(comm->all_gather(x, y, two_ranks).wait(), Error) << "there is one rank";
+  EXPECT_THROW(comm->reduce_scatter(x, y, two_ranks).wait(), Error) << "there is one rank";
+  EXPECT_THROW(comm->reduce_scatter(x, x, three).wait(), Error) << "input and output overlap";
+  EXPECT_THROW(comm->broadcast(x, 1).wait(), Error) << "there is one rank";
+}
+
 TEST(SelfComm, SplitIsAWorldOfOne) { EXPECT_EQ(make_self_comm()->split(3)->size(), 1); }
 
 TEST(World, StartedAloneIsTheOnlyRank) {

@@ -3,11 +3,9 @@
 # code, no hang, on one rank and on two.   cuda_faults_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
-emulated=$(dirname "$1")/emulated
-. "$2/tests/support/tiny_run.sh"
-if [ ! -e "$emulated/liblodestone_cuda.so" ]; then echo "skipped: no CUDA headers or no cuBLASLt, by which the backend is built for the host"; exit 77; fi
+library=cuda
+. "$2/tests/support/emulated_run.sh"
 
-expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 shape=(data.heldout= train.steps=2 train.save_steps=2 train.global_batch=8 device=cuda)
 number=0
 on_gpu() {  # on_gpu RANKS [NAME=VALUE ...]: a run of its own with these in the environment; 124 where it does not end

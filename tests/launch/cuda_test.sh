@@ -3,11 +3,9 @@
 # that share the GPU, orders of streams and encode; and what is said where there is no CUDA.   cuda_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
-emulated=$(dirname "$1")/emulated
-. "$2/tests/support/tiny_run.sh"
-if [ ! -e "$emulated/liblodestone_cuda.so" ]; then echo "skipped: no CUDA headers or no cuBLASLt, by which the backend is built for the host"; exit 77; fi
+library=cuda
+. "$2/tests/support/emulated_run.sh"
 
-expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 refuses "without the library" 2 "this program was built without CUDA" "$lodestone" train run.yaml device=cuda data.heldout= train.output_dir=none
 expect "devices without the library" 0 "$lodestone" devices
 if grep -q '"missing": "this program was built without CUDA' out.log; then ok "say why there is no GPU"; else bad "say why there is no GPU" out.log; fi

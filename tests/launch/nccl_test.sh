@@ -3,12 +3,10 @@
 # ranks and with sharded updates; who is refused; what a broken link, a killed rank and a missing library say.   nccl_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
-emulated=$(dirname "$1")/emulated
-. "$2/tests/support/tiny_run.sh"
-if [ ! -e "$emulated/liblodestone_nccl.so" ]; then echo "skipped: no CUDA headers, cuBLASLt or NCCL, by which the communicator is built for the host"; exit 77; fi
+library=nccl
+. "$2/tests/support/emulated_run.sh"
 export LODESTONE_DOUBLE_GPUS=4
 
-expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 refuses "NCCL on the CPU" 2 "NCCL moves what lies on GPUs" "$lodestone" train run.yaml comm=nccl train.output_dir=none
 train() {  # train RANKS FOLDER [KEY=VALUE...]
   LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" "$1" "$lodestone" train run.yaml data.heldout= train.global_batch=8 device=cuda "train.output_dir=$2" "${@:3}"
