@@ -89,6 +89,28 @@ TEST_F(CudaDoubles, BitsDoNotDependOnTheOrderOfThreads) {
   }
 }
 
+// Sums of columns and along vectors have one order, also where operands do not lie at multiples of 16 bytes.
+TEST_F(CudaDoubles, BitsOfSumsDoNotDependOnWhereOperandsLie) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const int64_t S = 150, H = 72, n = S * H;
+  const Tensor room = values(be, arena, {n + 1}, 1), apart = room.slice({1, n + 1}), aligned = arena.tensor(DType::f32, {n});
+  be.copy(apart, aligned);
+  const auto columns = [&](ConstTensor x) {
+    const Tensor sums = values(be, arena, {H}, 2);
+    be.column_sums(x.reshape({S, H}), sums);
+    const auto host = fetch<float>(be, arena, sums);
+    return std::vector<float>(host.begin(), host.end());
+  };
+  EXPECT_EQ(columns(apart), columns(aligned));
+  const auto squares = [&](ConstTensor x) {
+    const Tensor total = arena.tensor(DType::f64, {1});
+    be.sum_squares(x, total);
+    return fetch<double>(be, arena, total)[0];
+  };
+  for (const int64_t count : {n, n - 1, n - 3}) EXPECT_EQ(squares(apart.slice({0, count})), squares(aligned.slice({0, count})));
+}
+
 TEST_F(CudaDoubles, BitsDoNotDependOnWhenStreamsRun) {
   const std::vector<float> expected = results_of_many();
   doubles::set_execution(Execution::late);
