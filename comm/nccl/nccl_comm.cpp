@@ -43,7 +43,7 @@ size_t count_of(ConstTensor x) { return static_cast<size_t>(x.count()); }
 
 cudaEvent_t load(std::span<const std::byte, 16> request) {
   cudaEvent_t event = nullptr;
-  std::memcpy(&event, request.data(), sizeof event);
+  std::memcpy(&event, request.data(), sizeof(cudaEvent_t));
   return event;
 }
 
@@ -132,7 +132,7 @@ Pending NcclComm::enqueue(const char* verb, ConstTensor operand, const Call& cal
   settle(call(verbs_->stream()), operation);
   verbs_->end(event, operation);
   std::array<std::byte, 16> request{};
-  std::memcpy(request.data(), &event, sizeof event);
+  std::memcpy(request.data(), &event, sizeof(cudaEvent_t));
   return {this, request};
 }
 

@@ -1,5 +1,7 @@
 // Losses of each query's own group, and CoSENT: core/group_losses.h and core/cosent.h, in double. One thread a group; CoSENT goes along its
-// order with one thread in either direction, which is what is slow here for N above some thousands. Bytes: the scores twice.
+// order with one thread in either direction, which is what is slow here for N above some thousands. Bytes: the scores and what stands
+// beside them once (then from cache), the gradient read and written. FLOPs: at most 4 exponentials a score, and logarithms in the cascade;
+// 5 exponentials a pair of CoSENT.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/sums.h"

@@ -14,13 +14,6 @@ namespace {
 using namespace cuda;
 
 template <class T>
-struct Elements {
-  const T* x;
-  int64_t columns;
-  __device__ wide_t<T> operator()(int64_t i, int64_t j) const { return to_wide(x[i * columns + j]); }
-};
-
-template <class T>
 __global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const wide_t<T>* bias, T* y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) y[i] = from_wide<T>(to_wide(y[i]) + bias[i % columns]);
@@ -91,7 +84,7 @@ void CudaBackend::column_sums(ConstTensor x, Tensor sums) {
   for_compute("column_sums", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
     auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(tiles_of(rows) * columns) * sizeof(W)));
-    add_columns(enqueue("column_sums", x), rows, columns, Elements<T>{elements<T>(x), columns}, part, elements<W>(sums));
+    add_columns(enqueue("column_sums", x), rows, columns, Unchanged{}, part, elements<W>(sums), elements<T>(x));
   });
 }
 

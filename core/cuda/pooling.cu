@@ -1,5 +1,6 @@
-// Sentence vectors: pooling and normalisation, forward and backward. Bytes: the tokens' rows once (mean) or one row a text; FLOPs: at most
-// 4 an element.
+// Sentence vectors: pooling and normalisation, forward and backward. Bytes: pooling reads the tokens' rows once (mean) or one row a text,
+// and backward writes the tokens' rows once; normalisation reads x, or y and dy, twice (once from cache), writes y, and backward reads and
+// writes dx. FLOPs: at most 6 an element.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/reduce.h"
@@ -54,30 +55,51 @@ __global__ void __launch_bounds__(block_threads) spread(TextsView texts, const w
 }
 
 /// One block a row of x [B,E], of which the first d columns are normalised.
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(block_threads) normalize(const T* x, int64_t width, int64_t d, T* y, T* norms) {
   __shared__ T parts[warp_size];
   const int64_t b = blockIdx.x;
   T squares = 0;
-  for (int64_t e = threadIdx.x; e < d; e += blockDim.x) squares += x[b * width + e] * x[b * width + e];
+  each<N>(d, [&](int64_t e) {
+    const Several<T, N> v = load<N>(x + b * width + e);
+    for (int k = 0; k < N; ++k) squares += v.at[k] * v.at[k];
+  });
   const T norm = sqrt(reduce_block(squares, Add{}, T{0}, parts));
   const T divisor = norm > static_cast<T>(smallest_norm) ? norm : static_cast<T>(smallest_norm);
-  for (int64_t e = threadIdx.x; e < d; e += blockDim.x) y[b * d + e] = x[b * width + e] / divisor;
+  each<N>(d, [&](int64_t e) {
+    Several<T, N> v = load<N>(x + b * width + e);
+    for (int k = 0; k < N; ++k) v.at[k] /= divisor;
+    store<N>(y + b * d + e, v);
+  });
   if (threadIdx.x == 0) norms[b] = norm;
 }
 
 /// dx += (dy - y <y, dy>) / |x|; below the smallest norm the divisor is constant, so dx += dy / 1e-12.
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(block_threads)
     normalize_backward(const T* dy, const T* y, const T* norms, int64_t width, int64_t d, T* dx) {
   __shared__ T parts[warp_size];
   const int64_t b = blockIdx.x;
   const bool above = norms[b] > static_cast<T>(smallest_norm);
   T along = 0;
-  for (int64_t e = threadIdx.x; e < d && above; e += blockDim.x) along += y[b * d + e] * dy[b * d + e];
+  each<N>(above ? d : 0, [&](int64_t e) {
+    const Several<T, N> v = load<N>(y + b * d + e), dv = load<N>(dy + b * d + e);
+    for (int k = 0; k < N; ++k) along += v.at[k] * dv.at[k];
+  });
   along = reduce_block(along, Add{}, T{0}, parts);
   const T divisor = above ? norms[b] : static_cast<T>(smallest_norm);
-  for (int64_t e = threadIdx.x; e < d; e += blockDim.x) dx[b * width + e] += (dy[b * d + e] - y[b * d + e] * along) / divisor;
+  each<N>(d, [&](int64_t e) {
+    const Several<T, N> v = load<N>(y + b * d + e), dv = load<N>(dy + b * d + e);
+    Several<T, N> to = load<N>(dx + b * width + e);
+    for (int k = 0; k < N; ++k) to.at[k] += (dv.at[k] - v.at[k] * along) / divisor;
+    store<N>(dx + b * width + e, to);
+  });
+}
+
+/// for_row_width() for rows of two widths.
+template <class T, class Body>
+void for_row_widths(int64_t width, int64_t d, bool aligned, const Body& body) {
+  for_row_width<T>(d, aligned && width % per_16_bytes<T> == 0, body);
 }
 
 }  // namespace
@@ -105,8 +127,10 @@ void CudaBackend::pool_backward(const DeviceTexts& texts, ConstTensor dy, Poolin
 void CudaBackend::l2_normalize_forward(ConstTensor x, Tensor y, Tensor norms) {
   checks::l2_normalize("l2_normalize_forward", x, y, norms);
   for_wide("l2_normalize_forward", x.dtype(), [&]<class T>(T) {
-    launch(normalize<T>, x.dim(0), block_threads, 0, enqueue("l2_normalize_forward", x), elements<T>(x), x.dim(1), y.dim(1), elements<T>(y),
-           elements<T>(norms));
+    for_row_widths<T>(x.dim(1), y.dim(1), aligned_16(x, y), [&](auto n) {
+      launch(normalize<decltype(n)::value, T>, x.dim(0), block_threads, 0, enqueue("l2_normalize_forward", x), elements<T>(x), x.dim(1),
+             y.dim(1), elements<T>(y), elements<T>(norms));
+    });
   });
 }
 
@@ -114,8 +138,10 @@ void CudaBackend::l2_normalize_backward(ConstTensor dy, ConstTensor y, ConstTens
   checks::l2_normalize("l2_normalize_backward", dx, y, norms);
   checks::same("l2_normalize_backward", "dy", y, dy);
   for_wide("l2_normalize_backward", dx.dtype(), [&]<class T>(T) {
-    launch(normalize_backward<T>, dx.dim(0), block_threads, 0, enqueue("l2_normalize_backward", dy), elements<T>(dy), elements<T>(y),
-           elements<T>(norms), dx.dim(1), y.dim(1), elements<T>(dx));
+    for_row_widths<T>(dx.dim(1), y.dim(1), aligned_16(dy, y, dx), [&](auto n) {
+      launch(normalize_backward<decltype(n)::value, T>, dx.dim(0), block_threads, 0, enqueue("l2_normalize_backward", dy), elements<T>(dy),
+             elements<T>(y), elements<T>(norms), dx.dim(1), y.dim(1), elements<T>(dx));
+    });
   });
 }
 

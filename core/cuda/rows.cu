@@ -1,4 +1,4 @@
-// Rows chosen by their places, and put back. Bytes: a row read and written for each place.
+// Rows chosen by their places, and put back. Bytes: a row read and written for each place; FLOPs: none.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/values.h"

@@ -1,4 +1,5 @@
-// Matrices of scores: bands, masks, and logarithms of sums. Bytes: the band's elements, or the vectors, once each way.
+// Matrices of scores: bands, masks, and logarithms of sums. Bytes: the band's elements, or the vectors, once each way. FLOPs: one an
+// element of a band; two exponentials and a logarithm in f64 for log_add, one of them for the other vectors.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/map.h"

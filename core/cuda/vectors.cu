@@ -1,4 +1,4 @@
-// Whole vectors: casts, sums of two, fills and copies. Bytes: what is read and written, once; FLOPs: at most 2 an element.
+// Whole vectors: casts, sums of two and along one, fills and copies. Bytes: what is read and written, once; FLOPs: at most 2 an element.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/map.h"
@@ -21,15 +21,11 @@ struct Added {
   __device__ W operator()(W y, W x) const { return y + alpha * x; }
 };
 
-template <class T>
 struct Square {
-  const T* x;
-  __device__ double operator()(int64_t i) const { return static_cast<double>(x[i]) * static_cast<double>(x[i]); }
+  __device__ double operator()(double x) const { return x * x; }
 };
-template <class T>
 struct Difference {
-  const T *a, *b;
-  __device__ double operator()(int64_t i) const { return static_cast<double>(a[i]) - static_cast<double>(b[i]); }
+  __device__ double operator()(double a, double b) const { return a - b; }
 };
 
 }  // namespace
@@ -37,7 +33,7 @@ struct Difference {
 void CudaBackend::sum_squares(ConstTensor x, Tensor total) {
   checks::total("sum_squares", total);
   for_wide("sum_squares", x.dtype(), [&]<class T>(T) {
-    sum(enqueue("sum_squares", x), x.count(), Square<T>{elements<T>(x)}, 1.0, Into::set, parts(), elements<double>(total));
+    sum_along(enqueue("sum_squares", x), x.count(), Square{}, 1.0, Into::set, parts(), elements<double>(total), elements<T>(x));
   });
 }
 
@@ -45,8 +41,8 @@ void CudaBackend::add_differences(ConstTensor a, ConstTensor b, Tensor total) {
   checks::alike("add_differences", a, b);
   checks::total("add_differences", total);
   for_wide("add_differences", a.dtype(), [&]<class T>(T) {
-    sum(enqueue("add_differences", a), a.count(), Difference<T>{elements<T>(a), elements<T>(b)}, 1.0, Into::add, parts(),
-        elements<double>(total));
+    sum_along(enqueue("add_differences", a), a.count(), Difference{}, 1.0, Into::add, parts(), elements<double>(total), elements<T>(a),
+              elements<T>(b));
   });
 }
 

@@ -122,6 +122,11 @@ class OperationParity : public testing::TestWithParam<ParitySetting> {
     body(reference_, Side(reference_, host_arena(), true));
     body(fast_, Side(fast_, arena_, false));
   }
+  /// [shape] of a flat tensor with an element more, behind that element: no row needs to begin at a multiple of 16 bytes.
+  template <class T>
+  static T behind_the_first(const T& flat, Shape shape) {
+    return flat.slice({1, 1 + shape.count()}).reshape(shape);
+  }
   void expect_same(const char* what, const Operand& o, const Rounding& of = {}) { expect_same(what, o, tolerance(o.fast.dtype(), of)); }
   void expect_same(const char* what, const Operand& o, double share) {
     const std::vector<double> got = fast_values(o);

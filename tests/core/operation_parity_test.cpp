@@ -44,10 +44,15 @@ TEST_P(OperationParity, GemmOfDepthZeroOnlyScales) {
 }
 
 TEST_P(OperationParity, ColumnSums) {
-  for (const auto& [s, m] : {std::pair{1, 1}, {7, 20}, {61, 384}, {1600, 33}}) {
+  for (const auto& [s, m] : {std::pair{1, 1}, {9, 3}, {7, 20}, {65, 8}, {61, 384}, {130, 136}, {1600, 33}, {1600, 40}}) {
     const Operand x = activation({s, m}, 1), sums = wide({m}, 2);
     run([&](Backend& be, auto pick) { be.column_sums(pick(x), pick(sums)); });
     expect_same("sums", sums, {.terms = s});
+    const Operand flat = activation({s * m + 1}, 3), more = wide({m + 1}, 4);
+    run([&, s = s, m = m](Backend& be, auto pick) {
+      be.column_sums(behind_the_first(pick(flat), {s, m}), behind_the_first(pick(more), {m}));
+    });
+    expect_same("sums of rows that lie otherwise", more, {.terms = s});
   }
 }
 
@@ -65,7 +70,7 @@ TEST_P(OperationParity, EmbeddingsOfOneAndTwoTokenTypes) {
   for (const std::vector<int64_t>& second : {std::vector<int64_t>{}, {2, 0, 0, 17}, {5, 1, 0, 9}}) {
     Texts texts({5, 1, 0, 17}, 9);
     texts.second = second;
-    const int64_t S = texts.tokens(), H = second.empty() ? 88 : 84;
+    const int64_t S = texts.tokens(), H = second.empty() ? 88 : second[0] == 2 ? 84 : 83;
     const Operand word = wide({9, H}, 1), position = wide({20, H}, 2), type = wide({2, H}, 3), y = activation({S, H}, 4);
     run([&](Backend& be, auto pick) { be.embed_forward(texts.on(be), pick(word), pick(position), pick(type), pick(y)); });
     expect_same("y", y, {.terms = 3});
@@ -78,7 +83,7 @@ TEST_P(OperationParity, EmbeddingsOfOneAndTwoTokenTypes) {
 }
 
 TEST_P(OperationParity, LayerNorm) {
-  for (const auto& [S, H] : {std::pair<int64_t, int64_t>{1, 7}, {70, 36}, {129, 384}, {3, 1000}}) {
+  for (const auto& [S, H] : {std::pair<int64_t, int64_t>{1, 7}, {2, 3}, {70, 36}, {129, 384}, {3, 1000}}) {
     const Rounding of_sums{.terms = std::max(S, H)};  // of a row, or of what all rows add to a parameter
     const Operand x = activation({S, H}, 1, 3), gamma = wide({H}, 2), beta = wide({H}, 3), y = activation({S, H}, 4);
     const Operand mean = wide({S}, 5), rstd = wide({S}, 6), dy = activation({S, H}, 7), dg = wide({H}, 8), db = wide({H}, 9);
@@ -178,7 +183,7 @@ TEST_P(OperationParity, RowsAreChosenAndPutBack) {
 
 TEST_P(OperationParity, SentenceVectors) {
   const Texts texts({4, 1, 0, 33});
-  const int64_t S = texts.tokens(), B = 4, H = 52;
+  const int64_t S = texts.tokens(), B = 4;
   for (const Pooling pooling : values_of<Pooling>())
     for (const int64_t width : {33, 52, 56}) {
       const Operand x = activation({S, width}, 1), y = wide({B, width}, 2), dy = wide({B, width}, 3), dx = activation({S, width}, 4);
@@ -189,7 +194,11 @@ TEST_P(OperationParity, SentenceVectors) {
       expect_same("pooled", y, {.terms = S});
       expect_same("d_pooled", dx);
     }
-  for (const int64_t d : {1, 19, 52}) {
+}
+
+TEST_P(OperationParity, NormalizedVectors) {
+  const int64_t B = 4;
+  for (const auto& [H, d] : {std::pair{52, 1}, {3, 3}, {52, 19}, {52, 20}, {53, 52}, {52, 52}, {640, 600}}) {
     const Operand x = wide({B, H}, 5), y = wide({B, d}, 6), norms = wide({B}, 7), dy = wide({B, d}, 8), dx = wide({B, H}, 9);
     run([&](Backend& be, auto pick) {
       be.l2_normalize_forward(pick(x), pick(y), pick(norms));
@@ -198,6 +207,28 @@ TEST_P(OperationParity, SentenceVectors) {
     expect_same("normalized", y, {.terms = H});
     expect_same("norms", norms, {.terms = H});
     expect_same("d_normalized", dx, {.terms = H});
+    const Operand flat = wide({B * H + 1}, 10), z = wide({B * d + 1}, 11), d_flat = wide({B * H + 1}, 12);
+    run([&, H = H, d = d](Backend& be, auto pick) {
+      const Tensor normalized = behind_the_first(pick(z), {B, d});
+      be.l2_normalize_forward(behind_the_first(pick(flat), {B, H}), normalized, pick(norms));
+      be.l2_normalize_backward(pick(dy), normalized, pick(norms), behind_the_first(pick(d_flat), {B, H}));
+    });
+    expect_same("normalized where rows lie otherwise", z, {.terms = H});
+    expect_same("d_normalized where rows lie otherwise", d_flat, {.terms = H});
+  }
+}
+
+// Below the smallest norm the divisor is a constant.
+TEST_P(OperationParity, ZeroVectorsStayZero) {
+  for (const int64_t d : {3, 20}) {
+    const Operand x = wide({2, d}, 1, 0), y = wide({2, d}, 2), norms = wide({2}, 3), dy = wide({2, d}, 4), dx = wide({2, d}, 5);
+    run([&](Backend& be, auto pick) {
+      be.l2_normalize_forward(pick(x), pick(y), pick(norms));
+      be.l2_normalize_backward(pick(dy), pick(y), pick(norms), pick(dx));
+    });
+    expect_same("normalized", y, 0);
+    expect_same("norms", norms, 0);
+    expect_same("d_normalized", dx, {.terms = 2});
   }
 }
 
@@ -243,6 +274,10 @@ TEST_P(OperationParity, OptimizerAndVectors) {
   const Operand squares = operand({1}, DType::f64, 8, 0);
   run([&](Backend& be, auto pick) { be.sum_squares(pick(g), pick(squares)); });
   expect_same("sum of squares", squares, {.terms = n});
+  for (const int64_t few : {0, 1, 3, 6}) {
+    run([&](Backend& be, auto pick) { be.sum_squares(pick(g).slice({1, 1 + few}), pick(squares)); });
+    expect_same("sum of few squares", squares, {.terms = n});
+  }
   const Operand x = activation({n}, 5), y = activation({n}, 6), z = wide({n}, 7);
   run([&](Backend& be, auto pick) { be.axpy(-1.5, pick(x), pick(y)), be.cast(pick(y), pick(z)); });
   expect_same("axpy", y, {.terms = 2});

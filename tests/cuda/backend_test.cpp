@@ -44,7 +44,7 @@ Tensor values(Backend& be, Arena& arena, Shape shape, uint64_t seed) {
   return x;
 }
 
-/// The bits that some operations of every kind give: products, normalisation, attention, sums without atomics, row statistics.
+/// The bits that some operations of every kind give: products, normalisation, attention, sums without atomics, row statistics, groups.
 std::vector<float> results_of_many() {
   CudaBackend be(0);
   Arena arena(be.memory(), size_t{16} << 20);
@@ -57,7 +57,7 @@ std::vector<float> results_of_many() {
                sum = arena.tensor(DType::f32, {S, H}), mean = arena.tensor(DType::f32, {S}), rstd = arena.tensor(DType::f32, {S}),
                lse = arena.tensor(DType::f32, {S, heads}), d_qkv = arena.tensor(DType::f32, {S, 3 * H}),
                word = values(be, arena, {9, H}, 5), position = values(be, arena, {40, H}, 6), type = values(be, arena, {1, H}, 7),
-               total = arena.tensor(DType::f64, {1});
+               scores = arena.tensor(DType::f32, {6, 8}), unit = arena.tensor(DType::f32, {S, H}), total = arena.tensor(DType::f64, {1});
   be.linear(x, weight, bias, qkv);
   be.attention_forward(on_device, qkv, heads, dropout, y, lse);
   be.attention_backward(on_device, qkv, y, lse, x, heads, dropout, d_qkv);
@@ -66,9 +66,14 @@ std::vector<float> results_of_many() {
   be.embed_backward(on_device, y, word, position, type);
   be.log_sum_exp_rows(y, 3, mean);
   be.sum_squares(y, total);
+  be.l2_normalize_forward(y, unit, rstd);
+  be.l2_normalize_backward(x, unit, rstd, sum);
+  be.group_products(x.rows(0, 6), unit.rows(0, 48), scores);
+  be.group_products_backward(scores, x.rows(0, 6), y.rows(0, 48), sum.rows(0, 6), unit.rows(0, 48));
   std::vector<float> all;
-  for (const ConstTensor t : {ConstTensor(qkv), ConstTensor(d_qkv), ConstTensor(y), ConstTensor(gamma), ConstTensor(word),
-                              ConstTensor(position), ConstTensor(type), ConstTensor(mean)}) {
+  for (const ConstTensor t :
+       {ConstTensor(qkv), ConstTensor(d_qkv), ConstTensor(y), ConstTensor(gamma), ConstTensor(word), ConstTensor(position),
+        ConstTensor(type), ConstTensor(mean), ConstTensor(rstd), ConstTensor(sum), ConstTensor(unit), ConstTensor(scores)}) {
     const auto host = fetch<float>(be, arena, t);
     all.insert(all.end(), host.begin(), host.end());
   }
@@ -86,6 +91,28 @@ TEST_F(CudaDoubles, BitsDoNotDependOnTheOrderOfThreads) {
   }
 }
 
+// Sums of columns and along vectors have one order, also where operands do not lie at multiples of 16 bytes.
+TEST_F(CudaDoubles, BitsOfSumsDoNotDependOnWhereOperandsLie) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const int64_t S = 150, H = 72, n = S * H;
+  const Tensor room = values(be, arena, {n + 1}, 1), apart = room.slice({1, n + 1}), aligned = arena.tensor(DType::f32, {n});
+  be.copy(apart, aligned);
+  const auto columns = [&](ConstTensor x) {
+    const Tensor sums = values(be, arena, {H}, 2);
+    be.column_sums(x.reshape({S, H}), sums);
+    const auto host = fetch<float>(be, arena, sums);
+    return std::vector<float>(host.begin(), host.end());
+  };
+  EXPECT_EQ(columns(apart), columns(aligned));
+  const auto squares = [&](ConstTensor x) {
+    const Tensor total = arena.tensor(DType::f64, {1});
+    be.sum_squares(x, total);
+    return fetch<double>(be, arena, total)[0];
+  };
+  for (const int64_t count : {n, n - 1, n - 3}) EXPECT_EQ(squares(apart.slice({0, count})), squares(aligned.slice({0, count})));
+}
+
 TEST_F(CudaDoubles, BitsDoNotDependOnWhenStreamsRun) {
   const std::vector<float> expected = results_of_many();
   doubles::set_execution(Execution::late);
@@ -100,6 +127,24 @@ TEST_F(CudaDoubles, ABarrierThatIsLeftOutIsNoticed) {
   emulator::skip_block_barrier(0);
   emulator::set_thread_order(ThreadOrder::descending);
   EXPECT_NE(results_of_many(), expected);
+}
+
+// The one between the strands of a column sum and what adds them.
+TEST_F(CudaDoubles, AColumnSumWithoutItsBarrierIsNoticed) {
+  const auto sums_of = [](int64_t columns) {
+    CudaBackend be(0);
+    Arena arena(be.memory(), size_t{1} << 20);
+    const Tensor x = values(be, arena, {70, columns}, 1), sums = values(be, arena, {columns}, 2);
+    be.column_sums(x, sums);
+    const auto host = fetch<float>(be, arena, sums);
+    return std::vector<float>(host.begin(), host.end());
+  };
+  for (const int64_t columns : {72, 73}) {
+    emulator::skip_block_barrier(-1);
+    const std::vector<float> expected = sums_of(columns);
+    emulator::skip_block_barrier(0);
+    EXPECT_NE(sums_of(columns), expected) << columns;
+  }
 }
 
 TEST_F(CudaDoubles, AWrongLeadingDimensionIsNoticed) {

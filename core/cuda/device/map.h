@@ -36,8 +36,7 @@ __global__ void __launch_bounds__(map_threads) map_kernel(int64_t n, F f, Y* y, 
 /// Enqueues y = f(x...), all of n elements. y may be one of x.
 template <class F, class Y, class... X>
 void map(cudaStream_t stream, int64_t n, F f, Y* y, const X*... x) {
-  const bool aligned = ((reinterpret_cast<uintptr_t>(x) % 16 == 0) && ...) && reinterpret_cast<uintptr_t>(y) % 16 == 0;
-  for_width<Y, X...>(aligned, [&](auto width) {
+  for_width<Y, X...>(aligned_16({y, x...}), [&](auto width) {
     constexpr int N = decltype(width)::value;
     launch(map_kernel<N, F, Y, X...>, blocks_of(blocks_of(n, N), map_threads), map_threads, 0, stream, n, f, y, x...);
   });

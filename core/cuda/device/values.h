@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <type_traits>
 
 #include "core/cuda/device/launch.h"
@@ -68,9 +69,12 @@ __device__ __forceinline__ void store(T* p, const Several<T, N>& x) {
 }
 
 /// Whether every address is 16-byte aligned.
+inline bool aligned_16(std::initializer_list<const void*> addresses) {
+  return std::all_of(addresses.begin(), addresses.end(), [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; });
+}
 template <class... Tensors>
 bool aligned_16(const Tensors&... x) {
-  return ((reinterpret_cast<uintptr_t>(x.bytes()) % 16 == 0) && ...);
+  return aligned_16({x.bytes()...});
 }
 
 /// Calls body(std::integral_constant<int, N>{}) with the elements to take at once: where `wide`, so many that they fill 16 bytes in each T;

@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
 #include <vector>
 
 #include "tests/cuda/doubles/counts.h"
@@ -86,6 +85,12 @@ T attribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t which) {
   return value;
 }
 
+double sum_in_f32(const std::vector<double>& x) {
+  float sum = 0;
+  for (const double value : x) sum += static_cast<float>(value);
+  return sum;
+}
+
 /// What a call asks for, by value.
 struct Call {
   Matrix a, b, d;
@@ -102,7 +107,7 @@ struct Call {
       for (uint64_t k = 0; k < depth; ++k) column[k] = op_b == CUBLAS_OP_N ? b.get(b_data, k, j) : b.get(b_data, j, k);
       for (uint64_t i = 0; i < d.rows; ++i) d.set(d_data, i, j, element(column, i, j));
       if (column_sums != nullptr)
-        d.set(column_sums, j, 0, std::accumulate(column.begin(), column.end(), 0.0f));  // a vector lies as d's first column
+        d.set(column_sums, j, 0, sum_in_f32(column));  // a vector lies as d's first column
     }
   }
   double element(const std::vector<double>& column, uint64_t i, uint64_t j) const {
