@@ -15,7 +15,7 @@ namespace {
 constexpr const char* file_name = "liblodestone_cudnn.so";
 
 /// Workspace is taken behind step memory, of the 512 MiB that are left to libraries (CudaMemory::reservable): half of them. Deterministic
-/// backward takes 2 B A T^2 bytes, 128 MiB for 8,192 tokens in texts of 512 and 16 heads.
+/// backward takes 2 B A T^2 bytes, columns rounded up to 128: 128 MiB for 8,192 tokens in texts of 512 and 16 heads (cudnn_plans).
 constexpr size_t most_workspace_bytes = size_t{256} << 20;
 
 /// The next number of the form 2^n or 3 2^n.

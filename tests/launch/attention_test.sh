@@ -35,9 +35,9 @@ LODESTONE_DOUBLE_CUDNN_REFUSES=backward expect "backward refused" 0 train forwar
 
 # Dropout and f32 are not for cuDNN.
 for key in model.dropout=0.1 train.precision=f32; do
-  expect "$key" 0 train "$key" $key
-  expect "$key by own kernels" 0 train "own-$key" $key attention=own
-  same "$key: the same weights, bit for bit" "$key/model/model.safetensors" "own-$key/model/model.safetensors"
+  expect "$key" 0 train "auto-${key%%=*}" $key
+  expect "$key by own kernels" 0 train "own-${key%%=*}" $key attention=own
+  same "$key: the same weights, bit for bit" "auto-${key%%=*}/model/model.safetensors" "own-${key%%=*}/model/model.safetensors"
 done
 
 # Ten steps in bf16 by two ways of rounding attention: each lies as far from exact losses as bf16 takes it, which is measured by f32 beside
@@ -46,7 +46,7 @@ if python3 - <<'PY'
 import json
 def losses(run): return [r["loss"] for r in map(json.loads, open(f"{run}/metrics.jsonl")) if "loss" in r]
 def apart(a, b): return max(abs(x - y) / y for x, y in zip(losses(a), losses(b), strict=True))
-bf16 = apart("own", "train.precision=f32")
+bf16 = apart("own", "own-train.precision")
 for run in ("auto", "forward"):
     assert 0 < apart(run, "own") <= 2 * bf16, (run, apart(run, "own"), bf16)
 assert losses("auto")[-1] < losses("auto")[0]
