@@ -1,15 +1,16 @@
-# The CUDA backend and NCCL: shared libraries of their own, opened at run time (core/cuda_library.h, comm/nccl_library.h). LODESTONE_CUDA builds
-# them with nvcc; the tests build them for the host's processor, where the toolkit's headers, cuBLASLt and NCCL are there.
+# The CUDA backend, NCCL and cuDNN: shared libraries of their own, opened at run time (core/cuda_library.h, comm/nccl_library.h,
+# core/cuda/attention_plans.h). LODESTONE_CUDA builds them with nvcc; the tests build the first two for the host's processor, where the toolkit's
+# headers, cuBLASLt and NCCL are there, and that of cuDNN as it is.
 # LODESTONE_MACHINE_CODE builds the backend with nvcc for a test only.
 option(LODESTONE_CUDA "Build the CUDA backend (needs nvcc, cuBLAS)" OFF)
 option(LODESTONE_MACHINE_CODE "Test the machine code of the CUDA backend, where nvcc is there" OFF)
 
 set(CUDA_SOURCES)
-foreach(name IN ITEMS cuda_backend cuda_call cuda_memory facts host_wait plugin products staging upload_stream)
+foreach(name IN ITEMS attention_plans cuda_backend cuda_call cuda_memory facts host_wait plugin products staging upload_stream)
   list(APPEND CUDA_SOURCES ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cpp)
 endforeach()
 set(CUDA_KERNELS)
-foreach(name IN ITEMS activation attention embedding group_losses groups layer_norm linear optimizer pooling rows scores softmax vectors)
+foreach(name IN ITEMS activation attention embedding group_losses groups layer_norm linear optimizer planned_attention pooling rows scores softmax vectors)
   list(APPEND CUDA_KERNELS ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cu)
 endforeach()
 
@@ -32,6 +33,30 @@ find_library(NCCL_LIBRARY nccl HINTS $ENV{NCCL_HOME} ${CUDA_ROOTS} PATH_SUFFIXES
 set(NCCL_FOUND OFF)
 if(NCCL_INCLUDE AND NCCL_LIBRARY)
   set(NCCL_FOUND ON)
+endif()
+
+# cuDNN, and its frontend, which is headers only and calls things by other names in other versions.
+find_path(CUDNN_INCLUDE cudnn.h HINTS $ENV{CUDNN_HOME} ${CUDA_ROOTS} PATH_SUFFIXES include)
+find_library(CUDNN_LIBRARY cudnn HINTS $ENV{CUDNN_HOME} ${CUDA_ROOTS} PATH_SUFFIXES lib lib64)
+find_library(CUDA_NVRTC_LIBRARY nvrtc HINTS ${CUDA_ROOTS} PATH_SUFFIXES lib64 lib)   # which the frontend's inline functions name
+find_path(CUDNN_FRONTEND_INCLUDE cudnn_frontend.h HINTS $ENV{CUDNN_FRONTEND_HOME} ${CUDA_ROOTS} PATH_SUFFIXES include)
+function(read_version header prefix to)   # to = "MAJOR.MINOR" as a header defines it, or empty
+  set(version "")
+  if(EXISTS ${header})
+    file(STRINGS ${header} lines REGEX "^#define ${prefix}_(MAJOR|MINOR)")
+    if(lines MATCHES "MAJOR[A-Z_]* ([0-9]+).*MINOR[A-Z_]* ([0-9]+)")
+      set(version ${CMAKE_MATCH_1}.${CMAKE_MATCH_2})
+    endif()
+  endif()
+  set(${to} "${version}" PARENT_SCOPE)
+endfunction()
+read_version("${CUDNN_INCLUDE}/cudnn_version.h" CUDNN CUDNN_VERSION)
+read_version("${CUDNN_FRONTEND_INCLUDE}/cudnn_frontend_version.h" CUDNN_FRONTEND CUDNN_FRONTEND_VERSION)
+set(CUDNN_MISSING "")
+if(NOT CUDNN_LIBRARY OR NOT CUDA_NVRTC_LIBRARY OR CUDNN_VERSION VERSION_LESS 9.19 OR NOT CUDNN_VERSION VERSION_LESS 10)
+  set(CUDNN_MISSING "no cuDNN 9 from 9.19 on with its headers, or no NVRTC")
+elseif(NOT CUDNN_FRONTEND_VERSION VERSION_EQUAL 1.32)
+  set(CUDNN_MISSING "no headers of cuDNN's frontend 1.32 (launch/setup_cuda.sh fetches them)")
 endif()
 
 if(CUDA_NVCC AND NOT DEFINED ENV{CUDACXX})
@@ -71,5 +96,22 @@ if(LODESTONE_CUDA)
     install(TARGETS lodestone_nccl DESTINATION ${CMAKE_INSTALL_LIBDIR}/lodestone)
   else()
     message(STATUS "No NCCL: ranks will talk through the host's memory")
+  endif()
+endif()
+if(LODESTONE_CUDA AND CUDNN_MISSING)
+  message(STATUS "Attention is by own kernels: ${CUDNN_MISSING}")
+endif()
+if((LODESTONE_CUDA OR LODESTONE_TESTS) AND CUDA_RUNTIME_INCLUDE AND NOT CUDNN_MISSING)
+  find_library(CUDA_CUDART_LIBRARY cudart HINTS ${CUDA_ROOTS} PATH_SUFFIXES lib64 lib)
+  add_library(lodestone_cudnn SHARED ${CMAKE_SOURCE_DIR}/core/cuda/cudnn/attention_graph.cpp ${CMAKE_SOURCE_DIR}/core/cuda/cudnn/plugin.cpp)
+  # It is compiled for most of a minute, and speed is the library's.
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/core/cuda/cudnn/attention_graph.cpp PROPERTIES COMPILE_OPTIONS -O1)
+  # Beside the program only where the program is built for GPUs: tests have a double, and one that is found there would be no double.
+  set_target_properties(lodestone_cudnn PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}$<$<NOT:$<BOOL:${LODESTONE_CUDA}>>:/plans>)
+  target_include_directories(lodestone_cudnn SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE} ${CUDNN_INCLUDE} ${CUDA_RUNTIME_INCLUDE})
+  target_include_directories(lodestone_cudnn PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(lodestone_cudnn PRIVATE lodestone_flags ${CUDNN_LIBRARY} ${CUDA_NVRTC_LIBRARY} ${CUDA_CUDART_LIBRARY} ${CMAKE_DL_LIBS})
+  if(LODESTONE_CUDA)
+    install(TARGETS lodestone_cudnn DESTINATION ${CMAKE_INSTALL_LIBDIR}/lodestone)
   endif()
 endif()

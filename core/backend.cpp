@@ -40,7 +40,7 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options, Instruction
     case BackendKind::debug_reference:
       return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
     case BackendKind::cuda:
-      return cuda_library().make_backend(options.gpu);
+      return cuda_library().make_backend(options.gpu, options.attention);
   }
   throw_internal(__FILE__, __LINE__, "kind", "no such backend");
 }

@@ -266,8 +266,9 @@ std::span<const T> fetch(Backend& backend, Arena& arena, ConstTensor x) {
 
 struct BackendOptions {
   BackendKind kind = BackendKind::cpu;
-  int threads = 1;  // of the kinds that have any
-  int gpu = 0;      // which of those that this process sees
+  int threads = 1;                                         // of the kinds that have any
+  int gpu = 0;                                             // which of those that this process sees
+  AttentionChoice attention = AttentionChoice::automatic;  // of the kind cuda
 };
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);

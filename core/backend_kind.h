@@ -34,6 +34,26 @@ constexpr std::string_view name_of(DeviceChoice value) {
   return {};
 }
 
+/// What computes attention on a GPU.
+enum class AttentionChoice : uint8_t {
+  automatic,  // cuDNN where it is there and takes the shape, else own kernels
+  own,
+  cudnn,  // as automatic, but that cuDNN is missing is an error
+};
+
+/// As configurations name it.
+constexpr std::string_view name_of(AttentionChoice value) {
+  switch (value) {
+    case AttentionChoice::automatic:
+      return "auto";
+    case AttentionChoice::own:
+      return "own";
+    case AttentionChoice::cudnn:
+      return "cudnn";
+  }
+  return {};
+}
+
 /// What computes there. Throws Error (usage) when this build has nothing that does, saying what is missing.
 BackendKind backend_for(DeviceChoice device);
 

@@ -16,7 +16,7 @@ CudaLibrary::CudaLibrary() {
   void* const library = open_own_library(file_name, "CUDA", why_not_);
   if (library == nullptr) return;
   const auto look = reinterpret_cast<int (*)(std::string&)>(dlsym(library, "lodestone_cuda_gpus"));
-  make_ = reinterpret_cast<Backend* (*)(int)>(dlsym(library, "lodestone_cuda_make_backend"));
+  make_ = reinterpret_cast<decltype(make_)>(dlsym(library, "lodestone_cuda_make_backend"));
   facts_ = reinterpret_cast<void (*)(CudaFacts&)>(dlsym(library, "lodestone_cuda_facts"));
   if (look == nullptr || make_ == nullptr || facts_ == nullptr)
     why_not_ = cat(file_name, " belongs to another version of this program");
@@ -35,9 +35,9 @@ CudaFacts CudaLibrary::facts() const {
   return facts;
 }
 
-std::unique_ptr<Backend> CudaLibrary::make_backend(int gpu) const {
+std::unique_ptr<Backend> CudaLibrary::make_backend(int gpu, AttentionChoice attention) const {
   require_gpu();
-  return std::unique_ptr<Backend>(make_(gpu));
+  return std::unique_ptr<Backend>(make_(gpu, attention));
 }
 
 const CudaLibrary& cuda_library() {

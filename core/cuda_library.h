@@ -39,8 +39,9 @@ class CudaLibrary {
   int gpus() const { return gpus_; }
   /// Throws Error (usage) as require_gpu(), (resource) where the runtime fails.
   CudaFacts facts() const;
-  /// Of GPU number `gpu` of this process. Throws Error (usage) as require_gpu(), (resource) where the GPU fails.
-  std::unique_ptr<Backend> make_backend(int gpu) const;
+  /// Of GPU number `gpu` of this process. Throws Error (usage) as require_gpu(), or where cuDNN is chosen and missing, (resource) where the
+  /// GPU fails.
+  std::unique_ptr<Backend> make_backend(int gpu, AttentionChoice attention) const;
 
  private:
   friend const CudaLibrary& cuda_library();
@@ -48,7 +49,7 @@ class CudaLibrary {
 
   std::string why_not_;
   int gpus_ = 0;
-  Backend* (*make_)(int gpu) = nullptr;
+  Backend* (*make_)(int gpu, AttentionChoice attention) = nullptr;
   void (*facts_)(CudaFacts& facts) = nullptr;
 };
 

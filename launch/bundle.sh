@@ -29,6 +29,7 @@ case "${1:-}" in
     cmake --preset cuda > /dev/null
     targets=(lodestone_cuda)
     grep -qE '^NCCL_(LIBRARY|INCLUDE):.*NOTFOUND' build/cuda/CMakeCache.txt || targets+=(lodestone_nccl)
+    ! grep -q '^build lodestone_cudnn:' build/cuda/build.ninja || targets+=(lodestone_cudnn)
     cmake --build --preset cuda --target "${targets[@]}"
     cd "$OLDPWD"
     build=$root/build/release backend=$root/build/cuda/liblodestone_cuda.so ;;
@@ -41,8 +42,9 @@ to=$work/lodestone
 mkdir -p "$to"/{bin,lib/lodestone,launch,docs,tests/golden,tests/support}
 cp "$build"/{lodestone,core_tests,losses_tests} "$to/bin/"
 cp "$backend" "$to/lib/lodestone/"
-nccl=$(dirname "$backend")/liblodestone_nccl.so
-[ ! -e "$nccl" ] || cp "$nccl" "$to/lib/lodestone/"
+for library in liblodestone_nccl.so liblodestone_cudnn.so; do
+  [ ! -e "$(dirname "$backend")/$library" ] || cp "$(dirname "$backend")/$library" "$to/lib/lodestone/"
+done
 cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,gpu_suites.txt,with_cuda.sh} "$to/launch/"
 cp "$root"/tests/golden/{*.json,*.safetensors} "$to/tests/golden/"
 cp "$root/tests/support/tiny_run.py" "$to/tests/support/"

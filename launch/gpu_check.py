@@ -30,7 +30,7 @@ def dlopen(name):
 
 # ---- properties -------------------------------------------------------------------------------------------------------------------------
 def library_version(report, name, file, version):
-    """An item for a library that the program does not need yet: where it was opened, and its version."""
+    """An item for a library that the program does without where it is not there: where it was opened, and its version."""
     library = dlopen(file)
     if library is None:
         report.add(name, "not run", f"there is no {file}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What building the CUDA backend needs, at pinned versions, into .cache/cuda of this clone, laid out like a toolkit. What a CUDA 13 toolkit has
 # that is there already (CUDA_HOME, /usr/local/cuda) is taken from there, the disassembler never: its text is what a test reads.
-#   setup_cuda.sh                 all: 0.7 GB to download where there is no toolkit, 1.1 GB on the disk
+#   setup_cuda.sh                 all: 1.1 GB to download where there is no toolkit, 1.6 GB on the disk
 #   setup_cuda.sh --disassembler  cuobjdump and nvdisasm only: 5 MB
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,6 +16,9 @@ for folder in ${CUDA_HOME:+"$CUDA_HOME"} /usr/local/cuda; do
   if is_toolkit "$folder"; then toolkit=$folder; break; fi
 done
 has() { [ -n "$toolkit" ] && compgen -G "$toolkit/$1" > /dev/null; }   # has PATTERN: a file of the toolkit
+has_cudnn() {   # headers of cuDNN 9, from 9.19 on
+  has include/cudnn_version.h && awk '$2 == "CUDNN_MAJOR" { major = $3 } $2 == "CUDNN_MINOR" { minor = $3 } END { exit !(major == 9 && minor >= 19) }' "$toolkit/include/cudnn_version.h"
+}
 
 packages=()
 case ${1:-} in
@@ -24,7 +27,10 @@ case ${1:-} in
       packages+=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85)
     fi
     if ! { has include/cublasLt.h && has 'lib*/libcublasLt.so'; }; then packages+=(nvidia-cublas==13.1.0.3); fi
-    if ! { has include/nccl.h && has 'lib*/libnccl.so'; }; then packages+=(nvidia-nccl-cu13==2.28.9); fi ;;
+    if ! { has include/nccl.h && has 'lib*/libnccl.so'; }; then packages+=(nvidia-nccl-cu13==2.28.9); fi
+    if ! { has_cudnn && has 'lib*/libcudnn.so'; }; then packages+=(nvidia-cudnn-cu13==9.19.0.56); fi
+    if ! has 'lib*/libnvrtc.so'; then packages+=(nvidia-cuda-nvrtc==13.0.88); fi
+    packages+=(nvidia-cudnn-frontend==1.32.0) ;;   # headers: no toolkit has them
   --disassembler) ;;
   *) echo "error: usage '$1' is no argument of setup_cuda.sh; do: setup_cuda.sh [--disassembler]" >&2; exit 2 ;;
 esac
@@ -41,7 +47,8 @@ for package in "${packages[@]}"; do
   trap 'rm -rf "$wheel"' EXIT
   said=$(python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-warn-script-location --target "$wheel" "$package" 2>&1) ||
     fail "pip could not fetch $package: $(tail -n 1 <<< "$said")" "check the network"
-  for folder in "$wheel"/nvidia/*/; do cp -r --link --force "$folder". "$pinned"; done
+  for folder in "$wheel"/nvidia/*/; do [ ! -d "$folder" ] || cp -r --link --force "$folder". "$pinned"; done
+  if [ -d "$wheel/include" ]; then cp -r --link --force "$wheel/include" "$pinned"; fi
   rm -rf "$wheel"
   echo "$package" >> "$pinned/installed"
 done

@@ -7,7 +7,7 @@ shopt -s nullglob
 [ $# -gt 0 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-libraries=(libcudart.so.13 libcublasLt.so.13 libcudnn.so.9 libnccl.so.2)
+libraries=(libcudart.so.13 libcublasLt.so.13 libcudnn.so.9 libnvrtc.so.13 libnccl.so.2)
 IFS=: read -ra given <<< "${LD_LIBRARY_PATH:-}"
 mapfile -t packages <<< "$(python3 -c 'import sys; print("\n".join(p for p in sys.path if p))' 2> /dev/null)"
 folders=(${given[@]+"${given[@]}"})

@@ -221,6 +221,9 @@ void backward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& 
 
 void CudaBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {
   checks::attention("attention_forward", texts, qkv, heads, dropout, ctx, lse);
+  if (planned_attention(texts, qkv, heads, dropout,
+                        {.qkv = qkv.bytes(), .to_ctx = ctx.bytes(), .to_lse = reinterpret_cast<float*>(lse.bytes())}))
+    return;
   for_compute("attention_forward", qkv.dtype(),
               [&]<class T>(T) { forward(enqueue("attention_forward", qkv), texts, of_one<T>(qkv, heads), dropout, ctx, lse); });
 }
@@ -230,6 +233,13 @@ void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, 
   checks::attention("attention_backward", texts, qkv, heads, dropout, ctx, lse);
   checks::same("attention_backward", "d_ctx", ctx, d_ctx);
   checks::same("attention_backward", "d_qkv", qkv, d_qkv);
+  if (planned_attention(texts, qkv, heads, dropout,
+                        {.qkv = qkv.bytes(),
+                         .ctx = ctx.bytes(),
+                         .lse = reinterpret_cast<const float*>(lse.bytes()),
+                         .d_ctx = d_ctx.bytes(),
+                         .to_d_qkv = d_qkv.bytes()}))
+    return;
   const int64_t hidden = qkv.dim(1) / 3;
   for_compute("attention_backward", qkv.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/checks.h"
+#include "core/cuda/attention_plans.h"
 #include "core/cuda/cuda_call.h"
 #include "core/cuda/device/sum_parts.h"
 #include "core/cuda/facts.h"
@@ -30,12 +31,13 @@ void need_device(const char* verb, ConstTensor x) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device)
+CudaBackend::CudaBackend(int device, AttentionChoice attention)
     : device_(chosen(device)),
       uploads_(stream_.handle, wait_),
       memory_(uploads_),
       staging_(stream_.handle, wait_),
-      products_(std::make_unique<cuda::Products>(stream_.handle, memory_)) {}
+      products_(std::make_unique<cuda::Products>(stream_.handle, memory_)),
+      plans_(std::make_unique<cuda::AttentionPlans>(attention)) {}
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.handle);
@@ -47,7 +49,7 @@ std::string CudaBackend::description() const {
   check(cudaGetDeviceProperties(&properties, device_), "cudaGetDeviceProperties");
   return cat(properties.name, ", GPU ", device_, " of ", cuda::count_gpus(), " at ", cuda::bus_of(device_), ", ",
              properties.totalGlobalMem / 1'000'000'000, " GB, driver ", cuda::driver_version(), ", CUDA ", cuda::runtime_version(),
-             ", cuBLASLt ", cuda::cublaslt_version());
+             ", cuBLASLt ", cuda::cublaslt_version(), ", ", plans_->description());
 }
 
 std::byte* CudaBackend::scratch(size_t size_bytes) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/backend.h"
+#include "core/cuda/attention_plan.h"
 #include "core/cuda/cuda_memory.h"
 #include "core/cuda/host_wait.h"
 #include "core/cuda/upload_stream.h"
@@ -16,21 +17,24 @@
 namespace lodestone {
 
 namespace cuda {
-class Products;  // core/cuda/products.h
-}
+class AttentionPlans;  // core/cuda/attention_plans.h
+class Products;        // core/cuda/products.h
+}  // namespace cuda
 
 /// f32 with sums in f32 and no TF32; bf16 with sums in f32; f64, in which tests hold it to the reference. Operations are enqueued in one
 /// stream, uploads into an arena in another beside it. The same calls give the same bits on the same GPU: no sum depends on which thread
 /// comes first. One thread may call it.
 class CudaBackend final : public Backend {
  public:
-  /// On device number `device` of this process. Throws Error (usage) where there is none, (resource) where it fails.
-  explicit CudaBackend(int device);
+  /// On device number `device` of this process. Throws Error (usage) where there is none, or where `attention` is cudnn and there is no
+  /// cuDNN, (resource) where the device fails.
+  explicit CudaBackend(int device, AttentionChoice attention = AttentionChoice::automatic);
   ~CudaBackend() override;
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
-  /// "NVIDIA H200, GPU 1 of 4 at 0000:1b:00.0, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1": GPUs are numbered from 0.
+  /// "NVIDIA H200, GPU 1 of 4 at 0000:1b:00.0, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1, attention by cuDNN
+  /// 9.19.0 in bf16 without dropout": GPUs are numbered from 0.
   std::string description() const override;
   int threads() const override { return 1; }
   Memory& memory() override { return memory_; }
@@ -136,6 +140,10 @@ class CudaBackend final : public Backend {
   std::byte* scratch(size_t size_bytes);
   /// The same for the parts of a sum (device/sum_parts.h).
   double* parts();
+  /// attention_forward, or where to_d_qkv is given attention_backward, by a plan of cuDNN: false where there is none for it, and then
+  /// nothing was enqueued. operands: all but where the texts lie.
+  bool planned_attention(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, const Dropout& dropout,
+                         cuda::AttentionOperands operands);
   /// Whether there is anything to upload, which is counted.
   bool count_upload(ConstTensor host, Tensor to);
   void enqueue_download(ConstTensor x, Tensor host);
@@ -155,6 +163,7 @@ class CudaBackend final : public Backend {
   CudaMemory memory_;
   cuda::Staging staging_;
   std::unique_ptr<cuda::Products> products_;
+  std::unique_ptr<cuda::AttentionPlans> plans_;
   std::byte* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
   int64_t enqueued_ = 0;                   // operations and copies

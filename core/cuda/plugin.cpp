@@ -23,6 +23,8 @@ int lodestone_cuda_gpus(std::string& reason) {
 
 void lodestone_cuda_facts(lodestone::CudaFacts& facts) { facts = lodestone::cuda::facts(); }
 
-lodestone::Backend* lodestone_cuda_make_backend(int gpu) { return new lodestone::CudaBackend(gpu); }
+lodestone::Backend* lodestone_cuda_make_backend(int gpu, lodestone::AttentionChoice attention) {
+  return new lodestone::CudaBackend(gpu, attention);
+}
 
 }  // extern "C"

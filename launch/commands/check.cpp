@@ -278,7 +278,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   }
   Cores cores = choose_threads(world, config.train.threads);
   if (world.size() == 1 && config.train.threads == 0) cores.threads = std::max(1, cores.bound / static_cast<int>(ranks));
-  const std::unique_ptr<Backend> backend = make_backend({.kind = config.backend, .threads = cores.threads});
+  const std::unique_ptr<Backend> backend = make_backend({.kind = config.backend, .threads = cores.threads, .attention = config.attention});
   const std::unique_ptr<Network> network = open_network(config, with_data ? Weights::values : Weights::shapes, *backend);
 
   if (with_data) require_model_of_newest(config.train.output_dir, network->facts());

@@ -15,6 +15,9 @@ void read_device(Section& root, RunConfig& c) {
   } catch (const Error& missing) {
     root.refuse("device", missing.what(), missing.remedy());
   }
+  read_enum(root, "attention", c.attention, Resume::may_change);
+  if (c.attention == AttentionChoice::cudnn && c.backend == BackendKind::cpu)
+    root.refuse("attention", "cuDNN computes on GPUs, and this run computes on the CPU", "give device: cuda, or leave attention out");
   read_enum(root, "comm", c.transport, Resume::may_change);
   if (c.transport == Transport::nccl && c.backend == BackendKind::cpu)
     root.refuse("comm", "NCCL moves what lies on GPUs, and this run computes on the CPU", "give device: cuda, or leave comm out");

@@ -159,8 +159,9 @@ struct PublishedRun {
 
 struct RunConfig {
   DeviceChoice device = DeviceChoice::automatic;
-  BackendKind backend = BackendKind::cpu;      // what computes there
-  Transport transport = Transport::automatic;  // comm: between devices
+  BackendKind backend = BackendKind::cpu;                  // what computes there
+  AttentionChoice attention = AttentionChoice::automatic;  // on a GPU
+  Transport transport = Transport::automatic;              // comm: between devices
   ModelConfig model;
   ObjectiveConfig objective;
   std::vector<TaskConfig> tasks;  // at least one

@@ -78,8 +78,9 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
     : world(w),
       cfg(std::move(config)),
       cores(choose_threads(world, cfg.train.threads)),
-      backend(make_backend({.kind = cfg.backend, .threads = cores.threads, .gpu = gpu_of_rank(world, cfg.backend)},
-                           common_instruction_set(world.comm(), best_instruction_set()))),
+      backend(
+          make_backend({.kind = cfg.backend, .threads = cores.threads, .gpu = gpu_of_rank(world, cfg.backend), .attention = cfg.attention},
+                       common_instruction_set(world.comm(), best_instruction_set()))),
       planes(world.comm(), *backend, cfg.transport, &world.watchdog()),
       network(taking_memory("the parameters", [&] { return open_network(cfg, Weights::values, *backend); })),
       tokenizer(open_same_tokenizer(cfg, *network, world.comm())),

@@ -9,6 +9,33 @@ constexpr Rounding of_attention{.terms = 131, .condition = 5};
 class AttentionParity : public OperationParity {};
 INSTANTIATE_TEST_SUITE_P(All, AttentionParity, testing::ValuesIn(parity_settings()), name_of_setting);
 
+/// The same where cuDNN may be taken: shapes that it has, empty texts, and head sizes from 8 to 128. Skipped where it is not there.
+class PlannedAttentionParity : public OperationParity {};
+INSTANTIATE_TEST_SUITE_P(All, PlannedAttentionParity,
+                         testing::ValuesIn(device_asked_for() == "cuda"
+                                               ? std::vector<ParitySetting>{{DType::bf16, "", 1, AttentionChoice::automatic}}
+                                               : std::vector<ParitySetting>{}),
+                         name_of_setting);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PlannedAttentionParity);
+
+TEST_P(PlannedAttentionParity, Attention) {
+  if (fast_.description().find("attention by cuDNN") == std::string::npos) GTEST_SKIP() << fast_.description();
+  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{1, 13, 0, 60, 128, 131}, {0, 0, 64, 65, 0}, {1}, {200, 3, 0}})
+    for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 8}, {2, 24}, {1, 128}, {2, 40}}) {
+      const Texts texts(lengths);
+      const int64_t S = texts.tokens(), H = heads * D;
+      const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+      run([&, heads = heads](Backend& be, auto pick) { be.attention_forward(texts.on(be), pick(qkv), heads, {}, pick(ctx), pick(lse)); });
+      expect_same("ctx", ctx, of_attention);
+      expect_same("lse", lse, of_attention);
+      const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
+      run([&, heads = heads](Backend& be, auto pick) {
+        be.attention_backward(texts.on(be), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, {}, pick(d_qkv));
+      });
+      expect_same("d_qkv", d_qkv, of_attention);
+    }
+}
+
 TEST_P(AttentionParity, Attention) {
   const Texts texts({1, 13, 0, 60, 128, 131});
   for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {3, 20}, {1, 1}, {2, 7}})

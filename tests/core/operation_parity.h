@@ -23,6 +23,7 @@ struct ParitySetting {
   DType dtype;
   std::string isa;  // empty: on the device that is asked for
   int threads;
+  AttentionChoice attention = AttentionChoice::own;  // on the device that is asked for
 };
 
 inline std::vector<ParitySetting> parity_settings() {
@@ -143,12 +144,17 @@ class OperationParity : public testing::TestWithParam<ParitySetting> {
 };
 
 inline std::unique_ptr<Backend> backend_of(const ParitySetting& setting) {
+  if (setting.attention != AttentionChoice::own) {
+    ++device_backends_made();
+    return make_backend({.kind = BackendKind::cuda, .attention = setting.attention});
+  }
   if (setting.isa.empty()) return any_backend("cpu");
   return std::make_unique<CpuBackend>(setting.threads, table_named(setting.isa));
 }
 
 inline std::string name_of_setting(const testing::TestParamInfo<ParitySetting>& info) {
   const ParitySetting& s = info.param;
+  if (s.attention != AttentionChoice::own) return cat(name_of(s.dtype), "_by_cudnn");
   return s.isa.empty() ? cat(name_of(s.dtype), "_on_device") : cat(name_of(s.dtype), "_", s.isa, "_", s.threads, "_threads");
 }
 

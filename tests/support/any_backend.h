@@ -26,14 +26,15 @@ inline int64_t& device_backends_made() {
   return count;
 }
 
-/// `kind` ("reference" or "cpu"); with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it, with =cuda that of CUDA.
+/// `kind` ("reference" or "cpu"); with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it, with =cuda that of CUDA,
+/// with its own kernels.
 inline std::unique_ptr<Backend> any_backend(const std::string& kind) {
   const bool reference = kind == "reference";
   LODE_CHECK(reference || kind == "cpu", "tests run on reference or cpu, not on ", kind);
   const std::string_view device = device_asked_for();
   if (device.empty()) return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
   ++device_backends_made();
-  if (device == "cuda") return make_backend({.kind = BackendKind::cuda});
+  if (device == "cuda") return make_backend({.kind = BackendKind::cuda, .attention = AttentionChoice::own});
   return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug});
 }
 

@@ -1,0 +1,231 @@
+#include "core/cuda/cudnn/attention_graph.h"
+
+#include <cudnn_frontend.h>
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+namespace lodestone::cudnn {
+
+namespace {
+
+namespace fe = cudnn_frontend;
+using cuda::AttentionBucket;
+using cuda::AttentionOperands;
+using cuda::AttentionWay;
+using fe::graph::Graph;
+using fe::graph::Tensor_attributes;
+using Tensor = std::shared_ptr<Tensor_attributes>;
+
+/// By which execute() finds the tensors of a graph.
+enum Name : int64_t { q = 1, k, v, ctx, lse, d_ctx, d_q, d_k, d_v, lengths_of_q, lengths_of_k, qkv_offsets, ctx_offsets, lse_offsets };
+
+/// What the frontend returns, and what the library said last, where it is an error.
+std::string said(fe::error_t status) {
+  if (status.is_good()) return {};
+  char last[1024] = {};
+  cudnnGetLastErrorString(last, sizeof last);
+  std::string text = status.get_message();
+  if (text.empty()) text = "error " + std::to_string(static_cast<int>(status.get_code()));
+  if (last[0] != '\0') text += std::string(" (") + last + ")";
+  for (char& c : text)
+    if (c == '\n') c = ' ';
+  return text;
+}
+
+/// The tensors of a bucket, [B,A,T,D] over rows of qkv or of ctx, whose texts begin where their ragged offsets say.
+class Tensors {
+ public:
+  Tensors(Graph& graph, const AttentionBucket& bucket)
+      : graph_(graph),
+        b_(bucket),
+        hidden_(bucket.heads * bucket.head_size),
+        of_qkv_(vector(qkv_offsets, b_.texts + 1, fe::DataType_t::INT64)),
+        of_ctx_(vector(ctx_offsets, b_.texts + 1, fe::DataType_t::INT64)),
+        of_lse_(vector(lse_offsets, b_.texts + 1, fe::DataType_t::INT64)) {}
+
+  Tensor input_of_qkv(Name name) { return graph_.tensor(Tensor_attributes(*shape_qkv(std::make_shared<Tensor_attributes>(), name))); }
+  Tensor input_of_ctx(Name name) { return graph_.tensor(Tensor_attributes(*shape_ctx(std::make_shared<Tensor_attributes>(), name))); }
+  Tensor input_lse() { return graph_.tensor(Tensor_attributes(*shape_lse(std::make_shared<Tensor_attributes>()))); }
+  Tensor lengths(Name name) { return vector(name, b_.texts, fe::DataType_t::INT32); }
+
+  Tensor shape_qkv(Tensor t, Name name) const { return shape(std::move(t), name, 3 * hidden_, of_qkv_); }
+  Tensor shape_ctx(Tensor t, Name name) const { return shape(std::move(t), name, hidden_, of_ctx_); }
+  /// [B,A,T,1] over rows of A.
+  Tensor shape_lse(Tensor t) const {
+    t->set_uid(lse)
+        .set_dim({b_.texts, b_.heads, b_.longest, 1})
+        .set_stride({b_.longest * b_.heads, 1, b_.heads, 1})
+        .set_data_type(fe::DataType_t::FLOAT)
+        .set_ragged_offset(of_lse_);
+    return t;
+  }
+
+ private:
+  Tensor vector(Name name, int64_t size, fe::DataType_t type) {
+    return graph_.tensor(Tensor_attributes().set_uid(name).set_dim({size, 1, 1, 1}).set_stride({1, 1, 1, 1}).set_data_type(type));
+  }
+  Tensor shape(Tensor t, Name name, int64_t row, const Tensor& offsets) const {
+    t->set_uid(name)
+        .set_dim({b_.texts, b_.heads, b_.longest, b_.head_size})
+        .set_stride({b_.longest * row, b_.head_size, row, 1})
+        .set_ragged_offset(offsets);
+    return t;
+  }
+
+  Graph& graph_;
+  const AttentionBucket& b_;
+  int64_t hidden_;
+  Tensor of_qkv_, of_ctx_, of_lse_;
+};
+
+float scale_of(const AttentionBucket& bucket) { return 1 / std::sqrt(static_cast<float>(bucket.head_size)); }
+
+void add_forward(Graph& graph, const AttentionBucket& bucket) {
+  Tensors tensors(graph, bucket);
+  const Tensor of_q = tensors.input_of_qkv(q), of_k = tensors.input_of_qkv(k), of_v = tensors.input_of_qkv(v);
+  const auto [out, sums] = graph.sdpa(of_q, of_k, of_v,
+                                      fe::graph::SDPA_attributes()
+                                          .set_name("attention")
+                                          .set_generate_stats(true)
+                                          .set_attn_scale(scale_of(bucket))
+                                          .set_padding_mask(true)
+                                          .set_seq_len_q(tensors.lengths(lengths_of_q))
+                                          .set_seq_len_kv(tensors.lengths(lengths_of_k)));
+  tensors.shape_ctx(out, ctx)->set_output(true);
+  tensors.shape_lse(sums)->set_output(true);
+}
+
+void add_backward(Graph& graph, const AttentionBucket& bucket) {
+  Tensors tensors(graph, bucket);
+  const Tensor of_q = tensors.input_of_qkv(q), of_k = tensors.input_of_qkv(k), of_v = tensors.input_of_qkv(v);
+  const Tensor out = tensors.input_of_ctx(ctx), d_out = tensors.input_of_ctx(d_ctx), sums = tensors.input_lse();
+  const auto [to_q, to_k, to_v] = graph.sdpa_backward(of_q, of_k, of_v, out, d_out, sums,
+                                                      fe::graph::SDPA_backward_attributes()
+                                                          .set_name("attention")
+                                                          .set_attn_scale(scale_of(bucket))
+                                                          .set_padding_mask(true)
+                                                          .set_seq_len_q(tensors.lengths(lengths_of_q))
+                                                          .set_seq_len_kv(tensors.lengths(lengths_of_k))
+                                                          .set_max_total_seq_len_q(bucket.tokens)
+                                                          .set_max_total_seq_len_kv(bucket.tokens)
+                                                          .set_deterministic_algorithm(true));
+  tensors.shape_qkv(to_q, d_q)->set_output(true);
+  tensors.shape_qkv(to_k, d_k)->set_output(true);
+  tensors.shape_qkv(to_v, d_v)->set_output(true);
+}
+
+}  // namespace
+
+std::string version() {
+  const size_t number = cudnnGetVersion();
+  return std::to_string(number / 10000) + '.' + std::to_string(number / 100 % 100) + '.' + std::to_string(number % 100);
+}
+
+struct Target::Parts {
+  cudnnHandle_t handle = nullptr;
+  std::string properties;  // empty: of the GPU that is here
+  int architecture = 0;
+
+  /// Makes the graph one for this target, before it has a node. What is said against that, or nothing.
+  std::string prepare(Graph& graph) {
+    if (properties.empty()) {
+      if (handle != nullptr) return {};
+      const cudnnStatus_t status = cudnnCreate(&handle);
+      return status == CUDNN_STATUS_SUCCESS ? std::string() : cudnnGetErrorString(status);
+    }
+    auto described = std::make_shared<fe::DeviceProperties>();
+    std::string against = said(described->deserialize({properties.begin(), properties.end()}));
+    if (!against.empty()) return against;
+    graph.set_device_properties(described);
+    graph.set_sm_version(architecture);
+    return {};
+  }
+};
+
+Target::Target() : parts_(std::make_unique<Parts>()) {}
+Target::Target(std::string properties, int architecture)
+    : parts_(std::make_unique<Parts>(Parts{nullptr, std::move(properties), architecture})) {}
+Target::~Target() {
+  if (parts_->handle != nullptr) cudnnDestroy(parts_->handle);
+}
+
+struct AttentionGraph::Parts {
+  Graph graph;
+};
+
+AttentionGraph::AttentionGraph(Target& target, const AttentionBucket& bucket)
+    : target_(target), bucket_(bucket), parts_(std::make_unique<Parts>()) {}
+AttentionGraph::~AttentionGraph() = default;
+
+std::string AttentionGraph::build() {
+  Graph& graph = parts_->graph;
+  if (std::string against = target_.parts().prepare(graph); !against.empty()) return against;
+  graph.set_io_data_type(fe::DataType_t::BFLOAT16)
+      .set_intermediate_data_type(fe::DataType_t::FLOAT)
+      .set_compute_data_type(fe::DataType_t::FLOAT);
+  if (bucket_.way == AttentionWay::forward)
+    add_forward(graph, bucket_);
+  else
+    add_backward(graph, bucket_);
+  int64_t bytes = 0;
+  const cudnnHandle_t handle = target_.parts().handle;
+  for (const auto& step : std::initializer_list<std::function<fe::error_t()>>{
+           [&] { return graph.validate(); },
+           [&] { return handle != nullptr ? graph.build_operation_graph(handle) : graph.build_operation_graph(); },
+           [&] { return graph.create_execution_plans({fe::HeurMode_t::A}); },
+           [&] { return graph.check_support(); },
+           [&] { return graph.build_plans(); },
+           [&] { return graph.get_workspace_size(bytes); },
+       })
+    if (std::string against = said(step()); !against.empty()) return against;
+  workspace_bytes_ = static_cast<size_t>(bytes);
+  return {};
+}
+
+std::unique_ptr<AttentionGraph> AttentionGraph::make(Target& target, const AttentionBucket& bucket, std::string& reason) {
+  std::unique_ptr<AttentionGraph> made(new AttentionGraph(target, bucket));
+  reason = made->build();
+  return reason.empty() ? std::move(made) : nullptr;
+}
+
+bool AttentionGraph::execute(cudaStream_t stream, const AttentionOperands& operands, void* workspace, std::string& reason) {
+  // The frontend takes addresses of what is read and what is written alike.
+  const auto at = [](const void* p, int64_t elements) {
+    return const_cast<char*>(static_cast<const char*>(p)) + elements * static_cast<int64_t>(sizeof(uint16_t));
+  };
+  const int64_t hidden = bucket_.heads * bucket_.head_size;
+  std::unordered_map<int64_t, void*> all{{q, at(operands.qkv, 0)},
+                                         {k, at(operands.qkv, hidden)},
+                                         {v, at(operands.qkv, 2 * hidden)},
+                                         {lengths_of_q, at(operands.lengths, 0)},
+                                         {lengths_of_k, at(operands.lengths, 0)},
+                                         {qkv_offsets, at(operands.qkv_offsets, 0)},
+                                         {ctx_offsets, at(operands.ctx_offsets, 0)},
+                                         {lse_offsets, at(operands.lse_offsets, 0)}};
+  if (bucket_.way == AttentionWay::forward) {
+    all[ctx] = operands.to_ctx;
+    all[lse] = operands.to_lse;
+  } else {
+    all[ctx] = at(operands.ctx, 0);
+    all[lse] = at(operands.lse, 0);
+    all[d_ctx] = at(operands.d_ctx, 0);
+    all[d_q] = at(operands.to_d_qkv, 0);
+    all[d_k] = at(operands.to_d_qkv, hidden);
+    all[d_v] = at(operands.to_d_qkv, 2 * hidden);
+  }
+  const cudnnHandle_t handle = target_.parts().handle;
+  if (handle == nullptr) {
+    reason = "a plan for a GPU that is not here cannot be executed";
+    return false;
+  }
+  if (const cudnnStatus_t status = cudnnSetStream(handle, stream); status != CUDNN_STATUS_SUCCESS) {
+    reason = cudnnGetErrorString(status);
+    return false;
+  }
+  reason = said(parts_->graph.execute(handle, all, workspace));
+  return reason.empty();
+}
+
+}  // namespace lodestone::cudnn

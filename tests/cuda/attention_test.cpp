@@ -1,0 +1,277 @@
+// Which attention goes through cuDNN's seam, and which by own kernels? How often is a plan made, and is what is wrong noticed? What the
+// plans compute stands in tests/core/attention_parity_test.cpp.
+#include "tests/cuda/doubles/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/buffer.h"
+#include "core/cuda/attention_plans.h"
+#include "core/cuda/cuda_backend.h"
+#include "tests/core/op_fixture.h"
+#include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/streams.h"
+
+namespace lodestone {
+namespace {
+
+using doubles::attention_double;
+using doubles::Execution;
+
+class CudaAttention : public testing::Test {
+ protected:
+  CudaAttention() { attention_double() = {}; }
+  ~CudaAttention() override {
+    EXPECT_EQ(attention_double().alive, 0) << "plans that nobody released";
+    attention_double() = {};
+    doubles::set_execution(Execution::at_once);
+  }
+};
+
+struct Case {
+  std::vector<int64_t> lengths{5, 1, 0, 40, 3};
+  int64_t heads = 2, size = 16, unused = 0;  // unused: rows behind the last text
+  DType dtype = DType::bf16;
+  Dropout dropout{};
+  int64_t shifted = 0;  // elements that ctx lies off an aligned address
+};
+
+/// What attention forward and backward gave, as f32, and what was enqueued for it.
+struct Given {
+  std::vector<float> ctx, lse, d_qkv;
+  int64_t kernels = 0, executed = 0;
+  bool operator==(const Given&) const = default;
+};
+
+constexpr float untouched = 77;
+
+/// Memory of its own, so that rows behind the texts' are seen: all of it holds `untouched` before.
+class Operand {
+ public:
+  Operand(CudaBackend& be, DType dtype, int64_t rows, int64_t unused, int64_t columns, int64_t shifted = 0)
+      : be_(be),
+        memory_(be.memory(), static_cast<size_t>((rows + unused) * columns + shifted) * size_of(dtype) + 64),
+        all_(memory_.tensor(dtype, {(rows + unused) * columns + shifted}).slice({shifted, shifted + (rows + unused) * columns})),
+        used_(all_.slice({0, rows * columns}).reshape({rows, columns})) {
+    set(all_, std::vector<float>(static_cast<size_t>(all_.count()), untouched));
+  }
+  Tensor used() const { return used_; }
+  void draw(uint64_t seed) {
+    const std::vector<double> drawn = test::random_values(used_.count(), seed);
+    set(used_.reshape({used_.count()}), std::vector<float>(drawn.begin(), drawn.end()));
+  }
+  /// All of it, unused rows too.
+  std::vector<float> values() {
+    Buffer wide(be_.memory(), static_cast<size_t>(all_.count()) * sizeof(float));
+    const Tensor f32 = wide.tensor(DType::f32, all_.shape());
+    std::vector<float> host(static_cast<size_t>(all_.count()));
+    be_.cast(all_, f32);
+    be_.download(f32, view(std::span(host)));
+    be_.synchronize();
+    return host;
+  }
+
+ private:
+  void set(Tensor x, std::vector<float> values) {
+    Buffer wide(be_.memory(), values.size() * sizeof(float));
+    const Tensor f32 = wide.tensor(DType::f32, x.shape());
+    be_.upload(view(std::span(values)), f32);
+    be_.cast(f32, x);
+    be_.synchronize();
+  }
+
+  CudaBackend& be_;
+  Buffer memory_;
+  Tensor all_, used_;
+};
+
+Given attention(CudaBackend& be, const Case& shape = {}) {
+  Arena arena(be.memory(), size_t{1} << 20);
+  const test::Texts texts(shape.lengths);
+  const DeviceTexts on_device = upload_texts(be, arena, texts.batch());
+  const int64_t S = texts.tokens(), H = shape.heads * shape.size;
+  Operand qkv(be, shape.dtype, S, shape.unused, 3 * H), ctx(be, shape.dtype, S, shape.unused, H, shape.shifted),
+      lse(be, DType::f32, S, shape.unused, shape.heads), d_ctx(be, shape.dtype, S, shape.unused, H),
+      d_qkv(be, shape.dtype, S, shape.unused, 3 * H);
+  qkv.draw(1);
+  d_ctx.draw(2);
+  const int64_t kernels = doubles::counts().kernels, executed = attention_double().executed;
+  be.attention_forward(on_device, qkv.used(), shape.heads, shape.dropout, ctx.used(), lse.used());
+  be.attention_backward(on_device, qkv.used(), ctx.used(), lse.used(), d_ctx.used(), shape.heads, shape.dropout, d_qkv.used());
+  Given given;
+  given.kernels = doubles::counts().kernels - kernels;
+  given.executed = attention_double().executed - executed;
+  given.ctx = ctx.values();
+  given.lse = lse.values();
+  given.d_qkv = d_qkv.values();
+  return given;
+}
+
+/// By own kernels alone: one forward, two backward.
+void expect_own(CudaBackend& be, const Case& shape, const char* what) {
+  const Given given = attention(be, shape);
+  EXPECT_EQ(given.executed, 0) << what;
+  EXPECT_EQ(given.kernels, 3) << what;
+}
+
+TEST_F(CudaAttention, GoesThroughTheSeamWithOneKernelBesideEachExecution) {
+  CudaBackend be(0);
+  const Given given = attention(be);
+  EXPECT_EQ(given.executed, 2);
+  EXPECT_EQ(given.kernels, 2);
+  EXPECT_NE(be.description().find(", attention by cuDNN 9.19.0 in bf16 without dropout"), std::string::npos) << be.description();
+}
+
+TEST_F(CudaAttention, WhatCudnnDoesNotTakeGoesByOwnKernels) {
+  CudaBackend be(0);
+  expect_own(be, {.dtype = DType::f32}, "f32");
+  expect_own(be, {.dropout = {0.1, Key(3)}}, "dropout");
+  expect_own(be, {.size = 12}, "a head size that is no multiple of 8");
+  expect_own(be, {.heads = 1, .size = 136}, "a head size above 128");
+  expect_own(be, {.shifted = 4}, "an operand that lies at 8 bytes");
+  EXPECT_EQ(attention(be, {.heads = 1, .size = 128}).executed, 2);
+  EXPECT_EQ(attention_double().asked, 2);
+}
+
+TEST_F(CudaAttention, OwnIsNeverAsked) {
+  CudaBackend be(0, AttentionChoice::own);
+  expect_own(be, {}, "own");
+  EXPECT_EQ(attention_double().asked, 0);
+  EXPECT_TRUE(be.description().ends_with(", own attention")) << be.description();
+}
+
+TEST_F(CudaAttention, MasksGoByOwnKernels) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const test::Texts texts({5, 1, 0, 40, 3});
+  const test::RandomMasks masks(texts.batch(), 2);
+  const DeviceTexts on_device = upload_texts(be, arena, texts.batch());
+  const DeviceMasks hidden = upload_masks(be, arena, texts.batch(), masks.view());
+  Operand q(be, DType::bf16, texts.tokens(), 0, 32), kv(be, DType::bf16, texts.tokens(), 0, 64),
+      ctx(be, DType::bf16, texts.tokens(), 0, 32), lse(be, DType::f32, texts.tokens(), 0, 2);
+  be.masked_attention_forward(on_device, hidden, q.used(), kv.used(), 2, {}, ctx.used(), lse.used());
+  EXPECT_EQ(attention_double().asked, 0);
+}
+
+TEST_F(CudaAttention, APlanIsMadeOnceForABucketAndReused) {
+  CudaBackend be(0);
+  const Given first = attention(be, {.lengths = {60, 3, 9}});
+  EXPECT_EQ(attention_double().asked, 2) << "one each way";
+  EXPECT_EQ(attention(be, {.lengths = {60, 3, 9}}), first) << "and gives the same bits again";
+  attention(be, {.lengths = {2, 64, 0}});
+  EXPECT_EQ(attention_double().asked, 2) << "other texts of the same bucket";
+  attention(be, {.lengths = {2, 65, 0}});
+  EXPECT_EQ(attention_double().asked, 4);
+  EXPECT_EQ(attention_double().executed, 8);
+}
+
+TEST_F(CudaAttention, BucketsAreFewAndHoldTheirTexts) {
+  const auto bucket = [](cuda::AttentionWay way, int64_t texts, int64_t longest, int64_t tokens) {
+    std::vector<int64_t> offsets(static_cast<size_t>(texts) + 1);
+    std::vector<int32_t> ids(static_cast<size_t>(tokens));
+    DeviceTexts t;
+    t.offsets = view(std::span<const int64_t>(offsets));
+    t.ids = view(std::span<const int32_t>(ids));
+    t.longest = longest;
+    return cuda::describe(cuda::bucket_of(way, t, 12, 64));
+  };
+  using enum cuda::AttentionWay;
+  EXPECT_EQ(bucket(forward, 1, 1, 1), "forward of 1 texts of 64 tokens, 12 heads of 64");
+  EXPECT_EQ(bucket(forward, 5, 64, 100), "forward of 6 texts of 64 tokens, 12 heads of 64");
+  EXPECT_EQ(bucket(backward, 5, 65, 500), "backward of 6 texts of 128 tokens, 512 in all, 12 heads of 64");
+  EXPECT_EQ(bucket(backward, 16, 512, 8192), "backward of 16 texts of 512 tokens, 8192 in all, 12 heads of 64");
+  EXPECT_EQ(bucket(backward, 17, 500, 8100), "backward of 24 texts of 512 tokens, 8192 in all, 12 heads of 64");
+  EXPECT_EQ(bucket(backward, 3, 64, 170), "backward of 3 texts of 64 tokens, 192 in all, 12 heads of 64");
+  EXPECT_EQ(bucket(backward, 25, 512, 8193), "backward of 32 texts of 512 tokens, 12288 in all, 12 heads of 64");
+}
+
+TEST_F(CudaAttention, ARefusalIsKeptAndTheWayGoesByOwnKernels) {
+  attention_double().refuses = "backward";
+  CudaBackend be(0);
+  for (int time = 0; time < 2; ++time) {
+    const Given given = attention(be);
+    EXPECT_EQ(given.executed, 1) << "forward";
+    EXPECT_EQ(given.kernels, 1 + 2) << "where texts lie; two own kernels backward";
+    EXPECT_EQ(attention_double().asked, 2);
+    EXPECT_EQ(attention_double().refused, 1);
+  }
+}
+
+TEST_F(CudaAttention, APlanOfTooMuchWorkspaceIsGivenBack) {
+  attention_double().workspace_bytes = (size_t{256} << 20) + 1;
+  CudaBackend be(0);
+  expect_own(be, {}, "more than 256 MiB");
+  expect_own(be, {}, "and asked for once");
+  EXPECT_EQ(attention_double().asked, 2);
+  EXPECT_EQ(attention_double().alive, 0);
+}
+
+// Both ways of computing the same in bf16, each within 4 units of 2^-9 of the largest value (operation_parity.h), so 8 from each other.
+TEST_F(CudaAttention, RowsBehindTheLastTextStayAsTheyAre) {
+  CudaBackend be(0), own(0, AttentionChoice::own);
+  const Case shape{.lengths = {5, 0, 33, 7, 0}, .unused = 19};
+  const Given given = attention(be, shape), expected = attention(own, shape);
+  EXPECT_EQ(given.executed, 2);
+  const auto same = [](const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t used, float unit) {
+    ASSERT_EQ(got.size(), want.size());
+    float largest = 0;
+    for (size_t i = 0; i < used; ++i) largest = std::max(largest, std::abs(want[i]));
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (i < used)
+        ASSERT_NEAR(got[i], want[i], 8 * unit * largest) << what << ' ' << i;
+      else
+        ASSERT_EQ(got[i], untouched) << what << ' ' << i;
+    }
+  };
+  same("ctx", given.ctx, expected.ctx, 45 * 32, 0x1p-9f);
+  same("lse", given.lse, expected.lse, 45 * 2, 0x1p-19f);  // in f32; the sums over 33 keys and a condition of 5: 2^-24 5 sqrt(33) < 2^-19
+  same("d_qkv", given.d_qkv, expected.d_qkv, 45 * 96, 0x1p-9f);
+}
+
+TEST_F(CudaAttention, BitsDoNotDependOnWhenStreamsRun) {
+  const auto result = [] {
+    CudaBackend be(0);
+    return attention(be);
+  };
+  const Given expected = result();
+  doubles::set_execution(Execution::late);
+  EXPECT_EQ(result(), expected);
+  doubles::set_execution(Execution::shuffled, 3);
+  EXPECT_EQ(result(), expected);
+}
+
+// What an operation leaves in scratch is the next one's: an execution overwrites its whole workspace, and own kernels use the same memory.
+TEST_F(CudaAttention, WorkspaceIsSharedWithOtherOperations) {
+  CudaBackend be(0);
+  const Case by_own{.size = 12};
+  const Given planned = attention(be), own = attention(be, by_own);
+  attention_double().workspace_bytes = 0;
+  attention(be, {.lengths = {100}});
+  EXPECT_EQ(attention(be), planned);
+  EXPECT_EQ(attention(be, by_own), own);
+}
+
+TEST_F(CudaAttention, OffsetsThatAreWrongAreNoticed) {
+  CudaBackend be(0);
+  const Case shape{.unused = 1};
+  const Given expected = attention(be, shape);
+  attention_double().offset_error = 1;
+  EXPECT_NE(attention(be, shape), expected);
+}
+
+TEST_F(CudaAttention, AnExecutionThatFailsIsSaid) {
+  CudaBackend be(0);
+  attention_double().fails = true;
+  try {
+    attention(be);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "F47");
+    EXPECT_EQ(error.exit_code(), ExitCode::resource);
+    EXPECT_STREQ(error.what(), "attention forward of 6 texts of 64 tokens, 2 heads of 16: cuDNN says CUDNN_STATUS_EXECUTION_FAILED");
+  }
+}
+
+}  // namespace
+}  // namespace lodestone
