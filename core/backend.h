@@ -2,8 +2,8 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
+#include <vector>
 
 #include "core/arena.h"
 #include "core/backend_kind.h"
@@ -106,8 +106,8 @@ class Backend {
   virtual void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) = 0;
   /// sums += column sums of x.   x [S,M], sums [M].
   virtual void column_sums(ConstTensor x, Tensor sums) = 0;
-  /// What backward of linear() leaves of its parameters: d_weight += dy^T x; d_bias += column sums of dy.   dy [S,M], x [S,K],
-  /// d_weight [M,K] wide, d_bias [M] or empty. Here by the two operations above, elsewhere in one pass over dy.
+  /// Gradients of linear()'s parameters: d_weight += dy^T x; d_bias += column sums of dy.   dy [S,M], x [S,K], d_weight [M,K] wide,
+  /// d_bias [M] or empty. All S rows count. Here by the two operations above, elsewhere in one pass over dy.
   virtual void linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias);
 
   // ---- embeddings ---------------------------------------------------------------------------------------------
@@ -235,10 +235,9 @@ class Backend {
   virtual void place_rows(ConstTensor x, ConstTensor places, Tensor y) = 0;
 
   // ---- whole vectors ------------------------------------------------------------------------------------------
-  /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first. Only the
-  /// elements of `runs` are touched, which lie one behind the other and stay there until the operation is done; weight_decay is for those
-  /// that decay.
-  virtual void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
+  /// Master parameters p, gradients g, moments m, v: flat [n], f32 (f64 for f64). g is multiplied by gradient_scale first. `runs` are
+  /// sorted and disjoint, and other elements are left alone; weight_decay is for those that decay.
+  virtual void adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) = 0;
   /// total = sum of squares in double (set, not added to), in a fixed order for a given length. x f32 or f64.
   virtual void sum_squares(ConstTensor x, Tensor total) = 0;
   /// y = x converted to y's dtype (f64, f32, bf16 in any combination).

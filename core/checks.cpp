@@ -274,7 +274,7 @@ void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, Slice own,
   total(op, sum);
 }
 
-void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v) {
+void adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v) {
   LODE_CHECK(step.t >= 1, "adamw: step ", step.t, ", needs at least 1");
   for (const ConstTensor& t : {p, m, v}) {
     LODE_CHECK(t.count() == g.count(), "adamw: ", t.shape(), " beside a gradient of ", g.shape());
@@ -283,8 +283,8 @@ void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g
   dtype("adamw", "g", g, wide(g.dtype()));
   int64_t end = 0;
   for (const UpdateRun& run : runs) {
-    LODE_CHECK(end <= run.slice.begin && run.slice.begin <= run.slice.end && run.slice.end <= g.count(), "adamw: elements ",
-               run.slice.begin, " to ", run.slice.end, " behind ", end, " of ", g.count());
+    LODE_CHECK(end <= run.slice.begin && run.slice.begin <= run.slice.end && run.slice.end <= g.count(), "adamw: run [", run.slice.begin,
+               ", ", run.slice.end, ") begins before ", end, ", where the last one ended, or ends beyond ", g.count());
     end = run.slice.end;
   }
 }

@@ -67,6 +67,6 @@ void group_cascade(ConstTensor scores, ConstTensor order, ConstTensor log_weight
                    ConstTensor total);
 void cosent(ConstTensor cosines, ConstTensor gold, ConstTensor order, Slice own, ConstTensor work, ConstTensor d_cosines,
             ConstTensor total);
-void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v);
+void adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, ConstTensor p, ConstTensor m, ConstTensor v);
 
 }  // namespace lodestone::checks

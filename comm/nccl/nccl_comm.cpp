@@ -120,17 +120,16 @@ void NcclComm::require_healthy() {
   ncclResult_t result = ncclSuccess;
   if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) result = ncclInternalError;
   if (result == ncclSuccess || result == ncclInProgress) return;
-  const Watchdog::Operation last = verbs_->last_verb();
-  fail(result, last.operation == nullptr ? std::string("NCCL") : words_of(last) + ", or one before it");
+  fail(result, last_.operation == nullptr ? std::string("NCCL") : words_of(last_) + ", or one before it");
 }
 
 template <class Call>
 Pending NcclComm::enqueue(const char* verb, ConstTensor operand, const Call& call) {
   require_healthy();
-  const Watchdog::Operation operation{verb, static_cast<int64_t>(operand.size_bytes()), number_++};
   const cudaEvent_t event = verbs_->begin(verb, operand);
-  settle(call(verbs_->stream()), operation);
-  verbs_->end(event, operation);
+  last_ = {verb, static_cast<int64_t>(operand.size_bytes()), last_.number + 1};
+  settle(call(verbs_->stream()), last_);
+  verbs_->end(event, last_);
   std::array<std::byte, 16> request{};
   std::memcpy(request.data(), &event, sizeof(cudaEvent_t));
   return {this, request};

@@ -56,7 +56,7 @@ class NcclComm final : public Communicator {
   const std::unique_ptr<Communicator> host_;
   const std::shared_ptr<NcclVerbs> verbs_;
   ncclComm_t comm_ = nullptr;  // null: broken off
-  int64_t number_ = 0;         // of the next verb
+  Watchdog::Operation last_;   // verb; its number is -1 before the first
 };
 
 }  // namespace lodestone

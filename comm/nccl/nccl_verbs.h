@@ -36,8 +36,6 @@ class NcclVerbs {
   /// Lets the verbs that follow begin when all operations enqueued so far are done. Returns the event that end() will record.
   cudaEvent_t begin(const char* verb, ConstTensor operand);
   void end(cudaEvent_t event, Watchdog::Operation verb);
-  /// Behind which none was enqueued, of whichever communicator: all stand in one stream. Without an operation where there was none.
-  Watchdog::Operation last_verb() const { return last_verb_; }
   /// Lets the operations that follow begin when the verb of this event is done.
   void order(cudaEvent_t event);
   /// Waits for all that was enqueued, verbs and operations.

@@ -52,7 +52,7 @@ void CpuBackend::column_sums(ConstTensor x, Tensor sums) {
   });
 }
 
-void CpuBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+void CpuBackend::adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
   if (g.dtype() == DType::f64) return ReferenceBackend::adamw(step, runs, g, p, m, v);
   checks::adamw(step, runs, g, p, m, v);
   const double t = static_cast<double>(step.t);

@@ -55,7 +55,7 @@ void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Te
   });
 }
 
-// The library sets a bias gradient, where ours is added to what other chunks left.
+// The epilogue overwrites its vector, and ours must be added: it goes to scratch first.
 void CudaBackend::linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, Tensor d_bias) {
   const checks::ProductDims d = checks::gemm(Op::transpose, dy, Op::none, x, d_weight);
   Product product{.op_a = Op::transpose, .op_b = Op::none, .a = dy, .b = x, .c = d_weight, .beta = 1};

@@ -1,5 +1,6 @@
-// AdamW over all parameters at once, whichever decay. Bytes: 7 elements each (reads g, p, m, v; writes p, m, v); FLOPs: 14 an element.
+// AdamW over all parameters, whichever decay, in one kernel (one for each 512 runs of equal decay). Bytes: 7 elements each (reads g, p, m, v; writes p, m, v); FLOPs: 14 an element.
 #include <cmath>
+#include <span>
 
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
@@ -36,10 +37,10 @@ struct Step {
   }
 };
 
-/// Runs as a kernel takes them, by value: so many that they fit among its parameters, of which there are 4 KiB. Block b works on the last run
-/// whose first_block is not behind it.
+/// Runs as a kernel takes them, by value, of which its parameters have room for so many. Block b works on the last run whose first_block is
+/// not behind it.
 struct Runs {
-  static constexpr int most = 128;
+  static constexpr int most = 512;
   struct Part {
     int64_t begin, end;
     uint32_t first_block;
@@ -48,6 +49,9 @@ struct Runs {
   Part parts[most];
   int count = 0;
 };
+
+constexpr size_t most_parameter_bytes = 32764;  // of a kernel, from CUDA 12.1 and sm_70 on
+static_assert(sizeof(Runs) + sizeof(Step<double>) + 4 * sizeof(void*) <= most_parameter_bytes);
 
 /// Several elements a thread: at once where they lie aligned, else one by one.
 template <int N, class T>
@@ -79,15 +83,15 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-void CudaBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+void CudaBackend::adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
   checks::adamw(step, runs, g, p, m, v);
   const cudaStream_t stream = enqueue("adamw", g);
   for_wide("adamw", g.dtype(), [&]<class T>(T) {
     constexpr int N = std::is_same_v<T, double> ? 1 : per_16_bytes<T>;  // two doubles at once would spill a register
-    for (; !runs.empty(); runs = runs.subspan(std::min(runs.size(), size_t{Runs::most}))) {
+    for (std::span<const UpdateRun> left(runs); !left.empty(); left = left.subspan(std::min(left.size(), size_t{Runs::most}))) {
       Runs some{};
       uint32_t blocks = 0;
-      for (const UpdateRun& run : runs.first(std::min(runs.size(), size_t{Runs::most}))) {
+      for (const UpdateRun& run : left.first(std::min(left.size(), size_t{Runs::most}))) {
         const Slice at = run.slice;
         const bool aligned = aligned_16(g, p, m, v) && at.begin % N == 0;
         some.parts[some.count++] = {at.begin, at.end, blocks, run.decays, aligned};

@@ -20,6 +20,11 @@ void need(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) refuse(status, what);
 }
 
+/// What the library answers to a product, or an epilogue, that it has not got.
+bool knows_no_way(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE || status == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
 cudaDataType_t type_of(DType dtype) { return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
 /// The largest power of two up to 256 that divides the address.
@@ -125,7 +130,7 @@ Products::~Products() {
   cublasLtDestroy(library_);
 }
 
-const std::optional<cublasLtMatmulAlgo_t>& Products::algorithm(const Product& p, const Operation& operation) {
+Products::Choice& Products::choice(const Product& p, const Operation& operation) {
   const Shape shape{p.op_a,
                     p.op_b,
                     p.a.dtype(),
@@ -136,36 +141,43 @@ const std::optional<cublasLtMatmulAlgo_t>& Products::algorithm(const Product& p,
                     p.beta != 0,
                     epilogue_of(p),
                     {alignment_of(p.a), alignment_of(p.b), alignment_of(p.c), alignment_of(vector_of(p))}};
-  const auto found = chosen_.find(shape);
-  if (found != chosen_.end()) return found->second;
+  const auto [found, is_new] = chosen_.try_emplace(shape);
+  Choice& made = found->second;
+  if (!is_new) return made;
   const Preference preference(p.a, p.b, p.c);
   cublasLtMatmulHeuristicResult_t result{};
   int results = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(library_, operation.get(), operation.a.get(), operation.b.get(), operation.c.get(), operation.c.get(),
-                                     preference.get(), 1, &result, &results);
-  const bool known = status == CUBLAS_STATUS_SUCCESS && results > 0 && result.state == CUBLAS_STATUS_SUCCESS;
-  if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED) refuse(status, describe(p));
-  return chosen_.emplace(shape, known ? std::optional(result.algo) : std::nullopt).first->second;
+  made.status = cublasLtMatmulAlgoGetHeuristic(library_, operation.get(), operation.a.get(), operation.b.get(), operation.c.get(),
+                                               operation.c.get(), preference.get(), 1, &result, &results);
+  if (made.status == CUBLAS_STATUS_SUCCESS) made.status = results > 0 ? result.state : CUBLAS_STATUS_NOT_SUPPORTED;
+  made.algorithm = result.algo;
+  return made;
 }
 
-void Products::run(const Product& p) {
-  if (!try_run(p)) refuse(CUBLAS_STATUS_NOT_SUPPORTED, describe(p));
-}
-
-bool Products::try_run(const Product& p) {
+cublasStatus_t Products::enqueue(const Product& p) {
   const Operation operation(p);
-  const std::optional<cublasLtMatmulAlgo_t>& chosen = algorithm(p, operation);
-  if (!chosen) return false;
+  Choice& chosen = choice(p, operation);
+  if (chosen.status != CUBLAS_STATUS_SUCCESS) return chosen.status;
   const auto alpha_f32 = static_cast<float>(p.alpha), beta_f32 = static_cast<float>(p.beta);
   const bool f64 = p.a.dtype() == DType::f64;
   const void* const alpha = f64 ? static_cast<const void*>(&p.alpha) : &alpha_f32;
   const void* const beta = f64 ? static_cast<const void*>(&p.beta) : &beta_f32;
   const cublasStatus_t status =
       cublasLtMatmul(library_, operation.get(), alpha, p.b.bytes(), operation.a.get(), p.a.bytes(), operation.b.get(), beta, p.c.bytes(),
-                     operation.c.get(), p.c.bytes(), operation.c.get(), &*chosen, workspace_, workspace_bytes, stream_);
+                     operation.c.get(), p.c.bytes(), operation.c.get(), &chosen.algorithm, workspace_, workspace_bytes, stream_);
+  if (knows_no_way(status)) chosen.status = status;
+  return status;
+}
+
+void Products::run(const Product& p) {
+  const cublasStatus_t status = enqueue(p);
   if (status != CUBLAS_STATUS_SUCCESS) refuse(status, describe(p));
-  return true;
+}
+
+bool Products::try_run(const Product& p) {
+  const cublasStatus_t status = enqueue(p);
+  if (status != CUBLAS_STATUS_SUCCESS && !knows_no_way(status)) refuse(status, describe(p));
+  return status == CUBLAS_STATUS_SUCCESS;
 }
 
 }  // namespace lodestone::cuda

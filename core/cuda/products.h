@@ -6,7 +6,6 @@
 
 #include <array>
 #include <map>
-#include <optional>
 #include <tuple>
 
 #include "core/backend.h"
@@ -15,7 +14,7 @@ namespace lodestone::cuda {
 
 /// c = alpha op(a) op(b) + beta c. op(a) [M,K], op(b) [K,N], c [M,N]. a and b f64, f32 or bf16 alike; c the same, or f32 for bf16. K > 0.
 /// One of two epilogues may follow, with a vector of c's dtype (f32 or bf16) at a multiple of 16 bytes:
-/// c += bias [N] in every row, or row_sums [M] = sums over K of op(a), set.
+/// c += bias [N] in every row, or row_sums [M] = sums over K of op(a).
 struct Product {
   Op op_a = Op::none, op_b = Op::none;
   ConstTensor a, b, bias{};
@@ -35,21 +34,28 @@ class Products {
 
   /// Enqueued. Throws Error (resource, "F47") naming the shapes where the library knows no way or refuses.
   void run(const Product& product);
-  /// The same, but false where the library knows no way: with an epilogue, that depends on GPU and version.
+  /// The same of a product with an epilogue, but false where the library knows no way, which depends on GPU and version.
   bool try_run(const Product& product);
 
  private:
   class Operation;
   /// What the choice of an algorithm depends on: operations, dtypes, shape, whether c is read, epilogue, alignments.
   using Shape = std::tuple<Op, Op, DType, DType, int64_t, int64_t, int64_t, bool, cublasLtEpilogue_t, std::array<uint32_t, 4>>;
-  /// The algorithm for this shape, chosen when it is seen first. None: the library knows no way.
-  const std::optional<cublasLtMatmulAlgo_t>& algorithm(const Product& product, const Operation& operation);
+  /// How a shape is computed, or why it is not.
+  struct Choice {
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    cublasLtMatmulAlgo_t algorithm{};
+  };
+  /// What is chosen when the shape is seen first.
+  Choice& choice(const Product& product, const Operation& operation);
+  /// Enqueued, or why not.
+  cublasStatus_t enqueue(const Product& product);
 
   cudaStream_t stream_;
   Memory& memory_;
   cublasLtHandle_t library_ = nullptr;
   std::byte* workspace_ = nullptr;
-  std::map<Shape, std::optional<cublasLtMatmulAlgo_t>> chosen_;
+  std::map<Shape, Choice> chosen_;
 };
 
 }  // namespace lodestone::cuda

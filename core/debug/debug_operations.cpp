@@ -126,7 +126,7 @@ void DebugBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor ord
 }
 void DebugBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) { enqueue("select_rows", &Backend::select_rows, x, places, y); }
 void DebugBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) { enqueue("place_rows", &Backend::place_rows, x, places, y); }
-void DebugBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+void DebugBackend::adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
   enqueue("adamw", &Backend::adamw, step, runs, g, p, m, v);
 }
 void DebugBackend::sum_squares(ConstTensor x, Tensor total) { enqueue("sum_squares", &Backend::sum_squares, x, total); }

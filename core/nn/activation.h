@@ -11,9 +11,9 @@ inline int64_t padded_rows(const Exec& ex, int64_t rows) {
   return (rows + bucket - 1) / bucket * bucket;
 }
 
-/// A matrix of `rows` real rows and a few more up to a multiple of the row bucket. Products read and write all of them, so that
-/// few shapes exist; every other operation sees the real rows only. Padding rows of a gradient are zero and those of an
-/// activation that a weight gradient reads are finite, so padding adds nothing to any gradient.
+/// A matrix of `rows` real rows and a few more up to a multiple of the row bucket. Products and linear_gradients() read and write
+/// all of them, so that few shapes exist; every other operation sees the real rows only. Padding rows of a gradient are zero and those of
+/// an activation that a weight gradient reads are finite, so padding adds nothing to any gradient.
 struct Activation {
   Tensor padded;  // [padded_rows, K]
   int64_t rows = 0;

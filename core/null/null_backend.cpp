@@ -282,7 +282,7 @@ void NullBackend::cosent(ConstTensor cosines, ConstTensor gold, ConstTensor orde
 void NullBackend::select_rows(ConstTensor x, ConstTensor places, Tensor y) { checks::chosen_rows("select_rows", x, places, y); }
 void NullBackend::place_rows(ConstTensor x, ConstTensor places, Tensor y) { checks::chosen_rows("place_rows", y, places, x); }
 
-void NullBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+void NullBackend::adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
   checks::adamw(step, runs, g, p, m, v);
 }
 

@@ -116,7 +116,8 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
     if (t.lengths.queries.texts > 0) row("queries", lengths_text(t.lengths.queries, t.cfg.data.query_max_len));
     row(kind == ObjectiveKind::embedding ? "passages" : "texts", lengths_text(t.lengths.passages, text_limits(r.config, t.cfg).passage));
   }
-  row("chunks", cat(r.config.train.chunk_tokens, " tokens at most"));
+  row("chunks",
+      cat(r.config.train.chunk_tokens, " tokens at most", r.config.backend == BackendKind::cpu ? "" : ", by what this GPU has free now"));
   row("memory", cat(mebibytes(t.memory.total()), " per rank, found by a step that computes nothing; MPI's own comes on top"));
   row("  parameters", mebibytes(t.memory.parameters));
   row("  gradients", mebibytes(t.memory.gradients));
@@ -248,12 +249,12 @@ Checked check_without_data(const RunConfig& c, Network& network, const Exec& ex,
   return checked;
 }
 
-/// What a run would find for its steps, behind gradients and moments that are not there yet.
-size_t room_for_steps(const RunConfig& c, const Network& network, Memory& memory) {
-  const size_t wanted = c.train.step_memory_mb > 0 ? static_cast<size_t>(c.train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
-  const size_t others = 3 * static_cast<size_t>(network.params().layout().count()) * size_of(network.params().wide_dtype());
-  const size_t room = memory.reservable(wanted + others);
-  return room > others ? room - others : 0;
+/// What a run would find for its steps on a GPU, beside gradients and moments, which are not there yet. 0 elsewhere.
+size_t room_of_run(const RunConfig& c, const Network& network, Backend& backend, int64_t ranks) {
+  if (backend.device() != Device::cuda) return 0;
+  const size_t wide = static_cast<size_t>(network.params().layout().count()) * size_of(network.params().wide_dtype());
+  const size_t moments = 2 * wide / static_cast<size_t>(c.optim.zero ? ranks : 1);
+  return room_for_steps(backend.memory(), c.train, wide + moments);
 }
 
 }  // namespace
@@ -263,7 +264,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const ConfigArguments given = split_config_arguments(arguments, "check", options);
   const bool with_data = !given.options.contains("--without-data");
   world.watchdog().set_limit(World::unequal_work_limit_s);
-  if (world.rank() != 0) return 0;  // nothing here differs between ranks
+  if (world.rank() != 0) return 0;  // nothing here differs between ranks, but what their GPUs have free
 
   // 1. Configuration, run folder, model; weights only where there is data to train on.
   RunConfig config = read_run_config(given.files, given.overrides);
@@ -285,7 +286,7 @@ int run_check(World& world, std::span<const std::string> arguments) {
   (void)frozen_parameters(config, network->params().layout());
 
   // 2. Data, losses, what they take.
-  const size_t room = room_for_steps(config, *network, backend->memory());
+  const size_t room = room_of_run(config, *network, *backend, ranks);
   Arena arena(backend->memory());
   const Exec ex{*backend, arena, Key(), config.train.precision};
   if (config.train.chunk_tokens_is_auto)

@@ -77,8 +77,8 @@ class Network {
 /// Whether weights are read (or drawn), or only their shapes are wanted and the values are zero.
 enum class Weights : uint8_t { values, shapes };
 
-/// Reads the model folder, or makes random weights. Throws Error: files that are missing or damaged, texts longer than the model's
-/// positions.
+/// Reads the model folder, or makes random weights. The network keeps `config`, which must outlive it, and reads it when it makes
+/// something. Throws Error: files that are missing or damaged, texts longer than the model's positions.
 std::unique_ptr<Network> open_network(const RunConfig& config, Weights weights, Backend& backend);
 // Its three forms; open_network chooses.
 std::unique_ptr<Network> open_embedding_network(const RunConfig& config, Weights weights, Backend& backend);

@@ -1,6 +1,8 @@
 #include "launch/training/chunk_fit.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "core/null/dry_run.h"
 #include "launch/training/batch_kinds.h"
@@ -31,15 +33,27 @@ Batch longest_batch(const RunConfig& config, size_t task, int ranks) {
 
 }  // namespace
 
+size_t room_for_steps(const Memory& memory, const TrainConfig& train, size_t others_bytes) {
+  constexpr size_t least = size_t{1} << 20;
+  const size_t wanted = train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+  const size_t all = memory.reservable(wanted + others_bytes), room = all > others_bytes ? all - others_bytes : 0;
+  if (room < (train.step_memory_mb > 0 ? wanted : least))
+    throw Error(
+        ExitCode::resource, "F14",
+        cat("the device has ", room >> 20, " MiB left for step memory", train.step_memory_mb > 0 ? cat(", not ", wanted >> 20) : ""),
+        "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
+  return room;
+}
+
 int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {
   if (ex.backend.device() != Device::cuda) return config.train.chunk_tokens;
+  std::vector<std::pair<Batch, std::unique_ptr<Loss>>> steps;
+  for (size_t task = 0; task < config.tasks.size(); ++task)
+    steps.emplace_back(longest_batch(config, task, ranks),
+                       trains_vectors(config.objective.kind) ? make_loss(config.tasks[task].loss, network.embedding()) : nullptr);
   const auto fits = [&](int64_t tokens) {
-    for (size_t task = 0; task < config.tasks.size(); ++task) {
-      const std::unique_ptr<Loss> loss =
-          trains_vectors(config.objective.kind) ? make_loss(config.tasks[task].loss, network.embedding()) : nullptr;
-      if (step_memory(config, tokens, ex, loss.get(), longest_batch(config, task, ranks)) > room_bytes) return false;
-    }
-    return true;
+    return std::ranges::all_of(
+        steps, [&](const auto& step) { return step_memory(config, tokens, ex, step.second.get(), step.first) <= room_bytes; });
   };
   for (const int64_t tokens : {8192, 4096, 2048})
     if (fits(tokens)) return tokens;

@@ -45,27 +45,14 @@ auto taking_memory(const char* purpose, Work work) {
 
 size_t wide_bytes(const ParamStore& params) { return static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype()); }
 
-/// What step memory can have: what is asked for, or as much as there is room for. Throws Error (resource, "F14") where that is too little
-/// to try.
-size_t room_for_steps(const Memory& memory, const TrainConfig& train) {
-  constexpr size_t least = size_t{1} << 20;
-  const size_t wanted = train.step_memory_mb > 0 ? static_cast<size_t>(train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
-  const size_t room = memory.reservable(wanted);
-  if (room < (train.step_memory_mb > 0 ? wanted : least))
-    throw Error(
-        ExitCode::resource, "F14",
-        cat("the device has ", room >> 20, " MiB left for step memory", train.step_memory_mb > 0 ? cat(", not ", wanted >> 20) : ""),
-        "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
-  return room;
-}
-
-/// Settles train.chunk_tokens, which wanted step memory to be known. Collective.
-int64_t settle_chunk_tokens(Run& run) {
-  int64_t& tokens = run.cfg.train.chunk_tokens;
-  if (run.cfg.train.chunk_tokens_is_auto)
-    tokens = automatic_chunk_tokens(run.cfg, *run.network, run.ex, run.world.size(), run.step_memory_bytes);
-  all_reduce(run.world.comm(), std::span(&tokens, 1), Reduce::min);
-  return tokens;
+/// Settles an automatic train.chunk_tokens, for which step memory must be known and of which nothing may have been made. Collective.
+TaskContext with_settled_chunks(Run& run) {
+  TrainConfig& train = run.cfg.train;
+  if (train.chunk_tokens_is_auto) {
+    train.chunk_tokens = automatic_chunk_tokens(run.cfg, *run.network, run.ex, run.world.size(), run.step_memory_bytes);
+    all_reduce(run.world.comm(), std::span(&train.chunk_tokens, 1), Reduce::min);
+  }
+  return run.task_context();
 }
 
 AdamWConfig adamw_config(const OptimConfig& optim) {
@@ -99,8 +86,7 @@ Run::Run(World& w, RunConfig config, int64_t first_step)
       step_memory_bytes(room_for_steps(backend->memory(), cfg.train)),
       arena(taking_memory("step memory", [&] { return Arena(backend->memory(), step_memory_bytes); })),
       ex{*backend, arena, Key(static_cast<uint64_t>(cfg.train.seed)).with("train"), cfg.train.precision},
-      chunk_tokens(settle_chunk_tokens(*this)),
-      work(task_context()),
+      work(with_settled_chunks(*this)),
       lr({.lr = cfg.optim.learning_rate,
           .decline = cfg.optim.lr_scheduler_type,
           .warmup_steps = cfg.optim.warmup_steps >= 0 ? std::optional(cfg.optim.warmup_steps) : std::nullopt,
@@ -162,9 +148,9 @@ void describe_task(const Row& row, const Run& run, size_t number) {
     row("batch", line);
   if (task.loss != nullptr) row("loss", cat(describe(task.cfg.loss), task.cfg.weight == 1 ? "" : cat(", weight ", task.cfg.weight)));
   row("lengths", run.cfg.objective.kind == ObjectiveKind::retromae
-                     ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.chunk_tokens)
+                     ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
                      : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len,
-                           " tokens at most; chunks of ", run.chunk_tokens));
+                           " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
   for (const std::string& warning : task.warnings(run.work.schedule.config().steps)) row("warning", warning);
 }
 

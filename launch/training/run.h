@@ -26,7 +26,7 @@ struct Run {
   double ref_scale() const { return cfg.optim.ref_grad_scale ? 1.0 / world.size() : 1.0; }
 
   World& world;
-  RunConfig cfg;  // train.chunk_tokens is settled once step memory is known
+  RunConfig cfg;  // an automatic train.chunk_tokens is settled, the same on all ranks, once step memory is known
   const Cores cores;
 
   std::unique_ptr<Backend> backend;
@@ -42,8 +42,7 @@ struct Run {
   Arena arena;
   Exec ex;  // key: seed
 
-  const int64_t chunk_tokens;  // what an automatic train.chunk_tokens became, the same on all ranks
-  Workload work;               // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
+  Workload work;  // held-out rows are read before the loader's thread starts: HDF5 is used from one thread at a time
   LrSchedule lr;
   std::optional<LossScale> loss_scale;
   Loader loader;  // last: its thread uses rows and plans

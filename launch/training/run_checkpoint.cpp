@@ -78,7 +78,8 @@ CheckpointManifest manifest_of(const Run& run, int64_t step, uint64_t id) {
   std::map<std::string, std::string>& documents = manifest.documents;
   documents["config.yaml"] = run.cfg.resolved;
   documents[model_facts_file] = run.network->facts();
-  documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(), "}\n");
+  documents["trainer_state.json"] = cat("{\"global_step\": ", step, ", \"optimizer_steps\": ", run.optimizer.steps(),
+                                        ", \"chunk_tokens\": ", run.cfg.train.chunk_tokens, "}\n");
   if (run.loss_scale) documents[loss_scale_file] = loss_scale_document(run.loss_scale->state());
   for (const auto& task : run.work.tasks)
     if (task->mining) documents[mining_state_file] = mining_state_document(task->mining->state());
@@ -128,6 +129,11 @@ std::string write_snapshot(Communicator& comm, const std::filesystem::path& run_
   std::string failure = begin_snapshot(comm, run_folder, s);
   if (!failure.empty()) return failure;
   return publish_snapshot(comm, run_folder, s, write_share(comm.rank(), run_folder, s));
+}
+
+std::optional<int64_t> chunk_tokens_of(const std::filesystem::path& checkpoint) {
+  const nlohmann::json state = nlohmann::json::parse(read_manifest(checkpoint).documents.at("trainer_state.json"));
+  return state.contains("chunk_tokens") ? std::optional(state.at("chunk_tokens").get<int64_t>()) : std::nullopt;
 }
 
 void restore_run(Run& run, const std::filesystem::path& checkpoint) {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ std::string begin_snapshot(Communicator& comm, const std::filesystem::path& run_
 std::string write_share(int rank, const std::filesystem::path& run_folder, const RunSnapshot& snapshot);
 /// Votes on what failed on each rank; where nothing did, rank 0 publishes. Returns as write_snapshot(). Collective.
 std::string publish_snapshot(Communicator& comm, const std::filesystem::path& run_folder, const RunSnapshot& snapshot, std::string failure);
+
+/// The chunks that the run had whose checkpoint this is. Nothing where it was saved by a program that does not say. Throws as
+/// read_manifest().
+std::optional<int64_t> chunk_tokens_of(const std::filesystem::path& checkpoint);
 
 /// Sets parameters, moments, step count, loss scale and mining from a checkpoint. Downloads nothing. Throws Error (checkpoint, "F26") where
 /// tokenizer or corpus is another one, and what load_checkpoint throws. Not collective.

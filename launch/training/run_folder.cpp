@@ -94,6 +94,13 @@ int64_t RunFolder::begin(const RunConfig& config) {
 
 RunFolder::~RunFolder() { world_.watchdog().set_last_words({}); }
 
+void RunFolder::keep_chunk_tokens(TrainConfig& train) const {
+  if (!train.chunk_tokens_is_auto || !resumed_) return;
+  const std::optional<int64_t> before = chunk_tokens_of(dir_ / checkpoint_name(first_step_));
+  train.chunk_tokens_is_auto = !before.has_value();
+  train.chunk_tokens = before.value_or(train.chunk_tokens);
+}
+
 void RunFolder::resume(Run& run) {
   if (resumed_) restore_run(run, dir_ / checkpoint_name(first_step_));
   // Anew at each start: one that left no checkpoint may have had other model files, and some settings may change at a resume.

@@ -47,6 +47,8 @@ class RunFolder {
 
   /// The step to go on with: 0, or that of the checkpoint.
   int64_t first_step() const { return first_step_; }
+  /// Where train.chunk_tokens is auto, those that the run had so far: with them it goes on bit for bit.
+  void keep_chunk_tokens(TrainConfig& train) const;
   /// Sets parameters, moments and step count from that checkpoint.
   void resume(Run& run);
 

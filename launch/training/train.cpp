@@ -111,6 +111,7 @@ int run_train(World& world, StopSignals& stop, std::span<const std::string> argu
   RunFolder folder(world, config);  // locked, written to, its newest verified checkpoint found
   stop.set_farewell([&](const Error& error) { folder.ended_unsaved(error); });
   try {
+    folder.keep_chunk_tokens(config.train);
     Run run(world, std::move(config), folder.first_step());
     folder.resume(run);
     Replicas(run).require_same_start(folder.first_step());

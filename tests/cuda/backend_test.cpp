@@ -29,7 +29,7 @@ class CudaDoubles : public testing::Test {
     doubles::set_execution(Execution::at_once);
     doubles::forget_event(-1);
     doubles::spoil_leading_dimensions(0);
-    doubles::refuse_epilogues(false);
+    doubles::refuse_epilogues(doubles::Refusal::none);
     doubles::fail_call("", 0, cudaSuccess);
     doubles::machine() = {};
   }
@@ -227,7 +227,8 @@ TEST_F(CudaDoubles, ABiasMayLieAnywhere) {
 // What a product's epilogue does, kernels of our own do where the library has none for a shape.
 TEST_F(CudaDoubles, EpiloguesThatTheLibraryLacksAreDoneBeside) {
   constexpr int64_t S = 64, M = 40, K = 24;
-  const auto results = [&](DType dtype) {
+  const auto results = [&](DType dtype, doubles::Refusal refusal) {
+    doubles::refuse_epilogues(refusal);
     CudaBackend be(0);
     Arena arena(be.memory(), size_t{1} << 20);
     const auto rounded = [&](ConstTensor x) {
@@ -235,11 +236,13 @@ TEST_F(CudaDoubles, EpiloguesThatTheLibraryLacksAreDoneBeside) {
       be.cast(x, y);
       return y;
     };
-    const Tensor x = rounded(values(be, arena, {S, K}, 1)), weight = rounded(values(be, arena, {M, K}, 2)), y = arena.tensor(dtype, {S, M}),
-                 bias = values(be, arena, {M}, 3), d_weight = values(be, arena, {M, K}, 4), d_bias = values(be, arena, {M}, 5),
-                 wide_y = arena.tensor(DType::f32, {S, M});
-    be.linear(x, weight, bias, y);
-    be.linear_gradients(y, x, d_weight, d_bias);
+    const Tensor x = rounded(values(be, arena, {S, K}, 1)), weight = rounded(values(be, arena, {M, K}, 2)),
+                 dy = rounded(values(be, arena, {S, M}, 6)), y = arena.tensor(dtype, {S, M}), bias = values(be, arena, {M}, 3),
+                 d_weight = values(be, arena, {M, K}, 4), d_bias = values(be, arena, {M}, 5), wide_y = arena.tensor(DType::f32, {S, M});
+    for (int time = 0; time < 2; ++time) {  // the second one knows what the first one met
+      be.linear(x, weight, bias, y);
+      be.linear_gradients(dy, x, d_weight, d_bias);
+    }
     be.cast(y, wide_y);
     std::vector<float> all;
     for (const Tensor& t : {wide_y, d_weight, d_bias}) {
@@ -249,16 +252,16 @@ TEST_F(CudaDoubles, EpiloguesThatTheLibraryLacksAreDoneBeside) {
     return all;
   };
   for (const auto& [dtype, unit] : {std::pair{DType::f32, 0x1p-24}, {DType::bf16, 0x1p-8}}) {
-    doubles::refuse_epilogues(false);
-    const std::vector<float> fused = results(dtype);
-    const int64_t kernels = doubles::counts().kernels;
-    doubles::refuse_epilogues(true);
-    const std::vector<float> beside = results(dtype);
-    EXPECT_GT(doubles::counts().kernels, kernels);
-    // Inputs lie in [-1, 1], so y within K + 1; between both ways lie four roundings of a y: of the bias, of what it is added to, and of
-    // the result in each. A sum over S such y times at most 1 has these S times, and its own of S terms in f32.
-    const double of_y = 4 * unit * (K + 1), of_sum = S * (of_y + S * 0x1p-24 * (K + 1));
-    for (size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(beside[i], fused[i], i < S * M ? of_y : of_sum) << i;
+    const std::vector<float> fused = results(dtype, doubles::Refusal::none);
+    for (const doubles::Refusal refusal : {doubles::Refusal::by_heuristic, doubles::Refusal::by_product}) {
+      const int64_t kernels = doubles::counts().kernels;
+      const std::vector<float> beside = results(dtype, refusal);
+      EXPECT_GE(doubles::counts().kernels, kernels + 2 * (1 + 2)) << "a pass for the bias, two for its gradient";
+      // Inputs lie in [-1, 1], so y within K + 1; between both ways lie four roundings of a y: of the bias, of what it is added to, and of
+      // the result in each. The gradients are sums in f32 of S products within 1, twice, to what was there within 1.
+      const double of_y = 4 * unit * (K + 1), of_sum = 0x1p-24 * (2 * S + 1) * (2 * S + 1);
+      for (size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(beside[i], fused[i], i < S * M ? of_y : of_sum) << i;
+    }
   }
 }
 

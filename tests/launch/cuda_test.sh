@@ -60,6 +60,20 @@ chunks() {  # chunks TOKENS OVERRIDES...: what check says
 chunks 8192
 chunks 2048 train.keep_activations_mb=1 train.step_memory_mb=24
 chunks 1024 train.keep_activations_mb=1 train.step_memory_mb=8
+# Every rank takes what the one with the least room takes, and a run that goes on what it had, though it has room for more by then.
+with_memory() {  # with_memory MIB-OF-RANK-0 MIB-OF-RANK-1 COMMAND...
+  mpi 2 bash -c 'mib=($1 $2); export LODESTONE_DOUBLE_MEMORY_MB=${mib[$OMPI_COMM_WORLD_RANK]}; exec "${@:3}"' - "$@"
+}
+on_two() {  # on_two MIB-OF-RANK-0 MIB-OF-RANK-1 FOLDER
+  LODESTONE_DOUBLE_GPUS=2 on_gpu with_memory "$1" "$2" "$lodestone" train run.yaml data.heldout= "train.output_dir=$3" train.steps=2 \
+    train.save_steps=1 train.chunk_tokens=auto train.global_batch=200 train.keep_activations_mb=1
+}
+expect "two steps where the second GPU is small" 0 on_two 16384 562 narrow
+if grep -q "chunks of 2048" out.log; then ok "all ranks take its chunks"; else bad "all ranks take its chunks" out.log; fi
+mkdir wide && cp -r narrow/checkpoint-1 narrow/config.yaml wide/
+expect "resumed where it is not" 0 on_two 16384 16384 wide
+if grep -q "chunks of 2048" out.log; then ok "with the chunks it had"; else bad "with the chunks it had" out.log; fi
+same "and to the same weights, bit for bit" narrow/model/model.safetensors wide/model/model.safetensors
 expect "one step of automatic chunks" 0 on_gpu train one-step train.steps=1 train.chunk_tokens=auto
 if grep -q "chunks of 8192" out.log; then ok "the start-up table says which"; else bad "the start-up table says which" out.log; fi
 

@@ -76,7 +76,7 @@ class ReferenceBackend : public HostBackend {
   void select_rows(ConstTensor x, ConstTensor places, Tensor y) override;
   void place_rows(ConstTensor x, ConstTensor places, Tensor y) override;
 
-  void adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) override;
+  void adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) override;
   void sum_squares(ConstTensor x, Tensor total) override;
   void cast(ConstTensor x, Tensor y) override;
   void axpy(double alpha, ConstTensor x, Tensor y) override;

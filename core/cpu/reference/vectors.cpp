@@ -33,7 +33,7 @@ To convert(From value) {
 
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  p -= lr (m' / (sqrt(v') + eps) + weight_decay p),
 // with m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
-void ReferenceBackend::adamw(const AdamWStep& step, std::span<const UpdateRun> runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
+void ReferenceBackend::adamw(const AdamWStep& step, const std::vector<UpdateRun>& runs, ConstTensor g, Tensor p, Tensor m, Tensor v) {
   checks::adamw(step, runs, g, p, m, v);
   for_dtype("adamw", g.dtype(), [&]<class T>(T) {
     const auto grad = g.host<T>();

@@ -23,7 +23,7 @@ namespace lodestone::doubles {
 namespace {
 
 int64_t leading_dimension_error = 0;
-bool epilogues_refused = false;
+Refusal epilogues_refused = Refusal::none;
 
 /// A matrix in the library's order, column after column.
 struct Matrix {
@@ -106,8 +106,7 @@ struct Call {
     for (uint64_t j = 0; j < d.columns; ++j) {
       for (uint64_t k = 0; k < depth; ++k) column[k] = op_b == CUBLAS_OP_N ? b.get(b_data, k, j) : b.get(b_data, j, k);
       for (uint64_t i = 0; i < d.rows; ++i) d.set(d_data, i, j, element(column, i, j));
-      if (column_sums != nullptr)
-        d.set(column_sums, j, 0, sum_in_f32(column));  // a vector lies as d's first column
+      if (column_sums != nullptr) d.set(column_sums, j, 0, sum_in_f32(column));  // a vector lies as d's first column
     }
   }
   double element(const std::vector<double>& column, uint64_t i, uint64_t j) const {
@@ -129,7 +128,7 @@ bool aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p
 }  // namespace
 
 void spoil_leading_dimensions(int64_t by) { leading_dimension_error = by; }
-void refuse_epilogues(bool refused) { epilogues_refused = refused; }
+void refuse_epilogues(Refusal refusal) { epilogues_refused = refusal; }
 
 }  // namespace lodestone::doubles
 
@@ -158,7 +157,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   }
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   if (attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE) != CUBLASLT_EPILOGUE_DEFAULT) {
-    if (epilogues_refused) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (epilogues_refused == Refusal::by_heuristic) return CUBLAS_STATUS_NOT_SUPPORTED;
     const auto address = reinterpret_cast<uintptr_t>(attribute<void*>(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER));
     alignments[3] = uint32_t{1} << std::min(8, std::countr_zero(address | 256));
   }
@@ -175,6 +174,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               void* d_data, cublasLtMatrixLayout_t d, const cublasLtMatmulAlgo_t* algo, void*, size_t,
                               cudaStream_t stream) {
   if (result_of("cublasLtMatmul") != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
+  const auto epilogue = attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE);
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogues_refused == Refusal::by_product) return CUBLAS_STATUS_INVALID_VALUE;
   ++counts().products;
   if (dropping()) return CUBLAS_STATUS_SUCCESS;
   uint32_t alignments[4] = {};
@@ -183,10 +184,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     fail("an operand that is less aligned than was said when the algorithm was chosen");
   if (c_data != d_data) fail("c and d differ, which is not used here");
   const auto scale = attribute<int32_t>(desc, CUBLASLT_MATMUL_DESC_SCALE_TYPE);
-  const auto epilogue = attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE);
   if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS && epilogue != CUBLASLT_EPILOGUE_BGRADB)
     fail("an epilogue that is not used here");
-  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogues_refused) fail("an epilogue that was refused");
   auto* const vector = epilogue == CUBLASLT_EPILOGUE_DEFAULT ? nullptr : attribute<void*>(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER);
   const bool f64 = scale == CUDA_R_64F;
   const auto number = [&](const void* p) {
