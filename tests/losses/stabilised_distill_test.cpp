@@ -11,7 +11,7 @@
 #include "losses/cosines.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"
-#include "tests/support/rounding.h"
+#include "tests/support/loss_rounding.h"
 
 namespace lodestone::test {
 namespace {
@@ -188,28 +188,11 @@ TEST(StabilisedDistillation, WithoutInBatchNegativesOnlyTheOwnGroupCompetes) {
   EXPECT_NEAR(answer_alone(shared, single).loss, answer_alone(own, single).loss, 1e-14);
 }
 
-/// The gradient of queries and passages.
-vector<double> both(const LossAnswer& answer) {
-  vector<double> all = answer.d_queries;
-  all.insert(all.end(), answer.d_passages.begin(), answer.d_passages.end());
-  return all;
-}
-
 TEST(StabilisedDistillation, SinglePrecisionFollowsDoubleAtASmallTemperature) {
   const LossProblem problem(40, 4, 16);
   StabilisedDistillation loss({.temperature = 0.01});
-  const LossAnswer wide = answer_alone(loss, problem);
-  LossProblem other = problem;
-  other.queries = beside(problem.queries, "queries");
-  other.passages = beside(problem.passages, "passages");
-  const LossAnswer there = answer_alone(loss, other);
-  const vector<double> exact = both(wide);
-  const int64_t terms = problem.width;  // of a cosine's sums, which the temperature makes a hundred times larger
-  for (const char* backend : {"reference", "cpu"}) {
-    const LossAnswer narrow = answer_alone(loss, problem, DType::f32, backend);
-    EXPECT_NEAR(narrow.loss, wide.loss, rounding_of({&wide.loss, 1}, {&there.loss, 1}, terms));
-    EXPECT_LT(distance_between(both(narrow), exact), rounding_of(exact, both(there), terms));
-  }
+  const RoundedAnswer expected = rounded_answer(loss, problem);
+  for (const char* backend : {"reference", "cpu"}) expect_rounded(answer_alone(loss, problem, DType::f32, backend), expected, backend);
 }
 
 TEST(StabilisedDistillation, RowsWithoutTeacherScoresAreAnErrorInTheData) {

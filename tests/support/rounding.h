@@ -19,6 +19,9 @@ inline double distance_between(std::span<const double> a, std::span<const double
   return std::sqrt(squares);
 }
 
+/// The largest relative error of one rounding.
+inline double unit_of(DType compute) { return compute == DType::f64 ? 0x1p-53 : 0x1p-24; }
+
 inline constexpr double beside_spread = 0x1p-20;
 
 /// `inputs`, each changed by a share of itself that is drawn, by `name`, from [-beside_spread, beside_spread).
@@ -29,18 +32,18 @@ inline std::vector<double> beside(std::span<const double> inputs, const char* na
   return changed;
 }
 
-/// How far from `exact`, in the Euclidean norm, a result lies that was computed in `compute`: condition * unit * sqrt(terms) * 4.
+/// How far from `exact`, in the Euclidean norm, a result lies that was computed in `compute`: condition * unit * sqrt(terms) * sqrt(steps).
 /// Arithmetic that rounds computes exactly what it would of slightly other inputs. How much more than they the result changes, its
 /// condition, is measured: `there` is the result in f64 of inputs that are beside() those of `exact`, which for a model are all of its
 /// parameters, so that every layer is disturbed, and what backward starts from, whose parts may cancel; for a loss the vectors. It is at
 /// least 1, the result's own rounding. The unit is 2^-24, in f64 2^-53. `terms` are those of the longest sum that further steps follow: its
-/// errors grow as a random walk, by the root. The 4: up to 16 rounded steps, forward and backward, behind one input and before the next
-/// (scores, their softmax and its product with the values are the most), whose errors add like independent ones. The last sum of a weight's
-/// gradient, over all tokens, adds the root of its terms once and without the condition: less than those 16 steps.
-inline double rounding_of(std::span<const double> exact, std::span<const double> there, int64_t terms, DType compute = DType::f32) {
-  const double unit = compute == DType::f64 ? 0x1p-53 : 0x1p-24, steps = 4;
+/// errors grow as a random walk, by the root. `steps` are the rounded ones, forward and backward, behind one input and before the next,
+/// whose errors add like independent ones: of a model up to 16 (scores, their softmax and its product with the values are the most). The
+/// last sum of a weight's gradient, over all tokens, adds the root of its terms once and without the condition: less than those 16 steps.
+inline double rounding_of(std::span<const double> exact, std::span<const double> there, int64_t terms, DType compute = DType::f32,
+                          int64_t steps = 16) {
   const double change = distance_between(there, exact) * std::sqrt(3.0) / beside_spread;  // by inputs that differ by 1 in the mean square
-  return unit * std::sqrt(static_cast<double>(terms)) * steps * std::max(norm(exact), change);
+  return unit_of(compute) * std::sqrt(static_cast<double>(terms * steps)) * std::max(norm(exact), change);
 }
 
 }  // namespace lodestone::test
