@@ -276,7 +276,7 @@ TEST_P(OperationParity, OptimizerAndVectors) {
   expect_same("sum of squares", squares, {.terms = n});
   for (const int64_t few : {0, 1, 3, 6}) {
     run([&](Backend& be, auto pick) { be.sum_squares(pick(g).slice({1, 1 + few}), pick(squares)); });
-    expect_same("sum of few squares", squares, {.terms = n});
+    expect_same("sum of few squares", squares, {.terms = few});
   }
   const Operand x = activation({n}, 5), y = activation({n}, 6), z = wide({n}, 7);
   run([&](Backend& be, auto pick) { be.axpy(-1.5, pick(x), pick(y)), be.cast(pick(y), pick(z)); });

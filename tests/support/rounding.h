@@ -20,7 +20,7 @@ inline double distance_between(std::span<const double> a, std::span<const double
 }
 
 /// The largest relative error of one rounding.
-inline double unit_of(DType compute) { return compute == DType::f64 ? 0x1p-53 : 0x1p-24; }
+inline double unit_of(DType compute) { return compute == DType::f64 ? 0x1p-53 : compute == DType::bf16 ? 0x1p-8 : 0x1p-24; }
 
 inline constexpr double beside_spread = 0x1p-20;
 
