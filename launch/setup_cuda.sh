@@ -2,7 +2,7 @@
 # What building the CUDA backend needs, at pinned versions, into .cache/cuda of this clone, laid out like a toolkit. What a CUDA 13 toolkit has
 # that is there already (CUDA_HOME, /usr/local/cuda) is taken from there, the disassembler never: its text is what a test reads.
 #   setup_cuda.sh                 all: 1.1 GB to download where there is no toolkit, 1.6 GB on the disk
-#   setup_cuda.sh --disassembler  cuobjdump and nvdisasm only: 5 MB
+#   setup_cuda.sh --tests         only what tests read beside a toolkit: cuobjdump, nvdisasm, the headers of cuDNN's frontend: 17 MB
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 pinned=$root/.cache/cuda
@@ -29,12 +29,12 @@ case ${1:-} in
     if ! { has include/cublasLt.h && has 'lib*/libcublasLt.so'; }; then packages+=(nvidia-cublas==13.1.0.3); fi
     if ! { has include/nccl.h && has 'lib*/libnccl.so'; }; then packages+=(nvidia-nccl-cu13==2.28.9); fi
     if ! { has_cudnn && has 'lib*/libcudnn.so'; }; then packages+=(nvidia-cudnn-cu13==9.19.0.56); fi
-    if ! has 'lib*/libnvrtc.so'; then packages+=(nvidia-cuda-nvrtc==13.0.88); fi
-    packages+=(nvidia-cudnn-frontend==1.32.0) ;;   # headers: no toolkit has them
-  --disassembler) ;;
-  *) echo "error: usage '$1' is no argument of setup_cuda.sh; do: setup_cuda.sh [--disassembler]" >&2; exit 2 ;;
+    if ! has 'lib*/libnvrtc.so'; then packages+=(nvidia-cuda-nvrtc==13.0.88); fi ;;
+  --tests) ;;
+  *) echo "error: usage '$1' is no argument of setup_cuda.sh; do: setup_cuda.sh [--tests]" >&2; exit 2 ;;
 esac
 packages+=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)   # the first of PyPI; they read what CUDA 13.0 compiles
+packages+=(nvidia-cudnn-frontend==1.32.0)   # headers: no toolkit has them
 
 mkdir -p "$pinned"
 exec 9> "$pinned/lock"

@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./launch/setup.sh
-no_disassembler=
+not_fetched=
 for toolkit in ${CUDA_HOME:+"$CUDA_HOME"} /usr/local/cuda .cache/cuda; do   # nobody fetches a compiler for a test
-  if [ -x "$toolkit/bin/nvcc" ]; then no_disassembler=$(./launch/setup_cuda.sh --disassembler 2>&1 > /dev/null) || true; break; fi
+  if [ -x "$toolkit/bin/nvcc" ]; then not_fetched=$(./launch/setup_cuda.sh --tests 2>&1 > /dev/null) || true; break; fi
 done
 cmake --preset test > /dev/null
 cmake --build --preset test
@@ -14,5 +14,5 @@ code=0
 ctest --preset test --no-tests=error -j "$(nproc)" "$@" || code=$?
 echo "skipped, with reasons:"
 awk '/: Skipped$/ { getline; print } sub(/^skipped: /, "") { print }' build/release/Testing/Temporary/LastTest.log | sort | uniq -c
-[ -z "$no_disassembler" ] || echo "      why not: $no_disassembler"
+[ -z "$not_fetched" ] || echo "      why not: $not_fetched"
 exit $code

@@ -107,7 +107,7 @@ def is_there(cuobjdump):
     """Whether it can be run; says that a test is skipped where not."""
     if os.access(cuobjdump, os.X_OK):
         return True
-    print("skipped: machine code: the pinned cuobjdump is not there; launch/setup_cuda.sh --disassembler fetches it")
+    print("skipped: machine code: the pinned cuobjdump is not there; launch/setup_cuda.sh --tests fetches it")
     return False
 
 
