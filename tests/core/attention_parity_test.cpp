@@ -3,7 +3,10 @@
 
 namespace lodestone::test {
 
-/// Sums over at most 131 keys or queries; a score's error is made relative by exp, and scores of operands in [-2, 2) reach 5.
+/// Sums over at most 131 keys or queries; a score's error is made relative by exp, and scores of operands in [-2, 2) reach 5. In bf16
+/// tensor cores take probabilities p and their gradients rounded: an error of at most 2^-9 p v a key, of either sign, so of 2^-9 |v|
+/// sqrt(sum p^2) in all. The result, a sum of p v of either sign, has the size of |v| sqrt(sum p^2), so that is one unit of it; rounding
+/// the result is another, and backward rests on ctx, which was rounded. 4 units hold them (tolerance()).
 constexpr Rounding of_attention{.terms = 131, .condition = 5};
 
 class AttentionParity : public OperationParity {};
