@@ -18,7 +18,9 @@ case "${1:-}" in
   --emulated)
     [ $# -eq 3 ] || refuse "--emulated takes two arguments" "bundle.sh --emulated BUILD OUT.tar.gz"
     build=$2 out=$3 backend=$2/emulated/liblodestone_cuda.so
-    [ -e "$backend" ] || refuse "$backend is not there" "build with preset test, where CUDA's headers and cuBLASLt are" ;;
+    [ -e "$backend" ] || refuse "$backend is not there" "build with preset test, where CUDA's headers and cuBLASLt are"
+    beside=()
+    for library in nccl cudnn; do [ ! -e "$build/emulated/liblodestone_$library.so" ] || beside+=("lodestone_$library"); done ;;
   -*) refuse "'$1' is no option" "bundle.sh --help" ;;
   *)
     [ $# -le 1 ] || refuse "one file is made" "bundle.sh OUT.tar.gz"
@@ -31,6 +33,7 @@ case "${1:-}" in
     grep -qE '^NCCL_(LIBRARY|INCLUDE):.*NOTFOUND' build/cuda/CMakeCache.txt || targets+=(lodestone_nccl)
     ! grep -q '^build lodestone_cudnn:' build/cuda/build.ninja || targets+=(lodestone_cudnn)
     cmake --build --preset cuda --target "${targets[@]}"
+    beside=("${targets[@]:1}")   # what an earlier build left there is not taken
     cd "$OLDPWD"
     build=$root/build/release backend=$root/build/cuda/liblodestone_cuda.so ;;
 esac
@@ -42,9 +45,7 @@ to=$work/lodestone
 mkdir -p "$to"/{bin,lib/lodestone,launch,docs,tests/golden,tests/support}
 cp "$build"/{lodestone,core_tests,losses_tests} "$to/bin/"
 cp "$backend" "$to/lib/lodestone/"
-for library in liblodestone_nccl.so liblodestone_cudnn.so; do
-  [ ! -e "$(dirname "$backend")/$library" ] || cp "$(dirname "$backend")/$library" "$to/lib/lodestone/"
-done
+for library in "${beside[@]}"; do cp "$(dirname "$backend")/lib$library.so" "$to/lib/lodestone/"; done
 cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,gpu_suites.txt,with_cuda.sh} "$to/launch/"
 cp "$root"/tests/golden/{*.json,*.safetensors} "$to/tests/golden/"
 cp "$root/tests/support/tiny_run.py" "$to/tests/support/"

@@ -84,7 +84,7 @@ def read_suites():
 
 
 core = read_suites()
-without_products = core["operations"] + ":*Linear*:*Gemm*"
+without_libraries = core["operations"] + ":*Linear*:*Gemm*:*PlannedAttention*"  # left_out is last there, so these are left out too
 golden_losses = "LossesGolden.*:InfoNceTest.Matryoshka*:RerankerGolden.FastBackend*"
 losses = ("Cbb.*:ContrastiveLosses.*:Cosent.Tensor*:EmbeddingObjective.*:FalseNegatives.*:GroupDistillation.Tensor*:GroupLoss.*:Gte.Tensor*:InfoNceTest.*:LossesGolden.*:"
           "MarginMse.Tensor*:MlmGolden.*:NegativeScores.*:RerankerGolden.*:RerankerObjective.*:RetroMaeObjective.*:StabilisedDistillation.Tensor*:SumLoss.Adds*:"
@@ -103,18 +103,22 @@ def names_of(program, tests):
 
 
 def suites(report, name, program, tests, limit_s):
-    """Tests that run on any backend, on this GPU, each an entry of the item. Behind one that fails a new process goes on: an error of the GPU stays with its process."""
-    start_s, pending, found = report.left_s(), names_of(program, tests), []
+    """Tests that run on any backend, on this GPU, each an entry of the item. Behind one that fails a new process goes on: an error of the GPU stays with its process. One that skips
+    itself, where cuDNN is missing say, is an entry "not run" with its reason, beside which the item passes."""
+    start_s, pending, found, skipped = report.left_s(), names_of(program, tests), [], []
+    states = {"[       OK ]": "passed", "[  FAILED  ]": "failed", "[  SKIPPED ]": "not run"}
     while pending and (left_s := min(limit_s - (start_s - report.left_s()), report.left_s())) > 1:
         ended = run([program, f"--gtest_filter={':'.join(pending)}", "--gtest_fail_fast"], left_s, **on_gpu)
         said, over = [], []
         for line in ended.out.splitlines():
             mark, test = line[:12], line[12:].split(",")[0].split(" (")[0].strip()
-            if mark in ("[       OK ]", "[  FAILED  ]") and test in pending and test not in over:
+            if mark in states and test in pending and test not in over:
                 over.append(test)
-                found.append({"name": test, "state": "passed" if mark == "[       OK ]" else "failed", **({"said": said[-20:]} if mark == "[  FAILED  ]" else {})})
-                if mark == "[  FAILED  ]":
+                found.append({"name": test, "state": states[mark], **({"said": said[-20:]} if states[mark] != "passed" else {})})
+                if states[mark] == "failed":
                     break
+                if states[mark] == "not run":
+                    skipped.append(test)
                 said = []
             else:
                 said.append(line)
@@ -125,17 +129,19 @@ def suites(report, name, program, tests, limit_s):
         if not over:
             break
     failed = [test["name"] for test in found if test["state"] == "failed"]
-    left = [*(test["name"] for test in found if test["state"] == "not run"), *pending]
+    left = [*(test["name"] for test in found if test["state"] == "not run" and test["name"] not in skipped), *pending]
+    passed = sum(test["state"] == "passed" for test in found)
     seconds = round(start_s - report.left_s(), 1)
-    what = f"{len(failed)} of {len(found)} tests failed: {' '.join(failed)}" if failed else f"{len(found) - (len(left) - len(pending))} tests in {seconds} s" if found else "no test is there"
-    report.add(name, "failed" if failed or not found else "not run" if left else "passed", what + (f"; not run to the end: {' '.join(left)}" if left else ""), seconds=seconds, tests=found)
+    what = f"{len(failed)} of {len(found)} tests failed: {' '.join(failed)}" if failed else f"{passed} tests in {seconds} s" if found else "no test is there"
+    what += (f"; not run to the end: {' '.join(left)}" if left else "") + (f"; skipped, with reasons in the report: {' '.join(skipped)}" if skipped else "")
+    report.add(name, "failed" if failed or not found else "not run" if left or not passed else "passed", what, seconds=seconds, tests=found)
 
 
 between_gpus = "a rank on each GPU, by NCCL"
 
 
 class Training:
-    """Runs of the tiny model of tests/support/tiny_run.py; the losses of each by its name. Dropout is on."""
+    """Runs of the tiny model of tests/support/tiny_run.py; the losses of each by its name. Dropout is on unless settings say otherwise."""
 
     def __init__(self, report, steps):
         self.report, self.steps, self.losses, self.failure = report, steps, {}, {}
@@ -145,14 +151,17 @@ class Training:
         if not self.ready:
             report.add("data of the training runs", "failed", made.reason() if made.code != 0 else packed.reason())
 
-    def run(self, name, device, precision, ranks=1, comm="auto", learning_rate=1e-3):
+    def run(self, name, device, precision, ranks=1, comm="auto", learning_rate=1e-3, settings=()):
         launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "self,vader", "-np", str(ranks)] if ranks > 1 or comm == "nccl" else []
         ended = run([*launcher, "lodestone", "train", "run.yaml", f"device={device}", f"comm={comm}", f"optim.learning_rate={learning_rate}", f"train.precision={precision}", f"train.output_dir={name}", f"train.steps={self.steps}",
-                     "train.global_batch=8", "train.step_memory_mb=1024", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2"], min(200, self.report.left_s()),
+                     "train.global_batch=8", "train.step_memory_mb=1024", "data.heldout=", f"train.save_steps={self.steps}", "train.replica_check_every=2", *settings], min(200, self.report.left_s()),
                     OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
         if ended.code != 0:
-            missing = comm == "nccl" and any(words in ended.err for words in ("built without NCCL", "cannot open shared object file"))
+            missing = (comm == "nccl" or by_cudnn in settings) and any(words in ended.err for words in ("built without NCCL", "built without cuDNN", "cannot open shared object file", "on sm_90 only"))
             self.failure[name] = ("not run" if missing else self.report.state_of(ended), f"{name}: {ended.reason()}")
+            return
+        if by_cudnn in settings and "goes by own kernels" in ended.err:
+            self.failure[name] = ("failed", f"{name}: " + next(line for line in ended.err.splitlines() if "goes by own kernels" in line))
             return
         with open(f"{name}/metrics.jsonl", encoding="utf-8") as lines:
             self.losses[name] = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
@@ -175,6 +184,17 @@ class Training:
         self.report.add(item, "passed" if good else "failed", f"loss {runs[0][0]:.4f} to {runs[0][-1]:.4f} in {len(runs[0])} steps, at most {away:.2e} from f64; the CPU's {own:.2e}, "
                         f"allowed {allowed:.2e}", losses=runs[0], losses_of_cpu=runs[1], losses_in_f64=runs[2])
 
+    def beside(self, item, name, own, exact):
+        """|loss - loss of the other run| of every step: at most four times the most that the other one, of the same precision, is away from f64. The two differ where attention rounds."""
+        failure = next((self.failure[r] for r in (exact, own, name) if r in self.failure), None)
+        if failure is not None:
+            self.report.add(item, *failure)
+            return
+        runs = [self.losses[r] for r in (name, own, exact)]
+        apart, away = (max(abs(a - b) for a, b in zip(a, b, strict=True)) for a, b in ((runs[0], runs[1]), (runs[1], runs[2])))
+        good = len(runs[0]) == self.steps and 0 < apart <= 4 * away
+        self.report.add(item, "passed" if good else "failed", f"losses of {len(runs[0])} steps at most {apart:.2e} apart; own attention {away:.2e} from f64", losses=runs[0], losses_of_own=runs[1], losses_in_f64=runs[2])
+
     def same_weights(self, item, names):
         failure = next((self.failure[r] for r in names if r in self.failure), None)
         if failure is not None:
@@ -185,6 +205,7 @@ class Training:
 
 
 larger = "exact, larger steps"
+by_cudnn = "attention=cudnn"
 
 
 def training(report, quick):
@@ -196,10 +217,16 @@ def training(report, quick):
                                            ("gpu-f32-again", "cuda", "f32", 1), ("gpu-bf16", "cuda", "bf16", 1), ("gpu-shared", "cuda", "f32", 2)):
         runs.run(name, device, precision, ranks)
     runs.run(larger, "cpu", "f64", learning_rate=1.01e-3)
+    plain = ("model.dropout=0",)  # cuDNN takes no dropout
+    for name, device, precision, more in (("plain", "cpu", "f64", ()), ("plain-own-bf16", "cuda", "bf16", ("attention=own",)),
+                                          ("plain-cudnn-bf16", "cuda", "bf16", (by_cudnn,)), ("plain-cudnn-bf16-again", "cuda", "bf16", (by_cudnn,))):
+        runs.run(name, device, precision, settings=(*plain, *more))
     runs.run("gpu-nccl", "cuda", "f32", comm="nccl")
     gpus = min(len(report.content["devices"]["cuda"]["gpus"]), 8)  # of a batch of 8
     runs.compare("training in f32", "gpu-f32", "host-f32", "exact")
     runs.compare("training in bf16", "gpu-bf16", "host-bf16", "exact")
+    runs.beside("training by cuDNN beside own attention, bf16 without dropout", "plain-cudnn-bf16", "plain-own-bf16", "plain")
+    runs.same_weights("the same training by cuDNN twice", ("plain-cudnn-bf16", "plain-cudnn-bf16-again"))
     runs.compare("two ranks that share the GPU, staged", "gpu-shared", "host-f32", "exact")
     runs.same_weights("the same training twice", ("gpu-f32", "gpu-f32-again"))
     runs.same_weights("one rank by NCCL, as without", ("gpu-nccl", "gpu-f32"))
@@ -211,10 +238,10 @@ def training(report, quick):
 
 
 def sanitizers(report, quick):
-    """compute-sanitizer over the parity of operations, which are small. Races are looked for in our kernels only, not in cuBLASLt's."""
+    """compute-sanitizer over the parity of operations, which are small. Races are looked for in our kernels only, not in cuBLASLt's and cuDNN's."""
     folders = [os.environ.get("CUDA_HOME", "") + "/bin", *glob.glob("/usr/local/cuda*/bin"), *(folder for p in sys.path for folder in glob.glob(f"{p}/nvidia/*/bin"))]
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=":".join(folders))
-    for tool, tests in (("memcheck", core["operations"]), ("racecheck", without_products), ("synccheck", without_products)):
+    for tool, tests in (("memcheck", core["operations"]), ("racecheck", without_libraries), ("synccheck", without_libraries)):
         name = f"compute-sanitizer {tool}"
         if quick or program is None or report.left_s() < 20:
             report.add(name, "not run", LEFT_OUT if quick else "there is no compute-sanitizer" if program is None else "the ten minutes are over")
@@ -226,7 +253,7 @@ def sanitizers(report, quick):
 
 
 def check(report, quick):
-    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*" if quick else core["operations"], 150)
+    suites(report, "operations against the reference", "core_tests", "*Parity.*f32*:*Parity.*by_cudnn*" if quick else core["operations"], 150)
     suites(report, "encoder against PyTorch's values", "core_tests", "EncoderGolden.*InF32*" if quick else core["encoder"], 60)
     suites(report, "gradients of layers", "core_tests", core["layers"], 100)
     with report.item("training"):

@@ -66,7 +66,8 @@ door MPI 'mpi\.h' 'comm/(mpi_comm|world)\.cpp:'
 door HDF5 'hdf5|H5' 'data/files/h5\.cpp:'
 door yaml-cpp 'yaml-cpp' 'launch/config/yaml\.cpp:'
 door oneDNN 'dnnl|oneapi' 'core/cpu/'
-door CUDA 'cuda|cublas|cudnn' 'core/cuda/|comm/nccl/'
+door CUDA 'cuda|cublas' 'core/cuda/|comm/nccl/'
+door cuDNN 'cudnn[._]' 'core/cuda/cudnn/attention_graph\.cpp:'
 door NCCL 'nccl\.h' 'comm/nccl/'
 
 # A header of ours is named from the root of the tree, so that the rules above see it.

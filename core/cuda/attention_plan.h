@@ -1,5 +1,6 @@
-// The seam between attention here and a library that has plans for it: what liblodestone_cudnn.so (core/cuda/cudnn) exports, three
-// functions with a little around them, without a type or a header of cuDNN. The tests put a double behind it.
+// The seam between attention here and a library that has plans for it: what liblodestone_cudnn.so (core/cuda/cudnn) exports: plan,
+// workspace_bytes and execute, and what opens and releases around them, without a type or a header of cuDNN. The tests put a double behind
+// it.
 #pragma once
 
 #include <driver_types.h>
@@ -19,7 +20,7 @@ struct AttentionBucket {
   AttentionWay way{};
   int64_t texts = 0;    // B, empty ones among them
   int64_t longest = 0;  // T: no text has more tokens
-  int64_t tokens = 0;   // at least S, the tokens of all texts; 0 for the way forward, which does not ask
+  int64_t tokens = 0;   // at least S, the tokens of all texts, a multiple of 64; 0 for the way forward, which does not ask
   int64_t heads = 0, head_size = 0;
 
   auto operator<=>(const AttentionBucket&) const = default;
@@ -49,13 +50,14 @@ struct AttentionPlan;    // how it computes one bucket
 
 /// Attention by a library. Members are what it exports, each under the name "lodestone_cudnn_" and its own. Nothing throws.
 struct AttentionLibrary {
-  /// For the GPU that is the present one when plans are made. version = "9.19.0". Null: `reason` says why not.
+  /// For the present GPU. version = "9.19.0". Null: `reason` says why not.
   AttentionEngine* (*open)(std::string& version, std::string& reason) = nullptr;
   /// What was planned must have been released.
   void (*close)(AttentionEngine* engine) = nullptr;
 
-  /// Takes a second, for the library compiles. Null where it cannot be done on this GPU: `reason` says why.
-  AttentionPlan* (*plan)(AttentionEngine& engine, const AttentionBucket& bucket, std::string& reason) = nullptr;
+  /// Takes a second, for the library compiles. Null: `reason` says why, and `supported` whether the library has such a plan for this GPU
+  /// and something failed (memory, say), or has none.
+  AttentionPlan* (*plan)(AttentionEngine& engine, const AttentionBucket& bucket, bool& supported, std::string& reason) = nullptr;
   /// What an execution needs beside its operands.
   size_t (*workspace_bytes)(const AttentionPlan& plan) = nullptr;
   /// Enqueued. The same operands give the same bits. False where it could not be enqueued: `reason` says why. workspace: device memory of

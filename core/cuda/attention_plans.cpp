@@ -1,10 +1,13 @@
 #include "core/cuda/attention_plans.h"
 
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 
+#include "core/cuda/cuda_call.h"
 #include "core/error.h"
 #include "core/own_library.h"
 
@@ -14,14 +17,24 @@ namespace {
 
 constexpr const char* file_name = "liblodestone_cudnn.so";
 
-/// Workspace is taken behind step memory, of the 512 MiB that are left to libraries (CudaMemory::reservable): half of them. Deterministic
-/// backward takes 2 B A T^2 bytes, columns rounded up to 128: 128 MiB for 8,192 tokens in texts of 512 and 16 heads (cudnn_plans).
+/// Workspace is taken behind step memory, of the 512 MiB that are left to libraries (CudaMemory::reservable): half of them.
 constexpr size_t most_workspace_bytes = size_t{256} << 20;
 
 /// The next number of the form 2^n or 3 2^n.
 int64_t rounded_up(int64_t n) {
   const auto power = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(n, 1))));
   return power >= 4 && n <= power / 4 * 3 ? power / 4 * 3 : power;
+}
+
+int64_t in_steps_of(int64_t step, int64_t n) { return (n + step - 1) / step * step; }
+
+/// Why attention by cuDNN is not taken on the present GPU, or nothing: on others than Hopper nobody has seen its plans at work.
+std::string why_not_here() {
+  int device = 0, major = 0, minor = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  return major == 9 && minor == 0 ? std::string() : cat("cuDNN is taken on sm_90 only, and this GPU is sm_", major, minor);
 }
 
 template <class F>
@@ -34,9 +47,13 @@ bool look_up(void* library, const char* name, F& function) {
 
 AttentionBucket bucket_of(AttentionWay way, const DeviceTexts& texts, int64_t heads, int64_t head_size) {
   AttentionBucket bucket{
-      .way = way, .texts = rounded_up(texts.texts()), .longest = (texts.longest + 63) / 64 * 64, .heads = heads, .head_size = head_size};
-  if (way == AttentionWay::backward) bucket.tokens = std::min(rounded_up(texts.tokens()), bucket.texts * bucket.longest);
+      .way = way, .texts = rounded_up(texts.texts()), .longest = in_steps_of(64, texts.longest), .heads = heads, .head_size = head_size};
+  if (way == AttentionWay::backward) bucket.tokens = std::min(in_steps_of(64, rounded_up(texts.tokens())), bucket.texts * bucket.longest);
   return bucket;
+}
+
+size_t least_workspace_bytes(const AttentionBucket& b) {
+  return b.way == AttentionWay::forward ? 0 : static_cast<size_t>(2 * b.texts * b.heads * b.longest * in_steps_of(128, b.longest));
 }
 
 std::string describe(const AttentionBucket& b) {
@@ -44,19 +61,18 @@ std::string describe(const AttentionBucket& b) {
              b.tokens > 0 ? cat(b.tokens, " in all, ") : "", b.heads, " heads of ", b.head_size);
 }
 
-AttentionPlans::AttentionPlans(AttentionChoice choice) {
-  if (choice == AttentionChoice::own) {
-    description_ = "own attention";
-    return;
-  }
-  const std::string why_not = open();
-  if (why_not.empty()) {
-    description_ = cat("attention by cuDNN ", version_, " in bf16 without dropout");
-    return;
-  }
-  if (choice == AttentionChoice::cudnn)
-    throw Error(ExitCode::usage, "cudnn", why_not, "set attention: auto or own, or install what is missing (docs/cuda.md)");
-  description_ = cat("own attention (", why_not, ")");
+AttentionPlans::AttentionPlans(AttentionChoice choice) : choice_(choice) {
+  if (choice == AttentionChoice::own) return;
+  why_not_ = why_not_here();
+  if (why_not_.empty()) why_not_ = open();
+  if (!why_not_.empty() && choice == AttentionChoice::cudnn)
+    throw Error(ExitCode::usage, "cudnn", why_not_, "set attention: auto or own, or install what is missing (docs/cuda.md)");
+}
+
+std::string AttentionPlans::description() const {
+  if (!there()) return why_not_.empty() ? "own attention" : cat("own attention (", why_not_, ")");
+  return cat("attention by cuDNN ", version_, " in bf16 without dropout",
+             executions_ > 0 ? cat(", ", executions_, " executions so far") : std::string());
 }
 
 std::string AttentionPlans::open() {
@@ -69,7 +85,7 @@ std::string AttentionPlans::open() {
       !look_up(file, "lodestone_cudnn_execute", library_.execute) || !look_up(file, "lodestone_cudnn_release", library_.release))
     return cat(file_name, " belongs to another version of this program");
   engine_ = library_.open(version_, reason);
-  return engine_ != nullptr ? std::string() : reason;
+  return engine_ != nullptr ? std::string() : cat("cuDNN does not start: ", reason);
 }
 
 AttentionPlans::~AttentionPlans() {
@@ -79,26 +95,61 @@ AttentionPlans::~AttentionPlans() {
 }
 
 const PlannedAttention* AttentionPlans::find(const AttentionBucket& bucket) {
-  const auto [at, is_new] = known_.try_emplace(bucket);
-  PlannedAttention& planned = at->second;
-  if (is_new) {
-    std::string reason;
-    planned.plan = library_.plan(*engine_, bucket, reason);
-    if (planned.plan != nullptr) planned.workspace_bytes = library_.workspace_bytes(*planned.plan);
-    if (planned.workspace_bytes > most_workspace_bytes) {
-      library_.release(planned.plan);
-      planned = {};
-    }
+  const auto found = known_.find(bucket);
+  if (found != known_.end()) return found->second.plan != nullptr ? &found->second : nullptr;
+  const std::string too_much = cat("its plan wants more than ", most_workspace_bytes >> 20, " MiB of workspace");
+  if (least_workspace_bytes(bucket) > most_workspace_bytes) {  // known without a second of compiling
+    refuse(bucket, too_much);
+    return nullptr;
   }
-  return planned.plan != nullptr ? &planned : nullptr;
+  bool supported = true;
+  std::string reason;
+  AttentionPlan* const plan = library_.plan(*engine_, bucket, supported, reason);
+  if (plan == nullptr && supported) fail(bucket, reason);
+  PlannedAttention planned{plan, plan != nullptr ? library_.workspace_bytes(*plan) : 0};
+  if (planned.workspace_bytes > most_workspace_bytes) {
+    library_.release(plan);
+    planned = {};
+    reason = too_much;
+  }
+  if (planned.plan == nullptr) {
+    refuse(bucket, reason);
+    return nullptr;
+  }
+  return &known_.emplace(bucket, planned).first->second;
+}
+
+void AttentionPlans::give_back(const AttentionBucket& bucket, const std::string& reason) {
+  PlannedAttention& planned = known_.at(bucket);
+  library_.release(planned.plan);
+  planned = {};
+  say_own(bucket, reason);
+}
+
+void AttentionPlans::refuse(const AttentionBucket& bucket, const std::string& reason) {
+  if (choice_ == AttentionChoice::cudnn && known_.empty())
+    throw Error(ExitCode::usage, "cudnn", cat("attention ", describe(bucket), ": cuDNN cannot compute it: ", reason),
+                "set attention: auto or own");
+  known_.emplace(bucket, PlannedAttention{});
+  say_own(bucket, reason);
+}
+
+void AttentionPlans::say_own(const AttentionBucket& bucket, const std::string& reason) {
+  // Amid a step nobody above is listening. A log needs each reason once, not once for every shape.
+  if (said_.emplace(bucket.way, reason).second)
+    std::fprintf(stderr, "warning: attention %s goes by own kernels: %s\n", describe(bucket).c_str(), reason.c_str());
 }
 
 void AttentionPlans::execute(const PlannedAttention& planned, const AttentionBucket& bucket, cudaStream_t stream,
                              const AttentionOperands& operands, void* workspace) {
   std::string reason;
-  if (!library_.execute(*planned.plan, stream, operands, workspace, reason))
-    throw Error(ExitCode::resource, "F47", cat("attention ", describe(bucket), ": cuDNN says ", reason),
-                "start the same command again; if it happens again, test this GPU, or set attention: own");
+  if (!library_.execute(*planned.plan, stream, operands, workspace, reason)) fail(bucket, reason);
+  ++executions_;
+}
+
+void AttentionPlans::fail(const AttentionBucket& bucket, const std::string& reason) {
+  throw Error(ExitCode::resource, "F47", cat("attention ", describe(bucket), ": cuDNN says ", reason),
+              "start the same command again; if it happens again, test this GPU, or set attention: own");
 }
 
 }  // namespace lodestone::cuda

@@ -62,6 +62,15 @@ std::byte* CudaBackend::scratch(size_t size_bytes) {
   return scratch_;
 }
 
+std::byte* CudaBackend::scratch_or_null(size_t size_bytes) {
+  try {
+    return scratch(size_bytes);
+  } catch (const Error& error) {
+    if (error.code() != "F14") throw;
+    return nullptr;
+  }
+}
+
 double* CudaBackend::parts() { return reinterpret_cast<double*>(scratch(cuda::most_parts * sizeof(double))); }
 
 ConstTensor CudaBackend::upload(ConstTensor host, Arena& arena) {

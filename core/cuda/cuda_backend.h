@@ -34,7 +34,7 @@ class CudaBackend final : public Backend {
   CudaBackend& operator=(const CudaBackend&) = delete;
 
   /// "NVIDIA H200, GPU 1 of 4 at 0000:1b:00.0, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1, attention by cuDNN
-  /// 9.19.0 in bf16 without dropout": GPUs are numbered from 0.
+  /// 9.19.0 in bf16 without dropout, 24 executions so far": GPUs are numbered from 0, and of executions of cuDNN there may be none yet.
   std::string description() const override;
   int threads() const override { return 1; }
   Memory& memory() override { return memory_; }
@@ -138,6 +138,8 @@ class CudaBackend final : public Backend {
   }
   /// Device memory of one operation, 256-byte aligned. What the one before took is overwritten, which stands in front of it in the stream.
   std::byte* scratch(size_t size_bytes);
+  /// The same, but null where the device has no memory left for it.
+  std::byte* scratch_or_null(size_t size_bytes);
   /// The same for the parts of a sum (device/sum_parts.h).
   double* parts();
   /// attention_forward, or where to_d_qkv is given attention_backward, by a plan of cuDNN: false where there is none for it, and then

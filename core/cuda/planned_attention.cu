@@ -1,6 +1,7 @@
 // Attention without masks and dropout in bf16 by a plan of cuDNN (attention_plans.h). The one kernel here says where texts lie, in a thread
-// for each text: 12 bytes read and 28 written a text.
+// for each text: 16 bytes read and 28 written a text.
 #include <bit>
+#include <initializer_list>
 
 #include "core/cuda/attention_plans.h"
 #include "core/cuda/cuda_backend.h"
@@ -51,7 +52,11 @@ bool CudaBackend::planned_attention(const DeviceTexts& texts, ConstTensor qkv, i
   if (planned == nullptr) return false;
   const auto B = static_cast<size_t>(bucket.texts);
   const size_t of_lengths = padded(B * sizeof(int32_t)), of_offsets = padded((B + 1) * sizeof(int64_t));
-  std::byte* const work = scratch(of_lengths + 3 * of_offsets + planned->workspace_bytes);
+  std::byte* const work = scratch_or_null(of_lengths + 3 * of_offsets + planned->workspace_bytes);
+  if (work == nullptr) {
+    plans_->give_back(bucket, cat("the GPU has no memory for ", planned->workspace_bytes >> 20, " MiB of workspace"));
+    return false;
+  }
   const auto offsets = [&](size_t i) { return reinterpret_cast<int64_t*>(work + of_lengths + i * of_offsets); };
   auto* const lengths = reinterpret_cast<int32_t*>(work);
   const cudaStream_t stream = enqueue(back ? "attention_backward" : "attention_forward", qkv);

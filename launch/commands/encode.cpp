@@ -27,6 +27,7 @@ Under mpirun every rank embeds a share and writes its rows.
   --max-len N          tokens of a text (what the model folder says)
   --precision NAME     f32, bf16 or f64 (f32)
   --device NAME        where to compute: auto (the CPU), cpu or cuda (auto)
+  --attention NAME     on a GPU: auto (cuDNN in bf16, where it is there), own or cudnn (auto)
   --threads N          threads of each rank (the cores it may use)
   --chunk-tokens N     tokens that pass the encoder at once (2048)
   --dimensions N       leading components of a vector that are kept, as a model trained with loss.mrl_dims allows (all)

@@ -36,6 +36,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --max-len N            tokens of a text, or of a reranker's pair (what the model folder says)
   --precision NAME       f32, bf16 or f64 (f32)
   --device NAME          where to compute: auto (the CPU), cpu or cuda (auto)
+  --attention NAME       on a GPU: auto (cuDNN in bf16, where it is there), own or cudnn (auto)
   --threads N            threads of each rank (the cores it may use)
   --chunk-tokens N       tokens that pass the encoder at once (2048)
   --dimensions N         leading components of a vector that count, as a model trained with loss.mrl_dims allows (all)

@@ -6,7 +6,7 @@
 namespace lodestone {
 
 std::vector<std::string> model_option_names() {
-  return {"--device", "--threads", "--max-len", "--precision", "--chunk-tokens", "--dimensions"};
+  return {"--device", "--attention", "--threads", "--max-len", "--precision", "--chunk-tokens", "--dimensions"};
 }
 
 LoadedModel::Options model_options(const Options& options) {
@@ -25,8 +25,13 @@ LoadedModel::Options model_options(const Options& options) {
 
 std::unique_ptr<Backend> open_backend(const Options& options, const World& world) {
   const BackendKind kind = backend_for(options.choice("--device", DeviceChoice::automatic));
-  return make_backend(
-      {.kind = kind, .threads = choose_threads(world, options.integer("--threads", 0, 1)).threads, .gpu = gpu_of_rank(world, kind)});
+  const auto attention = options.choice("--attention", AttentionChoice::automatic);
+  if (attention == AttentionChoice::cudnn && kind != BackendKind::cuda)
+    options.refuse("--attention cudnn is for GPUs, and this computes on the CPU");
+  return make_backend({.kind = kind,
+                       .threads = choose_threads(world, options.integer("--threads", 0, 1)).threads,
+                       .gpu = gpu_of_rank(world, kind),
+                       .attention = attention});
 }
 
 }  // namespace lodestone

@@ -9,11 +9,12 @@
 
 namespace lodestone {
 
-/// --device, --threads, --max-len, --precision, --chunk-tokens, --dimensions.
+/// --device, --attention, --threads, --max-len, --precision, --chunk-tokens, --dimensions.
 std::vector<std::string> model_option_names();
 /// What the last four say. Throws Error (usage) on values that cannot be.
 LoadedModel::Options model_options(const Options& options);
-/// What computes as --device and --threads say. Throws Error (usage) on values that cannot be, and when this build lacks the device.
+/// What computes as --device, --attention and --threads say. Throws Error (usage) on values that cannot be, and when this build lacks the
+/// device.
 std::unique_ptr<Backend> open_backend(const Options& options, const World& world);
 
 }  // namespace lodestone

@@ -41,7 +41,7 @@ class BertChunk {
     return c;
   }
 
-  CudaBackend backend_{0};
+  CudaBackend backend_{0, AttentionChoice::own};  // whatever cuDNN lies where the program looks
   EmbedderConfig config_;
   Arena arena_;
   ParamStore params_;

@@ -1,6 +1,9 @@
 // Attention as a graph of cuDNN: the one door to cuDNN and to the headers of its frontend, which take 40 seconds to compile.
 #pragma once
 
+#include <driver_types.h>
+
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -10,10 +13,13 @@ namespace lodestone::cudnn {
 
 /// "9.19.0": of the library that is loaded.
 std::string version();
+/// Why the library that is loaded cannot be taken (versions.h), or nothing.
+std::string against_library();
 
-/// What plans are made for: the GPU that is the present one when the first plan is made, or one that is only described.
+/// What plans are made for: a GPU that is here, or one that is only described.
 class Target {
  public:
+  /// The present GPU. Throws std::runtime_error with what cuDNN says where it cannot start there.
   Target();
   /// Plans for a GPU that is not here, which can be asked for their workspace and not executed. properties: what cuDNN writes of a GPU, as
   /// JSON (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION); architecture: 90 is sm_90.
@@ -32,8 +38,8 @@ class Target {
 /// A plan of a bucket that is built. The target must outlive it.
 class AttentionGraph {
  public:
-  /// Null where cuDNN has none: `reason` is what it says.
-  static std::unique_ptr<AttentionGraph> make(Target& target, const cuda::AttentionBucket& bucket, std::string& reason);
+  /// As AttentionLibrary::plan.
+  static std::unique_ptr<AttentionGraph> make(Target& target, const cuda::AttentionBucket& bucket, bool& supported, std::string& reason);
   ~AttentionGraph();
   AttentionGraph(const AttentionGraph&) = delete;
   AttentionGraph& operator=(const AttentionGraph&) = delete;
@@ -45,8 +51,8 @@ class AttentionGraph {
  private:
   struct Parts;
   AttentionGraph(Target& target, const cuda::AttentionBucket& bucket);
-  /// What cuDNN says against it, or nothing.
-  std::string build();
+  /// What cuDNN says against it, or nothing, and whether it says that it has none.
+  std::string build(bool& supported);
 
   Target& target_;
   const cuda::AttentionBucket bucket_;

@@ -1,5 +1,8 @@
 // What core/cuda/attention_plans.cpp looks up here (AttentionLibrary of core/cuda/attention_plan.h).
 #include <exception>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "core/cuda/cudnn/attention_graph.h"
 
@@ -32,9 +35,10 @@ auto made(std::string& reason, const Make& make) -> decltype(make()) {
 extern "C" {
 
 AttentionEngine* lodestone_cudnn_open(std::string& version, std::string& reason) {
-  return made(reason, [&] {
+  return made(reason, [&]() -> AttentionEngine* {
     version = cudnn::version();
-    return new AttentionEngine;
+    reason = cudnn::against_library();
+    return reason.empty() ? new AttentionEngine : nullptr;
   });
 }
 
@@ -45,9 +49,10 @@ AttentionEngine* lodestone_cudnn_open_for(const std::string& properties, int arc
 
 void lodestone_cudnn_close(AttentionEngine* engine) { delete engine; }
 
-AttentionPlan* lodestone_cudnn_plan(AttentionEngine& engine, const AttentionBucket& bucket, std::string& reason) {
+AttentionPlan* lodestone_cudnn_plan(AttentionEngine& engine, const AttentionBucket& bucket, bool& supported, std::string& reason) {
+  supported = true;
   return made(reason, [&]() -> AttentionPlan* {
-    std::unique_ptr<cudnn::AttentionGraph> graph = cudnn::AttentionGraph::make(engine.target, bucket, reason);
+    std::unique_ptr<cudnn::AttentionGraph> graph = cudnn::AttentionGraph::make(engine.target, bucket, supported, reason);
     return graph != nullptr ? new AttentionPlan{std::move(graph)} : nullptr;
   });
 }

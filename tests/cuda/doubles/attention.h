@@ -12,8 +12,10 @@ struct AttentionDouble {
   int64_t alive = 0;               // plans that are not released
   int64_t executed = 0;            // plans, when they are enqueued
   std::string refuses{};           // a bucket whose description has this; empty: none. LODESTONE_DOUBLE_CUDNN_REFUSES says it too
+  std::string why_not{};           // it does not open; empty: it does
+  bool plans_fail = false;         // not refused: as where there is no memory
   bool fails = false;              // executions, when they are to be enqueued
-  int64_t offset_error = 0;        // tokens that ragged offsets are read off
+  int damaged = 0;                 // of what says where texts lie: 1 lengths, 2 to 4 offsets of qkv, ctx, lse; 0: nothing
   size_t workspace_bytes = 4096;   // of the plans that follow, all of which an execution overwrites
 };
 

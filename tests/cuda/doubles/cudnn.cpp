@@ -1,6 +1,8 @@
-// The double of liblodestone_cudnn.so: the seam of core/cuda/attention_plan.h by plain loops in f32 on the memory of the runtime's double.
-// What is enqueued runs when its stream does, and reads lengths and offsets only then. It looks at what the real one does not: alignments,
-// offsets and lengths that do not fit each other or the bucket, a workspace that is no device memory, and what lies in no memory.
+// The double of liblodestone_cudnn.so: the seam of core/cuda/attention_plan.h by plain loops on the memory of the runtime's double. It
+// rounds as flash attention does: sums are in f32, and what products on tensor cores take is in bf16, the probabilities and their gradients
+// too. What is enqueued runs when its stream does, and reads lengths and offsets only then. It looks at what the real one does not:
+// alignments, offsets and lengths that do not fit each other or the bucket, a workspace that is no device memory, and what lies in no
+// memory.
 #include <cuda_bf16.h>
 
 #include <cmath>
@@ -40,9 +42,10 @@ class Attention {
         operands_(operands),
         workspace_(workspace),
         workspace_bytes_(plan.workspace_bytes),
-        off_(attention_double().offset_error) {}
+        damaged_(attention_double().damaged) {}
 
   void run() const {
+    damage_places();
     check_places();
     std::memset(workspace_, 0x7f, workspace_bytes_);
     for (int64_t b = 0; b < bucket_.texts; ++b)
@@ -60,6 +63,14 @@ class Attention {
 
   void need_memory(const void* p, int64_t rows, int64_t row, size_t element) const {
     if (rows > 0 && !is_device_memory(p, static_cast<size_t>(rows * row) * element)) fail("attention beyond its memory");
+  }
+
+  /// Puts the second text a token further in what the kernel wrote just now, as AttentionDouble::damaged says.
+  void damage_places() const {
+    if (damaged_ == 1) ++const_cast<int32_t*>(operands_.lengths)[0];
+    if (damaged_ == 2) const_cast<int64_t*>(operands_.qkv_offsets)[1] += 3 * hidden();
+    if (damaged_ == 3) const_cast<int64_t*>(operands_.ctx_offsets)[1] += hidden();
+    if (damaged_ == 4) const_cast<int64_t*>(operands_.lse_offsets)[1] += bucket_.heads;
   }
 
   /// Offsets of all operands are those of one division into texts, within the bucket.
@@ -88,7 +99,7 @@ class Attention {
 
   /// Where a row of a head begins, by the offsets of its text alone: of qkv with the column of q, k or v.
   int64_t qkv_place(int64_t b, int64_t i, int64_t a, int64_t which) const {
-    return operands_.qkv_offsets[b] + (i + off_) * 3 * hidden() + which * hidden() + a * bucket_.head_size;
+    return operands_.qkv_offsets[b] + i * 3 * hidden() + which * hidden() + a * bucket_.head_size;
   }
   int64_t ctx_place(int64_t b, int64_t i, int64_t a) const { return operands_.ctx_offsets[b] + i * hidden() + a * bucket_.head_size; }
   int64_t lse_place(int64_t b, int64_t i, int64_t a) const { return operands_.lse_offsets[b] + i * bucket_.heads + a; }
@@ -106,6 +117,7 @@ class Attention {
     for (int64_t i = 0; i < operands_.lengths[b]; ++i) rows.push_back(read(operands_.qkv, qkv_place(b, i, a, which)));
     return rows;
   }
+  static float in_bf16(float x) { return __bfloat162float(__float2bfloat16(x)); }
   static float dot(const std::vector<float>& x, const std::vector<float>& y) {
     float sum = 0;
     for (size_t d = 0; d < x.size(); ++d) sum += x[d] * y[d];
@@ -123,7 +135,8 @@ class Attention {
       for (size_t j = 0; j < k.size(); ++j) top = std::max(top, scores[j] = scale() * dot(q[i], k[j]));
       for (const float s : scores) sum += std::exp(s - top);
       const float lse = top + std::log(sum);
-      for (size_t j = 0; j < k.size(); ++j) add(std::exp(scores[j] - lse), v[j], c);
+      for (size_t j = 0; j < k.size(); ++j) add(in_bf16(std::exp(scores[j] - top)), v[j], c);
+      for (float& x : c) x /= sum;
       write(operands_.to_ctx, ctx_place(b, static_cast<int64_t>(i), a), c);
       operands_.to_lse[lse_place(b, static_cast<int64_t>(i), a)] = lse;
     }
@@ -137,10 +150,10 @@ class Attention {
       const auto c = read(operands_.ctx, ctx_place(b, row, a)), d_c = read(operands_.d_ctx, ctx_place(b, row, a));
       const float delta = dot(c, d_c), lse = operands_.lse[lse_place(b, row, a)];
       for (size_t j = 0; j < k.size(); ++j) {
-        const float p = std::exp(scale() * dot(q[i], k[j]) - lse), d_s = p * (dot(d_c, v[j]) - delta) * scale();
-        add(p, d_c, d_v[j]);
-        add(d_s, k[j], d_q[i]);
-        add(d_s, q[i], d_k[j]);
+        const float p = std::exp(scale() * dot(q[i], k[j]) - lse), d_s = in_bf16(p * (dot(d_c, v[j]) - delta));
+        add(in_bf16(p), d_c, d_v[j]);
+        add(d_s * scale(), k[j], d_q[i]);
+        add(d_s * scale(), q[i], d_k[j]);
       }
     }
     for (size_t i = 0; i < q.size(); ++i) {
@@ -155,15 +168,17 @@ class Attention {
   AttentionOperands operands_;
   void* workspace_;
   size_t workspace_bytes_;
-  int64_t off_;  // as AttentionDouble::offset_error
+  int damaged_;  // as AttentionDouble::damaged
 };
 
 }  // namespace
 
 extern "C" {
 
-AttentionEngine* lodestone_cudnn_open(std::string& version, std::string&) {
+AttentionEngine* lodestone_cudnn_open(std::string& version, std::string& reason) {
   version = "9.19.0";
+  reason = attention_double().why_not;
+  if (!reason.empty()) return nullptr;
   return new AttentionEngine;
 }
 
@@ -172,12 +187,18 @@ void lodestone_cudnn_close(AttentionEngine* engine) {
   delete engine;
 }
 
-AttentionPlan* lodestone_cudnn_plan(AttentionEngine&, const AttentionBucket& bucket, std::string& reason) {
+AttentionPlan* lodestone_cudnn_plan(AttentionEngine&, const AttentionBucket& bucket, bool& supported, std::string& reason) {
   AttentionDouble& state = attention_double();
   ++state.asked;
+  supported = true;
+  if (state.plans_fail) {
+    reason = "CUDNN_STATUS_ALLOC_FAILED";
+    return nullptr;
+  }
   const std::string text = describe(bucket);
   if (!state.refuses.empty() && text.find(state.refuses) != std::string::npos) {
     ++state.refused;
+    supported = false;
     reason = "this double was told to refuse it";
     return nullptr;
   }

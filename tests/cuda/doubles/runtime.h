@@ -14,6 +14,7 @@ struct Machine {
   cudaError_t count_result = cudaSuccess;  // of cudaGetDeviceCount: 35 without a driver, 34 with the toolkit's stub, 100 without a GPU
   size_t memory_bytes = size_t{4} << 40;   // addresses, not pages
   int driver = 13000;
+  int architecture = 90;  // sm_90
 };
 Machine& machine();
 

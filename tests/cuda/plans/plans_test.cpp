@@ -3,7 +3,11 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+#include <string>
+
 #include "core/cuda/attention_plan.h"
+#include "core/cuda/cudnn/versions.h"
 #include "tests/cuda/plans/devices.h"
 
 namespace lodestone::cuda {
@@ -14,6 +18,7 @@ class Library {
  public:
   Library() : file_(dlopen("liblodestone_cudnn.so", RTLD_NOW | RTLD_LOCAL)) {
     if (file_ == nullptr) throw std::runtime_error(dlerror());
+    look_up("open", seam.open);
     look_up("open_for", open_for);
     look_up("close", seam.close);
     look_up("plan", seam.plan);
@@ -41,7 +46,7 @@ class CudnnPlans : public testing::Test {
   int64_t workspace(const test::DescribedDevice& device, const AttentionBucket& bucket) {
     AttentionEngine* const engine = library_.open_for(test::properties_of(device), device.architecture, reason_);
     if (engine == nullptr) return -1;
-    AttentionPlan* const plan = library_.seam.plan(*engine, bucket, reason_);
+    AttentionPlan* const plan = library_.seam.plan(*engine, bucket, supported_, reason_);
     const int64_t bytes = plan == nullptr ? -1 : static_cast<int64_t>(library_.seam.workspace_bytes(*plan));
     if (plan != nullptr) {
       EXPECT_FALSE(library_.seam.execute(*plan, nullptr, {}, nullptr, reason_)) << "there is no such GPU";
@@ -52,6 +57,7 @@ class CudnnPlans : public testing::Test {
   }
 
   Library library_;
+  bool supported_ = false;
   std::string reason_;
 };
 
@@ -91,16 +97,20 @@ TEST_F(CudnnPlans, BackwardIsThereOnHopperWithinItsWorkspace) {
     }
 }
 
+// Head sizes and lengths of PlannedAttentionParity, which on a GPU must not meet a refusal.
 TEST_F(CudnnPlans, EveryHeadSizeThatIsAskedForIsThereOnHopper) {
-  for (const int64_t size : {8, 24, 128})
-    for (const AttentionWay way : {AttentionWay::forward, AttentionWay::backward})
-      EXPECT_GE(workspace(test::h200, bucket(way, {4, size}, 128)), 0) << size << ": " << reason_;
+  for (const AttentionWay way : {AttentionWay::forward, AttentionWay::backward}) {
+    for (const int64_t size : {8, 24, 40, 128}) EXPECT_GE(workspace(test::h200, bucket(way, {4, size}, 128)), 0) << size << ": " << reason_;
+    for (const int64_t longest : {192, 256})
+      EXPECT_GE(workspace(test::h200, bucket(way, {1, 64}, longest)), 0) << longest << ": " << reason_;
+  }
 }
 
 TEST_F(CudnnPlans, BackwardIsRefusedOnAmpere) {
   for (const Heads heads : {minilm, bert_base}) {
     EXPECT_EQ(workspace(test::a100, bucket(AttentionWay::backward, heads, 128)), -1);
     EXPECT_NE(reason_.find("not supported for bprop thd on SM8X"), std::string::npos) << reason_;
+    EXPECT_FALSE(supported_);
   }
 }
 
@@ -108,9 +118,24 @@ TEST_F(CudnnPlans, ADeviceThatCannotBeReadIsSaid) {
   std::string reason;
   AttentionEngine* const engine = library_.open_for("no device", 90, reason);
   ASSERT_NE(engine, nullptr);
-  EXPECT_EQ(library_.seam.plan(*engine, bucket(AttentionWay::forward, bert_base, 64), reason), nullptr);
+  EXPECT_EQ(library_.seam.plan(*engine, bucket(AttentionWay::forward, bert_base, 64), supported_, reason), nullptr);
   EXPECT_FALSE(reason.empty());
+  EXPECT_TRUE(supported_) << "a failure was taken for a refusal: " << reason;
   library_.seam.close(engine);
+}
+
+TEST_F(CudnnPlans, ItDoesNotOpenWhereThereIsNoGpu) {
+  std::string version, reason;
+  EXPECT_EQ(library_.seam.open(version, reason), nullptr);
+  EXPECT_FALSE(reason.empty());
+  EXPECT_EQ(version, "9.19.0");
+}
+
+TEST(CudnnVersions, OldOnesAndThoseForAnotherCudaAreRefused) {
+  EXPECT_EQ(cudnn::against_version(91900, 13000, 13), "");
+  EXPECT_EQ(cudnn::against_version(92301, 13010, 13), "");
+  EXPECT_EQ(cudnn::against_version(91801, 13000, 13), "this is cuDNN 9.18.1, and 9.19.0 is the first that can be taken");
+  EXPECT_EQ(cudnn::against_version(91900, 12090, 13), "this cuDNN was built for CUDA 12, and this program for CUDA 13");
 }
 
 }  // namespace
