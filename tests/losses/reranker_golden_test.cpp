@@ -95,7 +95,7 @@ void expect_parity(const char* kind, DType compute) {
     const double loss = values[name].get<double>();
     EXPECT_NEAR(got.loss[i], loss, rounding_of({&loss, 1}, {&there.loss[i], 1}, terms, compute)) << name;
     Gradients exact;
-    for (const auto& [parameter, gradient] : got.gradients[i]) exact[parameter] = golden.at(name + "/" + parameter);
+    for (const auto& [parameter, gradient] : got.gradients[i]) exact[parameter] = golden.at(cat(name, '/', parameter));
     expect_gradients(name, got.gradients[i], there.gradients[i], exact, terms, compute);
   }
 }
