@@ -167,17 +167,17 @@ class Training:
             self.losses[name] = [record["loss"] for record in map(json.loads, lines) if "loss" in record]
 
     def compare(self, item, name, host, exact):
-        """|loss - loss in f64| of every step: at most what rounding makes of a loss, or four times the most that the CPU's own run of the same precision is away from f64, whichever
-        is more. The first: a unit (2^-24, or 2^-8 in bf16), times the root of the longest sum (a row for each of at most 512 tokens), times 8 for up to 64 stages behind each other,
-        times the condition: how much more than by a hundredth the loss in f64 changes when every step is a hundredth larger, and at least 1, the loss's own rounding."""
+        """|loss - loss in f64| of every step. In bf16 at most four times the most that the CPU's own run in bf16 is away from f64, whose roundings are other draws of the same size: runs whose
+        steps are a tenth too large, or that drop nothing, are farther away. By the formula below it would be most of a loss, which any run keeps. In f32, where the CPU's run may be near by
+        chance, that or what rounding makes of a loss, whichever is more: a unit of 2^-24, times the root of the longest sum (a row for each of at most 512 tokens), times 8 for up to 64
+        stages behind each other, times the condition: how much more than by a hundredth the loss in f64 changes when every step is a hundredth larger, and at least 1, the loss's own rounding."""
         failure = next((self.failure[r] for r in (exact, larger, host, name) if r in self.failure), None)
         if failure is not None:
             self.report.add(item, *failure)
             return
         runs = [self.losses[r] for r in (name, host, exact)]
         away, own = (max(abs(a - b) for a, b in zip(losses, runs[2], strict=True)) for losses in runs[:2])
-        unit = 2**-8 if "bf16" in name else 2**-24
-        rounding = max(unit * 512**0.5 * 8 * max(b, abs(a - b) / 0.01) for a, b in zip(self.losses[larger], runs[2], strict=True))
+        rounding = 0 if "bf16" in name else max(2**-24 * 512**0.5 * 8 * max(b, abs(a - b) / 0.01) for a, b in zip(self.losses[larger], runs[2], strict=True))
         learnt = len(runs[0]) == self.steps and runs[0][-1] < runs[0][0]
         allowed = max(4 * own, rounding)
         good = learnt and away <= allowed

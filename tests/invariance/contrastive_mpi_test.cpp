@@ -44,8 +44,8 @@ TEST(ContrastiveInvariance, SinglePrecisionTrainingIsIndependentOfRanksAndChunks
   for (const ContrastiveCase& c : contrastive_cases()) {
     const Trajectory expected = reference(DType::f32, training(c));
     const Distance d = distance(train(DType::f32, training(c), world_comm(), world_comm(), chunkings[1]), expected);
-    EXPECT_LT(d.loss, 2e-6) << c.name;
-    EXPECT_LT(d.norm, 1e-6) << c.name;
+    EXPECT_LT(d.loss, losses_apart(1.2)) << c.name;  // 0.3 to 0.9, and 1.2 of those over own groups or negatives
+    EXPECT_LT(d.norm, adam_parameters_apart()) << c.name;
   }
 }
 

@@ -35,8 +35,8 @@ TEST(Invariance, SinglePrecisionTrainingIsIndependentOfRanksAndChunks) {
   const Trajectory expected = reference(DType::f32, training(plain));
   for (const EmbeddingObjectiveOptions& options : chunkings) {
     const Distance d = distance(train(DType::f32, training(plain), world_comm(), world_comm(), options), expected);
-    EXPECT_LT(d.loss, 2e-6) << "chunks of " << options.chunk_tokens;
-    EXPECT_LT(d.norm, 1e-6) << "chunks of " << options.chunk_tokens;
+    EXPECT_LT(d.loss, losses_apart(1.1)) << "chunks of " << options.chunk_tokens;
+    EXPECT_LT(d.norm, adam_parameters_apart()) << "chunks of " << options.chunk_tokens;
   }
 }
 

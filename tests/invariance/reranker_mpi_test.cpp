@@ -70,8 +70,8 @@ TEST(RerankerInvariance, SinglePrecisionTrainingIsIndependentOfRanksAndChunks) {
     const Trajectory expected = alone(DType::f32, 7, loss);
     for (const int64_t chunk_tokens : {1, 1 << 20}) {
       const Trajectory got = train(DType::f32, 7, world_comm(), {.loss = loss, .chunk_tokens = chunk_tokens});
-      EXPECT_LT(largest_relative(got.losses, expected.losses), 2e-6) << "chunks of " << chunk_tokens;
-      EXPECT_LT(relative_norm(got.parameters, expected.parameters), 1e-6) << "chunks of " << chunk_tokens;
+      EXPECT_LT(largest_relative(got.losses, expected.losses), losses_apart(1.3)) << "chunks of " << chunk_tokens;
+      EXPECT_LT(relative_norm(got.parameters, expected.parameters), adam_parameters_apart()) << "chunks of " << chunk_tokens;
     }
   }
 }

@@ -70,12 +70,16 @@ TEST(RetroMaeInvariance, DoublePrecisionTrainingIsIndependentOfRanksAndChunks) {
   }
 }
 
+// The longest sum is over a row's words. The loss's condition is 0.2, and 1 its own rounding; that of a step's gradient is 9 to 10
+// (tests/losses/retromae_objective_test.cpp measures it). These steps are plain ones, of a tenth of the gradient, and move parameters
+// by 3.7%.
 TEST(RetroMaeInvariance, SinglePrecisionTrainingIsIndependentOfRanksAndChunks) {
+  const int64_t words = toy_retromae_config().encoder.vocab;
   const Trajectory expected = reference(DType::f32, {});
   for (const int64_t chunk_tokens : {1, 25, 1 << 20}) {
     const Distance d = distance(train(DType::f32, world_comm(), world_comm(), {}, chunk_tokens), expected);
-    EXPECT_LT(d.loss, 2e-6) << "chunks of " << chunk_tokens;
-    EXPECT_LT(d.norm, 1e-6) << "chunks of " << chunk_tokens;
+    EXPECT_LT(d.loss, losses_apart(1, words)) << "chunks of " << chunk_tokens;
+    EXPECT_LT(d.norm, parameters_apart(3.7e-2, 9, words)) << "chunks of " << chunk_tokens;
   }
 }
 

@@ -96,14 +96,35 @@ printf 'one text\nanother\nand one more\n' > texts.txt
 encode() { "$lodestone" encode gpu-1/model --input texts.txt --output "$1.npy" --device "$2"; }
 expect "encode on the CPU" 0 encode by-cpu cpu
 LD_LIBRARY_PATH=$emulated expect "encode on a GPU" 0 encode by-gpu cuda
+# What f32 may make of a vector, derived as in tests/support/rounding.h: a unit of 2^-24, times the root of the longest sum (over the feed-forward's
+# 64), times 4 for up to 16 rounded steps behind each other, times the condition: how much more than by a share of the weights the vector
+# changes when each weight changes by a share of itself that is drawn; at least 1, its own rounding. Both sides round: times the root of 2.
+cat > beside.py <<'PY'
+import array, json, random, shutil, struct
+shutil.copytree("gpu-1/model", "beside")
+with open("beside/model.safetensors", "r+b") as file:
+    (header,) = struct.unpack("<Q", file.read(8))
+    assert {t["dtype"] for name, t in json.loads(file.read(header)).items() if name != "__metadata__"} == {"F32"}
+    weights = array.array("f", file.read())
+    random.seed(11)
+    file.seek(8 + header)
+    file.write(array.array("f", (w * (1 + random.uniform(-(2**-10), 2**-10)) for w in weights)).tobytes())
+PY
+expect "weights beside those" 0 python3 beside.py
+expect "encode by them" 0 "$lodestone" encode beside --input texts.txt --output beside.npy --device cpu
 if python3 - <<'PY'
-import struct
-def floats(name):
+import math, struct
+def vectors(name):
     data = open(name, "rb").read()
     begin = 10 + struct.unpack("<H", data[8:10])[0]
-    return struct.unpack(f"<{(len(data) - begin) // 4}f", data[begin:])
-a, b = floats("by-cpu.npy"), floats("by-gpu.npy")
-assert len(a) == 3 * 32 and max(abs(x - y) for x, y in zip(a, b, strict=True)) < 1e-5
+    floats = struct.unpack(f"<{(len(data) - begin) // 4}f", data[begin:])
+    assert len(floats) == 3 * 32
+    return [floats[i : i + 32] for i in (0, 32, 64)]
+for host, gpu, beside in zip(*(vectors(f"{name}.npy") for name in ("by-cpu", "by-gpu", "beside")), strict=True):
+    condition = max(1, math.dist(beside, host) * 3**0.5 / 2**-10)  # of a vector whose norm is 1; the root of the shares' mean square is 2^-10 / 3^0.5
+    apart, allowed = math.dist(gpu, host), 2**-24 * 64**0.5 * 4 * condition * 2**0.5
+    assert apart <= allowed, (apart, allowed)
+    print(f"vectors lie {apart:.1e} apart; {allowed:.1e} is allowed")
 PY
 then ok "the same vectors"; else bad "the same vectors"; fi
 

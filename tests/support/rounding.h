@@ -46,4 +46,11 @@ inline double rounding_of(std::span<const double> exact, std::span<const double>
   return unit_of(compute) * std::sqrt(static_cast<double>(terms * steps)) * std::max(norm(exact), change);
 }
 
+/// The same of a result in bf16, where sums run in f32, so that only what is stored rounds: by a share of itself of 2^-8 at most, which is
+/// spread as those of beside() are, so that the root of its mean square is less by that of 3. Four such steps at most lie behind a weight
+/// and before the next one: the weight's own copy, its product, the sum with the residual, and LayerNorm, GELU or attention's vector.
+inline double stored_rounding_of(std::span<const double> exact, std::span<const double> there) {
+  return rounding_of(exact, there, 1, DType::bf16, 4) / std::sqrt(3.0);
+}
+
 }  // namespace lodestone::test

@@ -1,6 +1,7 @@
 // What a toy training of any objective owns on one rank, and its step.
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -18,6 +19,24 @@ namespace lodestone::test {
 /// parameters of two runs lie up to 4e-5 apart. An epsilon far above that rounding and far below other gradients (here 0.015 to
 /// 0.2 in the mean square) leaves them where they are; then 4e-8 are seen.
 inline AdamWConfig adam_above_rounding() { return {.eps = 1e-4}; }
+
+/// How far apart, relatively, the losses of a step may lie in two runs in f32: the root of two times what rounding may make of one, by
+/// support/rounding.h. `terms` are those of the longest sum (the feed-forward's width), 8 the steps of a forward pass, 2 the loss's own,
+/// and `condition` the norm of each parameter times its gradient, over the loss, measured in f64.
+inline double losses_apart(double condition, int64_t terms = 24) {
+  return std::sqrt(2) * 0x1p-24 * (std::sqrt(static_cast<double>(terms * 8)) * condition + 2);
+}
+
+/// How far apart, in their norm and relatively, parameters may lie after five steps of `moved` in all, their norm's share: what is stored
+/// rounds after each step, and so do the moves, by the root of `terms` and of 16 steps forward and backward, and by their `condition`,
+/// which is measured in f64 as in support/rounding.h.
+inline double parameters_apart(double moved, double condition, int64_t terms = 24) {
+  return std::sqrt(2) * 0x1p-24 * (std::sqrt(5) + std::sqrt(static_cast<double>(terms * 16)) * condition * moved);
+}
+
+/// Of five steps of 1e-3 by adam_above_rounding(). They move parameters by 0.8% to 0.9% of their norm. Adam divides a gradient by its own
+/// size, so that the rounding of small elements counts like that of large ones: conditions are 17 to 37.
+inline double adam_parameters_apart() { return parameters_apart(8.3e-3, 37); }
 
 /// Parameters start from `body`'s rules with one fixed seed. What is trained comes with the derived type.
 class ToyStep {
