@@ -44,7 +44,7 @@ cuda() {  # on the emulated GPU, what takes too long there for the test run: tes
   cmake --preset test > /dev/null
   cmake --build --preset test --target lodestone_cuda_emulated losses_tests invariance_mpi_tests
   (
-    export LODESTONE_TEST_BACKEND=cuda LD_LIBRARY_PATH=$root/build/release/emulated
+    export LODESTONE_TEST_BACKEND=cuda LD_LIBRARY_PATH=$root/build/release/emulated LODESTONE_TEST_LIMIT_S=3600
     build/release/losses_tests --gtest_filter='ContrastiveLosses.Gradients*:ContrastiveLosses.Hold*:EmbeddingObjective.Learns*:FalseNegatives.GteAndCbb*:Gte.Tensor*:RerankerObjective.Gradient*:RerankerObjective.Learns*:RetroMaeObjective.B2_*:RetroMaeObjective.BothLosses*'
     for ranks in 1 2 3 4; do
       tests/support/mpirun.sh $ranks build/release/invariance_mpi_tests --gtest_filter='*Invariance.SinglePrecision*'
