@@ -18,10 +18,11 @@ campaigns() {  # ten times the kills, thirty times the flipped bits and mutated 
   build/release/campaign mutations --runs 3000000 --seed 8
 }
 sanitizers() {  # every unit and mpi test with address and undefined-behaviour sanitizers, but one that leaves no descriptor, of which they need some,
-  # and losses and ranks on the emulated GPU, which takes long enough without: of it, core.cuda has operations and layers
+  # and losses and ranks on the emulated GPU, which takes long enough without: of it, core.cuda has operations and layers, and cuda_sanitizers in
+  # the test run the rest
   cmake --preset dev > /dev/null
   cmake --build --preset dev
-  ctest --preset dev -L 'unit|mpi' -E 'DescriptorsThatAreUsedUp|(losses|invariance)\.cuda' -j "$(nproc)"
+  ctest --preset dev -L 'unit|mpi' -E 'DescriptorsThatAreUsedUp|(losses|invariance)\.cuda|CudaAttention' -j "$(nproc)"
   ctest --preset dev -R '^(cuda|nccl)_test$'
 }
 odr() {  # the program linked whole: types of one name that differ between files are errors
