@@ -32,7 +32,7 @@ struct Kept {
   float factor = 1;  // of what is kept
 
   /// Bytes between two rows of a head.
-  __device__ __forceinline__ int stride() const { return static_cast<int>(heads * groups) * 16; }
+  __device__ __forceinline__ int64_t stride() const { return heads * groups * 16; }
   __device__ __forceinline__ const uint8_t* of(int64_t s, int64_t a, int key) const {
     return bytes + ((s * heads + a) * groups + key / group_keys) * 16;
   }
