@@ -77,17 +77,12 @@ TEST(Network, AnExportTakesTextsAsLongAsItsBaseDoesUnlessAskedOtherwise) {
   EXPECT_THROW(exported(4, 100000), Error);
 }
 
-/// A run's model by model.dropout and model.attention_dropout (-1: not given), from a folder whose config.json says 0.3 and 0.4.
+/// A run's model by model.dropout and model.attention_dropout (-1: not given).
 struct Dropped {
-  Dropped(ObjectiveKind objective, double both, double attention) : backend(make_backend({.kind = BackendKind::reference})) {
-    const TinyFolder tiny;
-    fs::copy(tiny.path(), dir / "base", fs::copy_options::recursive);
-    OrderedJson json = OrderedJson::parse(std::ifstream(dir / "base" / "config.json"));
-    json["hidden_dropout_prob"] = 0.3;
-    json["attention_probs_dropout_prob"] = 0.4;
-    std::ofstream(dir / "base" / "config.json") << json;
+  Dropped(const fs::path& folder, ObjectiveKind objective, double both, double attention)
+      : backend(make_backend({.kind = BackendKind::reference})) {
     config.objective.kind = objective;
-    config.model.folder = dir / "base";
+    config.model.folder = folder;
     config.model.dropout = both;
     config.model.attention_dropout = attention;
     config.train.precision = DType::f32;
@@ -95,36 +90,52 @@ struct Dropped {
     config.tasks[0].data.query_max_len = config.tasks[0].data.passage_max_len = 8;
     network = open_network(config, Weights::values, *backend);
   }
-  /// What the exported config.json says of this, which Hugging Face's models read.
+  /// The exported config.json, which Hugging Face's models read.
   OrderedJson exported() const {
+    const TempDir dir;
     const Tokenizer tokenizer = open_tokenizer(config, network->encoder_config());
     network->keep_source(tokenizer, dir / "source");
     network->write(dir / "model", dir / "source", {}, tokenizer, *backend);
     return OrderedJson::parse(std::ifstream(dir / "model" / "config.json"));
   }
-  TempDir dir;
   RunConfig config;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Network> network;
 };
 
+/// The folder with other dropouts in its config.json.
+void set_dropouts(const fs::path& folder, double hidden, double attention) {
+  OrderedJson json = OrderedJson::parse(std::ifstream(folder / "config.json"));
+  json["hidden_dropout_prob"] = hidden;
+  json["attention_probs_dropout_prob"] = attention;
+  std::ofstream(folder / "config.json") << json;
+}
+
 TEST(Network, DropoutIsTheFoldersUnlessItIsGivenForBothOrForAttentionAlone) {
+  const TinyFolder tiny;
+  set_dropouts(tiny.path(), 0.3, 0.4);
   const struct {
     double both, attention, hidden_expected, attention_expected;
   } cases[] = {{-1, -1, 0.3, 0.4}, {0.2, -1, 0.2, 0.2}, {-1, 0, 0.3, 0}, {-1, 0.5, 0.3, 0.5}, {0.2, 0, 0.2, 0}, {0, 0.5, 0, 0.5}};
   for (const auto& c : cases)
     for (const ObjectiveKind objective : values_of<ObjectiveKind>()) {
       SCOPED_TRACE(cat(name_of(objective), ", dropout ", c.both, ", attention_dropout ", c.attention));
-      const Dropped run(objective, c.both, c.attention);
+      const Dropped run(tiny.path(), objective, c.both, c.attention);
       EXPECT_EQ(run.network->encoder_config().hidden_dropout, c.hidden_expected);
       EXPECT_EQ(run.network->encoder_config().attention_dropout, c.attention_expected);
-      OrderedJson json = run.exported();
-      EXPECT_EQ(json["hidden_dropout_prob"], c.hidden_expected);
-      EXPECT_EQ(json["attention_probs_dropout_prob"], c.attention_expected);
-      // Of a reranker's classifier null: as hidden_dropout_prob.
-      EXPECT_EQ(json.contains("classifier_dropout"), objective == ObjectiveKind::reranker);
-      EXPECT_TRUE(json["classifier_dropout"].is_null());
     }
+}
+
+TEST(Network, AnExportNamesBothDropoutsAsHuggingFaceDoes) {
+  const TinyFolder tiny;
+  for (const ObjectiveKind objective : values_of<ObjectiveKind>()) {
+    OrderedJson json = Dropped(tiny.path(), objective, 0.2, 0.05).exported();
+    EXPECT_EQ(json["hidden_dropout_prob"], 0.2);
+    EXPECT_EQ(json["attention_probs_dropout_prob"], 0.05);
+    // Of a reranker's classifier null: as hidden_dropout_prob.
+    EXPECT_EQ(json.contains("classifier_dropout"), objective == ObjectiveKind::reranker);
+    EXPECT_TRUE(json["classifier_dropout"].is_null());
+  }
 }
 
 TEST(Network, ATokenizerBeyondTheTableIsRefusedAsEverywhere) {
