@@ -34,6 +34,7 @@ ModelConfig read_model(Section s) {
   s.read_choice("normalize", normalizations, normalize);
   if (normalize > 0) c.normalize = normalize == 1;
   s.read("dropout", c.dropout);
+  s.read("attention_dropout", c.attention_dropout);
   s.read("head", c.head);
   s.read("max_seq_length", c.max_seq_length, Resume::may_change);
   bool checkpointing = false;
@@ -43,7 +44,8 @@ ModelConfig read_model(Section s) {
   if (c.folder.empty() && c.config.empty())
     s.refuse("folder", "no model is given", "give model.folder, or model.config and model.vocab for random weights");
   if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
-  if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
+  for (const auto& [key, p] : {std::pair{"dropout", c.dropout}, std::pair{"attention_dropout", c.attention_dropout}})
+    if (p != -1 && !(p >= 0 && p < 1)) s.refuse(key, cat(p, " is not in [0, 1)"), "for example 0.1");
   at_least(s, "head", c.head, 0);
   if (c.max_seq_length < 0 || c.max_seq_length == 1 || c.max_seq_length == 2)
     s.refuse("max_seq_length", cat(c.max_seq_length, " tokens leave no room for a text between [CLS] and [SEP]"),

@@ -34,6 +34,7 @@ struct ModelConfig {
   std::filesystem::path vocab;     // model.vocab: a folder with the tokenizer files, or a vocab.txt
   std::optional<Pooling> pooling;  // model.pooling: auto (what the folder says, else mean), cls, mean, last_token
   double dropout = -1;             // model.dropout: hidden and attention; -1 keeps config.json's
+  double attention_dropout = -1;   // model.attention_dropout: of attention alone; -1: as model.dropout says, or config.json
   std::optional<bool> normalize;   // model.normalize: what the folder says, true, false
   int64_t head = 0;  // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
   int64_t max_seq_length = 0;  // model.max_seq_length: tokens of a text that the exported folder takes; 0: the starting folder's, or what

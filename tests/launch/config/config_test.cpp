@@ -43,6 +43,14 @@ TEST(Config, TheSmallestConfigurationHasDefaults) {
   EXPECT_EQ(c.train.threads, 0);
 }
 
+TEST(Config, AttentionMayHaveADropoutOfItsOwn) {
+  const ModelConfig by_default = read(smallest).model, given = read(smallest, {"model.dropout=0.2", "model.attention_dropout=0"}).model;
+  EXPECT_EQ(by_default.attention_dropout, -1);
+  EXPECT_EQ(given.dropout, 0.2);
+  EXPECT_EQ(given.attention_dropout, 0);
+  EXPECT_EQ(failure({"model.attention_dropout=1.5"}), "model.attention_dropout: 1.5 is not in [0, 1)");
+}
+
 TEST(Config, TheResolvedConfigurationReadsBackAsItself) {
   const RunConfig first = read(smallest, {"optim.learning_rate=2e-5", "data.query_prompt=query: ", "loss.mrl_dims=[64, 128]"});
   EXPECT_EQ(read(first.resolved).resolved, first.resolved);
@@ -226,6 +234,9 @@ TEST(Config, ImpossibleValuesAreRefused) {
                           "train.num_train_epochs=2",
                           "model.pooling=max",
                           "model.dropout=1",
+                          "model.attention_dropout=1",
+                          "model.attention_dropout=-0.5",
+                          "model.hidden_dropout=0.1",
                           "model.normalize=perhaps",
                           "train.chunk_tokens=0",
                           "train.chunk_tokens=some",
