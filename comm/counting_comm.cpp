@@ -1,23 +1,19 @@
 #include "comm/counting_comm.h"
 
 #include "comm/null_comm.h"
+#include "comm/self_comm.h"
 
 namespace lodestone {
 
 namespace {
 
-enum class Plane : uint8_t { host, device };
-
 class CountingComm final : public Communicator {
  public:
-  CountingComm(CountingBackend& backend, Plane plane, std::unique_ptr<Communicator> ranks)
-      : backend_(backend), plane_(plane), ranks_(std::move(ranks)) {}
+  CountingComm(CountingBackend& backend, std::unique_ptr<Communicator> ranks) : backend_(backend), ranks_(std::move(ranks)) {}
 
   int rank() const override { return ranks_->rank(); }
   int size() const override { return ranks_->size(); }
-  std::unique_ptr<Communicator> split(int colour) override {
-    return std::make_unique<CountingComm>(backend_, plane_, ranks_->split(colour));
-  }
+  std::unique_ptr<Communicator> split(int colour) override { return std::make_unique<CountingComm>(backend_, ranks_->split(colour)); }
 
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
     ranks_->all_reduce(in, out, op).wait();
@@ -35,35 +31,30 @@ class CountingComm final : public Communicator {
     ranks_->broadcast(data, root).wait();
     return note(share_of_others() * static_cast<double>(data.size_bytes()));
   }
-  void barrier() override { backend_.note({.kind = WorkKind::waits}); }
+  void barrier() override { backend_.synchronize(); }
 
  protected:
-  void wait(std::span<std::byte, 16>) override {
-    if (plane_ == Plane::device) backend_.note({.kind = WorkKind::joins});
-  }
+  void wait(std::span<std::byte, 16>) override { backend_.note({.kind = WorkKind::joins}); }
   bool test(std::span<std::byte, 16>) override { return true; }  // nobody waits for what is only asked after
 
  private:
   double share_of_others() const { return static_cast<double>(size() - 1) / static_cast<double>(size()); }
 
   Pending note(double bytes) {
-    if (plane_ == Plane::host)
-      backend_.note({.kind = WorkKind::waits});
-    else if (size() > 1)
-      backend_.note({.kind = WorkKind::exchanges, .bytes = bytes, .launches = 1});
+    backend_.note({.kind = WorkKind::exchanges, .bytes = bytes, .launches = 1});
     return {this, {}};
   }
 
   CountingBackend& backend_;
-  const Plane plane_;
   const std::unique_ptr<Communicator> ranks_;
 };
 
 }  // namespace
 
 CountingGroup::CountingGroup(CountingBackend& backend, int ranks)
-    : host_(std::make_unique<CountingComm>(backend, Plane::host, make_null_comm(0, ranks))),
-      device_(std::make_unique<CountingComm>(backend, Plane::device, make_null_comm(0, ranks))),
-      group_(*host_, *device_) {}
+    : ranks_(make_null_comm(0, ranks)),
+      host_(*ranks_, backend),
+      device_(ranks == 1 ? make_self_comm(backend) : std::make_unique<CountingComm>(backend, make_null_comm(0, ranks))),
+      group_(host_, *device_) {}
 
 }  // namespace lodestone

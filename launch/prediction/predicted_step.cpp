@@ -25,12 +25,13 @@ std::string percent(double share) {
   return out.str();
 }
 
-/// "products 62.1 %, bytes 30.0 %": what bounds which share of it, but what bounds none.
+/// "products 62.1 %, bytes 30.0 %": what bounds which share of it; what rounds to none is left out.
 std::string bounds_text(const PredictedWork& work) {
   std::string text;
-  for (size_t b = 0; b < bounds; ++b)
-    if (work.seconds[b] > 0)
-      text += cat(text.empty() ? "" : ", ", name_of(static_cast<Bound>(b)), ' ', percent(work.seconds[b] / work.total_s()));
+  for (size_t b = 0; b < bounds; ++b) {
+    const double share = work.seconds[b] / work.total_s();
+    if (share >= 0.0005) text += cat(text.empty() ? "" : ", ", name_of(static_cast<Bound>(b)), ' ', percent(share));
+  }
   return text;
 }
 
