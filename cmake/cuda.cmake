@@ -10,7 +10,7 @@ foreach(name IN ITEMS attention_plans cuda_backend cuda_call cuda_memory facts h
   list(APPEND CUDA_SOURCES ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cpp)
 endforeach()
 set(CUDA_KERNELS)
-foreach(name IN ITEMS activation attention embedding group_losses groups layer_norm linear optimizer planned_attention pooling rows scores softmax vectors)
+foreach(name IN ITEMS activation attention embedding flash_attention group_losses groups layer_norm linear optimizer planned_attention pooling rows scores softmax vectors)
   list(APPEND CUDA_KERNELS ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cu)
 endforeach()
 

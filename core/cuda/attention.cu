@@ -1,12 +1,13 @@
-// Multi-head attention over ragged texts, of one stream and of two streams under masks, forward and backward: plain kernels, right before
-// fast. One block has one row of one head: the row's scores lie in shared memory, T of them. Bytes: keys and values of the text once a row,
-// from cache: 2 T D elements a row and head forward, 4 T D backward in each of two kernels. FLOPs: 4 T D a row and head forward, 14 T D
-// backward (scores are made twice, which needs no atomic sums), and 10 of Philox a score where something is dropped.
+// Multi-head attention over ragged texts, of one stream and of two streams under masks, forward and backward: by cuDNN, by the kernels of
+// flash_attention.cu in bf16, and for all else (f32, f64, other head sizes, odd addresses) by plain kernels here, right before fast. One
+// block has one row of one head: the row's scores lie in shared memory, T of them. Bytes: keys and values of the text once a row, from
+// cache: 2 T D elements a row and head forward, 4 T D backward in each of two kernels. FLOPs: 4 T D a row and head forward, 14 T D backward
+// (scores are made twice, which needs no atomic sums), and 10 of Philox a score where something is dropped.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
-#include "core/cuda/device/random.h"
 #include "core/cuda/device/reduce.h"
 #include "core/cuda/device/texts.h"
+#include "core/cuda/flash_attention.h"
 
 namespace lodestone {
 
@@ -15,22 +16,6 @@ namespace {
 using namespace cuda;
 
 constexpr int block_threads = 128;
-
-/// Queries, keys and values, each [S, its stride] from its own first column on, head-major; and what a row may see.
-template <class T>
-struct Operands {
-  const T *q = nullptr, *k = nullptr, *v = nullptr;
-  int64_t q_stride = 0, kv_stride = 0;
-  int64_t heads = 0, size = 0;     // A, D
-  const uint64_t* bits = nullptr;  // null: every row sees every position
-  const int64_t* first = nullptr;
-  const uint8_t* of_row = nullptr;
-
-  __device__ wide_t<T> scale() const { return wide_t<T>{1} / sqrt(static_cast<wide_t<T>>(size)); }
-  __device__ const T* query(int64_t s, int64_t a) const { return q + s * q_stride + a * size; }
-  __device__ const T* key(int64_t s, int64_t a) const { return k + s * kv_stride + a * size; }
-  __device__ const T* value(int64_t s, int64_t a) const { return v + s * kv_stride + a * size; }
-};
 
 /// One head of one text.
 struct Where {
@@ -46,10 +31,9 @@ struct Where {
 };
 
 template <class T>
-__device__ bool sees(const Operands<T>& in, const Where& at, int64_t i, int64_t j) {
+__device__ bool sees(const AttentionInput<T>& in, const Where& at, int64_t i, int64_t j) {
   if (in.bits == nullptr) return true;
-  const uint64_t* const row = in.bits + in.first[at.text] + (at.length + 63) / 64 * in.of_row[at.begin + i];
-  return i != j && (row[j / 64] >> (j % 64) & 1) == 0;
+  return i != j && (in.hidden(at.text, at.begin, at.length, i)[j / 64] >> (j % 64) & 1) == 0;
 }
 
 template <class T>
@@ -66,7 +50,8 @@ __device__ W factor(const DropoutMask& mask, const Where& at, int64_t i, int64_t
 
 /// p_ij = exp(q_i k_j / sqrt(D) - lse_i) over the j that i sees;  ctx_i = sum_j z_ij p_ij v_j with the dropout factors z. Block s A + a.
 template <class T>
-__global__ void __launch_bounds__(block_threads) forward_row(TextsView texts, Operands<T> in, DropoutMask mask, T* ctx, wide_t<T>* lse) {
+__global__ void __launch_bounds__(block_threads)
+    forward_row(TextsView texts, AttentionInput<T> in, DropoutMask mask, T* ctx, wide_t<T>* lse) {
   using W = wide_t<T>;
   LODE_DYNAMIC_SHARED(W, weight);  // [T]
   __shared__ W parts[warp_size];
@@ -96,18 +81,10 @@ __global__ void __launch_bounds__(block_threads) forward_row(TextsView texts, Op
   if (threadIdx.x == 0) lse[s * in.heads + a] = log_sum;
 }
 
-/// What the way back reads beside the operands: [S,H] each, lse and delta [S,A].
-template <class T>
-struct Known {
-  const T *ctx, *d_ctx;
-  const wide_t<T>* lse;
-  wide_t<T>* delta;  // d_ctx_i ctx_i, which the first kernel leaves for the second
-};
-
 /// ds_ij = p_ij (z_ij d_ctx_i v_j - delta_i) / sqrt(D), and z_ij p_ij; both 0 for what i does not see.
 template <class T>
-__device__ void score_gradient(const Operands<T>& in, const Known<T>& known, const DropoutMask& mask, const Where& at, int64_t i, int64_t j,
-                               wide_t<T> delta, wide_t<T>& ds, wide_t<T>& zp) {
+__device__ void score_gradient(const AttentionInput<T>& in, const AttentionOutput<T>& known, const DropoutMask& mask, const Where& at,
+                               int64_t i, int64_t j, wide_t<T> delta, wide_t<T>& ds, wide_t<T>& zp) {
   using W = wide_t<T>;
   ds = zp = W{0};
   if (!sees(in, at, i, j)) return;
@@ -118,10 +95,10 @@ __device__ void score_gradient(const Operands<T>& in, const Known<T>& known, con
   zp = z * p;
 }
 
-/// dq_i = sum_j ds_ij k_j. Block s A + a; dq has rows of `stride`.
+/// dq_i = sum_j ds_ij k_j, and delta_i = d_ctx_i ctx_i into deltas [S,A] for the next kernel. Block s A + a; dq has rows of `stride`.
 template <class T>
-__global__ void __launch_bounds__(block_threads)
-    backward_queries(TextsView texts, Operands<T> in, DropoutMask mask, Known<T> known, int64_t stride, T* dq) {
+__global__ void __launch_bounds__(block_threads) backward_queries(TextsView texts, AttentionInput<T> in, DropoutMask mask,
+                                                                  AttentionOutput<T> known, wide_t<T>* deltas, int64_t stride, T* dq) {
   using W = wide_t<T>;
   LODE_DYNAMIC_SHARED(W, ds);  // [T]
   __shared__ W parts[warp_size];
@@ -130,7 +107,7 @@ __global__ void __launch_bounds__(block_threads)
   W along = 0;
   for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) along += to_wide(known.d_ctx[row + d]) * to_wide(known.ctx[row + d]);
   const W delta = reduce_block(along, Add{}, W{0}, parts);
-  if (threadIdx.x == 0) known.delta[s * in.heads + a] = delta;
+  if (threadIdx.x == 0) deltas[s * in.heads + a] = delta;
   for (int64_t j = threadIdx.x; j < at.length; j += blockDim.x) {
     W unused{};
     score_gradient(in, known, mask, at, s - at.begin, j, delta, ds[j], unused);
@@ -147,14 +124,15 @@ __global__ void __launch_bounds__(block_threads)
 /// dv_j = sum_i z_ij p_ij d_ctx_i;  dk_j = sum_i ds_ij q_i. Block s A + a, s the key's token; both have rows of `stride`.
 template <class T>
 __global__ void __launch_bounds__(block_threads)
-    backward_keys(TextsView texts, Operands<T> in, DropoutMask mask, Known<T> known, int64_t stride, T* dk, T* dv) {
+    backward_keys(TextsView texts, AttentionInput<T> in, DropoutMask mask, AttentionOutput<T> known, const wide_t<T>* deltas,
+                  int64_t stride, T* dk, T* dv) {
   using W = wide_t<T>;
   LODE_DYNAMIC_SHARED(W, ds);  // [2,T]: ds, then z p
   const int64_t s = blockIdx.x / in.heads, a = blockIdx.x % in.heads;
   const Where at(texts, mask, s, a);
   W* const zp = ds + at.length;
   for (int64_t i = threadIdx.x; i < at.length; i += blockDim.x)
-    score_gradient(in, known, mask, at, i, s - at.begin, known.delta[(at.begin + i) * in.heads + a], ds[i], zp[i]);
+    score_gradient(in, known, mask, at, i, s - at.begin, deltas[(at.begin + i) * in.heads + a], ds[i], zp[i]);
   __syncthreads();
   for (int64_t d = threadIdx.x; d < in.size; d += blockDim.x) {
     W to_key = 0, to_value = 0;
@@ -170,14 +148,14 @@ __global__ void __launch_bounds__(block_threads)
 
 /// One stream: q, k and v side by side.
 template <class T>
-Operands<T> of_one(ConstTensor qkv, int64_t heads) {
+AttentionInput<T> of_one(ConstTensor qkv, int64_t heads) {
   const int64_t hidden = qkv.dim(1) / 3;
   const T* const x = elements<T>(qkv);
   return {x, x + hidden, x + 2 * hidden, 3 * hidden, 3 * hidden, heads, hidden / heads};
 }
 
 template <class T>
-Operands<T> of_two(ConstTensor q, ConstTensor kv, int64_t heads, const DeviceMasks& masks) {
+AttentionInput<T> of_two(ConstTensor q, ConstTensor kv, int64_t heads, const DeviceMasks& masks) {
   const int64_t hidden = q.dim(1);
   const T* const other = elements<T>(kv);
   return {elements<T>(q),
@@ -192,29 +170,36 @@ Operands<T> of_two(ConstTensor q, ConstTensor kv, int64_t heads, const DeviceMas
           elements<uint8_t>(masks.of_row)};
 }
 
-template <class T>
-void forward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& in, const Dropout& dropout, Tensor ctx, Tensor lse) {
+/// Enqueues it by the kernels that take it. scratch(n): n bytes of device memory.
+template <class T, class Scratch>
+void forward(cudaStream_t stream, const DeviceTexts& texts, const AttentionInput<T>& in, const Dropout& dropout, Tensor ctx, Tensor lse,
+             const Scratch& scratch) {
   using W = wide_t<T>;
+  const DropoutMask mask(dropout.key, dropout.p);
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (flash_takes(in, {ctx.bytes()}))
+      return flash_forward(stream, texts, in, mask, scratch(flash_forward_scratch(texts, in.heads, mask)), elements<T>(ctx),
+                           elements<W>(lse));
+  }
   launch(forward_row<T>, texts.tokens() * in.heads, block_threads, static_cast<size_t>(texts.longest) * sizeof(W), stream, TextsView(texts),
-         in, DropoutMask(dropout.key, dropout.p), elements<T>(ctx), elements<W>(lse));
+         in, mask, elements<T>(ctx), elements<W>(lse));
 }
 
-/// Where the gradients go: of queries, and of keys and values, with the strides of their rows.
-template <class T>
-struct Gradients {
-  T *q, *k, *v;
-  int64_t q_stride, kv_stride;
-};
-
-template <class T>
-void backward(cudaStream_t stream, const DeviceTexts& texts, const Operands<T>& in, const Dropout& dropout, const Known<T>& known,
-              const Gradients<T>& out) {
-  const size_t row = static_cast<size_t>(texts.longest) * sizeof(wide_t<T>);
-  const TextsView view(texts);
+template <class T, class Scratch>
+void backward(cudaStream_t stream, const DeviceTexts& texts, const AttentionInput<T>& in, const Dropout& dropout,
+              const AttentionOutput<T>& known, const AttentionGradients<T>& out, const Scratch& scratch) {
+  using W = wide_t<T>;
   const DropoutMask mask(dropout.key, dropout.p);
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (flash_takes(in, {known.ctx, known.d_ctx, out.q, out.k, out.v}))
+      return flash_backward(stream, texts, in, mask, known, scratch(flash_backward_scratch(texts, in.heads, mask)), out);
+  }
+  const TextsView view(texts);
   const int64_t blocks = texts.tokens() * in.heads;
-  launch(backward_queries<T>, blocks, block_threads, row, stream, view, in, mask, known, out.q_stride, out.q);
-  launch(backward_keys<T>, blocks, block_threads, 2 * row, stream, view, in, mask, known, out.kv_stride, out.k, out.v);
+  const size_t row = static_cast<size_t>(texts.longest) * sizeof(W);
+  W* const deltas = reinterpret_cast<W*>(scratch(static_cast<size_t>(blocks) * sizeof(W)));
+  launch(backward_queries<T>, blocks, block_threads, row, stream, view, in, mask, known, deltas, out.q_stride, out.q);
+  launch(backward_keys<T>, blocks, block_threads, 2 * row, stream, view, in, mask, known, deltas, out.kv_stride, out.k, out.v);
 }
 
 }  // namespace
@@ -224,8 +209,9 @@ void CudaBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, i
   if (planned_attention(texts, qkv, heads, dropout,
                         {.qkv = qkv.bytes(), .to_ctx = ctx.bytes(), .to_lse = reinterpret_cast<float*>(lse.bytes())}))
     return;
-  for_compute("attention_forward", qkv.dtype(),
-              [&]<class T>(T) { forward(enqueue("attention_forward", qkv), texts, of_one<T>(qkv, heads), dropout, ctx, lse); });
+  for_compute("attention_forward", qkv.dtype(), [&]<class T>(T) {
+    forward(enqueue("attention_forward", qkv), texts, of_one<T>(qkv, heads), dropout, ctx, lse, [&](size_t n) { return scratch(n); });
+  });
 }
 
 void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, ConstTensor ctx, ConstTensor lse, ConstTensor d_ctx,
@@ -242,11 +228,10 @@ void CudaBackend::attention_backward(const DeviceTexts& texts, ConstTensor qkv, 
     return;
   const int64_t hidden = qkv.dim(1) / 3;
   for_compute("attention_backward", qkv.dtype(), [&]<class T>(T) {
-    using W = wide_t<T>;
-    const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
+    const AttentionOutput<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<wide_t<T>>(lse)};
     T* const d = elements<T>(d_qkv);
     backward(enqueue("attention_backward", qkv), texts, of_one<T>(qkv, heads), dropout, known,
-             Gradients<T>{d, d + hidden, d + 2 * hidden, 3 * hidden, 3 * hidden});
+             AttentionGradients<T>{d, d + hidden, d + 2 * hidden, 3 * hidden, 3 * hidden}, [&](size_t n) { return scratch(n); });
   });
 }
 
@@ -254,7 +239,8 @@ void CudaBackend::masked_attention_forward(const DeviceTexts& texts, const Devic
                                            Dropout dropout, Tensor ctx, Tensor lse) {
   checks::masked_attention("masked_attention_forward", texts, masks, q, kv, heads, dropout, ctx, lse);
   for_compute("masked_attention_forward", q.dtype(), [&]<class T>(T) {
-    forward(enqueue("masked_attention_forward", q), texts, of_two<T>(q, kv, heads, masks), dropout, ctx, lse);
+    forward(enqueue("masked_attention_forward", q), texts, of_two<T>(q, kv, heads, masks), dropout, ctx, lse,
+            [&](size_t n) { return scratch(n); });
   });
 }
 
@@ -268,11 +254,10 @@ void CudaBackend::masked_attention_backward(const DeviceTexts& texts, const Devi
   checks::same(op, "d_kv", kv, d_kv);
   const int64_t hidden = q.dim(1);
   for_compute(op, q.dtype(), [&]<class T>(T) {
-    using W = wide_t<T>;
-    const Known<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<W>(lse), reinterpret_cast<W*>(scratch(lse.size_bytes()))};
+    const AttentionOutput<T> known{elements<T>(ctx), elements<T>(d_ctx), elements<wide_t<T>>(lse)};
     T* const d = elements<T>(d_kv);
     backward(enqueue(op, q), texts, of_two<T>(q, kv, heads, masks), dropout, known,
-             Gradients<T>{elements<T>(d_q), d, d + hidden, hidden, 2 * hidden});
+             AttentionGradients<T>{elements<T>(d_q), d, d + hidden, hidden, 2 * hidden}, [&](size_t n) { return scratch(n); });
   });
 }
 

@@ -1,6 +1,6 @@
 // Products and what stands beside them: biases and sums of columns. The products themselves are cuBLASLt's (products.h): 2 M N K FLOPs, and
-// the three matrices once from memory; biases and their gradients are its epilogues where it has them for a shape, and cost no pass of their
-// own. Elsewhere a bias is a pass over the result, and a column sum one over its matrix.
+// the three matrices once from memory; biases and their gradients are its epilogues where it has them for a shape, and cost no pass of
+// their own. Elsewhere a bias is a pass over the result, and a column sum one over its matrix.
 #include "core/checks.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/columns.h"

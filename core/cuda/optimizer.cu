@@ -1,4 +1,5 @@
-// AdamW over all parameters, whichever decay, in one kernel (one for each 512 runs of equal decay). Bytes: 7 elements each (reads g, p, m, v; writes p, m, v); FLOPs: 14 an element.
+// AdamW over all parameters, whichever decay, in one kernel (one for each 512 runs of equal decay). Bytes: 7 elements each (reads g, p, m,
+// v; writes p, m, v); FLOPs: 14 an element.
 #include <cmath>
 #include <span>
 

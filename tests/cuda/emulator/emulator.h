@@ -93,6 +93,13 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 }
 
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
+/// Bytes chosen from the eight of b and a, a's the lower ones, by the lower three bits of each of the four lowest digits of `choice`.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned choice) {
+  const uint64_t both = uint64_t{b} << 32 | a;
+  unsigned chosen = 0;
+  for (unsigned i = 0; i < 4; ++i) chosen |= static_cast<unsigned>(both >> (8 * (choice >> 4 * i & 7)) & 0xff) << 8 * i;
+  return chosen;
+}
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
@@ -104,3 +111,6 @@ T __ldg(const T* p) {
   return *p;
 }
 [[noreturn]] inline void __trap() { lodestone::emulator::fail("a kernel found what cannot be"); }
+
+// What it declares for devices needs all of the above.
+#include "tests/cuda/emulator/ptx.h"
