@@ -22,14 +22,14 @@ int64_t rows_of(ConstTensor x) { return x.shape().rank() == 0 ? 0 : x.dim(0); }
 
 double drawn(const Dropout& dropout) { return dropout.p > 0 ? philox_flops : 0; }
 
-/// The sum over texts of their squared lengths: so many scores has a head.
-double scores_of(const DeviceTexts& texts) {
+/// The sum over texts of T rows times T keys, of which there are whole tiles of so many.
+double scores_of(const DeviceTexts& texts, int64_t keys_of_a_tile) {
   double scores = 0;
   if (texts.texts() == 0) return scores;
   const std::span<const int64_t> offsets = texts.offsets.host<int64_t>();
   for (size_t b = 1; b < offsets.size(); ++b) {
-    const auto length = static_cast<double>(offsets[b] - offsets[b - 1]);
-    scores += length * length;
+    const int64_t length = offsets[b] - offsets[b - 1], tiles = (length + keys_of_a_tile - 1) / keys_of_a_tile;
+    scores += static_cast<double>(length) * static_cast<double>(tiles * keys_of_a_tile);
   }
   return scores;
 }
@@ -185,16 +185,29 @@ void CountingBackend::tanh_backward(ConstTensor y, ConstTensor dy, Tensor dx) {
 
 // ---- attention --------------------------------------------------------------------------------------------------
 
-// A product of attention has 2 D FLOPs a score: 2 of them forward; backward 7, the scores and d_ctx v^T made twice.
-void CountingBackend::attend(const DeviceTexts& texts, ConstTensor ctx, int64_t heads, const Dropout& dropout, Pass pass, double bytes) {
+// A product of attention has 2 D FLOPs a score: 2 of them forward; backward 7, the scores and d_ctx v^T made twice, and where gradients of
+// keys and of values have a kernel each, 8. Backward leaves two numbers a row, or one, between its kernels.
+void CountingBackend::attend(const DeviceTexts& texts, ConstTensor ctx, int64_t heads, const Dropout& dropout, Pass pass, double operands) {
   if (texts.tokens() == 0) return;
-  const double scores = scores_of(texts), passes = pass == Pass::forward ? 1 : 2, products = pass == Pass::forward ? 2 : 7;
-  work_.push_back({.kind = WorkKind::attention,
-                   .dtype = ctx.dtype(),
+  const int64_t size = ctx.dim(1) / heads;
+  const bool back = pass == Pass::backward, tensor_cores = ctx.dtype() == DType::bf16 && (size == 32 || size == 64 || size == 128);
+  const WorkKind kind = back ? WorkKind::attention_backward : WorkKind::attention;
+  const double rows = static_cast<double>(texts.tokens() * heads);
+  if (tensor_cores && dropout.p > 0) {
+    const auto bytes_a_row = static_cast<double>((texts.longest + 127) / 128 * 16);
+    elements(kind, texts.tokens() * heads, philox_flops * 8 * bytes_a_row, rows * bytes_a_row);
+    operands += (back ? 2 : 1) * rows * bytes_a_row;
+  }
+  const int64_t kernels = !back ? 1 : tensor_cores && size == 128 ? 3 : 2;
+  const double products = !back ? 2 : static_cast<double>(kernels == 3 ? 8 : 7), passes = back ? 2 : 1;
+  const double scores = scores_of(texts, tensor_cores ? 16 : 1),
+               of_rows = tensor_cores ? 16 : 2.0 * static_cast<double>(size_of(DType::f32));
+  work_.push_back({.kind = kind,
+                   .dtype = tensor_cores ? DType::bf16 : DType::f32,
                    .product_flops = products * 2 * scores * static_cast<double>(ctx.dim(1)),
-                   .other_flops = passes * scores * static_cast<double>(heads) * (exponential + 4 + drawn(dropout)),
-                   .bytes = bytes,
-                   .launches = pass == Pass::forward ? 1 : 2});
+                   .other_flops = passes * scores * static_cast<double>(heads) * (exponential + 4 + (tensor_cores ? 0 : drawn(dropout))),
+                   .bytes = operands + (back ? of_rows * rows : 0),
+                   .launches = kernels});
 }
 
 void CountingBackend::attention_forward(const DeviceTexts& texts, ConstTensor qkv, int64_t heads, Dropout dropout, Tensor ctx, Tensor lse) {

@@ -12,6 +12,7 @@ namespace lodestone {
 enum class WorkKind : uint8_t {
   products,
   attention,
+  attention_backward,
   norms,        // layer normalisation, dropout, residual connections
   activations,  // GELU and tanh
   embeddings,   // embeddings and pooling
@@ -30,6 +31,8 @@ constexpr std::string_view name_of(WorkKind value) {
       return "products";
     case WorkKind::attention:
       return "attention";
+    case WorkKind::attention_backward:
+      return "attention back";
     case WorkKind::norms:
       return "norms";
     case WorkKind::activations:
@@ -57,7 +60,7 @@ constexpr std::string_view name_of(WorkKind value) {
 /// Of one operation.
 struct Work {
   WorkKind kind = WorkKind::copies;
-  DType dtype = DType::f32;  // of what is multiplied: it decides which units do that
+  DType dtype = DType::f32;  // of what is multiplied: it decides which units do that. Attention off tensor cores counts as f32
   double product_flops = 0;  // of matrix products, which tensor cores can do
   double other_flops = 0;
   double bytes = 0;      // read and written in device memory, at least; of an exchange those that this rank sends, of an upload its own

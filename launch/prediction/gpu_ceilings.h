@@ -10,8 +10,8 @@ struct GpuCeilings {
   std::string_view name;
   std::string_view model;   // as the driver names it, or a part of that
   std::string_view source;  // of the ceilings
-  // FLOPs a second: of large products on tensor cores, and of all else.
-  double bf16_products = 0, f64_products = 0, f32 = 0, f64 = 0;
+  // FLOPs a second: of large products on tensor cores, of their instruction mma.sync, which all of them have, and of all else.
+  double bf16_products = 0, f64_products = 0, mma_sync = 0, f32 = 0, f64 = 0;
   double bytes_per_s = 0;  // of device memory, read and written together
   double memory_bytes = 0;
   // Bytes a second that one GPU sends at most: to others of its host, and to other hosts.

@@ -15,7 +15,9 @@ size_t place(Bound bound) { return static_cast<size_t>(bound); }
 double product_rate(const Work& work, const GpuCeilings& gpu) {
   switch (work.dtype) {
     case DType::bf16:
-      return gpu.bf16_products * (work.kind == WorkKind::attention ? attention_share : 1);
+      if (work.kind == WorkKind::attention) return gpu.mma_sync * attention_share;
+      if (work.kind == WorkKind::attention_backward) return gpu.mma_sync * attention_backward_share;
+      return gpu.bf16_products;
     case DType::f64:
       return gpu.f64_products;
     case DType::f32:
@@ -57,6 +59,7 @@ class Replay {
         return;
       case WorkKind::products:
       case WorkKind::attention:
+      case WorkKind::attention_backward:
       case WorkKind::norms:
       case WorkKind::activations:
       case WorkKind::embeddings:

@@ -93,11 +93,11 @@ void print_predicted(std::ostream& out, const PredictedStep& step) {
                                   step.prediction.of(WorkKind::uploads).operations, " uploads"));
   line("predicted memory",
        cat(figure(f.memory_bytes / 1e9), " GB of ", figure(step.gpu.memory_bytes / 1e9), step.fits() ? "" : ": does not fit"));
-  out << "  of a rank:  launches       GFLOP  other GFLOP          GB  predicted ms  bound by\n";
+  out << "  of a rank:     launches       GFLOP  other GFLOP          GB  predicted ms  bound by\n";
   for (size_t k = 0; k < work_kinds; ++k) {
     const PredictedWork& work = step.prediction.kinds[k];
     if (work.total_s() == 0 && work.bytes == 0) continue;
-    out << "  " << std::left << std::setw(12) << name_of(static_cast<WorkKind>(k)) << std::right << std::setw(8) << work.launches
+    out << "  " << std::left << std::setw(15) << name_of(static_cast<WorkKind>(k)) << std::right << std::setw(8) << work.launches
         << std::setw(12) << figure(work.product_flops / 1e9) << std::setw(13) << figure(work.other_flops / 1e9) << std::setw(12)
         << figure(work.bytes / 1e9) << std::setw(14) << figure(1e3 * work.total_s()) << "  " << bounds_text(work) << '\n';
   }

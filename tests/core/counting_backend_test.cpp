@@ -26,6 +26,7 @@ class CountingBackendTest : public testing::Test {
       const Work& work = backend_.work()[seen_];
       if (work.kind == WorkKind::uploads) continue;
       sum.kind = work.kind;
+      sum.dtype = work.dtype;
       sum.product_flops += work.product_flops;
       sum.other_flops += work.other_flops;
       sum.bytes += work.bytes;
@@ -75,6 +76,7 @@ TEST_F(CountingBackendTest, ABiasThatLiesAlignedIsReadWhereItLies) {
   EXPECT_EQ(counted().launches, 2);
 }
 
+// Heads of 12, which no tensor core takes.
 TEST_F(CountingBackendTest, AttentionIsCountedByTheLengthOfEachText) {
   const DeviceTexts of_batch = texts();
   const double scores = 100.0 * 100 + 28 * 28;
@@ -83,6 +85,7 @@ TEST_F(CountingBackendTest, AttentionIsCountedByTheLengthOfEachText) {
   backend_.attention_forward(of_batch, qkv, A, none, ctx, lse);
   const Work forward = counted();
   EXPECT_EQ(forward.kind, WorkKind::attention);
+  EXPECT_EQ(forward.dtype, DType::f32);
   EXPECT_EQ(forward.product_flops, 4 * scores * H) << "4 T D a row and head";
   EXPECT_EQ(forward.bytes, 2 * 4 * elements + 4 * S * A);
   EXPECT_EQ(forward.launches, 1);
@@ -90,9 +93,34 @@ TEST_F(CountingBackendTest, AttentionIsCountedByTheLengthOfEachText) {
   EXPECT_EQ(counted().other_flops - forward.other_flops, 10 * scores * A) << "Philox, a score and head";
   backend_.attention_backward(of_batch, qkv, ctx, lse, rows(), A, none, rows(3 * H));
   const Work backward = counted();
+  EXPECT_EQ(backward.kind, WorkKind::attention_backward);
   EXPECT_EQ(backward.product_flops, 14 * scores * H);
-  EXPECT_EQ(backward.bytes, 2 * 8 * elements + 4 * S * A);
+  EXPECT_EQ(backward.bytes, 2 * 8 * elements + 4 * S * A + 2 * 4 * S * A) << "a number a row between two kernels";
   EXPECT_EQ(backward.launches, 2);
+}
+
+TEST_F(CountingBackendTest, AttentionOnTensorCoresTakesKeysBySixteenAndDropoutByBits) {
+  const DeviceTexts of_batch = texts();
+  const Dropout none, some{.p = 0.1, .key = {}};
+  for (const int64_t size : {32, 64, 128}) {
+    const auto W = static_cast<double>(A * size), scores = 100.0 * 112 + 28 * 32;
+    const Tensor qkv = rows(3 * A * size), ctx = rows(A * size), lse = take(DType::f32, {S, A});
+    backend_.attention_forward(of_batch, qkv, A, none, ctx, lse);
+    const Work forward = counted();
+    EXPECT_EQ(forward.dtype, DType::bf16);
+    EXPECT_EQ(forward.product_flops, 4 * scores * W);
+    EXPECT_EQ(forward.bytes, 2 * 4 * S * W + 4 * S * A);
+    EXPECT_EQ(forward.launches, 1);
+    backend_.attention_forward(of_batch, qkv, A, some, ctx, lse);
+    const Work dropping = counted();
+    EXPECT_EQ(dropping.launches, 2);
+    EXPECT_EQ(dropping.bytes, forward.bytes + 2.0 * S * A * 128 / 8) << "a bit for each of 128 keys, written and read";
+    backend_.attention_backward(of_batch, qkv, ctx, lse, rows(A * size), A, none, rows(3 * A * size));
+    const Work backward = counted();
+    EXPECT_EQ(backward.product_flops, (size == 128 ? 16 : 14) * scores * W);
+    EXPECT_EQ(backward.bytes, 2 * 8 * S * W + 4 * S * A + 2 * 8 * S * A) << "two numbers a row between kernels";
+    EXPECT_EQ(backward.launches, size == 128 ? 3 : 2);
+  }
 }
 
 TEST_F(CountingBackendTest, NormsPassOverTheirRowsAsOftenAsTheirKernels) {

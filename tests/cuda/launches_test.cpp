@@ -51,9 +51,9 @@ TEST_F(CudaLaunches, AChunkUploadsItsTextsOnceAndNothingElse) {
 
 /// Gradients of some pairs in several chunks, of which one is kept and the others are computed twice, by a loss with its default settings.
 /// `begin` is called when all memory is taken.
-void accumulate(Backend& backend, const BenchLoss& known, DType compute, const std::function<void()>& begin) {
+void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t head, const std::function<void()>& begin) {
   EmbedderConfig config;
-  config.encoder = {.vocab = 30000, .hidden = 64, .layers = 2, .heads = 2, .feed_forward = 100};
+  config.encoder = {.vocab = 30000, .hidden = 2 * head, .layers = 2, .heads = 2, .feed_forward = 100};
   Arena arena(backend.memory(), size_t{1} << 30);
   const auto alone = make_self_comm();
   const Planes planes(*alone, backend);
@@ -68,25 +68,28 @@ void accumulate(Backend& backend, const BenchLoss& known, DType compute, const s
   objective.accumulate(ex, bench_batch("real", 5, known.group, {}), 1, grads, share, {});
 }
 
+void expect_counted(const BenchLoss& loss, DType compute, int64_t head) {
+  CudaBackend real(0, AttentionChoice::own);
+  accumulate(real, loss, compute, head, [] { doubles::counts() = {}; });
+  const doubles::Counts asked = doubles::counts();
+  CountingBackend counting;
+  accumulate(counting, loss, compute, head, [] {});
+  int64_t launches = 0, uploads = 0;
+  for (const Work& work : counting.work()) {
+    launches += work.launches;
+    uploads += work.kind == WorkKind::uploads;
+  }
+  EXPECT_EQ(launches, asked.launches()) << loss.name << ' ' << name_of(compute) << ", heads of " << head;
+  EXPECT_EQ(uploads, asked.uploads) << loss.name << ' ' << name_of(compute);
+  EXPECT_EQ(counting.row_bucket(), real.row_bucket());
+  EXPECT_EQ(counting.wants_token_places(), real.wants_token_places());
+}
+
 /// What the model of a step (docs/step_model.md) takes launches to be, and the real backend makes.
 TEST_F(CudaLaunches, AreCountedWithoutAGpuAsTheyAre) {
   for (const BenchLoss& loss : bench_losses())
-    for (const DType compute : {DType::bf16, DType::f32}) {
-      CudaBackend real(0, AttentionChoice::own);
-      accumulate(real, loss, compute, [] { doubles::counts() = {}; });
-      const doubles::Counts asked = doubles::counts();
-      CountingBackend counting;
-      accumulate(counting, loss, compute, [] {});
-      int64_t launches = 0, uploads = 0;
-      for (const Work& work : counting.work()) {
-        launches += work.launches;
-        uploads += work.kind == WorkKind::uploads;
-      }
-      EXPECT_EQ(launches, asked.launches()) << loss.name << ' ' << name_of(compute);
-      EXPECT_EQ(uploads, asked.uploads) << loss.name << ' ' << name_of(compute);
-      EXPECT_EQ(counting.row_bucket(), real.row_bucket());
-      EXPECT_EQ(counting.wants_token_places(), real.wants_token_places());
-    }
+    for (const DType compute : {DType::bf16, DType::f32}) expect_counted(loss, compute, 32);
+  for (const int64_t head : {16, 64, 128}) expect_counted(bench_loss("info_nce"), DType::bf16, head);
 }
 
 TEST_F(CudaLaunches, DoNotDependOnHowLargeAChunkIs) { EXPECT_EQ(of_chunk(2, 1).launches(), of_chunk(2, 64).launches()); }

@@ -14,6 +14,7 @@ constexpr GpuCeilings gpu{.name = "round",
                           .source = "",
                           .bf16_products = 1,
                           .f64_products = 1,
+                          .mma_sync = 0.5,
                           .f32 = 0.1,
                           .f64 = 0.05,
                           .bytes_per_s = 0.01,
@@ -43,7 +44,9 @@ TEST(Predict, RatesAreThoseOfWhatIsMultiplied) {
   EXPECT_DOUBLE_EQ(seconds(WorkKind::products, DType::bf16), 1000);
   EXPECT_DOUBLE_EQ(seconds(WorkKind::products, DType::f32), 10000) << "without TF32 no tensor core makes them";
   EXPECT_DOUBLE_EQ(seconds(WorkKind::products, DType::f64), 1000);
-  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention, DType::bf16), 1000 / attention_share);
+  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention, DType::bf16), 2000 / attention_share);
+  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention_backward, DType::bf16), 2000 / attention_backward_share);
+  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention, DType::f32), 10000) << "off tensor cores";
 }
 
 TEST(Predict, ManySmallKernelsAreBoundByTheirLaunches) {
