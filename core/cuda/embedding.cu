@@ -104,9 +104,9 @@ void CudaBackend::embed_backward(const DeviceTexts& texts, ConstTensor dy, Tenso
     using W = wide_t<T>;
     launch(add_to_words<T>, tokens, block_threads, 0, stream, view, elements<T>(dy), width, elements<W>(d_word));
     launch(add_to_positions<T>, texts.longest, block_threads, 0, stream, view, elements<T>(dy), width, elements<W>(d_position));
-    auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(tiles_of(tokens) * width) * sizeof(W)));
+    auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(column_parts<1>(tokens, width)) * sizeof(W)));
     for (int kind = 0; kind < (texts.second.empty() ? 1 : 2); ++kind)
-      add_columns(stream, tokens, width, OfType{view, kind}, part, elements<W>(d_type) + kind * width, elements<T>(dy));
+      add_columns<1>(stream, tokens, width, OfType{view, kind}, part, {{elements<W>(d_type) + kind * width}}, elements<T>(dy));
   });
 }
 

@@ -84,11 +84,47 @@ __global__ void __launch_bounds__(block_threads)
   *reinterpret_cast<uint32_t*>(bytes + 4 * n) = four;
 }
 
+constexpr int tile_pieces = 4, tile_keys = 16 * tile_pieces;  // forward, between two looks at a row's largest score
+
+/// Calls f(score, piece, place in kept_columns()) with a lane's scores of row r (h = 0) or r + 8 (h = 1).
+template <class F>
+__device__ __forceinline__ void each_score(SumTile (&scores)[tile_pieces][2], int h, const F& f) {
+#pragma unroll
+  for (int p = 0; p < tile_pieces; ++p)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) f(scores[p][e / 2].at[2 * h + e % 2], p, e);
+}
+
+/// A row's softmax so far. weight: of a lane's own keys.
+struct RowSum {
+  float top = -INFINITY, weight = 0;
+
+  /// scores become exp(score - top), where scale makes them ones of 2. Returns what earlier ones and their sums are to be multiplied with.
+  __device__ __forceinline__ float take(SumTile (&scores)[tile_pieces][2], int h, float scale) {
+    float largest = top;
+    each_score(scores, h, [&](float score, int, int) { largest = fmaxf(largest, score); });
+    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
+    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
+    const float base = largest == -INFINITY ? 0.0f : largest * scale, factor = exp2_approx(top * scale - base);
+    top = largest;
+    weight *= factor;
+    each_score(scores, h, [&](float& score, int, int) {
+      score = exp2_approx(score * scale - base);
+      weight += score;
+    });
+    return factor;
+  }
+  /// The weights of all keys.
+  __device__ __forceinline__ void gather() {
+    weight += __shfl_xor_sync(~0u, weight, 1);
+    weight += __shfl_xor_sync(~0u, weight, 2);
+  }
+};
+
 /// ctx_i = sum_j z_ij p_ij v_j with p_ij = exp(q_i k_j / sqrt(D) - lse_i) over the j that i sees.
 template <int D>
 __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
     forward_slabs(TextsView texts, AttentionInput<bf16> in, Kept kept, bf16* ctx, float* lse) {
-  constexpr int pieces = 4, tile = pieces * 16;  // keys between two looks at the largest score
   const LanePlace at;
   const int a = static_cast<int>(blockIdx.x % in.heads);
   const float scale = in.scale() * log2_e;
@@ -99,72 +135,51 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
     LeftTile query[D / 16];
     load_left<D>(in.query(slab.begin + rows[0], a), in.query(slab.begin + rows[1], a), at, query);
     SumTile sums[D / 8]{};
-    float top[2] = {-INFINITY, -INFINITY}, weight[2] = {0, 0};
+    RowSum of_rows[2];
+    float factor[2];
 #pragma unroll 1
-    for (int first = 0; first < slab.length; first += tile) {
-      SumTile scores[pieces][2]{};
+    for (int first = 0; first < slab.length; first += tile_keys) {
+      SumTile scores[tile_pieces][2]{};
 #pragma unroll
-      for (int p = 0; p < pieces; ++p)
+      for (int p = 0; p < tile_pieces; ++p)
         if (first + 16 * p < slab.length)
 #pragma unroll
           for (int u = 0; u < 2; ++u)
             multiply_rows<D>(scores[p][u], query, keys + slab.of_text(first + 16 * p + 8 * u + at.r) * stride, at);
-      float factor[2];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const auto each_score = [&](const auto& f) {  // f(score, piece, place in kept_columns())
-#pragma unroll
-          for (int p = 0; p < pieces; ++p)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) f(scores[p][e / 2].at[2 * h + e % 2], p, e);
-        };
-        if (in.bits != nullptr || slab.length - first < tile) {
-          const uint64_t hidden = hidden_keys<tile>(in, slab, rows[h], first) >> (2 * at.q);
-          each_score([&](float& score, int p, int e) {
+        if (in.bits != nullptr || slab.length - first < tile_keys) {
+          const uint64_t hidden = hidden_keys<tile_keys>(in, slab, rows[h], first) >> (2 * at.q);
+          each_score(scores, h, [&](float& score, int p, int e) {
             if ((hidden >> (16 * p + e / 2 * 8 + e % 2) & 1) != 0) score = -INFINITY;
           });
         }
-        float largest = top[h];
-        each_score([&](float score, int, int) { largest = fmaxf(largest, score); });
-        largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-        const float base = largest == -INFINITY ? 0.0f : largest * scale;
-        factor[h] = exp2_approx(top[h] * scale - base);
-        top[h] = largest;
-        weight[h] *= factor[h];
-        each_score([&](float& score, int, int) {
-          score = exp2_approx(score * scale - base);
-          weight[h] += score;
-        });
+        factor[h] = of_rows[h].take(scores, h, scale);
         if (kept.bytes != nullptr) {
           const uint32_t bits = kept_columns(kept, slab.begin + rows[h], a, first, at);
-          each_score([&](float& score, int p, int e) {
+          each_score(scores, h, [&](float& score, int p, int e) {
             if ((bits >> (8 * e + p) & 1) == 0) score = 0;
           });
         }
       }
+      scale_rows<D>(sums, factor);
 #pragma unroll
-      for (SumTile& sum : sums)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sum.at[e] *= factor[e / 2];
-#pragma unroll
-      for (int p = 0; p < pieces; ++p)
+      for (int p = 0; p < tile_pieces; ++p)
         if (first + 16 * p < slab.length)
           add_rows<D>(
               sums, as_left(scores[p]), [&](int k) { return values + slab.of_text(first + 16 * p + k) * stride; }, at);
     }
-    float factor[2];
+    bf16* out[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      weight[h] += __shfl_xor_sync(~0u, weight[h], 1);
-      weight[h] += __shfl_xor_sync(~0u, weight[h], 2);
-      const bool blind = top[h] == -INFINITY;
-      factor[h] = blind ? 0.0f : kept.factor / weight[h];
-      if (at.q == 0 && slab.has(at.r + 8 * h))
-        lse[(slab.begin + rows[h]) * in.heads + a] = blind ? 0.0f : (top[h] * scale + log2f(weight[h])) * ln_2;
+      of_rows[h].gather();
+      const bool blind = of_rows[h].top == -INFINITY, has = slab.has(at.r + 8 * h);
+      const int64_t place = (slab.begin + rows[h]) * in.heads + a;
+      factor[h] = blind ? 0.0f : kept.factor / of_rows[h].weight;
+      out[h] = has ? ctx + place * D : nullptr;
+      if (at.q == 0 && has) lse[place] = blind ? 0.0f : (of_rows[h].top * scale + log2f(of_rows[h].weight)) * ln_2;
     }
-    const auto out = [&](int h) { return slab.has(at.r + 8 * h) ? ctx + ((slab.begin + rows[h]) * in.heads + a) * D : nullptr; };
-    store_sums<D>(sums, factor[0], factor[1], out(0), out(1), at);
+    store_sums<D>(sums, factor[0], factor[1], out[0], out[1], at);
   });
 }
 
@@ -228,6 +243,32 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
   });
 }
 
+/// Of the slab's keys at rows r and r + 8, and of the queries at columns 2q, 2q+1, 2q+8, 2q+9 of the 16 from `first` on, which do not see
+/// them: bit 2 e + h is of the e-th of those queries and key r + 8 h.
+__device__ __forceinline__ uint32_t hidden_of_queries(const AttentionInput<bf16>& in, const Slab& slab, int first, LanePlace at) {
+  uint32_t bits = 0;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const int i = first + e / 2 * 8 + 2 * at.q + e % 2;
+    const uint64_t hidden = i < slab.length ? hidden_keys<16>(in, slab, i, slab.first) >> at.r : ~uint64_t{0};
+    bits |= static_cast<uint32_t>((hidden & 1) | (hidden >> 7 & 2)) << (2 * e);
+  }
+  return bits;
+}
+
+/// The same of what dropout keeps.
+__device__ __forceinline__ uint32_t kept_of_queries(const Kept& kept, int64_t a, const Slab& slab, int first, LanePlace at) {
+  const uint8_t* const of_text = kept.of(slab.begin, a, slab.first) + at.r;
+  uint32_t bits = 0;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const uint8_t* const of_row = of_text + slab.of_text(first + e / 2 * 8 + 2 * at.q + e % 2) * kept.stride();
+    const uint32_t both = static_cast<uint32_t>(of_row[0] | of_row[8] << 8) >> (slab.first % group_keys / 16);
+    bits |= ((both & 1) | (both >> 7 & 2)) << (2 * e);
+  }
+  return bits;
+}
+
 /// dv_j = sum_i z_ij p_ij d_ctx_i;  dk_j = sum_i ds_ij q_i / sqrt(D): one of them or both. A slab is of keys, and scores stand with a key a
 /// row.
 template <int D, bool for_keys, bool for_values>
@@ -241,7 +282,6 @@ __global__ void __launch_bounds__(block_threads, D == 32 ? 3 : 2)
     const int rows[2] = {slab.row(at.r), slab.row(at.r + 8)};
     const int64_t place = slab.begin * in.heads + a;
     const bf16 *const queries = in.query(slab.begin, a), *const d_ctx_of = d_ctx + place * D;
-    const uint8_t* const keeps_of = kept.of(slab.begin, a, slab.first) + at.r;
     LeftTile key[D / 16], value[D / 16];
     load_left<D>(in.key(slab.begin + rows[0], a), in.key(slab.begin + rows[1], a), at, key);
     if (for_keys) load_left<D>(in.value(slab.begin + rows[0], a), in.value(slab.begin + rows[1], a), at, value);
@@ -256,31 +296,20 @@ __global__ void __launch_bounds__(block_threads, D == 32 ? 3 : 2)
         multiply_rows<D>(scores[u], key, query_row(8 * u + at.r), at);
         if (for_keys) multiply_rows<D>(weights[u], value, d_ctx_row(8 * u + at.r), at);
       }
+      const uint32_t hidden = in.bits != nullptr || slab.length - first < 16 ? hidden_of_queries(in, slab, first, at) : 0;
+      const uint32_t kept_of = kept.bytes != nullptr ? kept_of_queries(kept, a, slab, first, at) : ~0u;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int i = first + e / 2 * 8 + 2 * at.q + e % 2, row = slab.of_text(i);
+        const int row = slab.of_text(first + e / 2 * 8 + 2 * at.q + e % 2);
         const float2 of_row = of_rows[place + row * static_cast<int>(in.heads)];
-        const auto each_key = [&](const auto& f) {  // f(score, weight or its gradient, which of the two keys)
 #pragma unroll
-          for (int h = 0; h < 2; ++h) f(scores[e / 2].at[2 * h + e % 2], weights[e / 2].at[2 * h + e % 2], h);
-        };
-        each_key([&](float& score, float&, int) { score = exp2_approx(score * (scale * log2_e) - of_row.x); });
-        if (in.bits != nullptr || slab.length - first < 16) {
-          const uint64_t hidden = i < slab.length ? hidden_keys<16>(in, slab, row, slab.first) >> at.r : ~uint64_t{0};
-          each_key([&](float& score, float&, int h) {
-            if ((hidden >> (8 * h) & 1) != 0) score = 0;
-          });
+        for (int h = 0; h < 2; ++h) {
+          float &score = scores[e / 2].at[2 * h + e % 2], &weight = weights[e / 2].at[2 * h + e % 2];
+          const bool hides = (hidden >> (2 * e + h) & 1) != 0, keeps = (kept_of >> (2 * e + h) & 1) != 0;
+          const float p = hides ? 0.0f : exp2_approx(score * (scale * log2_e) - of_row.x);
+          score = p * ((keeps ? weight * kept.factor : 0.0f) - of_row.y);
+          weight = keeps ? p : 0.0f;
         }
-        bool keeps[2] = {true, true};
-        if (kept.bytes != nullptr)
-          each_key([&](float&, float&, int h) {
-            keeps[h] = (keeps_of[row * kept.stride() + 8 * h] >> (slab.first % group_keys / 16) & 1) != 0;
-          });
-        each_key([&](float& score, float& weight, int h) {
-          const float p = score;
-          score = p * ((keeps[h] ? weight * kept.factor : 0.0f) - of_row.y);
-          weight = keeps[h] ? p : 0.0f;
-        });
       }
       if (for_values) add_rows<D>(to_value, as_left(weights), d_ctx_row, at);
       if (for_keys) add_rows<D>(to_key, as_left(scores), query_row, at);

@@ -83,8 +83,8 @@ void CudaBackend::column_sums(ConstTensor x, Tensor sums) {
   const int64_t rows = x.dim(0), columns = x.dim(1);
   for_compute("column_sums", x.dtype(), [&]<class T>(T) {
     using W = wide_t<T>;
-    auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(tiles_of(rows) * columns) * sizeof(W)));
-    add_columns(enqueue("column_sums", x), rows, columns, Unchanged{}, part, elements<W>(sums), elements<T>(x));
+    auto* const part = reinterpret_cast<W*>(scratch(static_cast<size_t>(column_parts<1>(rows, columns)) * sizeof(W)));
+    add_columns<1>(enqueue("column_sums", x), rows, columns, Unchanged{}, part, {{elements<W>(sums)}}, elements<T>(x));
   });
 }
 

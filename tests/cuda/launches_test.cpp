@@ -31,7 +31,7 @@ doubles::Counts of_chunk(int64_t layers, int64_t texts) {
 TEST_F(CudaLaunches, OfAnEncoderChunkAreSoManyAndSoManyALayer) {
   for (const int64_t layers : {1, 2, 12}) {
     const doubles::Counts counts = of_chunk(layers, 8);
-    EXPECT_EQ(counts.kernels, 15 + 31 * layers);
+    EXPECT_EQ(counts.kernels, 13 + 23 * layers);
     EXPECT_EQ(counts.products, 12 * layers);
     EXPECT_EQ(counts.fills, layers) << "the gradient of a key's bias";
     EXPECT_EQ(counts.device_copies, 0);

@@ -120,6 +120,15 @@ __device__ __forceinline__ void add_rows(SumTile (&sums)[D / 8], const LeftTile&
   }
 }
 
+/// Row r times factor[0], row r + 8 times factor[1].
+template <int D>
+__device__ __forceinline__ void scale_rows(SumTile (&sums)[D / 8], const float (&factor)[2]) {
+#pragma unroll
+  for (SumTile& sum : sums)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) sum.at[e] *= factor[e / 2];
+}
+
 /// Two rows of D elements from what add_rows() has summed up, times their factors; a row that is null is not written.
 template <int D>
 __device__ __forceinline__ void store_sums(const SumTile (&sums)[D / 8], float upper_factor, float lower_factor, bf16* upper, bf16* lower,
