@@ -43,11 +43,11 @@ void CountingBackend::elements(WorkKind kind, int64_t count, double flops_each, 
   work_.push_back({.kind = kind, .other_flops = flops_each * static_cast<double>(count), .bytes = bytes, .launches = launches});
 }
 
-void CountingBackend::sum_columns(WorkKind kind, ConstTensor x, double flops_each, double bytes) {
-  constexpr int64_t rows_of_a_tile = 64;  // which leave a row of sums, written and read
+void CountingBackend::sum_columns(WorkKind kind, ConstTensor x, double flops_each, double bytes, int64_t sums) {
+  constexpr int64_t rows_of_a_tile = 64;  // which leave a row of each sum, written and read
   const int64_t tiles = (rows_of(x) + rows_of_a_tile - 1) / rows_of_a_tile;
   const auto wide = static_cast<double>(size_of(checks::wide(x.dtype())));
-  elements(kind, x.count(), flops_each, bytes + 2 * wide * static_cast<double>((tiles + 1) * x.dim(1)), 2);
+  elements(kind, x.count(), flops_each, bytes + 2 * wide * static_cast<double>((tiles + 1) * x.dim(1) * sums), 2);
 }
 
 void CountingBackend::product(DType dtype, const checks::ProductDims& d, double bytes, int64_t launches) {
@@ -132,13 +132,17 @@ void CountingBackend::layer_norm_forward(ConstTensor x, ConstTensor gamma, Const
   elements(WorkKind::norms, x.count(), 8, bytes(x, y, gamma, beta, mean, rstd));
 }
 
-// The sums over rows come first, in passes of their own: of dy and x, and of dy.
+// The sums over rows come first, in a pass of their own.
+void CountingBackend::norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, double flops_each,
+                                    double written) {
+  sum_columns(WorkKind::norms, x, 5, bytes(dy, x, mean, rstd), 2);
+  elements(WorkKind::norms, x.count(), flops_each, bytes(dy, x, gamma, mean, rstd) + written);
+}
+
 void CountingBackend::layer_norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor dx,
                                           Tensor d_gamma, Tensor d_beta) {
   NullBackend::layer_norm_backward(dy, x, gamma, mean, rstd, dx, d_gamma, d_beta);
-  sum_columns(WorkKind::norms, x, 4, bytes(dy, x, mean, rstd));
-  sum_columns(WorkKind::norms, dy, 1, bytes(dy));
-  elements(WorkKind::norms, x.count(), 14, bytes(dy, x, gamma, mean, rstd, dx));
+  norm_backward(dy, x, gamma, mean, rstd, 14, bytes(dx));
 }
 
 void CountingBackend::dropout(const DeviceTexts& texts, ConstTensor x, Dropout dropout, Tensor y) {
@@ -150,15 +154,14 @@ void CountingBackend::residual_layer_norm_forward(const DeviceTexts& texts, Cons
                                                   ConstTensor gamma, ConstTensor beta, double eps, Tensor sum, Tensor y, Tensor mean,
                                                   Tensor rstd) {
   NullBackend::residual_layer_norm_forward(texts, residual, branch, dropout, gamma, beta, eps, sum, y, mean, rstd);
-  elements(WorkKind::norms, sum.count(), 2 + drawn(dropout), bytes(residual, branch, sum));
-  elements(WorkKind::norms, sum.count(), 8, bytes(sum, y, gamma, beta, mean, rstd));
+  elements(WorkKind::norms, sum.count(), 8 + drawn(dropout), bytes(residual, branch, gamma, beta, sum, y, mean, rstd));
 }
 
 void CountingBackend::residual_layer_norm_backward(const DeviceTexts& texts, ConstTensor dy, ConstTensor sum, Dropout dropout,
                                                    ConstTensor gamma, ConstTensor mean, ConstTensor rstd, Tensor d_residual,
                                                    Tensor d_branch, Tensor d_gamma, Tensor d_beta) {
-  layer_norm_backward(dy, sum, gamma, mean, rstd, d_residual, d_gamma, d_beta);
-  this->dropout(texts, d_residual, dropout, d_branch);
+  NullBackend::residual_layer_norm_backward(texts, dy, sum, dropout, gamma, mean, rstd, d_residual, d_branch, d_gamma, d_beta);
+  norm_backward(dy, sum, gamma, mean, rstd, 14 + drawn(dropout), bytes(d_residual, d_branch));
 }
 
 // ---- activations ------------------------------------------------------------------------------------------------

@@ -113,8 +113,11 @@ class CountingBackend final : public NullBackend {
 
   /// One kernel, or several, over so many elements; none where there are none.
   void elements(WorkKind kind, int64_t count, double flops_each, double bytes, int64_t launches = 1);
-  /// The two kernels of a sum over the rows of x, which reads so many bytes beside its own.
-  void sum_columns(WorkKind kind, ConstTensor x, double flops_each, double bytes);
+  /// The two kernels of so many sums over the rows of x, which read so many bytes beside their own.
+  void sum_columns(WorkKind kind, ConstTensor x, double flops_each, double bytes, int64_t sums = 1);
+  /// The kernels of a norm's way back, of which the last writes so many bytes.
+  void norm_backward(ConstTensor dy, ConstTensor x, ConstTensor gamma, ConstTensor mean, ConstTensor rstd, double flops_each,
+                     double written);
   /// The two kernels of a sum in double.
   void sum(double flops, double bytes);
   void product(DType dtype, const checks::ProductDims& dims, double bytes, int64_t launches);

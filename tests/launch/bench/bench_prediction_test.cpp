@@ -34,7 +34,7 @@ TEST(BenchPrediction, BytesAreThoseThatAPenFinds) {
   EXPECT_EQ(step.of(WorkKind::attention_backward).bytes, L * (2 * 8 * S * H + 4 * S * A + 3 * 16 * S * A + 16 * S * A));
   EXPECT_EQ(step.of(WorkKind::activations).bytes, L * 2 * 5 * S * F);
   // AdamW's seven vectors of f32, and the one that the norm reads.
-  const double parameters = 30522 * H + 512 * H + 2 * H + 2 * H + weights + L * (9 * H + F + 4 * H - 4 * H + 4 * H);
+  const double parameters = 30522 * H + 512 * H + 2 * H + 2 * H + weights + L * (9 * H + F);
   EXPECT_EQ(step.of(WorkKind::update).bytes, 8 * 4 * parameters);
   // Products of a layer, by their columns and depth: forward x, w, y and the bias; backward dy, w, dx, which is read too where it is added
   // to (of qkv and the first of the feed-forward), and dy, x, and the gradients of weights and biases, read and written.
@@ -63,12 +63,12 @@ TEST(BenchPrediction, CountsAreLinearInChunks) {
 }
 
 TEST(BenchPrediction, AStepInOneChunkLaunchesWhatTheDocumentsSay) {
-  // docs/cuda.md: 33 + 31 L kernels, 3 + 12 L products, 9 + 8 L fills and 2 copies, where rows fill up to a multiple of 64; 6 uploads.
+  // docs/cuda.md: 31 + 23 L kernels, 3 + 12 L products, 9 + 8 L fills and 2 copies, where rows fill up to a multiple of 64; 6 uploads.
   BenchOptions options{.lengths = "30", .pairs = 4, .chunk_tokens = 2048};
   for (const auto& [model, layers] : {std::pair{"minilm", 6}, {"bert-base", 12}}) {
     options.model = model;
     const Prediction step = predicted(options).prediction;
-    EXPECT_EQ(step.all().launches, (33 + 3 + 9 + 2) + (31 + 12 + 8) * layers) << model;
+    EXPECT_EQ(step.all().launches, (31 + 3 + 9 + 2) + (23 + 12 + 8) * layers) << model;
     EXPECT_EQ(step.of(WorkKind::uploads).operations, 6);
     EXPECT_EQ(step.of(WorkKind::waits).operations, 2) << "for what the step found, and before it is added up";
   }
