@@ -51,7 +51,8 @@ room launch/inference 'console|config'
 room launch/mining
 room launch/networks 'config|inference|mining'
 room launch/training 'console|config|mining|networks'
-room launch/bench 'console|config'
+room launch/prediction 'config|networks|training'
+room launch/bench 'console|config|prediction'
 room launch/commands 'console|config|inference|networks|training'
 complain 'every folder of data/ and launch/ is a room named here' \
   "$(find data launch -mindepth 1 -type d | while read -r d; do case " $rooms " in *" $d "*) ;; *) echo "$d" ;; esac; done)"

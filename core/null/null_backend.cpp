@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/checks.h"
 
@@ -19,18 +20,20 @@ int64_t copied_bytes(const char* verb, ConstTensor from, ConstTensor to) {
 }  // namespace
 
 NullBackend::NullBackend(const Backend& modelled, ScratchCount scratch)
-    : description_(cat("null: counts the memory of ", modelled.description())),
-      threads_(modelled.threads()),
-      row_bucket_(modelled.row_bucket()),
-      wants_token_places_(modelled.wants_token_places()),
-      on_host_(modelled.device() == Device::cpu),
+    : modelled_{.description = cat("null: counts the memory of ", modelled.description()),
+                .threads = modelled.threads(),
+                .row_bucket = modelled.row_bucket(),
+                .wants_token_places = modelled.wants_token_places(),
+                .on_host = modelled.device() == Device::cpu},
       scratch_(scratch == ScratchCount::wanted ? modelled.scratch_model() : std::make_unique<ScratchModel>()) {}
+
+NullBackend::NullBackend(ModelledBackend modelled) : modelled_(std::move(modelled)), scratch_(std::make_unique<ScratchModel>()) {}
 
 // ---- place and time ---------------------------------------------------------------------------------------------
 
 ConstTensor NullBackend::upload(ConstTensor host, Arena& arena) {
   ++transfers_.uploads;
-  if (on_host_) return host;
+  if (modelled_.on_host) return host;
   transfers_.copied_bytes += static_cast<int64_t>(host.size_bytes());
   return arena.tensor(host.dtype(), host.shape());
 }
@@ -43,7 +46,7 @@ void NullBackend::upload(ConstTensor host, Tensor to) {
 ConstTensor NullBackend::download(ConstTensor x, Arena& arena) {
   ++transfers_.downloads;
   if (x.device() == Device::cpu) return x;
-  if (on_host_) return {zeros(x.size_bytes()), x.dtype(), x.shape()};
+  if (modelled_.on_host) return {zeros(x.size_bytes()), x.dtype(), x.shape()};
   transfers_.copied_bytes += static_cast<int64_t>(x.size_bytes());
   const std::span<std::byte> host = arena.array<std::byte>(static_cast<int64_t>(x.size_bytes()));
   std::fill(host.begin(), host.end(), std::byte{0});

@@ -13,21 +13,32 @@ namespace lodestone {
 /// Whether scratch_bytes() is wanted. Counting asks the modelled backend's libraries, which may prepare themselves for each new shape.
 enum class ScratchCount : uint8_t { wanted, left_out };
 
+/// What a null backend is told of the one that it stands for, where that one is not there.
+struct ModelledBackend {
+  std::string description;
+  int threads = 1;
+  int64_t row_bucket = 1;
+  bool wants_token_places = false;
+  bool on_host = false;  // it computes in the host's memory
+};
+
 /// Stands for `modelled`: the same row bucket, threads and token places, the same takes from an arena. After the same calls an arena of its
 /// memory has the peak of one of the modelled backend's, and scratch_bytes() is what the modelled backend would hold.
 /// Operands may lie on Device::null or on the CPU; no operation reads or writes them. What lies on the CPU is downloaded as it is, all else
 /// as zeros. One thread at a time may call it.
-class NullBackend final : public Backend {
+class NullBackend : public Backend {
  public:
   /// The modelled backend is only asked what it is like, and need not live on.
   explicit NullBackend(const Backend& modelled, ScratchCount scratch = ScratchCount::wanted);
+  /// For one that keeps no memory for itself.
+  explicit NullBackend(ModelledBackend modelled);
 
-  std::string description() const override { return description_; }
-  int threads() const override { return threads_; }
+  std::string description() const override { return modelled_.description; }
+  int threads() const override { return modelled_.threads; }
   Memory& memory() override { return memory_; }
   Device device() const override { return Device::null; }
-  int64_t row_bucket() const override { return row_bucket_; }
-  bool wants_token_places() const override { return wants_token_places_; }
+  int64_t row_bucket() const override { return modelled_.row_bucket; }
+  bool wants_token_places() const override { return modelled_.wants_token_places; }
 
   /// Bytes allocated outside arenas: buffers of parameters, gradients and moments.
   size_t allocated_bytes() const { return memory_.allocated_bytes(); }
@@ -122,10 +133,7 @@ class NullBackend final : public Backend {
   /// Zeros that are never written, `size_bytes` or more.
   const std::byte* zeros(size_t size_bytes);
 
-  std::string description_;
-  int threads_;
-  int64_t row_bucket_;
-  bool wants_token_places_, on_host_;  // on_host_: the modelled backend computes in the host's memory
+  ModelledBackend modelled_;
   std::unique_ptr<ScratchModel> scratch_;
   NullMemory memory_;
   HostMemory host_memory_;

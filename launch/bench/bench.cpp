@@ -10,6 +10,7 @@
 #include "comm/reduce_bench.h"
 #include "data/plan/plan.h"
 #include "launch/bench/bench_ceilings.h"
+#include "launch/bench/bench_prediction.h"
 #include "launch/bench/bench_shares.h"
 #include "launch/command.h"
 #include "launch/config/config.h"
@@ -27,6 +28,12 @@ std::string list_losses() {
   return lines;
 }
 
+std::string list_gpus() {
+  std::string names;
+  for (const GpuCeilings& gpu : gpu_ceilings()) names += cat(names.empty() ? "" : ", ", gpu.name);
+  return names;
+}
+
 }  // namespace
 
 std::string bench_usage() {
@@ -36,6 +43,8 @@ std::string bench_usage() {
       "       lodestone bench --memory N [the same options]\n"
       "       lodestone bench --losses N [the same options]\n"
       "       lodestone bench --ceilings N [--device NAME] [--threads N]\n"
+      "       lodestone bench --model-gpu NAME [--ranks W] [--json] [the options of a step]\n"
+      "       lodestone bench --model-gpu NAME [--ranks W] [--json] CONFIG.yaml [MORE.yaml ...] [key.path=value ...]\n"
       "       mpirun -np 2 lodestone bench [...]\n"
       "       mpirun -np 2 lodestone bench --all-reduce\n\n"
       "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
@@ -57,6 +66,12 @@ std::string bench_usage() {
       "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
       "                    than one chunk unless --keep-mb is given\n"
       "  --ceilings N      instead: what the device does at most: products of two matrices of N x N in bf16 and f32, and copies of one\n"
+      "  --model-gpu NAME  instead: what a step would take on a GPU that need not be there (",
+      list_gpus(),
+      "), PREDICTED: its FLOPs, bytes and\n"
+      "                    launches are counted by the step itself, and what bounds them is said. Of a configuration every task, its "
+      "texts\n"
+      "                    as long as they may be, and ranks default to published.devices; needs neither data nor weights\n"
       "  --all-reduce      instead: a 64 MiB gradient reduction against one MPI_Allreduce, on at least two ranks\n");
 }
 
@@ -71,48 +86,25 @@ struct BenchCommand {
   std::span<const BenchLoss> losses = bench_losses();  // to be timed
 };
 
-/// Random texts have 512 tokens at most.
-bool is_length(const std::string& text) {
-  return !text.empty() && text.size() < 4 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }) &&
-         std::stoi(text) >= 1 && std::stoi(text) <= 512;
-}
-
 BenchCommand parse(std::span<const std::string> arguments) {
-  const std::string names[] = {"--model", "--lengths", "--precision", "--device",       "--threads", "--loss",    "--group",
-                               "--pairs", "--steps",   "--memory",    "--chunk-tokens", "--losses",  "--keep-mb", "--ceilings"};
+  std::vector<std::string> names{"--device", "--threads", "--steps", "--memory", "--losses", "--ceilings"};
+  names.insert(names.end(), step_option_names().begin(), step_option_names().end());
   const Options given(arguments, "bench", names);
-  BenchCommand c;
+  BenchCommand c{.options = read_step_options(given)};
   BenchOptions& o = c.options;
-  const auto one_of = [&](const char* name, std::string& value, std::initializer_list<const char*> known) {
-    value = given.text(name, value);
-    if (std::find(known.begin(), known.end(), value) == known.end()) given.refuse(cat(name, " '", value, "' is not known"));
-  };
-  one_of("--model", o.model, {"minilm", "bert-base", "bert-large"});
-  if (is_length(given.text("--lengths", "")))
-    o.lengths = given.text("--lengths", "");
-  else
-    one_of("--lengths", o.lengths, {"dense", "real", "short"});
-  one_of("--precision", o.precision, {"bf16", "f32"});
-  o.loss = given.text("--loss", o.loss);
-  const BenchLoss& loss = bench_loss(o.loss);
-  o.group = given.integer("--group", loss.group, 1);
   o.backend = backend_for(given.choice("--device", DeviceChoice::automatic));
   o.threads = given.integer("--threads", o.threads, 1);
-  o.pairs = given.integer("--pairs", o.pairs, 2);
   o.steps = given.integer("--steps", o.steps, 1);
-  o.chunk_tokens = given.integer("--chunk-tokens", o.chunk_tokens, 1);
   for (const auto& [name, mode] :
        {std::pair{"--memory", BenchMode::memory}, {"--losses", BenchMode::losses}, {"--ceilings", BenchMode::ceilings}}) {
     if (!given.has(name)) continue;
     if (c.mode != BenchMode::speed) given.refuse("takes one of --memory, --losses and --ceilings");
     c.mode = mode;
     c.many = given.integer(name, 0, 2);
-    o.keep_mb = 0;
+    if (!given.has("--keep-mb")) o.keep_mb = 0;
   }
-  if (given.has("--loss")) c.losses = {&loss, 1};
+  if (given.has("--loss")) c.losses = {&bench_loss(o.loss), 1};
   if (c.mode == BenchMode::losses && given.has("--group")) given.refuse("--losses has a group size for each loss: --group is not for it");
-  if (needs_scores(loss.config(1)) && o.group != 1) given.refuse(cat(loss.name, " takes pairs: --group 1"));
-  o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
   if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
   return c;
 }
@@ -173,6 +165,8 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
        {"arena_peak_bytes", memory.peak_bytes},
        {"counted_vector_bytes", memory.vectors_bytes},
        {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
+  if (nlohmann::ordered_json beside = prediction_beside(o, world.size(), bench.backend_description(), median_s); !beside.is_null())
+    result["prediction"] = std::move(beside);
   return result;
 }
 
@@ -306,6 +300,10 @@ nlohmann::ordered_json measure(std::span<const std::string> arguments, World& wo
 }  // namespace
 
 int run_bench(World& world, std::span<const std::string> arguments) {
+  if (asks_for_prediction(arguments)) {
+    if (world.rank() == 0) print_predictions(arguments, std::cout);
+    return 0;
+  }
   const nlohmann::ordered_json result = measure(arguments, world);
   if (world.rank() == 0) std::cout << result.dump(2) << '\n';
   return 0;

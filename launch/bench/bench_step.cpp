@@ -24,29 +24,10 @@ namespace lodestone {
 
 namespace {
 
-EmbedderConfig shape_of(const std::string& model) {
-  if (model == "minilm") return {};  // EncoderConfig's defaults: 6 layers of 384
-  EmbedderConfig c;
-  if (model == "bert-large")
-    c.encoder = {.vocab = 30522, .hidden = 1024, .layers = 24, .heads = 16, .feed_forward = 4096};
-  else
-    c.encoder = {.vocab = 30522, .hidden = 768, .layers = 12, .heads = 12, .feed_forward = 3072};
-  return c;
-}
-
 ParamStore random_params(const EmbedderConfig& config, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), embedder_layout(config), compute);
   edit_on_host(params, backend, [&](ParamStore& host) { initialize_parameters(config, host, 1); });
   return params;
-}
-
-/// Tokens of a text; `u` is uniform in [0,1).
-int64_t length_of(const std::string& lengths, Role role, double u) {
-  const auto between = [u](int64_t least, int64_t most) { return least + static_cast<int64_t>(static_cast<double>(most - least + 1) * u); };
-  if (lengths == "dense") return 128;
-  if (lengths == "short") return between(4, 8);
-  if (lengths != "real") return std::stoll(lengths);
-  return role == Role::query ? between(5, 20) : between(16, 128);
 }
 
 int64_t page_faults() {
@@ -82,12 +63,12 @@ LossResult WatchedLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, 
 BenchStep::BenchStep(World& world, const BenchOptions& options)
     : world_(world),
       options_(options),
-      config_(shape_of(options.model)),
+      config_(bench_shape(options.model)),
       cores_(choose_threads(world, options.threads)),
       backend_(make_backend({.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend)},
                             common_instruction_set(world.comm(), best_instruction_set()))),
       planes_(world.comm(), *backend_, Transport::automatic, &world.watchdog()),
-      compute_(options.precision == "bf16" ? DType::bf16 : DType::f32),
+      compute_(compute_dtype(options)),
       params_(random_params(config_, compute_, *backend_)),
       grads_memory_(backend_->memory(), static_cast<size_t>(params_.layout().count()) * sizeof(float)),
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
@@ -123,38 +104,6 @@ CompareTimes BenchStep::compare() {
     replicas.push_back(seconds[1]);
   }
   return {median(start), median(replicas)};
-}
-
-Batch BenchStep::batch(int64_t queries, int64_t group) const {
-  const Key lengths = Key(1).with("bench lengths"), contents = lengths.with("ids"), scores = lengths.with("scores");
-  Batch b;
-  for (int r = 0; r < world_.size(); ++r) {
-    const RankRows part = rank_rows(queries, r, world_.size());
-    b.rank_queries.push_back(part.end - part.begin);
-  }
-  const RankRows mine = rank_rows(queries, world_.rank(), world_.size());
-  b.first_query = mine.begin;
-  b.queries = mine.end - mine.begin;
-  b.global_queries = queries;
-  b.group = group;
-  const auto append = [&](int64_t row, Role role, int64_t place) {  // place among the row's texts: the query, then its passages
-    const auto text = static_cast<uint64_t>((1 + group) * row + place);
-    const int64_t length = length_of(options_.lengths, role, lengths.uniform(text));
-    for (int64_t i = 0; i < length; ++i)
-      b.ids.push_back(static_cast<int32_t>(1000 + contents.bits(text * 512 + static_cast<uint64_t>(i)) % 29000));
-    b.offsets.push_back(static_cast<int64_t>(b.ids.size()));
-    const auto negative = static_cast<uint64_t>(std::max(place - 2, int64_t{0}));
-    b.keys.push_back(text_key(static_cast<uint64_t>(row), role, negative, static_cast<uint64_t>(row)));
-    if (role == Role::query) return b.query_hash.push_back(text);
-    b.passage_hash.push_back(text);
-    b.passage_document.push_back(text);
-    b.teacher_scores.push_back(scores.uniform(text));
-  };
-  for (int64_t row = mine.begin; row < mine.end; ++row) append(row, Role::query, 0);
-  for (int64_t row = mine.begin; row < mine.end; ++row)
-    for (int64_t place = 1; place <= group; ++place) append(row, place == 1 ? Role::positive : Role::negative, place);
-  if (group == 1) b.scores = b.teacher_scores;
-  return b;
 }
 
 StepCounts BenchStep::run(const Batch& batch) {
@@ -250,17 +199,6 @@ double BenchStep::ceiling_flops_per_s() {
   double rate = 2.0 * static_cast<double>(rows * hidden * feed_forward) / best_s;
   all_reduce(world_.comm(), std::span(&rate, 1), Reduce::sum);
   return rate;
-}
-
-double BenchStep::flops(const Batch& batch) const {
-  const EncoderConfig& e = config_.encoder;
-  const double per_token = 6.0 * static_cast<double>(e.layers * (4 * e.hidden * e.hidden + 2 * e.hidden * e.feed_forward));
-  double flops = 0;
-  for (int64_t t = 0; t < batch.tokens().texts(); ++t) {
-    const auto length = static_cast<double>(batch.tokens().length(t));
-    flops += length * (per_token + 12.0 * static_cast<double>(e.layers * e.hidden) * length);
-  }
-  return flops;
 }
 
 }  // namespace lodestone

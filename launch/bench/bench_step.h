@@ -8,24 +8,15 @@
 #include "comm/planes.h"
 #include "comm/world.h"
 #include "core/optim/adamw.h"
+#include "launch/bench/bench_batch.h"
 #include "launch/bench/bench_loss.h"
+#include "launch/bench/bench_options.h"
 #include "launch/console/cores.h"
+#include "launch/prediction/counted_step.h"
 #include "losses/embedding_objective.h"
 #include "losses/step_results.h"
 
 namespace lodestone {
-
-struct BenchOptions {
-  std::string model = "minilm";   // bert-base or bert-large
-  std::string lengths = "dense";  // 128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; or a number
-  std::string precision = "bf16";
-  std::string loss = "info_nce";  // of bench_losses()
-  int64_t group = 1;              // G: passages per query
-  BackendKind backend = BackendKind::cpu;
-  int64_t threads = 0;  // of each rank; 0: the cores that it may use
-  int64_t pairs = 32;   // N: of the global batch
-  int64_t steps = 5, chunk_tokens = 1024, keep_mb = 4096;
-};
 
 /// On the clock, and of the processor by all threads of this process: the second hardly depends on what else the machine does.
 struct Seconds {
@@ -75,9 +66,10 @@ class BenchStep {
  public:
   BenchStep(World& world, const BenchOptions& options);
 
-  /// This rank's part of a global batch of N queries with G passages each; lengths come from a fixed seed, the same at any number
-  /// of ranks. Rows have teacher scores, and with G = 1 a gold score.
-  Batch batch(int64_t queries, int64_t group) const;
+  /// This rank's part of a global batch: bench_batch().
+  Batch batch(int64_t queries, int64_t group) const {
+    return bench_batch(options_.lengths, queries, group, {.rank = world_.rank(), .ranks = world_.size()});
+  }
   /// Collective: gradients of all chunks, their sum over ranks, clipping, AdamW.
   StepCounts run(const Batch& batch);
   /// Collective: the loss alone (value and gradient), on random vectors for the texts of `batch`; the slowest rank's.
@@ -93,17 +85,15 @@ class BenchStep {
   double ceiling_flops_per_s();
   /// Of the last run().
   StepMemory memory() const { return {arena_.peak_bytes(), arena_.peak_bytes(Use::vectors), arena_.peak_beyond_vectors()}; }
-  /// Forward and backward of this rank's tokens: 6 flops per product weight and token, 12 L T H for attention (no recomputation).
-  double flops(const Batch& batch) const;
+  /// Forward and backward of this rank's tokens: encoder_flops().
+  double flops(const Batch& batch) const { return encoder_flops(config_.encoder, batch.tokens()); }
 
   int64_t embedding() const { return config_.embedding(); }
   const Cores& cores() const { return cores_; }
   std::string backend_description() const { return backend_->description(); }
 
  private:
-  EmbeddingObjective objective(const Group& group) {
-    return {encoder_, loss_, group, {.chunk_tokens = options_.chunk_tokens, .keep_activations_bytes = size_t(options_.keep_mb) << 20}};
-  }
+  EmbeddingObjective objective(const Group& group) { return {encoder_, loss_, group, objective_options(options_)}; }
 
   World& world_;
   BenchOptions options_;

@@ -32,31 +32,6 @@ int rank_of(const Batch& b) {
   return rank == b.rank_queries.end() ? 0 : static_cast<int>(rank - b.rank_queries.begin());
 }
 
-/// Fills what training would find in the batch beside token ids.
-void make_complete(Batch& b) {
-  const auto texts = static_cast<size_t>(b.tokens().texts());
-  const auto queries = static_cast<size_t>(b.queries), passages = static_cast<size_t>(b.queries * b.group);
-  const auto fill = [](auto& values, size_t count, auto next) {
-    if (values.empty()) std::generate_n(std::back_inserter(values), count, next);
-  };
-  const auto different = [n = uint64_t{0}]() mutable { return mix64(++n); };
-  fill(b.keys, texts, different);
-  fill(b.query_hash, queries, different);
-  fill(b.passage_hash, passages, [&, n = uint64_t{1} << 32]() mutable { return mix64(++n); });
-  fill(b.passage_document, passages, [&, n = uint64_t{1} << 33]() mutable { return mix64(++n); });
-  const auto score = [n = 0]() mutable { return 1.0 / ++n; };
-  fill(b.scores, queries, score);
-  fill(b.teacher_scores, passages, score);
-  b.in_batch_negatives = true;
-  if (texts != queries || !b.mlm_labels.empty()) return;  // single texts are masked
-  b.mlm_labels = b.decoder_ids = b.decoder_labels = b.ids;
-  b.mask_of_row.assign(b.ids.size(), 0);
-  for (int64_t t = 0; t < b.tokens().texts(); ++t) {
-    b.mask_first.push_back(std::ssize(b.mask_bits));
-    b.mask_bits.resize(b.mask_bits.size() + static_cast<size_t>(KeyMasks::words(b.tokens().length(t))));
-  }
-}
-
 }  // namespace
 
 LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator& collator, const TextLimits& limits,
@@ -112,8 +87,32 @@ LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int
   return sample;
 }
 
+void complete_batch(Batch& b) {
+  const auto texts = static_cast<size_t>(b.tokens().texts());
+  const auto queries = static_cast<size_t>(b.queries), passages = static_cast<size_t>(b.queries * b.group);
+  const auto fill = [](auto& values, size_t count, auto next) {
+    if (values.empty()) std::generate_n(std::back_inserter(values), count, next);
+  };
+  const auto different = [n = uint64_t{0}]() mutable { return mix64(++n); };
+  fill(b.keys, texts, different);
+  fill(b.query_hash, queries, different);
+  fill(b.passage_hash, passages, [&, n = uint64_t{1} << 32]() mutable { return mix64(++n); });
+  fill(b.passage_document, passages, [&, n = uint64_t{1} << 33]() mutable { return mix64(++n); });
+  const auto score = [n = 0]() mutable { return 1.0 / ++n; };
+  fill(b.scores, queries, score);
+  fill(b.teacher_scores, passages, score);
+  b.in_batch_negatives = true;
+  if (texts != queries || !b.mlm_labels.empty()) return;  // single texts are masked
+  b.mlm_labels = b.decoder_ids = b.decoder_labels = b.ids;
+  b.mask_of_row.assign(b.ids.size(), 0);
+  for (int64_t t = 0; t < b.tokens().texts(); ++t) {
+    b.mask_first.push_back(std::ssize(b.mask_bits));
+    b.mask_bits.resize(b.mask_bits.size() + static_cast<size_t>(KeyMasks::words(b.tokens().length(t))));
+  }
+}
+
 MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, const MakeObjective& make) {
-  make_complete(batch);
+  complete_batch(batch);
   const size_t wide = size_of(ex.wide()), count = static_cast<size_t>(parameters);
   const auto alone = make_null_comm(rank_of(batch), static_cast<int>(std::max<size_t>(1, batch.rank_queries.size())));
   const std::unique_ptr<Objective> objective = make(*alone);

@@ -40,6 +40,10 @@ LengthSample sample_lengths(const Plan& plan, const RowSource& rows, RowCollator
 LengthSample longest_lengths(int64_t global_batch, const TextLimits& limits, int64_t queries_per_row, int64_t passages_per_row,
                              int64_t batches_per_step, int world);
 
+/// Fills what training would find in a batch beside token ids, where it lacks it: text keys, hashes that all differ, scores, and masks of
+/// single texts under which every token is predicted. Other queries' passages become negatives.
+void complete_batch(Batch& batch);
+
 /// Bytes per rank. Those of one step are what the step itself takes when it is run on a backend that computes nothing.
 struct MemoryEstimate {
   size_t parameters = 0;  // masters, and the bf16 copy
@@ -57,9 +61,8 @@ struct MemoryEstimate {
 /// Makes an objective over the ranks that share a batch, of which none need be there.
 using MakeObjective = std::function<std::unique_ptr<Objective>(const Group&)>;
 
-/// Of training an objective on such a batch, this rank's share of a global one. What the batch lacks is made up: text keys, hashes that
-/// all differ, scores, and masks under which every token is predicted. The loss is taken as if it had in-batch negatives, since others of
-/// the task's batches may have them.
+/// Of training an objective on such a batch, this rank's share of a global one, completed by complete_batch(): the loss is taken as if it
+/// had in-batch negatives, since others of the task's batches may have them.
 MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, const MakeObjective& make);
 
 /// Throws Error (resource, "F14") when a batch of one row needs more step memory than `limit_bytes`, saying how much, and how long the

@@ -1,6 +1,12 @@
 // How many launches and bytes does a chunk cost? Exactly, so that a change of either is seen.
 #include <gtest/gtest.h>
 
+#include "comm/planes.h"
+#include "comm/self_comm.h"
+#include "core/null/counting_backend.h"
+#include "launch/bench/bench_batch.h"
+#include "launch/bench/bench_loss.h"
+#include "losses/embedding_objective.h"
 #include "tests/cuda/bert_chunk.h"
 #include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/streams.h"
@@ -41,6 +47,49 @@ TEST_F(CudaLaunches, AChunkUploadsItsTextsOnceAndNothingElse) {
     EXPECT_EQ(counts.uploaded_bytes, texts * 128 * (4 + 4 + 4) + (texts + 1) * 8 + texts * 8);
     EXPECT_EQ(counts.downloads, 0);
   }
+}
+
+/// Gradients of some pairs in several chunks, of which one is kept and the others are computed twice, by a loss with its default settings.
+/// `begin` is called when all memory is taken.
+void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t head, const std::function<void()>& begin) {
+  EmbedderConfig config;
+  config.encoder = {.vocab = 30000, .hidden = 2 * head, .layers = 2, .heads = 2, .feed_forward = 100};
+  Arena arena(backend.memory(), size_t{1} << 30);
+  const auto alone = make_self_comm();
+  const Planes planes(*alone, backend);
+  const ParamStore params(backend.memory(), embedder_layout(config), compute);
+  const Encoder encoder(config, params);
+  const std::unique_ptr<Loss> loss = make_loss(known.config(config.embedding()), config.embedding());
+  EmbeddingObjective objective(encoder, *loss, planes.group(), {.chunk_tokens = 200, .keep_activations_bytes = 0});
+  const Buffer memory(backend.memory(), static_cast<size_t>(params.layout().count()) * sizeof(float));
+  const Exec ex{backend, arena, Key(1), compute};
+  const Tensor share = arena.tensor(DType::f64, {1}), grads = memory.tensor(DType::f32, {params.layout().count()});
+  begin();
+  objective.accumulate(ex, bench_batch("real", 5, known.group, {}), 1, grads, share, {});
+}
+
+void expect_counted(const BenchLoss& loss, DType compute, int64_t head) {
+  CudaBackend real(0, AttentionChoice::own);
+  accumulate(real, loss, compute, head, [] { doubles::counts() = {}; });
+  const doubles::Counts asked = doubles::counts();
+  CountingBackend counting;
+  accumulate(counting, loss, compute, head, [] {});
+  int64_t launches = 0, uploads = 0;
+  for (const Work& work : counting.work()) {
+    launches += work.launches;
+    uploads += work.kind == WorkKind::uploads;
+  }
+  EXPECT_EQ(launches, asked.launches()) << loss.name << ' ' << name_of(compute) << ", heads of " << head;
+  EXPECT_EQ(uploads, asked.uploads) << loss.name << ' ' << name_of(compute);
+  EXPECT_EQ(counting.row_bucket(), real.row_bucket());
+  EXPECT_EQ(counting.wants_token_places(), real.wants_token_places());
+}
+
+/// What the model of a step (docs/step_model.md) takes launches to be, and the real backend makes.
+TEST_F(CudaLaunches, AreCountedWithoutAGpuAsTheyAre) {
+  for (const BenchLoss& loss : bench_losses())
+    for (const DType compute : {DType::bf16, DType::f32}) expect_counted(loss, compute, 32);
+  for (const int64_t head : {16, 64, 128}) expect_counted(bench_loss("info_nce"), DType::bf16, head);
 }
 
 TEST_F(CudaLaunches, DoNotDependOnHowLargeAChunkIs) { EXPECT_EQ(of_chunk(2, 1).launches(), of_chunk(2, 64).launches()); }

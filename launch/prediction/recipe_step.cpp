@@ -1,0 +1,101 @@
+#include "launch/prediction/recipe_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "launch/networks/fitting_model.h"
+#include "launch/prediction/counted_step.h"
+#include "launch/training/batch_kinds.h"
+#include "launch/training/workload.h"
+
+namespace lodestone {
+
+namespace {
+
+/// Of a task on some ranks.
+struct TaskShare {
+  const TaskConfig& task;
+  int64_t all_ranks = 0, team = 0, training = 0;  // of the run; that share a batch; that train the task
+  int64_t batches = 0, parts = 0;                 // of the task in a step; of those, one team's
+  Batch batch = {};                               // the first rank's
+  double tokens_per_step = 0;                     // of all ranks
+};
+
+/// Leaves of the tokens that are to be predicted this share, evenly spread.
+void thin(std::vector<int32_t>& labels, double share) {
+  double before = 0;
+  for (int32_t& label : labels) {
+    const double behind = before + share;
+    if (std::floor(behind) == std::floor(before)) label = no_label;
+    before = behind;
+  }
+}
+
+void mask(const RetroMaeOptions& options, Batch& batch) {
+  thin(batch.mlm_labels, options.encoder_mlm_probability);
+  if (options.decoding == Decoding::basic) thin(batch.decoder_labels, options.decoder_mlm_probability);
+}
+
+TaskShare share_of(const RunConfig& c, size_t t, int ranks) {
+  const TaskConfig& task = c.tasks[t];
+  const std::vector<int64_t> teams = team_sizes(schedule_config(c), static_cast<int32_t>(t), ranks);
+  const auto sets = static_cast<int64_t>(teams.size());
+  TaskShare share{.task = task,
+                  .all_ranks = ranks,
+                  .team = *std::ranges::min_element(teams),
+                  .training = std::accumulate(teams.begin(), teams.end(), int64_t{0}),
+                  .batches = c.train.gradient_accumulation_steps * c.schedule.groups,
+                  .parts = c.train.gradient_accumulation_steps * ((c.schedule.groups + sets - 1) / sets)};
+  const RowTexts texts = texts_of(c.objective.kind, task.data.train_group_size);
+  LengthSample lengths =
+      longest_lengths(task.global_batch, text_limits(c, task), texts.queries, texts.passages, share.batches, static_cast<int>(share.team));
+  share.batch = std::move(lengths.largest);
+  share.tokens_per_step = lengths.tokens_per_step;
+  complete_batch(share.batch);
+  if (c.objective.kind == ObjectiveKind::retromae) mask(c.objective.retromae, share.batch);
+  return share;
+}
+
+PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu) {
+  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks));
+  const CountingGroup team(counted.backend(), static_cast<int>(share.team));
+  const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
+  require_fitting_dims(c, *network);
+  const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding()) : nullptr;
+  const std::unique_ptr<Objective> objective = network->objective(loss.get(), team.group());
+  counted.run(*objective, share.batch, share.parts, network->params(), c.optim.zero);
+
+  const double own_part = static_cast<double>(share.batch.queries) / static_cast<double>(share.task.global_batch);
+  const EncoderConfig& e = network->encoder_config();
+  return {{.name = cat(share.task.name, ", ", e.layers, " layers of ", e.hidden, ", ", name_of(c.train.precision),
+                       ", every text as long as it may be"),
+           .ranks = static_cast<int>(share.training),
+           .rows = share.task.global_batch * share.batches,
+           .tokens = share.tokens_per_step,
+           .flops = encoder_flops(e, share.batch.tokens()) / own_part * static_cast<double>(share.batches),
+           .memory_bytes = counted.memory_bytes(),
+           .chunk_tokens = c.train.chunk_tokens},
+          predict(counted.work(), gpu, static_cast<int>(share.all_ranks)),
+          gpu};
+}
+
+PredictedStep predict_fitting(RunConfig c, const TaskShare& share, const GpuCeilings& gpu) {
+  if (!c.train.chunk_tokens_is_auto) return predict_task(c, share, gpu);
+  for (const int64_t tokens : {8192, 4096, 2048}) {
+    c.train.chunk_tokens = tokens;
+    if (PredictedStep step = predict_task(c, share, gpu); step.fits()) return step;
+  }
+  c.train.chunk_tokens = 1024;
+  return predict_task(c, share, gpu);
+}
+
+}  // namespace
+
+std::vector<PredictedStep> predict_recipe(const RunConfig& config, const GpuCeilings& gpu, int ranks) {
+  std::vector<PredictedStep> steps;
+  for (size_t t = 0; t < config.tasks.size(); ++t) steps.push_back(predict_fitting(config, share_of(config, t, ranks), gpu));
+  return steps;
+}
+
+}  // namespace lodestone
