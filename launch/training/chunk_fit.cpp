@@ -22,7 +22,7 @@ MemoryEstimate step_of(RunConfig config, int64_t chunk_tokens, const Exec& ex, L
                          [&](const Group& group) { return network->objective(loss, group); });
 }
 
-/// Step memory alone; of activations, where that is automatic, those that have to be kept.
+/// Its step memory; where that is automatic, with no more activations than have to be kept.
 size_t step_memory(RunConfig config, int64_t chunk_tokens, const Exec& ex, Loss* loss, const Batch& batch) {
   if (config.train.keep_activations_is_auto) config.train.keep_activations_mb = 0;
   const MemoryEstimate step = step_of(std::move(config), chunk_tokens, ex, loss, batch);
@@ -75,14 +75,19 @@ int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, 
 
 int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {
   if (ex.backend.device() != Device::cuda || !trains_vectors(config.objective.kind)) return config.train.keep_activations_mb;
-  size_t taken = room_bytes / margin_divisor;
+  RunConfig keeps_none = config;
+  keeps_none.train.keep_activations_mb = 0;
+  size_t hungriest = 0;
   for (size_t task = 0; task < config.tasks.size(); ++task) {
     const TextLimits limits = text_limits(config, config.tasks[task]);
-    // Texts of L tokens fill chunks of C + L to more than C, as far as chunks of C can be filled.
+    // Texts of L tokens fill chunks of C + L to more than C, as full as chunks of C can be.
     const int64_t tokens = config.train.chunk_tokens + std::max(limits.query, limits.passage);
-    const size_t step = step_memory(config, tokens, ex, loss_of(config, network, task).get(), longest_batch(config, task, ranks));
-    taken = std::max(taken, step + room_bytes / margin_divisor);
+    const MemoryEstimate step = step_of(keeps_none, tokens, ex, loss_of(config, network, task).get(), longest_batch(config, task, ranks));
+    // Where one chunk of C + L is all, several of C may still be too many to keep: then one of them is computed again beside the others.
+    const size_t again = step.chunks.all == 1 ? step.activations : 0;
+    hungriest = std::max(hungriest, step.embeddings + step.work + again);
   }
+  const size_t taken = hungriest + room_bytes / margin_divisor;
   return static_cast<int64_t>((room_bytes - std::min(room_bytes, taken)) >> 20);
 }
 
@@ -91,8 +96,8 @@ ChunkCounts chunks_of_longest(const RunConfig& config, const Network& network, c
 }
 
 std::string kept_text(const ChunkCounts& chunks, const TrainConfig& train) {
-  return cat(chunks.kept, " of ", chunks.all, chunks.all == 1 ? " chunk" : " chunks", " kept in up to ", train.keep_activations_mb, " MiB",
-             chunks.kept < chunks.all ? ", the rest computed twice" : "");
+  return cat(chunks.kept, " of ", chunks.all, chunks.all == 1 ? " chunk" : " chunks", " kept",
+             chunks.kept < chunks.all ? cat(" in up to ", train.keep_activations_mb, " MiB, the rest computed twice") : "");
 }
 
 int64_t largest_fitting_chunk(const Run& run, const Task& task, const Batch& batch) {

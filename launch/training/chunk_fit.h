@@ -26,7 +26,7 @@ int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const
 /// computes nothing.
 ChunkCounts chunks_of_longest(const RunConfig& config, const Network& network, const Exec& ex, size_t task, int ranks);
 
-/// "12 of 600 chunks kept in up to 4096 MiB, the rest computed twice".
+/// "12 of 600 chunks kept in up to 4096 MiB, the rest computed twice", or "6 of 6 chunks kept".
 std::string kept_text(const ChunkCounts& chunks, const TrainConfig& train);
 
 /// The most tokens, a multiple of the backend's row bucket below train.chunk_tokens, of which chunks may be so that a step of the task's
