@@ -124,12 +124,13 @@ struct TrainConfig {
   int64_t steps = 0;                        // optimizer steps; 0: from num_train_epochs
   double num_train_epochs = 0;
   int64_t seed = 42;
-  DType precision = DType::bf16;       // bf16, f32 or f64
-  int64_t threads = 0;                 // per rank; 0 (auto): the cores this rank may use
-  int64_t chunk_tokens = 1024;         // tokens that pass the encoder at once
-  bool chunk_tokens_is_auto = true;    // a GPU may take more of them: launch/training/chunk_fit.h
-  int64_t step_memory_mb = 0;          // the most that a step may take on a rank; 0: what the system gives
-  int64_t keep_activations_mb = 4096;  // activations kept from the first pass; the rest is recomputed (GradCache)
+  DType precision = DType::bf16;         // bf16, f32 or f64
+  int64_t threads = 0;                   // per rank; 0 (auto): the cores this rank may use
+  int64_t chunk_tokens = 1024;           // tokens that pass the encoder at once
+  bool chunk_tokens_is_auto = true;      // a GPU may take more of them: launch/training/chunk_fit.h
+  int64_t step_memory_mb = 0;            // the most that a step may take on a rank; 0: what the system gives
+  int64_t keep_activations_mb = 4096;    // activations kept from the first pass; the rest is recomputed (GradCache)
+  bool keep_activations_is_auto = true;  // a GPU keeps what step memory has room for: launch/training/chunk_fit.h
   int64_t logging_steps = 10;
   int64_t save_steps = 500, save_total_limit = 2;
   int64_t eval_steps = 0;             // held-out evaluation; 0: at the start and the end only

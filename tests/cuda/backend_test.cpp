@@ -265,6 +265,19 @@ TEST_F(CudaDoubles, EpiloguesThatTheLibraryLacksAreDoneBeside) {
   }
 }
 
+// Activations that are kept lie elsewhere than those that are computed again, and are to be the same bits.
+TEST_F(CudaDoubles, AProductsAlgorithmIsThatOfItsShapeWhereverInAnArenaItLies) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const Tensor a = values(be, arena, {8, 8}, 1), b = values(be, arena, {8, 8}, 2);
+  const int64_t before = doubles::counts().choices;
+  for (int place = 0; place < 4; ++place) {
+    be.gemm(Op::none, a, Op::none, b, 1, 0, arena.tensor(a.dtype(), a.shape()));
+    (void)arena.tensor(DType::f32, {1});  // the next one lies 64 bytes farther from a multiple of 256
+  }
+  EXPECT_EQ(doubles::counts().choices, before + 1);
+}
+
 TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   CudaBackend be(0);

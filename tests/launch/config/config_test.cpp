@@ -7,31 +7,12 @@
 #include <map>
 #include <sstream>
 
-#include "core/error.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/read_config.h"
 
 namespace lodestone {
 namespace {
 
-const char* const smallest = "model: {folder: m}\ndata: {train: c}\ntrain: {output_dir: r, steps: 10}\n";
-
-RunConfig read(const std::string& text, std::vector<std::string> overrides = {}) {
-  const test::TempDir dir;
-  const std::filesystem::path path = dir / "run.yaml";
-  std::ofstream(path) << text;
-  return read_run_config(std::span(&path, 1), overrides);
-}
-
-std::string failure(std::vector<std::string> overrides) {
-  try {
-    read(smallest, std::move(overrides));
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_code(), ExitCode::usage);
-    EXPECT_FALSE(e.remedy().empty());
-    return e.what();
-  }
-  return "";
-}
+using test::failure, test::read, test::smallest;
 
 TEST(Config, TheSmallestConfigurationHasDefaults) {
   const RunConfig c = read(smallest);
