@@ -62,7 +62,7 @@ std::vector<float> results_of_many() {
   be.attention_forward(on_device, qkv, heads, dropout, y, lse);
   be.attention_backward(on_device, qkv, y, lse, x, heads, dropout, d_qkv);
   be.residual_layer_norm_forward(on_device, x, y, dropout, gamma, gamma, 1e-12, sum, y, mean, rstd);
-  be.layer_norm_backward(y, sum, gamma, mean, rstd, y, gamma, gamma);
+  be.residual_layer_norm_backward(on_device, y, sum, dropout, gamma, mean, rstd, y, sum, gamma, gamma);
   be.embed_backward(on_device, y, word, position, type);
   be.log_sum_exp_rows(y, 3, mean);
   be.sum_squares(y, total);
