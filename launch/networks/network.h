@@ -98,8 +98,8 @@ std::vector<std::string> tokenizer_warnings(const RunConfig& config, const Encod
 
 /// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout,
 /// attention_dropout (which beats dropout), normalize and head: the folder's dense layer where it has one, else a new one. Throws Error
-/// (usage): a folder of another shape than model.config, or with a dense layer of another width than model.head; longer texts than the model
-/// has positions.
+/// (usage): a folder of another shape than model.config, or with a dense layer of another width than model.head; longer texts than the
+/// model has positions.
 ModelFolder open_model_folder(const RunConfig& config, Weights weights);
 
 /// How the texts of a reranker's pairs are cut.
