@@ -74,6 +74,8 @@ class Backend {
   virtual int64_t row_bucket() const = 0;
   /// Whether its operations read DeviceTexts::text_of and DeviceTexts::place.
   virtual bool wants_token_places() const { return false; }
+  /// Whether linear() reads biases best in the dtype of y: wide ones it would round at every call.
+  virtual bool wants_rounded_biases() const { return false; }
   /// A model of the memory that it holds beside arenas and buffers, which starts with what it holds now. Unless a backend says otherwise,
   /// that is none.
   virtual std::unique_ptr<ScratchModel> scratch_model() const;
@@ -99,8 +101,9 @@ class Backend {
   virtual const Transfers& transfers() const = 0;
 
   // ---- products -----------------------------------------------------------------------------------------------
-  /// y = x weight^T + bias.   x [S,K], weight [M,K], bias [M] or empty, y [S,M].
-  /// x and weight are f64, f32 or bf16 alike; y the same, or f32 for bf16 inputs.
+  /// y = x weight^T + bias.   x [S,K], weight [M,K], bias [M] wide or empty, y [S,M].
+  /// x and weight are f64, f32 or bf16 alike; y the same, or f32 for bf16 inputs. The bias may be of y's dtype where the backend wants
+  /// that.
   virtual void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) = 0;
   /// c = alpha op(a) op(b) + beta c.   op(a) [M,K], op(b) [K,N], c [M,N]; a and b alike; c the same, or f32 for bf16.
   virtual void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) = 0;

@@ -47,7 +47,7 @@ ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTen
   shape("linear", "y", y, {d.m, d.n});
   if (bias.bytes() != nullptr) {
     shape("linear", "bias", bias, {d.n});
-    dtype("linear", "bias", bias, wide(x.dtype()));
+    if (bias.dtype() != y.dtype()) dtype("linear", "bias", bias, wide(x.dtype()));
   }
   return d;
 }

@@ -41,6 +41,7 @@ class CudaBackend final : public Backend {
   Device device() const override { return Device::cuda; }
   int64_t row_bucket() const override { return 64; }
   bool wants_token_places() const override { return true; }
+  bool wants_rounded_biases() const override { return true; }
 
   ConstTensor upload(ConstTensor host, Arena& arena) override;
   void upload(ConstTensor host, Tensor to) override;

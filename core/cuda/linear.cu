@@ -13,10 +13,10 @@ namespace {
 
 using namespace cuda;
 
-template <class T>
-__global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const wide_t<T>* bias, T* y) {
+template <class T, class B>
+__global__ void __launch_bounds__(map_threads) add_to_rows(int64_t n, int64_t columns, const B* bias, T* y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = from_wide<T>(to_wide(y[i]) + bias[i % columns]);
+  if (i < n) y[i] = from_wide<T>(to_wide(y[i]) + to_wide(bias[i % columns]));
 }
 
 template <class T>
@@ -27,31 +27,34 @@ __global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double al
 
 }  // namespace
 
-// The library adds biases of c's own dtype, read 16 bytes at a time. Those of bf16 results are rounded first, and those that lie otherwise
+// The library adds biases of c's own dtype, read 16 bytes at a time. Others are rounded or widened first, and those that lie otherwise
 // (parameters lie one behind the other) are copied; it adds none in f64.
 void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
   const checks::ProductDims d = checks::linear(x, weight, bias, y);
   if (d.m == 0 || d.n == 0) return;
   const cudaStream_t stream = enqueue("linear", x);
   Product product{.op_a = Op::none, .op_b = Op::transpose, .a = x, .b = weight, .c = y};
-  const auto copied = [&]<class T>(T) {
-    const Tensor copy(scratch(static_cast<size_t>(d.n) * size_of(y.dtype())), y.dtype(), {d.n}, Device::cuda);
-    map(stream, d.n, Same{}, elements<T>(copy), elements<float>(bias));
-    product.bias = copy;
-  };
-  if (y.dtype() == DType::f32 && aligned_16(bias))
+  if (!bias.empty() && y.dtype() != DType::f64) {
     product.bias = bias;
-  else if (y.dtype() == DType::f32 && !bias.empty())
-    copied(float{});
-  else if (y.dtype() == DType::bf16 && !bias.empty())
-    copied(bf16{});
-  if (!product.bias.empty() && products_->try_run(product)) return;
-  product.bias = {};
+    if (bias.dtype() != y.dtype() || !aligned_16(bias)) {
+      const Tensor copy(scratch(static_cast<size_t>(d.n) * size_of(y.dtype())), y.dtype(), {d.n}, Device::cuda);
+      cast(bias, copy);
+      product.bias = copy;
+    }
+    if (products_->try_run(product)) return;
+    product.bias = {};
+  }
   products_->run(product);
   if (bias.empty()) return;
   for_compute("linear", y.dtype(), [&]<class T>(T) {
-    launch(add_to_rows<T>, blocks_of(y.count(), map_threads), map_threads, 0, stream, y.count(), d.n, elements<wide_t<T>>(bias),
-           elements<T>(y));
+    const auto add = [&](auto* from) {
+      launch(add_to_rows<T, std::remove_const_t<std::remove_pointer_t<decltype(from)>>>, blocks_of(y.count(), map_threads), map_threads, 0,
+             stream, y.count(), d.n, from, elements<T>(y));
+    };
+    if (bias.dtype() == y.dtype())
+      add(elements<T>(bias));
+    else
+      add(elements<wide_t<T>>(bias));
   });
 }
 

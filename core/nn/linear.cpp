@@ -10,12 +10,17 @@ ConstTensor weight_for(const ParamStore& params, DType dtype, Slice slice, Shape
   return params.masters().slice(slice).reshape(shape);
 }
 
+ConstTensor bias_for(const Backend& backend, const ParamStore& params, DType dtype, Slice slice) {
+  if (slice.count() == 0) return {};
+  if (backend.wants_rounded_biases() && dtype == params.compute_dtype()) return params.compute(slice, {slice.count()});
+  return params.masters().slice(slice);
+}
+
 }  // namespace
 
 void Linear::forward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& y) const {
   const ConstTensor weight = weight_for(params, x.padded.dtype(), weight_, {out_, in_});
-  const ConstTensor bias = bias_.count() == 0 ? ConstTensor{} : ConstTensor(params.masters().slice(bias_));
-  ex.backend.linear(x.padded, weight, bias, y.padded);
+  ex.backend.linear(x.padded, weight, bias_for(ex.backend, params, y.padded.dtype(), bias_), y.padded);
 }
 
 void Linear::backward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& dy, Into into, const Activation& dx,

@@ -36,7 +36,8 @@ double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
 
 }  // namespace
 
-CountingBackend::CountingBackend() : NullBackend({.description = "counting", .row_bucket = 64, .wants_token_places = true}) {}
+CountingBackend::CountingBackend()
+    : NullBackend({.description = "counting", .row_bucket = 64, .wants_token_places = true, .wants_rounded_biases = true}) {}
 
 void CountingBackend::elements(WorkKind kind, int64_t count, double flops_each, double bytes, int64_t launches) {
   if (count == 0) return;
@@ -85,7 +86,7 @@ void CountingBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias
   NullBackend::linear(x, weight, bias, y);
   const checks::ProductDims d = checks::linear(x, weight, bias, y);
   if (d.m == 0 || d.n == 0) return;
-  const bool read_in_place = y.dtype() == DType::f32 && std::bit_cast<uintptr_t>(bias.bytes()) % 16 == 0;
+  const bool read_in_place = bias.dtype() == y.dtype() && std::bit_cast<uintptr_t>(bias.bytes()) % 16 == 0;
   product(x.dtype(), d, bytes(x, weight, y, bias), bias.empty() || read_in_place ? 1 : 2);
 }
 

@@ -18,14 +18,14 @@ struct ModelledBackend {
   std::string description;
   int threads = 1;
   int64_t row_bucket = 1;
-  bool wants_token_places = false;
+  bool wants_token_places = false, wants_rounded_biases = false;
   bool on_host = false;  // it computes in the host's memory
 };
 
-/// Stands for `modelled`: the same row bucket, threads and token places, the same takes from an arena. After the same calls an arena of its
-/// memory has the peak of one of the modelled backend's, and scratch_bytes() is what the modelled backend would hold.
-/// Operands may lie on Device::null or on the CPU; no operation reads or writes them. What lies on the CPU is downloaded as it is, all else
-/// as zeros. One thread at a time may call it.
+/// Stands for `modelled`: the same row bucket, threads, token places and biases, the same takes from an arena. After the same calls an
+/// arena of its memory has the peak of one of the modelled backend's, and scratch_bytes() is what the modelled backend would hold. Operands
+/// may lie on Device::null or on the CPU; no operation reads or writes them. What lies on the CPU is downloaded as it is, all else as
+/// zeros. One thread at a time may call it.
 class NullBackend : public Backend {
  public:
   /// The modelled backend is only asked what it is like, and need not live on.
@@ -39,6 +39,7 @@ class NullBackend : public Backend {
   Device device() const override { return Device::null; }
   int64_t row_bucket() const override { return modelled_.row_bucket; }
   bool wants_token_places() const override { return modelled_.wants_token_places; }
+  bool wants_rounded_biases() const override { return modelled_.wants_rounded_biases; }
 
   /// Bytes allocated outside arenas: buffers of parameters, gradients and moments.
   size_t allocated_bytes() const { return memory_.allocated_bytes(); }

@@ -31,7 +31,7 @@ doubles::Counts of_chunk(int64_t layers, int64_t texts) {
 TEST_F(CudaLaunches, OfAnEncoderChunkAreSoManyAndSoManyALayer) {
   for (const int64_t layers : {1, 2, 12}) {
     const doubles::Counts counts = of_chunk(layers, 8);
-    EXPECT_EQ(counts.kernels, 13 + 23 * layers);
+    EXPECT_EQ(counts.kernels, 13 + 19 * layers);
     EXPECT_EQ(counts.products, 12 * layers);
     EXPECT_EQ(counts.fills, layers) << "the gradient of a key's bias";
     EXPECT_EQ(counts.device_copies, 0);
@@ -83,6 +83,7 @@ void expect_counted(const BenchLoss& loss, DType compute, int64_t head) {
   EXPECT_EQ(uploads, asked.uploads) << loss.name << ' ' << name_of(compute);
   EXPECT_EQ(counting.row_bucket(), real.row_bucket());
   EXPECT_EQ(counting.wants_token_places(), real.wants_token_places());
+  EXPECT_EQ(counting.wants_rounded_biases(), real.wants_rounded_biases());
 }
 
 /// What the model of a step (docs/step_model.md) takes launches to be, and the real backend makes.
