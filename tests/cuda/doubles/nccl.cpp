@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 
@@ -127,6 +128,12 @@ void check(const Call& c) {
   if (c.verb != Call::Verb::reduce || c.root == c.comm->ranks->rank) need_memory(c.out, c.verb == Call::Verb::all_gather ? all : part);
 }
 
+size_t bytes_put_in(const Call& c) {
+  const bool whole = c.verb == Call::Verb::reduce_scatter;
+  const bool other_sends = c.verb == Call::Verb::broadcast && c.root != c.comm->ranks->rank;
+  return other_sends ? 0 : c.count * size_of(c.type) * (whole ? static_cast<size_t>(c.comm->ranks->size) : 1);
+}
+
 /// A verb under way; `counts` are MPI's until it is over.
 struct UnderWay {
   MPI_Request request = MPI_REQUEST_NULL;
@@ -221,6 +228,8 @@ ncclResult_t enqueue_calls(std::vector<Call> calls) {
     if (c.comm != &comm) fail("a group of two communicators, which is not used here");
     check(c);
   }
+  ++counts().verbs;
+  for (const Call& c : calls) counts().verb_bytes += static_cast<int64_t>(bytes_put_in(c));
   hold(stream, true);
   comm.looks = 1;
   comm.begun = [stream, work = std::make_shared<Work>(std::move(calls), comm.ranks)] {

@@ -23,6 +23,7 @@ struct Stream;
 
 struct Event {
   int64_t recorded = 0, done = 0;  // how often
+  int64_t behind = 0;              // how much work of its stream, when it was recorded last
   Stream* stream = nullptr;        // where it was recorded last
 };
 
@@ -39,6 +40,7 @@ struct Stream {
   std::deque<Item> items{};
   int64_t number = 0;  // of those that were ever made
   int64_t enqueued = 0, done = 0;
+  int64_t work = 0;  // since note_enqueued()
   bool running = false, held = false;
 
   bool may_run() const {
@@ -66,6 +68,8 @@ struct State {
   uint64_t draw = 1;
   int64_t waits = 0, forgotten = -1;  // since forget_event()
   std::vector<int64_t> open{};        // of the waits, those for an event that was not over
+  std::vector<Enqueued> noted{};
+  bool noting = false;
 };
 
 /// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): "late", or "shuffled:" and a seed; at once without
@@ -153,8 +157,13 @@ void enqueue_item(Stream& stream, Item item) {
   if (state().execution == Execution::at_once) run_all();
 }
 
+void note(const Enqueued& what) {
+  if (state().noting) state().noted.push_back(what);
+}
+
 /// Whether it is over. Asking again and again is a way of waiting: what has yet to run moves on by one item with each question.
 cudaError_t over(Stream& stream, bool is_over) {
+  ++counts().questions;
   if (is_over) return cudaSuccess;
   Stream* const next = state().execution == Execution::shuffled ? any_that_may_run() : leading_to(stream);
   if (next != nullptr) next->run_one();
@@ -183,9 +192,25 @@ void set_execution(Execution execution, uint64_t seed) {
   state().draw = seed;
 }
 
-void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
+void enqueue(cudaStream_t stream, std::function<void()> work) {
+  note({.kind = Enqueued::Kind::work, .stream = stream_of(stream).number});
+  ++stream_of(stream).work;
+  enqueue_item(stream_of(stream), {.work = std::move(work)});
+}
 
-void enqueue_shared(cudaStream_t stream, std::function<bool()> step) { enqueue_item(stream_of(stream), {.step = std::move(step)}); }
+void enqueue_shared(cudaStream_t stream, std::function<bool()> step) {
+  note({.kind = Enqueued::Kind::verb, .stream = stream_of(stream).number});
+  ++stream_of(stream).work;
+  enqueue_item(stream_of(stream), {.step = std::move(step)});
+}
+
+void note_enqueued() {
+  for (const auto& stream : state().streams) stream->work = 0;
+  state().noted.clear();
+  state().noting = true;
+}
+
+const std::vector<Enqueued>& enqueued() { return state().noted; }
 
 void hold(cudaStream_t stream, bool held) { stream_of(stream).held = held; }
 
@@ -245,6 +270,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   const std::shared_ptr<Event>& e = event_of(event);
   const int64_t number = state().waits++;
   if (e->done < e->recorded) state().open.push_back(number);
+  note({.kind = Enqueued::Kind::wait,
+        .stream = stream_of(handle).number,
+        .from = e->stream == nullptr ? -1 : e->stream->number,
+        .behind = e->behind});
   if (number == state().forgotten || is_forgotten(e->stream, stream_of(handle))) return cudaSuccess;
   enqueue_item(stream_of(handle), {.event = e, .count = e->recorded, .from = e->stream});
   return cudaSuccess;
@@ -270,11 +299,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
+  ++counts().event_records;
   if (dropping()) return cudaSuccess;
   if (stream_of(stream).held) fail("an event in a stream in which a library has yet to enqueue what was asked for before");
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
   e->stream = &stream_of(stream);
+  e->behind = e->stream->work;
   if (e->stream->items.empty() && !e->stream->running) {  // nothing stands before it
     e->done = count;
     return cudaSuccess;

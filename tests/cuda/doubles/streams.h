@@ -32,6 +32,18 @@ void forget_event(int64_t n);
 /// Of the events that streams were told to wait for since forget_event(), the numbers of those that were not over by then.
 const std::vector<int64_t>& open_events();
 
+/// What the host enqueued.
+struct Enqueued {
+  enum class Kind : uint8_t { work, verb, wait };  // a verb is work that others have a part in
+  Kind kind{};
+  int64_t stream = 0;  // in which: streams are numbered as they are made
+  // Of a wait: for an event that was recorded in this stream, when so much work had been enqueued there since note_enqueued().
+  int64_t from = -1, behind = 0;
+};
+/// From here on what is enqueued is noted, in the order of the host's calls; what was noted before is forgotten.
+void note_enqueued();
+const std::vector<Enqueued>& enqueued();
+
 /// Ends the process: the program asks for what no device would do.
 [[noreturn]] void fail(const char* what);
 
