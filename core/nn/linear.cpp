@@ -7,14 +7,14 @@ namespace {
 /// bf16 products read the rounded weights; f32 and f64 products (the head of a bf16 model among them) read the masters.
 ConstTensor weight_for(const ParamStore& params, DType dtype, Slice slice, Shape shape) {
   if (dtype == params.compute_dtype()) return params.compute(slice, shape);
-  return params.masters().slice(slice).reshape(shape);
+  return params.masters(slice).reshape(shape);
 }
 
 }  // namespace
 
 void Linear::forward(Exec& ex, const ParamStore& params, const Activation& x, const Activation& y) const {
   const ConstTensor weight = weight_for(params, x.padded.dtype(), weight_, {out_, in_});
-  const ConstTensor bias = bias_.count() == 0 ? ConstTensor{} : ConstTensor(params.masters().slice(bias_));
+  const ConstTensor bias = bias_.count() == 0 ? ConstTensor{} : ConstTensor(params.masters(bias_));
   ex.backend.linear(x.padded, weight, bias, y.padded);
 }
 
