@@ -72,7 +72,7 @@ struct State {
   bool noting = false;
 };
 
-/// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): "late", or "shuffled:" and a seed; at once without
+/// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): a name, or "shuffled:" and a seed; at once without
 /// it.
 State asked_for() {
   State s;
@@ -82,10 +82,14 @@ State asked_for() {
   const std::string_view seed = asked.substr(std::min(asked.size(), shuffled.size()));
   if (asked == "late")
     s.execution = Execution::late;
+  else if (asked == "oldest_first")
+    s.execution = Execution::oldest_first;
+  else if (asked == "newest_first")
+    s.execution = Execution::newest_first;
   else if (asked.starts_with(shuffled) && std::from_chars(seed.data(), seed.data() + seed.size(), s.draw).ec == std::errc())
     s.execution = Execution::shuffled;
   else
-    fail("LODESTONE_DOUBLE_EXECUTION is neither 'late' nor 'shuffled:SEED'");
+    fail("LODESTONE_DOUBLE_EXECUTION is none of 'late', 'oldest_first', 'newest_first' and 'shuffled:SEED'");
   return s;
 }
 
@@ -115,11 +119,16 @@ void run_all() {
   }
 }
 
-Stream* any_that_may_run() {
+/// Drawn, or the oldest or newest. Null where none may, or where streams run as they are waited for.
+Stream* chosen_to_run() {
+  const Execution as = state().execution;
+  if (as != Execution::shuffled && as != Execution::oldest_first && as != Execution::newest_first) return nullptr;
   std::vector<Stream*> all;
   for (const auto& s : state().streams)
     if (s->may_run()) all.push_back(s.get());
   if (all.empty()) return nullptr;
+  if (as == Execution::oldest_first) return all.front();
+  if (as == Execution::newest_first) return all.back();
   state().draw = state().draw * 6364136223846793005u + 1442695040888963407u;
   return all[(state().draw >> 33) % all.size()];
 }
@@ -141,12 +150,12 @@ Stream& first_to_run(Stream& stream) {
   return *next;
 }
 
-/// Runs until `over`: no further than this stream needs, or shuffled.
+/// Runs until `over`: no further than this stream needs, or as chosen.
 template <class Over>
 void run_until(Stream& stream, const Over& over) {
   while (!over()) {
-    Stream* const drawn = state().execution == Execution::shuffled ? any_that_may_run() : nullptr;
-    if (!(drawn != nullptr ? *drawn : first_to_run(stream)).run_one()) sched_yield();
+    Stream* const chosen = chosen_to_run();
+    if (!(chosen != nullptr ? *chosen : first_to_run(stream)).run_one()) sched_yield();
   }
 }
 
@@ -165,7 +174,8 @@ void note(const Enqueued& what) {
 cudaError_t over(Stream& stream, bool is_over) {
   ++counts().questions;
   if (is_over) return cudaSuccess;
-  Stream* const next = state().execution == Execution::shuffled ? any_that_may_run() : leading_to(stream);
+  Stream* const chosen = chosen_to_run();
+  Stream* const next = chosen != nullptr ? chosen : leading_to(stream);
   if (next != nullptr) next->run_one();
   return said(cudaErrorNotReady);
 }
@@ -235,13 +245,21 @@ using namespace lodestone::doubles;
 
 extern "C" {
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   static int64_t number = 0;
   state().streams.push_back(std::make_unique<Stream>());
   state().streams.back()->number = number++;
   *stream = reinterpret_cast<cudaStream_t>(state().streams.back().get());
   return cudaSuccess;
 }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) { return cudaStreamCreateWithPriority(stream, flags, 0); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   Stream& stream = stream_of(handle);

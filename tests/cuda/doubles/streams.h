@@ -11,14 +11,16 @@ namespace lodestone::doubles {
 
 /// When what was enqueued runs. Within a stream always in its order, and never before an event that the stream was told to wait for.
 enum class Execution : uint8_t {
-  at_once,   // as soon as it may
-  late,      // when somebody waits for it, and no more than must
-  shuffled,  // when somebody waits, with work of other streams between, drawn by a seed
-  dropped,   // never: it counts as done at once, for measuring what the host does
+  at_once,       // as soon as it may
+  late,          // when somebody waits for it, and no more than must
+  shuffled,      // when somebody waits, with work of other streams between, drawn by a seed
+  oldest_first,  // when somebody waits: of the streams that may run always the one that was made first
+  newest_first,  // and always the one that was made last
+  dropped,       // never: it counts as done at once, for measuring what the host does
 };
 
-/// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late", "shuffled:SEED"),
-/// or at once.
+/// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late",
+/// "oldest_first", "newest_first", "shuffled:SEED"), or at once.
 void set_execution(Execution execution, uint64_t seed = 1);
 void enqueue(cudaStream_t stream, std::function<void()> work);
 /// Work that others have a part in: called again and again from when its turn comes until it returns true.
