@@ -54,6 +54,7 @@ class CheckedComm final : public Communicator {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  bool in_stream() const override { return inner_->in_stream(); }
   std::unique_ptr<Communicator> split(int colour) override {
     agree({.verb = Verb::split});
     return std::make_unique<CheckedComm>(inner_->split(colour), control_ == nullptr ? nullptr : control_->split(colour));

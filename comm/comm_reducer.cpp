@@ -19,7 +19,7 @@ class CommReducer final : public PieceReducer {
   }
 
   // Verbs of a device plane stand behind what makes the piece final.
-  bool start(Tensor piece, std::span<const Slice> kept, Event) override {
+  bool start(Tensor piece, std::span<const Slice> kept) override {
     if (started_ - completed_ == static_cast<int64_t>(places)) return false;
     UnderWay& w = place(started_);
     if (kept.empty()) {

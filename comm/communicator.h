@@ -44,6 +44,10 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  /// Whether verbs are work of a device, in one stream of all communicators of this process in the order of their calls. Waiting for one is
+  /// then no stay of the host: it orders what is enqueued later behind the verb and all before it, which need not be waited for any more.
+  /// And reduce_scatter() may write its part where it lies in the input.
+  virtual bool in_stream() const { return false; }
   /// Ranks with equal colour form a new communicator, ordered by rank here.
   virtual std::unique_ptr<Communicator> split(int colour) = 0;
 
@@ -51,7 +55,8 @@ class Communicator {
   virtual Pending all_reduce(ConstTensor in, Tensor out, Reduce op) = 0;
   /// out = every rank's `in`, one behind the other. counts [W] elements per rank; counts[rank()] == in.count().
   virtual Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) = 0;
-  /// out = this rank's part of the sum over ranks of `in`, with which it may not overlap. counts [W] elements per rank. f64, f32, i64, i32.
+  /// out = this rank's part of the sum over ranks of `in`, with which it may not overlap but as in_stream() says. counts [W] elements per
+  /// rank. f64, f32, i64, i32.
   virtual Pending reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) = 0;
   virtual Pending broadcast(Tensor data, int root) = 0;
   virtual void barrier() = 0;

@@ -27,7 +27,7 @@ class GradSync {
   enum class Route : uint8_t { automatic, shared_memory, communicator };
   enum class Update : uint8_t { everywhere, own_slice };
   struct Options {
-    int64_t piece_bytes = int64_t{1} << 19;
+    int64_t piece_bytes = 0;         // 0: as the route wants them, see fitting_piece()
     Route route = Route::automatic;  // shared memory within hosts where it can be had, otherwise the communicator
     Update update = Update::everywhere;
     Watchdog* watchdog = nullptr;  // watches finish(); must outlive this
@@ -53,18 +53,20 @@ class GradSync {
   std::function<void(Slice)> hook() {
     return [this](Slice slice) { ready(slice); };
   }
-  /// Declares the rest final and waits: for what is enqueued later grads is the sum over ranks, in own() at least. Returns own().
-  /// Without begin() it does the whole sum.
+  /// Declares the rest final and waits: for what is enqueued later grads is the sum over ranks, in own() at least. Sums in a stream of a
+  /// device are ordered instead: the host does not stay. Returns own(). Without begin() it does the whole sum.
   Slice finish(Tensor grads);
   /// The range that this rank updates: all, or its share; shares are contiguous in the order of ranks.
   Slice own() const { return own_; }
   /// Whether ranks update shares, so that the squares of the gradient have to be added over ranks.
   bool sharded() const { return !shares_.empty(); }
   /// Collective. Gives every rank the masters that the others updated, and refreshes their rounded copy. Nothing to do with
-  /// Update::everywhere.
+  /// Update::everywhere. In a stream of a device they arrive beside what reads none of them (ParamStore::expect): this must not end before
+  /// all have been read.
   void share(ParamStore& params);
 
-  /// "shared memory", "shared memory, hosts by communicator", "communicator", or "none" in a world of one.
+  /// "shared memory", "shared memory, hosts by communicator", "communicator", "stream" (a communicator's verbs in one) or "none" in a world
+  /// of one.
   const char* route_name() const { return route_name_; }
   /// Pieces of the last step in the order of their starts; empty in a world of one.
   std::span<const PieceTime> trace() const { return trace_; }
@@ -75,6 +77,14 @@ class GradSync {
   /// Cuts the vector into one share per rank, at multiples of a cache line.
   std::vector<Slice> cut_shares() const;
   double now_s() const;
+  /// Bytes of a piece where none are asked for: what a cache holds, or what a link between devices is busy with.
+  int64_t fitting_piece() const;
+  /// The grid, once piece_ is known: trace_ and kept_.
+  void cut_pieces();
+  /// Parts of the parameters as share() gathers them in a stream: the shares of some ranks each.
+  void cut_arrivals();
+  /// Orders what is enqueued later behind the arrival of parameters before `end`, as ParamStore::expect() wants it.
+  int64_t bring(ParamStore& params, int64_t end);
   /// Moves data and starts pieces until neither is possible without waiting. Returns whether all pieces are complete.
   bool pump();
 
@@ -92,10 +102,17 @@ class GradSync {
   std::vector<PieceTime> trace_;  // one per piece; its slices are the grid
   std::vector<Slice> waiting_;    // final ranges that do not yet touch final_from_
 
+  struct Arrival {
+    Slice slice;
+    std::vector<int64_t> counts;  // [W] of each rank; those of others than `slice` covers are 0
+    Pending verb;
+  };
+  std::vector<Arrival> arrivals_;  // from the front to the end of the vector; empty where no verb is in a stream
+  size_t arrived_ = 0;
+
   Tensor grads_;
   bool begun_ = false;
   int64_t final_from_ = 0;  // [final_from_, count) is final
-  Event final_;             // from this point on
   size_t started_ = 0, done_ = 0;
   int64_t completed_before_ = 0;  // what the reducer had completed at begin()
   std::chrono::steady_clock::time_point begin_time_{};

@@ -69,12 +69,12 @@ class SharedReducer final : public PieceReducer {
 
   static size_t segment_bytes(size_t piece_bytes) { return sizeof(Counters) + slots * piece_bytes; }
 
-  bool start(Tensor piece, std::span<const Slice> kept, Event final) override {
+  bool start(Tensor piece, std::span<const Slice> kept) override {
     LODE_CHECK(piece.size_bytes() <= piece_bytes_ && (piece.dtype() == DType::f32 || piece.dtype() == DType::f64),
                "shared reduce: a piece ", piece.shape(), " ", name_of(piece.dtype()), ", room for ", piece_bytes_, " bytes");
     if (published_ - collected_ == static_cast<int64_t>(slots)) return false;
     if (!all_at(&Counters::collected, published_ + 1 - static_cast<int64_t>(slots))) return false;
-    backend_.wait_for(final);
+    backend_.wait_for(backend_.record());
     piece_of(published_) = piece;
     const auto element = static_cast<int64_t>(size_of(piece.dtype()));
     kept_of(published_) =

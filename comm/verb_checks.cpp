@@ -1,5 +1,7 @@
 #include "comm/verb_checks.h"
 
+#include <numeric>
+
 #include "core/error.h"
 
 namespace lodestone::verbs {
@@ -38,11 +40,14 @@ int64_t check_all_gather(ConstTensor in, ConstTensor out, std::span<const int64_
   return total;
 }
 
-int64_t check_reduce_scatter(ConstTensor in, ConstTensor out, std::span<const int64_t> counts, int rank, int size) {
+int64_t check_reduce_scatter(ConstTensor in, ConstTensor out, std::span<const int64_t> counts, int rank, int size, Scattered scattered) {
   const int64_t total = check_counts("reduce_scatter", counts, out.count(), rank, size);
   LODE_CHECK(in.count() == total && in.dtype() == out.dtype(), "reduce_scatter: counts sum to ", total, " ", name_of(out.dtype()),
              ", input ", in.shape(), " ", name_of(in.dtype()));
-  LODE_CHECK(out.empty() || out.bytes() + out.size_bytes() <= in.bytes() || in.bytes() + in.size_bytes() <= out.bytes(),
+  const auto before = std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
+  const bool in_place =
+      scattered == Scattered::or_in_place && out.bytes() == in.bytes() + static_cast<size_t>(before) * size_of(in.dtype());
+  LODE_CHECK(out.empty() || in_place || out.bytes() + out.size_bytes() <= in.bytes() || in.bytes() + in.size_bytes() <= out.bytes(),
              "reduce_scatter: input and output overlap");
   check_reducible("reduce_scatter", in.dtype());
   return total;

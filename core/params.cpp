@@ -22,7 +22,8 @@ const Param& ParamLayout::find(std::string_view name) const {
   return *it;
 }
 
-ParamStore::ParamStore(Memory& memory, ParamLayout layout, DType compute) : layout_(std::move(layout)), compute_(compute) {
+ParamStore::ParamStore(Memory& memory, ParamLayout layout, DType compute)
+    : layout_(std::move(layout)), compute_(compute), arrived_(layout_.count()) {
   const auto n = static_cast<size_t>(layout_.count());
   masters_ = Buffer(memory, n * size_of(wide_dtype()));
   masters_view_ = masters_.tensor(wide_dtype(), {layout_.count()});
@@ -31,7 +32,19 @@ ParamStore::ParamStore(Memory& memory, ParamLayout layout, DType compute) : layo
 }
 
 void ParamStore::refresh(Backend& backend) {
-  if (compute_ == DType::bf16) backend.cast(masters_view_, compute_view_);
+  const Slice all{0, layout_.count()};
+  need(all);
+  refresh(backend, all);
+}
+
+void ParamStore::refresh(Backend& backend, Slice slice) {
+  if (compute_ == DType::bf16) backend.cast(masters_view_.slice(slice), compute_view_.slice(slice));
+}
+
+void ParamStore::expect(std::function<int64_t(int64_t end)> bring) {
+  LODE_CHECK(arrived_ == layout_.count(), "parameters are expected while others have not arrived");
+  bring_ = std::move(bring);
+  arrived_ = 0;
 }
 
 namespace {

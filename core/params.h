@@ -36,7 +36,8 @@ class ParamLayout {
   int64_t count_ = 0;
 };
 
-/// Master parameters in the wide dtype, and for bf16 a rounded copy that products read.
+/// Master parameters in the wide dtype, and for bf16 a rounded copy that products read. Where some are still on their way from other ranks,
+/// whoever takes a view of them orders what is enqueued from then on behind their arrival: so a layer waits for its own and no later ones.
 class ParamStore {
  public:
   /// All zero. `memory` must outlive the store.
@@ -45,19 +46,39 @@ class ParamStore {
   const ParamLayout& layout() const { return layout_; }
   DType compute_dtype() const { return compute_; }
   DType wide_dtype() const { return compute_ == DType::f64 ? DType::f64 : DType::f32; }
-  Tensor masters() const { return masters_view_; }  // [n]
-  Tensor master(const Param& p) const { return masters_view_.slice(p.slice).reshape(p.shape); }
+  Tensor masters() const { return masters({0, layout_.count()}); }  // [n]
+  Tensor masters(Slice slice) const {                               // [elements of the slice]
+    need(slice);
+    return masters_view_.slice(slice);
+  }
+  Tensor master(const Param& p) const { return masters(p.slice).reshape(p.shape); }
   /// What products read: the masters themselves, or their bf16 copy as of the last refresh().
-  ConstTensor compute(const Param& p) const { return compute_view_.slice(p.slice).reshape(p.shape); }
-  ConstTensor compute(Slice slice, Shape shape) const { return compute_view_.slice(slice).reshape(shape); }
+  ConstTensor compute(const Param& p) const { return compute(p.slice, p.shape); }
+  ConstTensor compute(Slice slice, Shape shape) const {
+    need(slice);
+    return compute_view_.slice(slice).reshape(shape);
+  }
   /// Rounds the masters into the bf16 copy. Call after every change of the masters. Nothing to do for f32 and f64.
   void refresh(Backend& backend);
+  /// The same for a slice, by who brings it.
+  void refresh(Backend& backend, Slice slice);
+
+  /// From now on parameters arrive from the front to the end of the vector, none of them being there. bring(end) is called when a view of
+  /// elements before `end` is taken that have not arrived: it orders what is enqueued from then on behind them, refreshes them, and returns
+  /// how many have arrived by then, `end` at least. It must be valid until all have.
+  void expect(std::function<int64_t(int64_t end)> bring);
 
  private:
+  void need(Slice slice) const {
+    if (slice.end > arrived_) arrived_ = bring_(slice.end);
+  }
+
   ParamLayout layout_;
   DType compute_;
   Buffer masters_, rounded_;
   Tensor masters_view_, compute_view_;
+  mutable int64_t arrived_;  // elements from the front on
+  std::function<int64_t(int64_t)> bring_;
 };
 
 /// Runs body on the parameters where the host can read them: the store itself on the CPU, elsewhere a downloaded copy.

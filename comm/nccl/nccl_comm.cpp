@@ -41,10 +41,11 @@ std::string words_of(Watchdog::Operation what) {
 
 size_t count_of(ConstTensor x) { return static_cast<size_t>(x.count()); }
 
-cudaEvent_t load(std::span<const std::byte, 16> request) {
-  cudaEvent_t event = nullptr;
-  std::memcpy(&event, request.data(), sizeof(cudaEvent_t));
-  return event;
+/// The verb's number.
+int64_t load(std::span<const std::byte, 16> request) {
+  int64_t verb = 0;
+  std::memcpy(&verb, request.data(), sizeof verb);
+  return verb;
 }
 
 }  // namespace
@@ -126,12 +127,12 @@ void NcclComm::require_healthy() {
 template <class Call>
 Pending NcclComm::enqueue(const char* verb, ConstTensor operand, const Call& call) {
   require_healthy();
-  const cudaEvent_t event = verbs_->begin(verb, operand);
+  verbs_->begin(verb, operand);
   last_ = {verb, static_cast<int64_t>(operand.size_bytes()), last_.number + 1};
   settle(call(verbs_->stream()), last_);
-  verbs_->end(event, last_);
+  const int64_t number = verbs_->end(last_);
   std::array<std::byte, 16> request{};
-  std::memcpy(request.data(), &event, sizeof(cudaEvent_t));
+  std::memcpy(request.data(), &number, sizeof number);
   return {this, request};
 }
 
@@ -159,7 +160,7 @@ Pending NcclComm::all_gather(ConstTensor in, Tensor out, std::span<const int64_t
 }
 
 Pending NcclComm::reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) {
-  const int64_t total = verbs::check_reduce_scatter(in, out, counts, rank(), size());
+  const int64_t total = verbs::check_reduce_scatter(in, out, counts, rank(), size(), verbs::Scattered::or_in_place);
   verbs::check_device("reduce_scatter", Device::cuda, in, out);
   if (total == 0) return {};
   const ncclDataType_t type = nccl::type_of(in.dtype());
@@ -186,20 +187,12 @@ void NcclComm::barrier() {
   host_->barrier();
 }
 
-void NcclComm::wait(std::span<std::byte, 16> request) {
-  const cudaEvent_t event = load(request);
-  verbs_->order(event);
-  verbs_->give_back(event);
-}
+void NcclComm::wait(std::span<std::byte, 16> request) { verbs_->order(load(request)); }
 
 bool NcclComm::test(std::span<std::byte, 16> request) {
-  const cudaEvent_t event = load(request);
-  if (!cuda::is_over(event)) {
-    require_healthy();
-    return false;
-  }
-  verbs_->give_back(event);
-  return true;
+  if (verbs_->is_over(load(request))) return true;
+  require_healthy();
+  return false;
 }
 
 }  // namespace lodestone

@@ -22,6 +22,7 @@ class NcclComm final : public Communicator {
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
+  bool in_stream() const override { return true; }
   std::unique_ptr<Communicator> split(int colour) override;
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override;
   /// NCCL gathers equal parts; of others every rank broadcasts its own, in one group.

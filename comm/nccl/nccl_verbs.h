@@ -3,7 +3,7 @@
 
 #include <driver_types.h>
 
-#include <deque>
+#include <array>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -33,27 +33,33 @@ class NcclVerbs {
   void break_off(const Error& reason) noexcept;
   /// Throws it, if there is one.
   void require_unbroken() const;
-  /// Lets the verbs that follow begin when all operations enqueued so far are done. Returns the event that end() will record.
-  cudaEvent_t begin(const char* verb, ConstTensor operand);
-  void end(cudaEvent_t event, Watchdog::Operation verb);
-  /// Lets the operations that follow begin when the verb of this event is done.
-  void order(cudaEvent_t event);
+  /// Lets the verbs that follow begin when all operations enqueued so far are done.
+  void begin(const char* verb, ConstTensor operand);
+  /// The verb is enqueued. Returns its number.
+  int64_t end(Watchdog::Operation verb);
+  /// Lets the operations that follow begin when this verb and all before it are done. Nothing to do where they do already.
+  void order(int64_t verb);
+  /// Whether it is done. May be false for long where more than 64 came behind it.
+  bool is_over(int64_t verb) const;
   /// Waits for all that was enqueued, verbs and operations.
   void drain();
-  /// The verb is done, or ordered.
-  void give_back(cudaEvent_t event) { idle_.push_back(event); }
 
  private:
+  /// Behind verb number `verb`; where its own event lies behind a later verb by now, behind some verb from it on.
+  cudaEvent_t behind(int64_t verb) const;
+  /// Whether a verb is not done.
+  bool any_under_way() const { return verbs_ > 0 && cuda::is_under_way(behind(verbs_ - 1)); }
   /// The host waits until `done`, and looks after the communicators.
   void wait(const std::function<bool()>& done);
 
   CudaBackend& backend_;
   Watchdog* watchdog_;
-  const cuda::Stream stream_;
-  cudaEvent_t last_ = nullptr;  // behind the last verb
+  const cuda::Stream stream_{cuda::Precedence::first};  // other ranks wait for a verb, and it takes a few blocks
+  cuda::Marker before_;                                 // in the operations' stream, in front of the last verb
+  std::array<cuda::Marker, 64> after_;                  // behind the last verbs, by their numbers
+  int64_t verbs_ = 0;                                   // that were enqueued
+  int64_t ordered_ = 0;                                 // the first ones, behind which the operations' stream stands
   Watchdog::Operation last_verb_;
-  std::deque<cuda::Marker> events_;  // of all verbs that were ever under way at once
-  std::vector<cudaEvent_t> idle_;    // those that no verb has
   std::vector<NcclComm*> comms_;
   std::optional<Error> broken_;
 };

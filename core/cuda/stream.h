@@ -7,9 +7,17 @@
 
 namespace lodestone::cuda {
 
+/// Whose blocks a GPU starts first where there is room for either.
+enum class Precedence : uint8_t { usual, first };
+
 /// Its work runs beside that of all other streams, the default one among them.
 struct Stream {
-  Stream() { check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking), "cudaStreamCreate"); }
+  explicit Stream(Precedence precedence = Precedence::usual) {
+    int usual = 0, first = 0;
+    check(cudaDeviceGetStreamPriorityRange(&usual, &first), "cudaDeviceGetStreamPriorityRange");
+    check(cudaStreamCreateWithPriority(&handle, cudaStreamNonBlocking, precedence == Precedence::first ? first : usual),
+          "cudaStreamCreate");
+  }
   ~Stream() { cudaStreamDestroy(handle); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

@@ -7,13 +7,13 @@ namespace {
 /// bf16 products read the rounded weights; f32 and f64 products (the head of a bf16 model among them) read the masters.
 ConstTensor weight_for(const ParamStore& params, DType dtype, Slice slice, Shape shape) {
   if (dtype == params.compute_dtype()) return params.compute(slice, shape);
-  return params.masters().slice(slice).reshape(shape);
+  return params.masters(slice).reshape(shape);
 }
 
 ConstTensor bias_for(const Backend& backend, const ParamStore& params, DType dtype, Slice slice) {
   if (slice.count() == 0) return {};
   if (backend.wants_rounded_biases() && dtype == params.compute_dtype()) return params.compute(slice, {slice.count()});
-  return params.masters().slice(slice);
+  return params.masters(slice);
 }
 
 }  // namespace

@@ -99,7 +99,8 @@ void MlmDecoder::forward_queries(Exec& ex, const ParamStore& params, const Decod
   const auto scope = ex.arena.scope();
   const Tensor no_type = ex.arena.tensor(ex.wide(), {1, hidden_});
   ex.backend.fill_zero(no_type);
-  ex.backend.embed_forward(texts.sentences, sentence, embedding_.positions(params.masters()), no_type, saved.h1.real());
+  ex.backend.embed_forward(texts.sentences, sentence, embedding_.positions(params.masters({0, embedding_.slice().end})), no_type,
+                           saved.h1.real());
 }
 
 void MlmDecoder::backward_queries(Exec& ex, const ParamStore& params, const DecoderTexts& texts, const Saved& saved, const Activation& d,

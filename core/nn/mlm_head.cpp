@@ -25,8 +25,7 @@ MlmHead::Transformed MlmHead::transform(Exec& ex, const ParamStore& params, cons
                       ex.arena.tensor(ex.wide(), {x.rows})};
   transform_.forward(ex, params, x, y.u);
   hidden_activation_forward(ex, activation_, y.u, y.h);
-  ex.backend.layer_norm_forward(y.h.real(), params.masters().slice(norm_.gamma), params.masters().slice(norm_.beta), norm_.eps, y.t.real(),
-                                y.mean, y.rstd);
+  ex.backend.layer_norm_forward(y.h.real(), params.masters(norm_.gamma), params.masters(norm_.beta), norm_.eps, y.t.real(), y.mean, y.rstd);
   return y;
 }
 
@@ -37,8 +36,8 @@ int64_t MlmHead::tile_columns(int64_t rows) const {
 
 void MlmHead::logits(Exec& ex, const ParamStore& params, const Activation& t, int64_t first, const Activation& logits) const {
   const int64_t end = first + logits.padded.dim(1);
-  ex.backend.linear(t.padded, params.compute(word_, {vocab(), hidden()}).rows(first, end),
-                    params.masters().slice(bias_).slice({first, end}), logits.padded);
+  ex.backend.linear(t.padded, params.compute(word_, {vocab(), hidden()}).rows(first, end), params.masters(bias_).slice({first, end}),
+                    logits.padded);
 }
 
 void MlmHead::row_losses(Exec& ex, const ParamStore& params, const Activation& t, ConstTensor labels, Tensor lse, Tensor total) const {
@@ -98,8 +97,8 @@ void MlmHead::gradient(Exec& ex, const ParamStore& params, const Activation& x, 
   }
   const Activation du = take_rows(ex, ex.compute, x.rows, hidden(), Padding::zero);
   ex.backend.cast(dt.real(), du.real());
-  ex.backend.layer_norm_backward(du.real(), y.h.real(), params.masters().slice(norm_.gamma), y.mean, y.rstd, du.real(),
-                                 grads.slice(norm_.gamma), grads.slice(norm_.beta));
+  ex.backend.layer_norm_backward(du.real(), y.h.real(), params.masters(norm_.gamma), y.mean, y.rstd, du.real(), grads.slice(norm_.gamma),
+                                 grads.slice(norm_.beta));
   hidden_activation_backward(ex, activation_, y.u, du, du);
   transform_.backward(ex, params, x, du, Linear::Into::set, dx, grads);
 }

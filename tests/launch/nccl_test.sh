@@ -30,6 +30,41 @@ verbs_without() { LODESTONE_TEST_BACKEND=cuda LODESTONE_DOUBLE_EXECUTION=late LO
 for event in 0:2 2:0; do expect "without the event $event a verb goes wrong" 1 verbs_without $event; done
 expect "without one that is not there it does not" 0 verbs_without 9:9
 
+# A gradient of 5.2 MB, which is summed in five pieces under backward; with sharded updates its parameters arrive under the next forward.
+sed 's/"hidden_size": 32, "num_hidden_layers": 2/"hidden_size": 160, "num_hidden_layers": 4/; s/"intermediate_size": 64/"intermediate_size": 640/' config.json > wide.json
+wide() { train 2 "$1" model.config=wide.json train.global_batch=4 train.steps=3 train.save_steps=2 train.replica_check_every=1 "${@:2}"; }
+for zero in false true; do
+  expect "several pieces, optim.zero=$zero, staged" 0 wide "wide-$zero-staged" comm=staged optim.zero=$zero
+  expect "several pieces, optim.zero=$zero, NCCL" 0 wide "wide-$zero" comm=nccl optim.zero=$zero
+  same "the same weights, bit for bit" {"wide-$zero-staged","wide-$zero"}/model/model.safetensors
+  LODESTONE_DOUBLE_EXECUTION=newest_first expect "NCCL's stream first" 0 wide "wide-$zero-first" comm=nccl optim.zero=$zero
+  same "the same weights, bit for bit" {"wide-$zero-staged","wide-$zero-first"}/model/model.safetensors
+done
+mkdir cut && cp -r wide-true/checkpoint-2 wide-true/config.yaml cut/
+expect "sharded updates, resumed" 0 wide cut comm=nccl optim.zero=true
+same "the same weights, bit for bit" {wide-true,cut}/model/model.safetensors
+
+# What a step of these two ranks asks of the GPU, exactly: comm/README.md has the same numbers. The host asks for nothing but whether what a
+# step found is there, so how often it asks is no number of its own; that it asks for no sum is shown by cuda_mpi_tests.
+counted() {  # counted STEPS ZERO
+  LD_LIBRARY_PATH=$emulated timeout 300 "$support/mpirun.sh" 2 bash -c 'LODESTONE_DOUBLE_COUNTS=$0-$OMPI_COMM_WORLD_RANK exec "$@"' "counts-$1-$2" \
+    "$lodestone" train run.yaml data.heldout= train.global_batch=4 device=cuda comm=nccl model.config=wide.json train.precision=bf16 \
+    train.chunk_tokens=2048 train.save_steps=100 train.replica_check_every=0 "train.output_dir=counted-$1-$2" "train.steps=$1" "optim.zero=$2"
+}
+for zero in false true; do for steps in 2 4; do expect "$steps steps, counted, optim.zero=$zero" 0 counted $steps $zero; done; done
+if python3 - <<'PY'
+import json
+same = {"products": 51, "fills": 41, "device_copies": 0, "uploads": 6, "downloads": 1, "downloaded_bytes": 16, "host_waits": 0}
+summed = {**same, "kernels": 149, "verbs": 7, "verb_bytes": 5224320, "event_records": 24, "stream_waits": 12}
+sharded = {**same, "kernels": 150, "verbs": 9, "verb_bytes": 7834560, "event_records": 28, "stream_waits": 16}
+for zero, expected in {"false": summed, "true": sharded}.items():
+    for rank in (0, 1):
+        two, four = (json.load(open(f"counts-{steps}-{zero}-{rank}")) for steps in (2, 4))
+        got = {name: (four[name] - two[name]) / 2 for name in expected}
+        assert got == expected, (zero, rank, got)
+PY
+then ok "a step's launches, verbs, events and waits"; else bad "a step's launches, verbs, events and waits"; fi
+
 LODESTONE_DOUBLE_GPUS=1 refuses "two ranks on one GPU" 2 "ranks 0 and 1 share GPU 0000:01:00.0 of" train 2 none comm=nccl
 LODESTONE_DOUBLE_GPUS=1 expect "two ranks on one GPU, comm auto" 0 train 2 shared train.steps=1
 if grep -q 'transport     staged through the host (ranks 0 and 1 share GPU' out.log; then ok "are staged, and why"; else bad "are staged, and why" out.log; fi

@@ -10,6 +10,7 @@ class ForwardingComm : public Communicator {
   explicit ForwardingComm(Communicator& inner) : inner_(inner) {}
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
+  bool in_stream() const override { return inner_.in_stream(); }
   std::unique_ptr<Communicator> split(int colour) override { return inner_.split(colour); }
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override { return inner_.all_reduce(in, out, op); }
   Pending all_gather(ConstTensor in, Tensor out, std::span<const int64_t> counts) override { return inner_.all_gather(in, out, counts); }

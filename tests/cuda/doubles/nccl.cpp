@@ -2,57 +2,24 @@
 // there, by MPI's own verbs, so that sums have the bits of comm/mpi_comm.cpp; it takes the host's time only when something is asked. All is
 // in progress for some looks: starts, splits, ends, and verbs, which are enqueued only then. What NCCL forbids ends the process.
 #include <cuda_runtime_api.h>
-#define OMPI_SKIP_MPICXX 1
-#include <mpi.h>
-#include <nccl.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/nccl_work.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 
 using namespace lodestone::doubles;
 
 namespace {
-
-/// The ranks of a communicator, which verbs under way may outlive.
-struct Ranks {
-  MPI_Comm mpi = MPI_COMM_NULL;
-  int rank = 0, size = 0;
-  bool gone = false;  // broken off: nobody waits for the others any more
-};
-
-}  // namespace
-
-struct ncclComm {
-  std::shared_ptr<Ranks> ranks = std::make_shared<Ranks>();
-  int looks = 2;                  // until what was begun is there
-  std::function<void()> begun{};  // what then happens
-  ncclResult_t failed = ncclSuccess;
-};
-
-namespace {
-
-/// A call inside a group, or alone.
-struct Call {
-  enum class Verb { all_reduce, all_gather, reduce_scatter, broadcast, reduce } verb{};
-  const void* in = nullptr;
-  void* out = nullptr;
-  size_t count = 0;
-  ncclDataType_t type{};
-  ncclRedOp_t op = ncclSum;
-  int root = 0;
-  ncclComm_t comm = nullptr;
-  cudaStream_t stream = nullptr;
-};
 
 struct State {
   int depth = 0;  // of groups
@@ -75,133 +42,6 @@ struct Failure {
   }
 };
 
-void need(int rc, const char* what) {
-  if (rc != MPI_SUCCESS) fail(what);
-}
-
-size_t size_of(ncclDataType_t type) {
-  switch (type) {
-    case ncclUint8:
-      return 1;
-    case ncclBfloat16:
-      return 2;
-    case ncclFloat32:
-    case ncclInt32:
-      return 4;
-    case ncclFloat64:
-    case ncclInt64:
-      return 8;
-    default:
-      fail("a number format that is not used here");
-  }
-}
-
-MPI_Datatype mpi_type(ncclDataType_t type) {
-  switch (type) {
-    case ncclUint8:
-      return MPI_UINT8_T;
-    case ncclBfloat16:
-      return MPI_UINT16_T;
-    case ncclFloat32:
-      return MPI_FLOAT;
-    case ncclInt32:
-      return MPI_INT32_T;
-    case ncclFloat64:
-      return MPI_DOUBLE;
-    default:
-      return MPI_INT64_T;
-  }
-}
-
-MPI_Op mpi_op(ncclRedOp_t op) { return op == ncclSum ? MPI_SUM : op == ncclMax ? MPI_MAX : MPI_MIN; }
-
-void need_memory(const void* p, size_t bytes) {
-  if (bytes > 0 && !is_device_memory(p, bytes)) fail("a verb on memory that is no device's, or too short");
-}
-
-void check(const Call& c) {
-  const size_t part = c.count * size_of(c.type), all = part * static_cast<size_t>(c.comm->ranks->size);
-  const bool reduces = c.verb == Call::Verb::all_reduce || c.verb == Call::Verb::reduce_scatter || c.verb == Call::Verb::reduce;
-  if (reduces && c.type == ncclBfloat16) fail("bf16 is not reduced here");
-  need_memory(c.in, c.verb == Call::Verb::reduce_scatter ? all : part);
-  if (c.verb != Call::Verb::reduce || c.root == c.comm->ranks->rank) need_memory(c.out, c.verb == Call::Verb::all_gather ? all : part);
-}
-
-/// A verb under way; `counts` are MPI's until it is over.
-struct UnderWay {
-  MPI_Request request = MPI_REQUEST_NULL;
-  std::vector<int> counts{};
-};
-
-void begin(const Call& c, const Ranks& ranks, UnderWay& w) {
-  const auto n = static_cast<int>(c.count);
-  const MPI_Datatype type = mpi_type(c.type);
-  switch (c.verb) {
-    case Call::Verb::all_reduce:
-      return need(MPI_Iallreduce(c.in == c.out ? MPI_IN_PLACE : c.in, c.out, n, type, mpi_op(c.op), ranks.mpi, &w.request), "all_reduce");
-    case Call::Verb::all_gather: {
-      const bool in_place = c.in == static_cast<std::byte*>(c.out) + static_cast<size_t>(ranks.rank) * c.count * size_of(c.type);
-      return need(MPI_Iallgather(in_place ? MPI_IN_PLACE : c.in, n, type, c.out, n, type, ranks.mpi, &w.request), "all_gather");
-    }
-    case Call::Verb::reduce_scatter:
-      w.counts.assign(static_cast<size_t>(ranks.size), n);
-      return need(MPI_Ireduce_scatter(c.in, c.out, w.counts.data(), type, MPI_SUM, ranks.mpi, &w.request), "reduce_scatter");
-    case Call::Verb::broadcast:
-      if (ranks.rank == c.root && c.in != c.out) std::memcpy(c.out, c.in, c.count * size_of(c.type));
-      return need(MPI_Ibcast(c.out, n, type, c.root, ranks.mpi, &w.request), "broadcast");
-    case Call::Verb::reduce:
-      return need(MPI_Ireduce(c.in, c.out, n, type, mpi_op(c.op), c.root, ranks.mpi, &w.request), "reduce");
-  }
-}
-
-/// Reductions to every rank, of parts side by side, are a scatter of uneven parts: done by the MPI verb that has the same sums.
-bool is_scatter(const std::vector<Call>& calls) {
-  if (calls.size() < 2) return false;
-  for (size_t i = 0; i < calls.size(); ++i) {
-    const Call& c = calls[i];
-    if (c.verb != Call::Verb::reduce || c.comm != calls[0].comm || (i > 0 && c.root <= calls[i - 1].root)) return false;
-    if (i > 0 && c.in != static_cast<const std::byte*>(calls[i - 1].in) + calls[i - 1].count * size_of(c.type)) return false;
-  }
-  return true;
-}
-
-void begin_scatter(const std::vector<Call>& calls, const Ranks& ranks, UnderWay& w) {
-  static std::byte none{};
-  w.counts.assign(static_cast<size_t>(ranks.size), 0);
-  void* own = &none;
-  for (const Call& c : calls) {
-    w.counts[static_cast<size_t>(c.root)] = static_cast<int>(c.count);
-    if (c.root == ranks.rank) own = c.out;
-  }
-  need(MPI_Ireduce_scatter(calls[0].in, own, w.counts.data(), mpi_type(calls[0].type), MPI_SUM, ranks.mpi, &w.request), "reduce_scatter");
-}
-
-/// The calls of one piece of work, one after another; done when the last one is, or when nobody waits for the others any more.
-class Work {
- public:
-  Work(std::vector<Call> calls, std::shared_ptr<Ranks> ranks) : calls_(std::move(calls)), ranks_(std::move(ranks)) {}
-  bool step() {
-    if (ranks_->gone) return true;
-    for (; next_ < calls_.size(); ++next_, begun_ = false) {
-      const bool whole = is_scatter(calls_);
-      if (!begun_) whole ? begin_scatter(calls_, *ranks_, under_way_) : begin(calls_[next_], *ranks_, under_way_);
-      begun_ = true;
-      int over = 0;
-      need(MPI_Test(&under_way_.request, &over, MPI_STATUS_IGNORE), "MPI_Test");
-      if (over == 0) return false;
-      if (whole) return true;
-    }
-    return true;
-  }
-
- private:
-  const std::vector<Call> calls_;
-  const std::shared_ptr<Ranks> ranks_;
-  UnderWay under_way_;
-  size_t next_ = 0;
-  bool begun_ = false;
-};
-
 /// One verb, or the calls of a group. From a verb that fails on, nothing is ever done in its stream.
 ncclResult_t enqueue_calls(std::vector<Call> calls) {
   static const Failure failure;
@@ -221,6 +61,8 @@ ncclResult_t enqueue_calls(std::vector<Call> calls) {
     if (c.comm != &comm) fail("a group of two communicators, which is not used here");
     check(c);
   }
+  ++counts().verbs;
+  for (const Call& c : calls) counts().verb_bytes += static_cast<int64_t>(bytes_put_in(c));
   hold(stream, true);
   comm.looks = 1;
   comm.begun = [stream, work = std::make_shared<Work>(std::move(calls), comm.ranks)] {

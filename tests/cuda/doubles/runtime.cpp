@@ -65,8 +65,12 @@ void report(const Counts& c) {
                                                  {"downloads", c.downloads},
                                                  {"uploaded_bytes", c.uploaded_bytes},
                                                  {"downloaded_bytes", c.downloaded_bytes},
+                                                 {"event_records", c.event_records},
                                                  {"stream_waits", c.stream_waits},
-                                                 {"host_waits", c.host_waits}};
+                                                 {"host_waits", c.host_waits},
+                                                 {"questions", c.questions},
+                                                 {"verbs", c.verbs},
+                                                 {"verb_bytes", c.verb_bytes}};
   for (const auto& [what, count] : all)
     std::fprintf(file, "%s\"%s\": %lld", what == all[0].first ? "{" : ", ", what, static_cast<long long>(count));
   std::fprintf(file, "}\n");

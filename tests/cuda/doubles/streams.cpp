@@ -23,6 +23,7 @@ struct Stream;
 
 struct Event {
   int64_t recorded = 0, done = 0;  // how often
+  int64_t behind = 0;              // how much work of its stream, when it was recorded last
   Stream* stream = nullptr;        // where it was recorded last
 };
 
@@ -39,6 +40,7 @@ struct Stream {
   std::deque<Item> items{};
   int64_t number = 0;  // of those that were ever made
   int64_t enqueued = 0, done = 0;
+  int64_t work = 0;  // since note_enqueued()
   bool running = false, held = false;
 
   bool may_run() const {
@@ -66,9 +68,11 @@ struct State {
   uint64_t draw = 1;
   int64_t waits = 0, forgotten = -1;  // since forget_event()
   std::vector<int64_t> open{};        // of the waits, those for an event that was not over
+  std::vector<Enqueued> noted{};
+  bool noting = false;
 };
 
-/// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): "late", or "shuffled:" and a seed; at once without
+/// What LODESTONE_DOUBLE_EXECUTION asks for, of a program that calls no set_execution(): a name, or "shuffled:" and a seed; at once without
 /// it.
 State asked_for() {
   State s;
@@ -78,10 +82,14 @@ State asked_for() {
   const std::string_view seed = asked.substr(std::min(asked.size(), shuffled.size()));
   if (asked == "late")
     s.execution = Execution::late;
+  else if (asked == "oldest_first")
+    s.execution = Execution::oldest_first;
+  else if (asked == "newest_first")
+    s.execution = Execution::newest_first;
   else if (asked.starts_with(shuffled) && std::from_chars(seed.data(), seed.data() + seed.size(), s.draw).ec == std::errc())
     s.execution = Execution::shuffled;
   else
-    fail("LODESTONE_DOUBLE_EXECUTION is neither 'late' nor 'shuffled:SEED'");
+    fail("LODESTONE_DOUBLE_EXECUTION is none of 'late', 'oldest_first', 'newest_first' and 'shuffled:SEED'");
   return s;
 }
 
@@ -111,11 +119,16 @@ void run_all() {
   }
 }
 
-Stream* any_that_may_run() {
+/// Drawn, or the oldest or newest. Null where none may, or where streams run as they are waited for.
+Stream* chosen_to_run() {
+  const Execution as = state().execution;
+  if (as != Execution::shuffled && as != Execution::oldest_first && as != Execution::newest_first) return nullptr;
   std::vector<Stream*> all;
   for (const auto& s : state().streams)
     if (s->may_run()) all.push_back(s.get());
   if (all.empty()) return nullptr;
+  if (as == Execution::oldest_first) return all.front();
+  if (as == Execution::newest_first) return all.back();
   state().draw = state().draw * 6364136223846793005u + 1442695040888963407u;
   return all[(state().draw >> 33) % all.size()];
 }
@@ -137,12 +150,12 @@ Stream& first_to_run(Stream& stream) {
   return *next;
 }
 
-/// Runs until `over`: no further than this stream needs, or shuffled.
+/// Runs until `over`: no further than this stream needs, or as chosen.
 template <class Over>
 void run_until(Stream& stream, const Over& over) {
   while (!over()) {
-    Stream* const drawn = state().execution == Execution::shuffled ? any_that_may_run() : nullptr;
-    if (!(drawn != nullptr ? *drawn : first_to_run(stream)).run_one()) sched_yield();
+    Stream* const chosen = chosen_to_run();
+    if (!(chosen != nullptr ? *chosen : first_to_run(stream)).run_one()) sched_yield();
   }
 }
 
@@ -153,10 +166,16 @@ void enqueue_item(Stream& stream, Item item) {
   if (state().execution == Execution::at_once) run_all();
 }
 
+void note(const Enqueued& what) {
+  if (state().noting) state().noted.push_back(what);
+}
+
 /// Whether it is over. Asking again and again is a way of waiting: what has yet to run moves on by one item with each question.
 cudaError_t over(Stream& stream, bool is_over) {
+  ++counts().questions;
   if (is_over) return cudaSuccess;
-  Stream* const next = state().execution == Execution::shuffled ? any_that_may_run() : leading_to(stream);
+  Stream* const chosen = chosen_to_run();
+  Stream* const next = chosen != nullptr ? chosen : leading_to(stream);
   if (next != nullptr) next->run_one();
   return said(cudaErrorNotReady);
 }
@@ -183,9 +202,25 @@ void set_execution(Execution execution, uint64_t seed) {
   state().draw = seed;
 }
 
-void enqueue(cudaStream_t stream, std::function<void()> work) { enqueue_item(stream_of(stream), {.work = std::move(work)}); }
+void enqueue(cudaStream_t stream, std::function<void()> work) {
+  note({.kind = Enqueued::Kind::work, .stream = stream_of(stream).number});
+  ++stream_of(stream).work;
+  enqueue_item(stream_of(stream), {.work = std::move(work)});
+}
 
-void enqueue_shared(cudaStream_t stream, std::function<bool()> step) { enqueue_item(stream_of(stream), {.step = std::move(step)}); }
+void enqueue_shared(cudaStream_t stream, std::function<bool()> step) {
+  note({.kind = Enqueued::Kind::verb, .stream = stream_of(stream).number});
+  ++stream_of(stream).work;
+  enqueue_item(stream_of(stream), {.step = std::move(step)});
+}
+
+void note_enqueued() {
+  for (const auto& stream : state().streams) stream->work = 0;
+  state().noted.clear();
+  state().noting = true;
+}
+
+const std::vector<Enqueued>& enqueued() { return state().noted; }
 
 void hold(cudaStream_t stream, bool held) { stream_of(stream).held = held; }
 
@@ -210,13 +245,21 @@ using namespace lodestone::doubles;
 
 extern "C" {
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   static int64_t number = 0;
   state().streams.push_back(std::make_unique<Stream>());
   state().streams.back()->number = number++;
   *stream = reinterpret_cast<cudaStream_t>(state().streams.back().get());
   return cudaSuccess;
 }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) { return cudaStreamCreateWithPriority(stream, flags, 0); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   Stream& stream = stream_of(handle);
@@ -245,6 +288,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   const std::shared_ptr<Event>& e = event_of(event);
   const int64_t number = state().waits++;
   if (e->done < e->recorded) state().open.push_back(number);
+  note({.kind = Enqueued::Kind::wait,
+        .stream = stream_of(handle).number,
+        .from = e->stream == nullptr ? -1 : e->stream->number,
+        .behind = e->behind});
   if (number == state().forgotten || is_forgotten(e->stream, stream_of(handle))) return cudaSuccess;
   enqueue_item(stream_of(handle), {.event = e, .count = e->recorded, .from = e->stream});
   return cudaSuccess;
@@ -270,11 +317,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
+  ++counts().event_records;
   if (dropping()) return cudaSuccess;
   if (stream_of(stream).held) fail("an event in a stream in which a library has yet to enqueue what was asked for before");
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
   e->stream = &stream_of(stream);
+  e->behind = e->stream->work;
   if (e->stream->items.empty() && !e->stream->running) {  // nothing stands before it
     e->done = count;
     return cudaSuccess;

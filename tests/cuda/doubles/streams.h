@@ -11,14 +11,16 @@ namespace lodestone::doubles {
 
 /// When what was enqueued runs. Within a stream always in its order, and never before an event that the stream was told to wait for.
 enum class Execution : uint8_t {
-  at_once,   // as soon as it may
-  late,      // when somebody waits for it, and no more than must
-  shuffled,  // when somebody waits, with work of other streams between, drawn by a seed
-  dropped,   // never: it counts as done at once, for measuring what the host does
+  at_once,       // as soon as it may
+  late,          // when somebody waits for it, and no more than must
+  shuffled,      // when somebody waits, with work of other streams between, drawn by a seed
+  oldest_first,  // when somebody waits: of the streams that may run always the one that was made first
+  newest_first,  // and always the one that was made last
+  dropped,       // never: it counts as done at once, for measuring what the host does
 };
 
-/// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late", "shuffled:SEED"),
-/// or at once.
+/// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late",
+/// "oldest_first", "newest_first", "shuffled:SEED"), or at once.
 void set_execution(Execution execution, uint64_t seed = 1);
 void enqueue(cudaStream_t stream, std::function<void()> work);
 /// Work that others have a part in: called again and again from when its turn comes until it returns true.
@@ -31,6 +33,18 @@ bool dropping();
 void forget_event(int64_t n);
 /// Of the events that streams were told to wait for since forget_event(), the numbers of those that were not over by then.
 const std::vector<int64_t>& open_events();
+
+/// What the host enqueued.
+struct Enqueued {
+  enum class Kind : uint8_t { work, verb, wait };  // a verb is work that others have a part in
+  Kind kind{};
+  int64_t stream = 0;  // in which: streams are numbered as they are made
+  // Of a wait: for an event that was recorded in this stream, when so much work had been enqueued there since note_enqueued().
+  int64_t from = -1, behind = 0;
+};
+/// From here on what is enqueued is noted, in the order of the host's calls; what was noted before is forgotten.
+void note_enqueued();
+const std::vector<Enqueued>& enqueued();
 
 /// Ends the process: the program asks for what no device would do.
 [[noreturn]] void fail(const char* what);
