@@ -58,7 +58,8 @@ TaskShare share_of(const RunConfig& c, size_t t, int ranks) {
 }
 
 PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu) {
-  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks));
+  const size_t step_memory = c.train.step_memory_mb > 0 ? static_cast<size_t>(c.train.step_memory_mb) << 20 : Arena::default_reserve_bytes;
+  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), step_memory);
   const CountingGroup team(counted.backend(), static_cast<int>(share.team));
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
   require_fitting_dims(c, *network);
