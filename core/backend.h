@@ -17,7 +17,7 @@ namespace lodestone {
 
 enum class Op : uint8_t { none, transpose };
 
-/// Which elements are dropped: keyed by text, position and element, never by rank or chunk. p == 0 drops nothing.
+/// Which elements are dropped: keyed by text, position and element, never by rank or chunk (but: AttentionChoice::cudnn). p == 0: none.
 struct Dropout {
   double p = 0;
   Key key;  // already derived with step, layer and place

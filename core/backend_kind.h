@@ -38,7 +38,7 @@ constexpr std::string_view name_of(DeviceChoice value) {
 enum class AttentionChoice : uint8_t {
   automatic,  // cuDNN where it is there and takes the shape, else own kernels
   own,
-  cudnn,  // as automatic, but that cuDNN is missing, or refuses the first shape of all, is an error
+  cudnn,  // as automatic, and with its own dropout, not named by texts; that it is missing, or refuses the first shape, is an error
 };
 
 /// As configurations name it.

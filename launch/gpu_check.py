@@ -217,16 +217,19 @@ def training(report, quick):
                                            ("gpu-f32-again", "cuda", "f32", 1), ("gpu-bf16", "cuda", "bf16", 1), ("gpu-shared", "cuda", "f32", 2)):
         runs.run(name, device, precision, ranks)
     runs.run(larger, "cpu", "f64", learning_rate=1.01e-3)
-    plain = ("model.dropout=0",)  # cuDNN takes no dropout
+    plain = ("model.dropout=0",)  # cuDNN's own is not that of the CPU
     for name, device, precision, more in (("plain", "cpu", "f64", ()), ("plain-own-bf16", "cuda", "bf16", ("attention=own",)),
                                           ("plain-cudnn-bf16", "cuda", "bf16", (by_cudnn,)), ("plain-cudnn-bf16-again", "cuda", "bf16", (by_cudnn,))):
         runs.run(name, device, precision, settings=(*plain, *more))
+    for name, more in (("dropped-cudnn-bf16", ()), ("dropped-cudnn-bf16-twice", ("train.keep_activations_mb=0",))):
+        runs.run(name, "cuda", "bf16", settings=(by_cudnn, *more))
     runs.run("gpu-nccl", "cuda", "f32", comm="nccl")
     gpus = min(len(report.content["devices"]["cuda"]["gpus"]), 8)  # of a batch of 8
     runs.compare("training in f32", "gpu-f32", "host-f32", "exact")
     runs.compare("training in bf16", "gpu-bf16", "host-bf16", "exact")
     runs.beside("training by cuDNN beside own attention, bf16 without dropout", "plain-cudnn-bf16", "plain-own-bf16", "plain")
     runs.same_weights("the same training by cuDNN twice", ("plain-cudnn-bf16", "plain-cudnn-bf16-again"))
+    runs.same_weights("training with cuDNN's own dropout, chunks kept and computed twice", ("dropped-cudnn-bf16", "dropped-cudnn-bf16-twice"))
     runs.compare("two ranks that share the GPU, staged", "gpu-shared", "host-f32", "exact")
     runs.same_weights("the same training twice", ("gpu-f32", "gpu-f32-again"))
     runs.same_weights("one rank by NCCL, as without", ("gpu-nccl", "gpu-f32"))

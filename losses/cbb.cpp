@@ -35,10 +35,19 @@ struct Part {
 /// What a passage is scored with.
 enum class ScoredWith : uint8_t { own_query, all_queries };
 
+/// The queries of all ranks, and as products with them read vectors.
+struct AllQueries {
+  const SharedRows& shared;
+  ScorePrecision precision;
+  ConstTensor operand;
+};
+
 /// The passages at `places` of each group, scored with the query of their own group or with those of all ranks. lse [N].
-Part part_of(ScoredWith with, const UnitTexts& texts, const SharedRows& queries, const PassagesPerQuery& passages, Slice places,
+Part part_of(Exec& ex, ScoredWith with, const UnitTexts& texts, const AllQueries& all, const PassagesPerQuery& passages, Slice places,
              Tensor lse) {
-  if (with == ScoredWith::all_queries) return {{queries.rows, passages.rows, queries.d_rows, passages.d_rows}, lse, places, {}};
+  const SharedRows& queries = all.shared;
+  if (with == ScoredWith::all_queries)
+    return {{all.operand, score_operand(ex, all.precision, passages.rows), queries.d_rows, passages.d_rows}, lse, places, {}};
   const Tensor own = lse.rows(queries.first_query, queries.first_query + texts.queries.dim(0));
   return {{texts.queries, passages.rows, texts.d_queries, passages.d_rows, places.count()}, own, places, {}};
 }
@@ -108,7 +117,11 @@ double cbb(const CbbInput& in, std::span<double> d_scores) {
   return loss;
 }
 
-std::optional<Refusal> refused(const CbbOptions& options) { return refused_temperature("temperature", options.temperature); }
+std::optional<Refusal> refused(const CbbOptions& options) {
+  const bool own_group_only = options.negatives == NegativeScope::own && options.other_positives == OtherPositives::excluded;
+  if (auto refusal = refused_score_precision(options.score_precision, own_group_only)) return refusal;
+  return refused_temperature("temperature", options.temperature);
+}
 
 Cbb::Cbb(const CbbOptions& options) : options_(options) { require_settings(refused(options)); }
 
@@ -146,10 +159,11 @@ LossCounts Cbb::shared_queries(Exec& ex, const Group& group, const Pairs& pairs,
   const Tensor own_lse = lse.rows(queries.first_query, queries.first_query + pairs.queries);
   ex.backend.fill_band(lse, {}, -HUGE_VAL);
   const bool others = options_.other_positives == OtherPositives::included;
+  const AllQueries all{queries, options_.score_precision, score_operand(ex, options_.score_precision, queries.rows)};
   // The positives, then the negatives.
-  std::array<Part, 2> parts{part_of(others ? ScoredWith::all_queries : ScoredWith::own_query, texts, queries, positives, {0, 1}, lse),
-                            part_of(options_.negatives == NegativeScope::all ? ScoredWith::all_queries : ScoredWith::own_query, texts,
-                                    queries, negatives, {1, pairs.group}, lse)};
+  std::array<Part, 2> parts{part_of(ex, others ? ScoredWith::all_queries : ScoredWith::own_query, texts, all, positives, {0, 1}, lse),
+                            part_of(ex, options_.negatives == NegativeScope::all ? ScoredWith::all_queries : ScoredWith::own_query, texts,
+                                    all, negatives, {1, pairs.group}, lse)};
   if (options_.duplicates == Duplicates::masked) find_false_negatives(ex, {group, pairs, queries.first_query}, parts);
   // Calls visit(those rows of a tile that have a positive in it, where) for this rank's queries. Among other positives it stands on a
   // diagonal.

@@ -6,6 +6,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/score_precision.h"
 #include "losses/settings.h"
 
 namespace lodestone {
@@ -50,9 +51,10 @@ struct CbbOptions {
   NegativeScope negatives = NegativeScope::all;
   OtherPositives other_positives = OtherPositives::excluded;
   Duplicates duplicates = Duplicates::kept;
-  int64_t tile_elements = int64_t{1} << 20;  // scores held at once; a tile has at least min(N, 64) rows
+  ScorePrecision score_precision = ScorePrecision::f32;  // of passages that all queries meet; a query's own alone are f32
+  int64_t tile_elements = int64_t{1} << 20;              // scores held at once; a tile has at least min(N, 64) rows
 };
-/// A temperature that is not positive.
+/// A temperature that is not positive; rounded scores where no query meets another one's passages.
 std::optional<Refusal> refused(const CbbOptions& options);
 
 /// The same on tensors and ranks. The queries' vectors are gathered; each rank scores all of them against its own passages, and

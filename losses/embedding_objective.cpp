@@ -31,6 +31,7 @@ LossResult EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double we
   const auto of_chunk = [&](int64_t c) -> const DeviceTexts& { return texts_[static_cast<size_t>(c)]; };
   const ConstTensor order = ex.backend.upload(view(chunks_.order()), ex.arena);
   const int64_t kept = first_kept(ex);
+  counts_ = {count - kept, count};
   const Shape matrix{texts, width};
   const Tensor emb = take_vectors(ex, ex.wide(), matrix), sorted = take_vectors(ex, ex.wide(), matrix);
 

@@ -20,13 +20,15 @@ Tensor embed_texts(Exec& ex, const Encoder& encoder, const TokenBatch& tokens, i
 /// A batch is cut into chunks by length. A first pass embeds every chunk and keeps the activations of the last ones; the loss
 /// turns embeddings into their gradient; a second pass computes the other chunks again, with the same dropout masks, and runs
 /// every chunk backward (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). The result
-/// does not depend on chunk_tokens or keep_activations_bytes beyond rounding.
+/// does not depend on chunk_tokens beyond rounding, and on keep_activations_bytes not at all: a chunk that is computed again gives the
+/// same bits, and chunks run backward in the same order whichever are kept.
 class EmbeddingObjective final : public Objective {
  public:
   /// All three must outlive the objective. `group` holds the ranks that share a global batch.
   EmbeddingObjective(const Encoder& encoder, Loss& loss, const Group& group, const EmbeddingObjectiveOptions& options);
   LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) override;
   void evaluate(Exec ex, const Batch& batch, Tensor share) override;
+  ChunkCounts chunks() const override { return counts_; }
 
   /// See embed_texts(). Without dropout.
   Tensor embed(Exec& ex, const TokenBatch& tokens) {
@@ -44,6 +46,7 @@ class EmbeddingObjective final : public Objective {
   EmbeddingObjectiveOptions options_;
   ChunkMeter meter_;
   LengthChunks chunks_;
+  ChunkCounts counts_;
   std::vector<DeviceTexts> texts_;    // of the chunks, while accumulate() runs
   std::vector<EncoderSaved*> saved_;  // of the kept chunks, while accumulate() runs
 };

@@ -45,7 +45,10 @@ double gte(const GteInput& in, std::span<double> d_queries, std::span<double> d_
   return loss;
 }
 
-std::optional<Refusal> refused(const GteOptions& options) { return refused_temperature("temperature", options.temperature); }
+std::optional<Refusal> refused(const GteOptions& options) {
+  if (auto refusal = refused_score_precision(options.score_precision, options.candidates == Candidates::own_group)) return refusal;
+  return refused_temperature("temperature", options.temperature);
+}
 
 Gte::Gte(const GteOptions& options) : options_(options) { require_settings(refused(options)); }
 
@@ -104,10 +107,13 @@ LossCounts Gte::in_batch(Exec& ex, const Group& group, const Pairs& pairs, const
     const FalseNegatives duplicates(ex, candidate_hashes(ex, group, options_.candidates, pairs), pairs.group);
     masks = block_masks(ex, duplicates, {first_query, first_query + pairs.queries}, pairs.group, rivals_of_query);
   }
-  const std::array<ScoreBlock, 4> blocks{{{texts.queries, passages.rows, texts.d_queries, passages.d_rows},
-                                          {texts.queries, queries.rows, texts.d_queries, queries.d_rows},
-                                          {positives.rows, queries.rows, positives.d_rows, queries.d_rows},
-                                          {positives.rows, rivals.rows, positives.d_rows, rivals.d_rows}}};
+  const auto operand = [&](ConstTensor vectors) { return score_operand(ex, options_.score_precision, vectors); };
+  const ConstTensor own_queries = operand(texts.queries), own_positives = operand(positives.rows), all_queries = operand(queries.rows),
+                    all_passages = operand(passages.rows), all_rivals = operand(rivals.rows);
+  const std::array<ScoreBlock, 4> blocks{{{own_queries, all_passages, texts.d_queries, passages.d_rows},
+                                          {own_queries, all_queries, texts.d_queries, queries.d_rows},
+                                          {own_positives, all_queries, positives.d_rows, queries.d_rows},
+                                          {own_positives, all_rivals, positives.d_rows, rivals.d_rows}}};
   constexpr double nothing = -std::numeric_limits<double>::infinity();
   cross_entropy(
       ex, blocks,

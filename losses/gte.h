@@ -4,6 +4,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/score_precision.h"
 #include "losses/settings.h"
 
 namespace lodestone {
@@ -51,9 +52,10 @@ struct GteOptions {
   PositiveRivals positive_rivals = PositiveRivals::positives;
   Candidates candidates = Candidates::all_ranks;
   Duplicates duplicates = Duplicates::kept;
-  int64_t tile_elements = int64_t{1} << 20;  // scores held at once, of the four sums together; at least min(B, 64) rows
+  ScorePrecision score_precision = ScorePrecision::f32;  // of all four sums; with own_group they are f32
+  int64_t tile_elements = int64_t{1} << 20;              // scores held at once, of the four sums together; at least min(B, 64) rows
 };
-/// A temperature that is not positive.
+/// A temperature that is not positive; rounded scores with own_group.
 std::optional<Refusal> refused(const GteOptions& options);
 
 /// The same on tensors and ranks: local queries and positives against the gathered texts, whose gradients go back to their

@@ -40,6 +40,7 @@ std::optional<Refusal> refused(const InfoNceOptions& options) {
     return Refusal{"symmetric",
                    "the symmetric term looks for each positive's query in the batch, and use_inbatch_neg: false leaves the others out",
                    "leave one of the two out"};
+  if (auto refusal = refused_score_precision(options.score_precision, options.candidates == Candidates::own_group)) return refusal;
   return refused_temperature("temperature", options.temperature);
 }
 
@@ -103,7 +104,8 @@ LossCounts InfoNce::among_passages(const Problem& problem) const {
   const UnitTexts& texts = problem.texts;
   const int64_t group = problem.pairs.group;
   const SharedRows passages(ex, problem.group, problem.candidates, problem.pairs, group, texts.passages, texts.d_passages);
-  const ScoreBlock block{texts.queries, passages.rows, texts.d_queries, passages.d_rows};
+  const ScoreBlock block{score_operand(ex, options_.score_precision, texts.queries),
+                         score_operand(ex, options_.score_precision, passages.rows), texts.d_queries, passages.d_rows};
   const Slice rows{passages.first_query, passages.first_query + problem.pairs.queries};
   const ScoreMask mask = problem.duplicates == nullptr ? ScoreMask() : problem.duplicates->passages(ex, rows, {0, group});
   cross_entropy(
@@ -124,7 +126,8 @@ LossCounts InfoNce::among_queries(const Problem& problem) const {
   const UnitTexts& texts = problem.texts;
   const auto positives = positives_of(ex, texts.passages, texts.d_passages, problem.pairs.group);
   const SharedRows queries(ex, problem.group, problem.candidates, problem.pairs, 1, texts.queries, texts.d_queries);
-  const ScoreBlock block{positives.rows, queries.rows, positives.d_rows, queries.d_rows};
+  const ScoreBlock block{score_operand(ex, options_.score_precision, positives.rows),
+                         score_operand(ex, options_.score_precision, queries.rows), positives.d_rows, queries.d_rows};
   const Slice rows{queries.first_query, queries.first_query + problem.pairs.queries};
   const ScoreMask mask = problem.duplicates == nullptr ? ScoreMask() : problem.duplicates->queries_of_positives(ex, rows);
   cross_entropy(

@@ -4,6 +4,7 @@
 #include "losses/candidates.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
+#include "losses/score_precision.h"
 #include "losses/settings.h"
 
 namespace lodestone {
@@ -39,10 +40,11 @@ struct InfoNceOptions {
   Candidates candidates = Candidates::all_ranks;
   Direction direction = Direction::query_to_passage;
   Duplicates duplicates = Duplicates::kept;
+  ScorePrecision score_precision = ScorePrecision::f32;  // of scores with other queries' texts
   /// Logits held at once. A tile has at least min(B, 64) rows, so its memory grows with N as the embeddings' does.
   int64_t tile_elements = int64_t{1} << 20;
 };
-/// A temperature that is not positive; both directions with own_group.
+/// A temperature that is not positive; both directions, or rounded scores, with own_group.
 std::optional<Refusal> refused(const InfoNceOptions& options);
 
 /// The same on tensors and ranks. Local rows meet all candidates in tiles; the gradient of every candidate goes back to the rank

@@ -52,7 +52,20 @@ struct CommonLossRow {
   static bool reads_lengths(const Options&) {
     return false;
   }
+  /// Losses without the setting add up their scores in double.
+  template <class Options>
+  static ScorePrecision score_precision(const Options& o) {
+    if constexpr (requires { o.score_precision; })
+      return o.score_precision;
+    else
+      return ScorePrecision::f32;
+  }
 };
+
+/// What is said of rounded scores.
+constexpr std::string_view rounding_text(ScorePrecision precision) {
+  return precision == ScorePrecision::f32 ? std::string_view() : ", scores of vectors in bf16";
+}
 
 /// Made: the class. name: in configurations and `bench`. describe(): one line for tables and model cards.
 template <class Options>
@@ -63,7 +76,8 @@ struct LossRow<InfoNceOptions> : CommonLossRow {
   using Made = InfoNce;
   static constexpr std::string_view name = "info_nce";
   static std::string describe(const InfoNceOptions& o) {
-    return cat(o.direction == Direction::both ? "symmetric " : "", "InfoNCE, temperature ", o.temperature);
+    return cat(o.direction == Direction::both ? "symmetric " : "", "InfoNCE, temperature ", o.temperature,
+               rounding_text(o.score_precision));
   }
   static NegativeCounts negatives(const InfoNceOptions& o, const BatchCounts& n) {
     return {n.others(o.candidates), o.direction == Direction::both ? n.queries(o.candidates) - 1 : 0};
@@ -74,7 +88,9 @@ template <>
 struct LossRow<GteOptions> : CommonLossRow {
   using Made = Gte;
   static constexpr std::string_view name = "gte";
-  static std::string describe(const GteOptions& o) { return cat("improved contrastive loss (GTE), temperature ", o.temperature); }
+  static std::string describe(const GteOptions& o) {
+    return cat("improved contrastive loss (GTE), temperature ", o.temperature, rounding_text(o.score_precision));
+  }
   static NegativeCounts negatives(const GteOptions& o, const BatchCounts& n) {
     const int64_t others = n.queries(o.candidates) - 1;
     return {n.others(o.candidates) + others, others + others * (o.positive_rivals == PositiveRivals::all_passages ? n.group : 1)};
@@ -86,7 +102,9 @@ struct LossRow<CbbOptions> : CommonLossRow {
   using Made = Cbb;
   static constexpr std::string_view name = "cbb";
   static constexpr int64_t bench_group = 2;
-  static std::string describe(const CbbOptions& o) { return cat("cross-GPU batch balance loss (CBB), temperature ", o.temperature); }
+  static std::string describe(const CbbOptions& o) {
+    return cat("cross-GPU batch balance loss (CBB), temperature ", o.temperature, rounding_text(o.score_precision));
+  }
   static NegativeCounts negatives(const CbbOptions& o, const BatchCounts& n) {
     const int64_t hard = (o.negatives == NegativeScope::all ? n.global : 1) * (n.group - 1);
     return {hard + (o.other_positives == OtherPositives::included ? n.global - 1 : 0)};
@@ -118,7 +136,9 @@ struct LossRow<StabilisedOptions> : CommonLossRow {
   static constexpr std::string_view name = "stabilised_distillation";
   static constexpr LossReads reads = LossReads::teacher_scores;
   static constexpr int64_t bench_group = 2;
-  static std::string describe(const StabilisedOptions& o) { return cat("stabilised distillation, temperature ", o.temperature); }
+  static std::string describe(const StabilisedOptions& o) {
+    return cat("stabilised distillation, temperature ", o.temperature, rounding_text(o.score_precision));
+  }
   static NegativeCounts negatives(const StabilisedOptions& o, const BatchCounts& n) { return {n.others(o.candidates)}; }
 };
 

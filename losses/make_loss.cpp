@@ -102,6 +102,12 @@ const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t gro
   return nullptr;
 }
 
+bool rounds_scores(const LossConfig& config) {
+  return std::any_of(config.terms.begin(), config.terms.end(), [](const LossTerm& t) {
+    return with_row(t.options, [](auto row, const auto& o) { return row.score_precision(o) != ScorePrecision::f32; });
+  });
+}
+
 bool needs_scores(const LossConfig& config) { return any_reads(config, LossReads::gold_scores); }
 bool needs_teacher(const LossConfig& config) { return any_reads(config, LossReads::teacher_scores); }
 

@@ -36,6 +36,9 @@ NegativeCounts negatives_per_query(const LossConfig& config, int64_t global, int
 /// is zero. Null: there is none. (CoSENT compares pairs with each other.)
 const LossTerm* idle_term(const LossConfig& config, int64_t queries, int64_t group);
 
+/// Whether a term rounds what scores are made of.
+bool rounds_scores(const LossConfig& config);
+
 /// Whether a loss reads the gold scores of scored pairs, or a teacher's scores.
 bool needs_scores(const LossConfig& config);
 bool needs_teacher(const LossConfig& config);

@@ -11,6 +11,11 @@ namespace lodestone {
 /// done). May start its reduction.
 using GradHook = std::function<void(Slice)>;
 
+/// Chunks of a batch, and those whose activations were kept from the first pass, so that they were not computed twice.
+struct ChunkCounts {
+  int64_t kept = 0, all = 0;
+};
+
 class Objective {
  public:
   virtual ~Objective() = default;
@@ -20,6 +25,8 @@ class Objective {
   virtual LossResult accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) = 0;
   /// The loss share alone: no gradient, no dropout.
   virtual void evaluate(Exec ex, const Batch& batch, Tensor share) = 0;
+  /// Of the last accumulate(); none where no chunk is ever computed twice.
+  virtual ChunkCounts chunks() const { return {}; }
 };
 
 }  // namespace lodestone

@@ -12,7 +12,20 @@ namespace {
 constexpr int64_t least_tile_rows = 64;
 constexpr size_t most_blocks = 4;
 
+/// x in `dtype`: itself, or a copy in the arena.
+ConstTensor in_dtype(Exec& ex, DType dtype, ConstTensor x) {
+  if (x.dtype() == dtype) return x;
+  const Tensor copy = ex.arena.tensor(dtype, x.shape());
+  ex.backend.cast(x, copy);
+  return copy;
+}
+
 }  // namespace
+
+ConstTensor score_operand(Exec& ex, ScorePrecision precision, ConstTensor vectors) {
+  const auto tag = ex.arena.taking_for(Use::vectors);
+  return in_dtype(ex, precision == ScorePrecision::bf16 ? DType::bf16 : vectors.dtype(), vectors);
+}
 
 void score(Exec& ex, const ScoreBlock& block, int64_t first, Tensor tile) {
   const int64_t end = first + tile.dim(0);
@@ -23,8 +36,10 @@ void score(Exec& ex, const ScoreBlock& block, int64_t first, Tensor tile) {
 void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTensor d_tile) {
   const int64_t end = first + d_tile.dim(0);
   if (block.group == 0) {
-    ex.backend.gemm(Op::none, d_tile, Op::none, block.columns, 1, 1, block.d_rows.rows(first, end));
-    ex.backend.gemm(Op::transpose, d_tile, Op::none, block.rows.rows(first, end), 1, 1, block.d_columns);
+    const auto scope = ex.arena.scope();
+    const ConstTensor d = in_dtype(ex, block.columns.dtype(), d_tile);
+    ex.backend.gemm(Op::none, d, Op::none, block.columns, 1, 1, block.d_rows.rows(first, end));
+    ex.backend.gemm(Op::transpose, d, Op::none, block.rows.rows(first, end), 1, 1, block.d_columns);
     return;
   }
   const Slice own{first * block.group, end * block.group};
@@ -39,7 +54,7 @@ int64_t tile_rows(int64_t rows, int64_t width, int64_t tile_elements) {
 void cross_entropy(Exec& ex, std::span<const ScoreBlock> blocks, const CrossEntropyOptions& options, const TileMask& mask, Tensor share) {
   LODE_CHECK(!blocks.empty() && blocks.size() <= most_blocks, "cross_entropy: ", blocks.size(), " blocks");
   const int64_t rows = blocks[0].rows.dim(0);
-  const DType dtype = blocks[0].rows.dtype();
+  const DType dtype = blocks[0].d_rows.dtype();
   const double scale = 1 / options.temperature;
   int64_t width = 0;
   for (const ScoreBlock& block : blocks) width += block.width();

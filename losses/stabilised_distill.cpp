@@ -75,6 +75,7 @@ std::optional<Refusal> refused(const StabilisedOptions& options) {
   if (options.candidates == Candidates::own_group && options.duplicates == Duplicates::masked)
     return Refusal{"mask_false_negatives", "only passages of other queries are masked, and use_inbatch_neg: false leaves them out",
                    "leave one of the two out"};
+  if (auto refusal = refused_score_precision(options.score_precision, options.candidates == Candidates::own_group)) return refusal;
   if (auto refusal = refused_temperature("temperature", options.temperature)) return refusal;
   return refused_temperature("teacher_temperature", options.teacher_temperature);
 }
@@ -122,7 +123,8 @@ LossResult StabilisedDistillation::evaluate(Exec& ex, const Group& group, ConstT
     distil(ex, problem);
   } else {
     const SharedRows passages(ex, group, candidates, pairs, pairs.group, texts.passages, texts.d_passages);
-    problem.block = {texts.queries, passages.rows, texts.d_queries, passages.d_rows};
+    problem.block = {score_operand(ex, options_.score_precision, texts.queries), score_operand(ex, options_.score_precision, passages.rows),
+                     texts.d_queries, passages.d_rows};
     problem.own = {passages.first_query * pairs.group, pairs.group, pairs.group};
     if (options_.duplicates == Duplicates::masked) {
       const FalseNegatives duplicates(ex, candidate_hashes(ex, group, candidates, pairs), pairs.group);
@@ -144,7 +146,7 @@ void StabilisedDistillation::distil(Exec& ex, const Problem& problem) const {
     const int64_t n = std::min(step, rows - begin);
     const Band columns{problem.own.first + begin * problem.own.stride, problem.own.stride, problem.own.width};
     const auto scope = ex.arena.scope();
-    const Tensor tile = ex.arena.tensor(block.rows.dtype(), {n, block.width()}), own = ex.arena.tensor(DType::f64, {n, columns.width});
+    const Tensor tile = ex.arena.tensor(block.d_rows.dtype(), {n, block.width()}), own = ex.arena.tensor(DType::f64, {n, columns.width});
     score(ex, block, begin, tile);
     ex.backend.read_band(tile, columns, own);
     ex.backend.fill_band(tile, columns, -HUGE_VAL);

@@ -57,11 +57,12 @@ struct StabilisedOptions {
   double temperature = 0.05;
   double teacher_temperature = 1;
   RewardOrder order = RewardOrder::full_sort;
-  Candidates candidates = Candidates::all_ranks;  // whose passages the others are
-  Duplicates duplicates = Duplicates::kept;       // masked: other queries' passages only, the own candidates all stay
-  int64_t tile_elements = int64_t{1} << 20;       // logits held at once, as in InfoNceOptions
+  Candidates candidates = Candidates::all_ranks;         // whose passages the others are
+  Duplicates duplicates = Duplicates::kept;              // masked: other queries' passages only, the own candidates all stay
+  ScorePrecision score_precision = ScorePrecision::f32;  // with own_group they are f32
+  int64_t tile_elements = int64_t{1} << 20;              // logits held at once, as in InfoNceOptions
 };
-/// A temperature that is not positive; masking among other queries' passages with own_group.
+/// A temperature that is not positive; masking among other queries' passages, or rounded scores, with own_group.
 std::optional<Refusal> refused(const StabilisedOptions& options);
 
 /// The same on tensors and ranks, tile by tile: local queries meet all candidates, the gradient of every candidate goes back to

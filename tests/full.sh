@@ -52,8 +52,13 @@ cuda() {  # on the emulated GPU, what takes too long there for the test run: tes
     done
   )
 }
+plans() {  # plans of cuDNN for every length and size of chunks that the recipes may have, on GPUs of three generations that are only described
+  cmake --preset test > /dev/null
+  cmake --build --preset test --target cudnn_plans
+  LD_LIBRARY_PATH=$root/build/release/plans:${LD_LIBRARY_PATH:-} build/release/cudnn_plans --gtest_filter='Slow*'
+}
 
-parts=(format stops campaigns prefixes sanitizers odr tidy cuda)
+parts=(format stops campaigns prefixes sanitizers odr tidy cuda plans)
 for part in "${@:-${parts[@]}}"; do
   case " ${parts[*]} " in
     *" $part "*) echo "== $part"; "$part" ;;

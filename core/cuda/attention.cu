@@ -177,7 +177,7 @@ void forward(cudaStream_t stream, const DeviceTexts& texts, const AttentionInput
   using W = wide_t<T>;
   const DropoutMask mask(dropout.key, dropout.p);
   if constexpr (std::is_same_v<T, bf16>) {
-    if (flash_takes(in, {ctx.bytes()}))
+    if (flash_takes(texts, in, {ctx.bytes()}))
       return flash_forward(stream, texts, in, mask, scratch(flash_forward_scratch(texts, in.heads, mask)), elements<T>(ctx),
                            elements<W>(lse));
   }
@@ -191,7 +191,7 @@ void backward(cudaStream_t stream, const DeviceTexts& texts, const AttentionInpu
   using W = wide_t<T>;
   const DropoutMask mask(dropout.key, dropout.p);
   if constexpr (std::is_same_v<T, bf16>) {
-    if (flash_takes(in, {known.ctx, known.d_ctx, out.q, out.k, out.v}))
+    if (flash_takes(texts, in, {known.ctx, known.d_ctx, out.q, out.k, out.v}))
       return flash_backward(stream, texts, in, mask, known, scratch(flash_backward_scratch(texts, in.heads, mask)), out);
   }
   const TextsView view(texts);

@@ -15,13 +15,14 @@ namespace lodestone::cuda {
 enum class AttentionWay : uint8_t { forward, backward };
 
 /// What a plan depends on, and how large what it is executed on may be: bf16, rows of texts behind each other, every token sees its whole
-/// text, nothing is dropped, scores are divided by the root of the head size.
+/// text, scores are divided by the root of the head size.
 struct AttentionBucket {
   AttentionWay way{};
   int64_t texts = 0;    // B, empty ones among them
   int64_t longest = 0;  // T: no text has more tokens
   int64_t tokens = 0;   // at least S, the tokens of all texts, a multiple of 64; 0 for the way forward, which does not ask
   int64_t heads = 0, head_size = 0;
+  uint32_t dropout = 0;  // of 65536 probabilities so many are dropped, and the others divided by 1 - dropout / 65536 (core/rng.h)
 
   auto operator<=>(const AttentionBucket&) const = default;
 };
@@ -43,6 +44,9 @@ struct AttentionOperands {
   // [B+1] each: where a text's rows begin, in elements of qkv and d_qkv (3H a token), of ctx and d_ctx (H), of lse (A). The last one, and
   // those of empty texts at the end: where the last text ends.
   const int64_t *qkv_offsets = nullptr, *ctx_offsets = nullptr, *lse_offsets = nullptr;
+  // [1] each, where the bucket drops something: what is dropped is a function of them, of the bucket but its way and tokens, and of a
+  // probability's text by its number, head, row and column.
+  const int64_t *seed = nullptr, *seed_offset = nullptr;
 };
 
 struct AttentionEngine;  // the library's state for one GPU

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdio>
 
 #include "core/cuda/cuda_call.h"
@@ -45,9 +46,13 @@ bool look_up(void* library, const char* name, F& function) {
 
 }  // namespace
 
-AttentionBucket bucket_of(AttentionWay way, const DeviceTexts& texts, int64_t heads, int64_t head_size) {
-  AttentionBucket bucket{
-      .way = way, .texts = rounded_up(texts.texts()), .longest = in_steps_of(64, texts.longest), .heads = heads, .head_size = head_size};
+AttentionBucket bucket_of(AttentionWay way, const DeviceTexts& texts, int64_t heads, int64_t head_size, uint32_t dropout) {
+  AttentionBucket bucket{.way = way,
+                         .texts = rounded_up(texts.texts()),
+                         .longest = in_steps_of(64, texts.longest),
+                         .heads = heads,
+                         .head_size = head_size,
+                         .dropout = dropout};
   if (way == AttentionWay::backward) bucket.tokens = std::min(in_steps_of(64, rounded_up(texts.tokens())), bucket.texts * bucket.longest);
   return bucket;
 }
@@ -58,7 +63,8 @@ size_t least_workspace_bytes(const AttentionBucket& b) {
 
 std::string describe(const AttentionBucket& b) {
   return cat(b.way == AttentionWay::forward ? "forward" : "backward", " of ", b.texts, " texts of ", b.longest, " tokens, ",
-             b.tokens > 0 ? cat(b.tokens, " in all, ") : "", b.heads, " heads of ", b.head_size);
+             b.tokens > 0 ? cat(b.tokens, " in all, ") : "", b.heads, " heads of ", b.head_size,
+             b.dropout > 0 ? cat(", dropout ", std::round(b.dropout / 65.536) / 1000) : "");
 }
 
 AttentionPlans::AttentionPlans(AttentionChoice choice) : choice_(choice) {
@@ -71,7 +77,8 @@ AttentionPlans::AttentionPlans(AttentionChoice choice) : choice_(choice) {
 
 std::string AttentionPlans::description() const {
   if (!there()) return why_not_.empty() ? "own attention" : cat("own attention (", why_not_, ")");
-  return cat("attention by cuDNN ", version_, " in bf16 without dropout",
+  return cat("attention by cuDNN ", version_, " in bf16",
+             may_drop() ? ", its dropout masks depend on ranks and chunks" : " without dropout",
              executions_ > 0 ? cat(", ", executions_, " executions so far") : std::string());
 }
 
@@ -106,7 +113,7 @@ const PlannedAttention* AttentionPlans::find(const AttentionBucket& bucket) {
   std::string reason;
   AttentionPlan* const plan = library_.plan(*engine_, bucket, supported, reason);
   if (plan == nullptr && supported) fail(bucket, reason);
-  PlannedAttention planned{plan, plan != nullptr ? library_.workspace_bytes(*plan) : 0};
+  PlannedAttention planned{.plan = plan, .workspace_bytes = plan != nullptr ? library_.workspace_bytes(*plan) : 0};
   if (planned.workspace_bytes > most_workspace_bytes) {
     library_.release(plan);
     planned = {};
@@ -117,6 +124,14 @@ const PlannedAttention* AttentionPlans::find(const AttentionBucket& bucket) {
     return nullptr;
   }
   return &known_.emplace(bucket, planned).first->second;
+}
+
+std::optional<size_t> AttentionPlans::workspace_of_both(const AttentionBucket& forward, const AttentionBucket& backward) {
+  const PlannedAttention* const first = find(forward);
+  const PlannedAttention* const second = first != nullptr ? find(backward) : nullptr;
+  if (second != nullptr) return std::max(first->workspace_bytes, second->workspace_bytes);
+  say_own(first != nullptr ? forward : backward, "so does the other way, and both must drop the same");
+  return std::nullopt;
 }
 
 void AttentionPlans::give_back(const AttentionBucket& bucket, const std::string& reason) {
@@ -145,6 +160,7 @@ void AttentionPlans::execute(const PlannedAttention& planned, const AttentionBuc
   std::string reason;
   if (!library_.execute(*planned.plan, stream, operands, workspace, reason)) fail(bucket, reason);
   ++executions_;
+  known_.at(bucket).executed = true;
 }
 
 void AttentionPlans::fail(const AttentionBucket& bucket, const std::string& reason) {

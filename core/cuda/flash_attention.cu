@@ -1,11 +1,14 @@
 // Attention over ragged texts in bf16 on tensor cores (FlashAttention-2's order of work, Dao 2023; nothing of its code): one warp has 16
 // rows of one head of one text, goes over the text's keys and keeps its sums in registers; no thread waits for another warp. Texts share a
 // block, and short ones a warp. Bytes from memory: q, k, v, ctx once each way and their gradients once; from cache every slab reads the
-// keys and values of its text: T D / 4 bytes a row and head forward, where T is the text's length. FLOPs on tensor cores, with T rounded up
-// to 16: 4 T D a row and head forward, 14 T D backward, where scores are made twice so that no sum is atomic. Dropout costs 10 Philox for 8
-// scores each way, and a bit a score.
-#include "core/cuda/device/flash.h"
+// keys and values of its text: T D / 4 bytes a row and head forward, where T is the text's length. FLOPs on tensor cores, rows and T
+// rounded up to 16: 4 T D a row and head forward, 14 T D backward, where scores are made twice so that no sum is atomic, and thrice with
+// heads of 128: 16 T D. Dropout costs a call of Philox for 8 scores each way, and a bit a score.
 #include "core/cuda/flash_attention.h"
+
+#include <limits>
+
+#include "core/cuda/device/flash.h"
 
 namespace lodestone::cuda {
 
@@ -32,7 +35,7 @@ struct Kept {
   float factor = 1;  // of what is kept
 
   /// Bytes between two rows of a head.
-  __device__ __forceinline__ int stride() const { return static_cast<int>(heads * groups) * 16; }
+  __device__ __forceinline__ int64_t stride() const { return heads * groups * 16; }
   __device__ __forceinline__ const uint8_t* of(int64_t s, int64_t a, int key) const {
     return bytes + ((s * heads + a) * groups + key / group_keys) * 16;
   }
@@ -135,7 +138,7 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
     LeftTile query[D / 16];
     load_left<D>(in.query(slab.begin + rows[0], a), in.query(slab.begin + rows[1], a), at, query);
     SumTile sums[D / 8]{};
-    RowSum of_rows[2];
+    RowSum softmax[2];
     float factor[2];
 #pragma unroll 1
     for (int first = 0; first < slab.length; first += tile_keys) {
@@ -154,7 +157,7 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
             if ((hidden >> (16 * p + e / 2 * 8 + e % 2) & 1) != 0) score = -INFINITY;
           });
         }
-        factor[h] = of_rows[h].take(scores, h, scale);
+        factor[h] = softmax[h].take(scores, h, scale);
         if (kept.bytes != nullptr) {
           const uint32_t bits = kept_columns(kept, slab.begin + rows[h], a, first, at);
           each_score(scores, h, [&](float& score, int p, int e) {
@@ -172,21 +175,22 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
     bf16* out[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      of_rows[h].gather();
-      const bool blind = of_rows[h].top == -INFINITY, has = slab.has(at.r + 8 * h);
+      softmax[h].gather();
+      const bool blind = softmax[h].top == -INFINITY, has = slab.has(at.r + 8 * h);
       const int64_t place = (slab.begin + rows[h]) * in.heads + a;
-      factor[h] = blind ? 0.0f : kept.factor / of_rows[h].weight;
+      factor[h] = blind ? 0.0f : kept.factor / softmax[h].weight;
       out[h] = has ? ctx + place * D : nullptr;
-      if (at.q == 0 && has) lse[place] = blind ? 0.0f : (of_rows[h].top * scale + log2f(of_rows[h].weight)) * ln_2;
+      if (at.q == 0 && has) lse[place] = blind ? 0.0f : (softmax[h].top * scale + log2f(softmax[h].weight)) * ln_2;
     }
     store_sums<D>(sums, factor[0], factor[1], out[0], out[1], at);
   });
 }
 
-/// dq_i = sum_j ds_ij k_j / sqrt(D) with ds_ij = p_ij (z_ij d_ctx_i v_j - delta_i), and delta_i = d_ctx_i ctx_i for the keys' kernel.
+/// dq_i = sum_j ds_ij k_j / sqrt(D) with ds_ij = p_ij (z_ij d_ctx_i v_j - delta_i), and lse_i log2(e) and delta_i = d_ctx_i ctx_i for the
+/// keys' kernel.
 template <int D>
 __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
-    query_slabs(TextsView texts, AttentionInput<bf16> in, Kept kept, AttentionOutput<bf16> known, float2* of_rows, int64_t out_stride,
+    query_slabs(TextsView texts, AttentionInput<bf16> in, Kept kept, AttentionOutput<bf16> known, float2* lse_delta, int64_t out_stride,
                 bf16* dq) {
   const LanePlace at;
   const int a = static_cast<int>(blockIdx.x % in.heads);
@@ -205,7 +209,7 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       lse[h] = known.lse[place[h]] * log2_e;
-      if (at.q == 0 && slab.has(at.r + 8 * h)) of_rows[place[h]] = make_float2(lse[h], delta[h]);
+      if (at.q == 0 && slab.has(at.r + 8 * h)) lse_delta[place[h]] = make_float2(lse[h], delta[h]);
     }
     SumTile sums[D / 8]{};
 #pragma unroll 1
@@ -219,18 +223,18 @@ __global__ void __launch_bounds__(block_threads, blocks_at_once<D>)
       }
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const auto each_score = [&](const auto& f) {  // f(score, gradient of its weight, place in kept_columns())
+        const auto each_of_row = [&](const auto& f) {  // f(score, gradient of its weight, place in kept_columns())
 #pragma unroll
           for (int e = 0; e < 4; ++e) f(scores[e / 2].at[2 * h + e % 2], d_weights[e / 2].at[2 * h + e % 2], e);
         };
         if (kept.bytes != nullptr) {
           const uint32_t bits = kept_columns(kept, slab.begin + rows[h], a, first, at);
-          each_score([&](float, float& back, int e) { back = (bits >> (8 * e) & 1) != 0 ? back * kept.factor : 0.0f; });
+          each_of_row([&](float, float& back, int e) { back = (bits >> (8 * e) & 1) != 0 ? back * kept.factor : 0.0f; });
         }
-        each_score([&](float& score, float back, int) { score = exp2_approx(score * (scale * log2_e) - lse[h]) * (back - delta[h]); });
+        each_of_row([&](float& score, float back, int) { score = exp2_approx(score * (scale * log2_e) - lse[h]) * (back - delta[h]); });
         if (in.bits != nullptr || slab.length - first < 16) {
           const auto hidden = static_cast<uint32_t>(hidden_keys<16>(in, slab, rows[h], first)) >> (2 * at.q);
-          each_score([&](float& score, float, int e) {
+          each_of_row([&](float& score, float, int e) {
             if ((hidden >> (e / 2 * 8 + e % 2) & 1) != 0) score = 0;
           });
         }
@@ -273,7 +277,7 @@ __device__ __forceinline__ uint32_t kept_of_queries(const Kept& kept, int64_t a,
 /// row.
 template <int D, bool for_keys, bool for_values>
 __global__ void __launch_bounds__(block_threads, D == 32 ? 3 : 2)
-    key_slabs(TextsView texts, AttentionInput<bf16> in, Kept kept, const bf16* d_ctx, const float2* of_rows, int64_t out_stride, bf16* dk,
+    key_slabs(TextsView texts, AttentionInput<bf16> in, Kept kept, const bf16* d_ctx, const float2* lse_delta, int64_t out_stride, bf16* dk,
               bf16* dv) {
   const LanePlace at;
   const int a = static_cast<int>(blockIdx.x % in.heads);
@@ -301,13 +305,13 @@ __global__ void __launch_bounds__(block_threads, D == 32 ? 3 : 2)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int row = slab.of_text(first + e / 2 * 8 + 2 * at.q + e % 2);
-        const float2 of_row = of_rows[place + row * static_cast<int>(in.heads)];
+        const float2 known = lse_delta[place + row * static_cast<int>(in.heads)];
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float &score = scores[e / 2].at[2 * h + e % 2], &weight = weights[e / 2].at[2 * h + e % 2];
           const bool hides = (hidden >> (2 * e + h) & 1) != 0, keeps = (kept_of >> (2 * e + h) & 1) != 0;
-          const float p = hides ? 0.0f : exp2_approx(score * (scale * log2_e) - of_row.x);
-          score = p * ((keeps ? weight * kept.factor : 0.0f) - of_row.y);
+          const float p = hides ? 0.0f : exp2_approx(score * (scale * log2_e) - known.x);
+          score = hides ? 0.0f : p * ((keeps ? weight * kept.factor : 0.0f) - known.y);
           weight = keeps ? p : 0.0f;
         }
       }
@@ -346,9 +350,10 @@ void for_size(int64_t size, const Body& body) {
 
 }  // namespace
 
-bool flash_takes(const AttentionInput<bf16>& in, std::initializer_list<const void*> others) {
-  return (in.size == 32 || in.size == 64 || in.size == 128) && in.q_stride % 8 == 0 && in.kv_stride % 8 == 0 &&
-         aligned_16({in.q, in.k, in.v}) && aligned_16(others);
+bool flash_takes(const DeviceTexts& texts, const AttentionInput<bf16>& in, std::initializer_list<const void*> others) {
+  const bool known = in.size == 32 || in.size == 64 || in.size == 128;
+  const bool counts_in_int = texts.longest * std::max({in.q_stride, in.kv_stride, in.heads * in.size}) <= std::numeric_limits<int>::max();
+  return known && counts_in_int && in.q_stride % 8 == 0 && in.kv_stride % 8 == 0 && aligned_16({in.q, in.k, in.v}) && aligned_16(others);
 }
 
 size_t flash_forward_scratch(const DeviceTexts& texts, int64_t heads, const DropoutMask& mask) {
@@ -370,13 +375,13 @@ void flash_forward(cudaStream_t stream, const DeviceTexts& texts, const Attentio
 
 void flash_backward(cudaStream_t stream, const DeviceTexts& texts, const AttentionInput<bf16>& in, const DropoutMask& mask,
                     const AttentionOutput<bf16>& known, std::byte* scratch, const AttentionGradients<bf16>& out) {
-  auto* const of_rows = reinterpret_cast<float2*>(scratch);
+  auto* const lse_delta = reinterpret_cast<float2*>(scratch);
   const Kept kept = keep(stream, texts, in.heads, mask, scratch + rows_bytes(texts, in.heads));
   const int64_t blocks = blocks_of(texts.tokens(), block_tokens) * in.heads;
   for_size(in.size, [&]<int D>(std::integral_constant<int, D>) {
-    launch(query_slabs<D>, blocks, block_threads, 0, stream, TextsView(texts), in, kept, known, of_rows, out.q_stride, out.q);
+    launch(query_slabs<D>, blocks, block_threads, 0, stream, TextsView(texts), in, kept, known, lse_delta, out.q_stride, out.q);
     const auto of_keys = [&](auto kernel) {
-      launch(kernel, blocks, block_threads, 0, stream, TextsView(texts), in, kept, known.d_ctx, of_rows, out.kv_stride, out.k, out.v);
+      launch(kernel, blocks, block_threads, 0, stream, TextsView(texts), in, kept, known.d_ctx, lse_delta, out.kv_stride, out.k, out.v);
     };
     if constexpr (D < 128) {
       of_keys(key_slabs<D, true, true>);

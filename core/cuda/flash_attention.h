@@ -7,11 +7,12 @@
 
 namespace lodestone::cuda {
 
-/// Whether these kernels take it: heads of 32, 64 or 128, and every row at a multiple of 16 bytes. `others`: the tensors beside the input.
-bool flash_takes(const AttentionInput<bf16>& in, std::initializer_list<const void*> others);
+/// Whether these kernels take it: heads of 32, 64 or 128, every row at a multiple of 16 bytes, and no text of 2^31 elements or more.
+/// `others`: the tensors beside the input, whose rows have H elements or as many as the input's.
+bool flash_takes(const DeviceTexts& texts, const AttentionInput<bf16>& in, std::initializer_list<const void*> others);
 
-/// Bytes of device memory that a call needs until it has run: which elements dropout keeps, a bit each, rows filled up to 128; backward
-/// also 8 a row and head.
+/// Bytes of device memory that a call needs until it has run: which elements dropout keeps, a bit each, for every row as many as the
+/// longest text has keys, filled up to 128; backward also 8 a row and head.
 size_t flash_forward_scratch(const DeviceTexts& texts, int64_t heads, const DropoutMask& mask);
 size_t flash_backward_scratch(const DeviceTexts& texts, int64_t heads, const DropoutMask& mask);
 

@@ -27,10 +27,13 @@ bool knows_no_way(cublasStatus_t status) {
 
 cudaDataType_t type_of(DType dtype) { return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
-/// The largest power of two up to 256 that divides the address.
-uint32_t alignment_of(ConstTensor x) {
-  return uint32_t{1} << std::min(8, std::countr_zero(std::bit_cast<uintptr_t>(x.bytes()) | uintptr_t{256}));
-}
+/// The largest power of two up to `most` that divides the address.
+uint32_t alignment_of(ConstTensor x, uintptr_t most) { return uint32_t{1} << std::countr_zero(std::bit_cast<uintptr_t>(x.bytes()) | most); }
+/// Of an operand. An arena promises 64 wherever a tensor lies in it: with more, the choice of an algorithm, and so the bits of a product,
+/// could depend on what else is kept.
+uint32_t alignment_of(ConstTensor x) { return alignment_of(x, 64); }
+/// Of a bias, or of what becomes its gradient: these lie where they lie, and a library may look at their address itself.
+uint32_t alignment_of_vector(ConstTensor x) { return alignment_of(x, 256); }
 
 /// A matrix [rows, columns] in the library's order, column after column: ours, row after row, is its transpose.
 class Layout {
@@ -140,7 +143,7 @@ Products::Choice& Products::choice(const Product& p, const Operation& operation)
                     p.a.dim(p.op_a == Op::none ? 1 : 0),
                     p.beta != 0,
                     epilogue_of(p),
-                    {alignment_of(p.a), alignment_of(p.b), alignment_of(p.c), alignment_of(vector_of(p))}};
+                    {alignment_of(p.a), alignment_of(p.b), alignment_of(p.c), alignment_of_vector(vector_of(p))}};
   const auto [found, is_new] = chosen_.try_emplace(shape);
   Choice& made = found->second;
   if (!is_new) return made;

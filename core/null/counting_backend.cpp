@@ -22,14 +22,14 @@ int64_t rows_of(ConstTensor x) { return x.shape().rank() == 0 ? 0 : x.dim(0); }
 
 double drawn(const Dropout& dropout) { return dropout.p > 0 ? philox_flops : 0; }
 
-/// The sum over texts of T rows times T keys, of which there are whole tiles of so many.
-double scores_of(const DeviceTexts& texts, int64_t keys_of_a_tile) {
+/// The sum over texts of T rows times T keys, of both of which there are whole tiles of so many.
+double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
   double scores = 0;
   if (texts.texts() == 0) return scores;
   const std::span<const int64_t> offsets = texts.offsets.host<int64_t>();
   for (size_t b = 1; b < offsets.size(); ++b) {
-    const int64_t length = offsets[b] - offsets[b - 1], tiles = (length + keys_of_a_tile - 1) / keys_of_a_tile;
-    scores += static_cast<double>(length) * static_cast<double>(tiles * keys_of_a_tile);
+    const int64_t length = offsets[b] - offsets[b - 1], filled = (length + rows_of_a_tile - 1) / rows_of_a_tile * rows_of_a_tile;
+    scores += static_cast<double>(filled * filled);
   }
   return scores;
 }

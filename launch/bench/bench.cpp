@@ -155,6 +155,8 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
        {"gflops", flops / median_s / 1e9},
        {"ceiling_gflops", ceiling / 1e9},
        {"share_of_ceiling", flops / median_s / ceiling},
+       {"chunks", bench.chunks().all},
+       {"chunks_kept", bench.chunks().kept},
        {"page_faults_per_step", faults / steps},
        {"allocations_per_step", allocations / steps},
        {"allocations_counted",
@@ -210,11 +212,13 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
   const std::array<int64_t, 2> sizes{std::min(o.pairs, c.many), std::max(o.pairs, c.many)};
   const std::array<Batch, 2> batches{bench.batch(sizes[0], o.group), bench.batch(sizes[1], o.group)};
   std::array<StepMemory, 2> peaks;
+  std::array<ChunkCounts, 2> chunks;
   std::array<int64_t, 2> resident{};
   std::array<PairTimes, 2> times;
   const auto measure = [&](size_t i, int64_t steps) {
     for (int64_t step = 0; step < steps; ++step) times[i].add(bench.run(batches[i]), sizes[i]);
     peaks[i] = bench.memory();
+    chunks[i] = bench.chunks();
     resident[i] = std::max(resident[i], peak_resident_bytes());
   };
   bench.run(batches[0]);
@@ -230,6 +234,8 @@ nlohmann::ordered_json bench_memory(const BenchCommand& c, World& world) {
   for (size_t i = 0; i < sizes.size(); ++i) {
     sized.push_back({{"pairs", sizes[i]},
                      {"tokens_of_rank_0", batches[i].ids.size()},
+                     {"chunks", chunks[i].all},
+                     {"chunks_kept", chunks[i].kept},
                      {"arena_peak_bytes", peaks[i].peak_bytes},
                      {"counted_vector_bytes", peaks[i].vectors_bytes},
                      {"arena_peak_less_counted_bytes", peaks[i].beyond_bytes},

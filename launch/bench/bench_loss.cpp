@@ -13,6 +13,7 @@ LossConfig plain(int64_t) {
   return {.terms = {{Options{}}}};
 }
 LossConfig symmetric(int64_t) { return {.terms = {{InfoNceOptions{.direction = Direction::both}}}}; }
+LossConfig rounded(int64_t) { return {.terms = {{InfoNceOptions{.score_precision = ScorePrecision::bf16}}}}; }
 LossConfig prefixes(int64_t embedding) {
   return {.terms = {{InfoNceOptions{}}}, .matryoshka_dims = {embedding / 4, embedding / 2, embedding}};
 }
@@ -20,6 +21,7 @@ LossConfig prefixes(int64_t embedding) {
 /// Other settings that are worth a row: each stands behind the loss that its name begins with.
 constexpr BenchLoss variations[] = {
     {"info_nce_symmetric", 1, symmetric, "in both directions"},
+    {"info_nce_bf16", 1, rounded, "with scores of vectors in bf16"},
     {"info_nce_matryoshka", 1, prefixes, "over a quarter, half and all of the vector"},
 };
 

@@ -85,6 +85,8 @@ class BenchStep {
   double ceiling_flops_per_s();
   /// Of the last run().
   StepMemory memory() const { return {arena_.peak_bytes(), arena_.peak_bytes(Use::vectors), arena_.peak_beyond_vectors()}; }
+  /// Of this rank in the last run().
+  ChunkCounts chunks() const { return objective_.chunks(); }
   /// Forward and backward of this rank's tokens: encoder_flops().
   double flops(const Batch& batch) const { return encoder_flops(config_.encoder, batch.tokens()); }
 

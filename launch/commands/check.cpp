@@ -123,8 +123,7 @@ void print_task(const Row& row, const Report& r, const TaskReport& t) {
   row("  gradients", mebibytes(t.memory.gradients));
   row("  moments", cat(mebibytes(t.memory.moments), r.config.optim.zero ? " (this rank's share: ZeRO-1)" : ""));
   if (trains_vectors(kind)) {
-    row("  activations",
-        cat(mebibytes(t.memory.activations), " (kept up to ", r.config.train.keep_activations_mb, " MiB, the rest is computed twice)"));
+    row("  activations", cat(mebibytes(t.memory.activations), " (", kept_text(t.memory.chunks, r.config.train), ")"));
     row("  embeddings", mebibytes(t.memory.embeddings));
     row("  work", cat(mebibytes(t.memory.work), " (one encoder call, or the loss)"));
   } else {
@@ -291,6 +290,8 @@ int run_check(World& world, std::span<const std::string> arguments) {
   const Exec ex{*backend, arena, Key(), config.train.precision};
   if (config.train.chunk_tokens_is_auto)
     config.train.chunk_tokens = automatic_chunk_tokens(config, *network, ex, static_cast<int>(ranks), room);
+  if (config.train.keep_activations_is_auto)
+    config.train.keep_activations_mb = automatic_keep_mb(config, *network, ex, static_cast<int>(ranks), room);
   Checked checked = with_data ? check_with_data(config, *network, ex, ranks, steps) : check_without_data(config, *network, ex, ranks);
   print_report(steps > 0 ? std::cerr : std::cout,
                {config, *network, cores, ranks, world.size() == 1 ? ranks : world.local_size(), checked.steps, checked.batches_per_step,

@@ -34,6 +34,7 @@ ModelConfig read_model(Section s) {
   s.read_choice("normalize", normalizations, normalize);
   if (normalize > 0) c.normalize = normalize == 1;
   s.read("dropout", c.dropout);
+  s.read("attention_dropout", c.attention_dropout);
   s.read("head", c.head);
   s.read("max_seq_length", c.max_seq_length, Resume::may_change);
   bool checkpointing = false;
@@ -43,7 +44,8 @@ ModelConfig read_model(Section s) {
   if (c.folder.empty() && c.config.empty())
     s.refuse("folder", "no model is given", "give model.folder, or model.config and model.vocab for random weights");
   if (c.folder.empty() && c.vocab.empty()) s.refuse("vocab", "a model from random weights needs a vocabulary", "give model.vocab");
-  if (c.dropout != -1 && !(c.dropout >= 0 && c.dropout < 1)) s.refuse("dropout", cat(c.dropout, " is not in [0, 1)"), "for example 0.1");
+  for (const auto& [key, p] : {std::pair{"dropout", c.dropout}, std::pair{"attention_dropout", c.attention_dropout}})
+    if (p != -1 && !(p >= 0 && p < 1)) s.refuse(key, cat(p, " is not in [0, 1)"), "for example 0.1");
   at_least(s, "head", c.head, 0);
   if (c.max_seq_length < 0 || c.max_seq_length == 1 || c.max_seq_length == 2)
     s.refuse("max_seq_length", cat(c.max_seq_length, " tokens leave no room for a text between [CLS] and [SEP]"),
@@ -51,13 +53,14 @@ ModelConfig read_model(Section s) {
   return c;
 }
 
-/// A key whose value is auto or a number from 1 on, of at most `most_digits`; nothing: auto.
-std::optional<int64_t> read_auto_or_count(Section& s, const char* key, size_t most_digits) {
+/// A key whose value is auto or a number from `least` (0 or 1) on, of at most `most_digits`; nothing: auto.
+std::optional<int64_t> read_auto_or_count(Section& s, const char* key, int64_t least, size_t most_digits) {
   std::string text = "auto";
   s.read(key, text, Resume::may_change);
   if (text == "auto") return std::nullopt;
-  if (text.empty() || text.size() > most_digits || text.find_first_not_of("0123456789") != std::string::npos || text[0] == '0')
-    s.refuse(key, cat("'", text, "' is neither auto nor a number from 1 on"), "use auto or a number");
+  const bool number = !text.empty() && text.size() <= most_digits && text.find_first_not_of("0123456789") == std::string::npos;
+  if (!number || (text[0] == '0' && (least > 0 || text != "0")))
+    s.refuse(key, cat("'", text, "' is neither auto nor a number from ", least, " on"), "use auto or a number");
   return std::stoll(text);
 }
 
@@ -74,12 +77,14 @@ TrainConfig read_train(Section s) {
   size_t precision = 0;
   s.read_choice("precision", precisions, precision);
   c.precision = dtypes[precision];
-  c.threads = read_auto_or_count(s, "threads", 4).value_or(0);
-  const std::optional<int64_t> chunk = read_auto_or_count(s, "chunk_tokens", 9);
+  c.threads = read_auto_or_count(s, "threads", 1, 4).value_or(0);
+  const std::optional<int64_t> chunk = read_auto_or_count(s, "chunk_tokens", 1, 9);
   c.chunk_tokens_is_auto = !chunk.has_value();
   c.chunk_tokens = chunk.value_or(c.chunk_tokens);
   s.read("step_memory_mb", c.step_memory_mb, Resume::may_change);
-  s.read("keep_activations_mb", c.keep_activations_mb, Resume::may_change);
+  const std::optional<int64_t> keep = read_auto_or_count(s, "keep_activations_mb", 0, 9);
+  c.keep_activations_is_auto = !keep.has_value();
+  c.keep_activations_mb = keep.value_or(c.keep_activations_mb);
   s.read("logging_steps", c.logging_steps, Resume::may_change);
   s.read("save_steps", c.save_steps, Resume::may_change);
   s.read("save_total_limit", c.save_total_limit, Resume::may_change);
@@ -99,7 +104,6 @@ TrainConfig read_train(Section s) {
   at_least(s, "gradient_accumulation_steps", c.gradient_accumulation_steps, 1);
   within(s, "seed", c.seed, 0, std::numeric_limits<int64_t>::max());
   at_least(s, "step_memory_mb", c.step_memory_mb, 0);
-  at_least(s, "keep_activations_mb", c.keep_activations_mb, 0);
   at_least(s, "logging_steps", c.logging_steps, 1);
   at_least(s, "save_steps", c.save_steps, 0);
   at_least(s, "save_total_limit", c.save_total_limit, 1);
@@ -232,6 +236,15 @@ void check_metric(const Section& root, const RunConfig& c) {
                 known.empty() ? std::string("give data.heldout") : cat("use one of ", known));
 }
 
+/// Refuses rounded scores where all else is of f64.
+void check_score_precision(const Section& root, const RunConfig& c) {
+  if (c.train.precision != DType::f64) return;
+  for (const TaskConfig& t : c.tasks)
+    if (rounds_scores(t.loss))
+      root.refuse("train.precision", "f64 computes everything in f64, and loss.score_precision: bf16 rounds what scores are made of",
+                  "leave one of the two out");
+}
+
 /// A plan keeps a few bytes for each of its batches: more than these would fill the memory before the first step.
 constexpr int64_t most_batches = 100'000'000;
 
@@ -272,6 +285,7 @@ RunConfig read_run_config(std::span<const std::filesystem::path> files, std::spa
   c.published = read_published(s.section("published"));
   s.finish();
   check_metric(s, c);
+  check_score_precision(s, c);
   check_batches(s, c);
   c.resolved = s.resolved();
   c.keys = s.read_keys();

@@ -34,6 +34,7 @@ struct ModelConfig {
   std::filesystem::path vocab;     // model.vocab: a folder with the tokenizer files, or a vocab.txt
   std::optional<Pooling> pooling;  // model.pooling: auto (what the folder says, else mean), cls, mean, last_token
   double dropout = -1;             // model.dropout: hidden and attention; -1 keeps config.json's
+  double attention_dropout = -1;   // model.attention_dropout: of attention alone; -1: as model.dropout says, or config.json
   std::optional<bool> normalize;   // model.normalize: what the folder says, true, false
   int64_t head = 0;  // model.head: outputs of the dense layer behind pooling, new where the folder has none; 0: what the folder has
   int64_t max_seq_length = 0;  // model.max_seq_length: tokens of a text that the exported folder takes; 0: the starting folder's, or what
@@ -123,12 +124,13 @@ struct TrainConfig {
   int64_t steps = 0;                        // optimizer steps; 0: from num_train_epochs
   double num_train_epochs = 0;
   int64_t seed = 42;
-  DType precision = DType::bf16;       // bf16, f32 or f64
-  int64_t threads = 0;                 // per rank; 0 (auto): the cores this rank may use
-  int64_t chunk_tokens = 1024;         // tokens that pass the encoder at once
-  bool chunk_tokens_is_auto = true;    // a GPU may take more of them: launch/training/chunk_fit.h
-  int64_t step_memory_mb = 0;          // the most that a step may take on a rank; 0: what the system gives
-  int64_t keep_activations_mb = 4096;  // activations kept from the first pass; the rest is recomputed (GradCache)
+  DType precision = DType::bf16;         // bf16, f32 or f64
+  int64_t threads = 0;                   // per rank; 0 (auto): the cores this rank may use
+  int64_t chunk_tokens = 1024;           // tokens that pass the encoder at once
+  bool chunk_tokens_is_auto = true;      // a GPU may take more of them: launch/training/chunk_fit.h
+  int64_t step_memory_mb = 0;            // the most that a step may take on a rank; 0: what the system gives
+  int64_t keep_activations_mb = 4096;    // activations kept from the first pass; the rest is recomputed (GradCache)
+  bool keep_activations_is_auto = true;  // a GPU keeps what step memory has room for: launch/training/chunk_fit.h
   int64_t logging_steps = 10;
   int64_t save_steps = 500, save_total_limit = 2;
   int64_t eval_steps = 0;             // held-out evaluation; 0: at the start and the end only

@@ -25,6 +25,7 @@ void read_settings(Section& s, InfoNceOptions& o) {
   o.candidates = read_candidates(s);
   read_flag(s, "symmetric", Direction::query_to_passage, Direction::both, o.direction);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  read_enum(s, "score_precision", o.score_precision);
 }
 
 void read_settings(Section& s, GteOptions& o) {
@@ -33,6 +34,7 @@ void read_settings(Section& s, GteOptions& o) {
   read_flag(s, "dedup_positive", PositiveTerms::twice, PositiveTerms::once, o.positive_terms);
   read_flag(s, "hard_in_dd", PositiveRivals::positives, PositiveRivals::all_passages, o.positive_rivals);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  read_enum(s, "score_precision", o.score_precision);
 }
 
 void read_settings(Section& s, CbbOptions& o) {
@@ -40,6 +42,7 @@ void read_settings(Section& s, CbbOptions& o) {
   read_enum(s, "neg_scope", o.negatives);
   read_flag(s, "include_other_pos", OtherPositives::excluded, OtherPositives::included, o.other_positives);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  read_enum(s, "score_precision", o.score_precision);
 }
 
 void read_settings(Section& s, CosentOptions& o) { s.read("temperature", o.temperature); }
@@ -55,6 +58,7 @@ void read_settings(Section& s, StabilisedOptions& o) {
   read_enum(s, "compat", o.order);
   o.candidates = read_candidates(s);
   read_flag(s, "mask_false_negatives", Duplicates::kept, Duplicates::masked, o.duplicates);
+  read_enum(s, "score_precision", o.score_precision);
 }
 
 void read_settings(Section& s, MarginMseOptions& o) { read_enum(s, "similarity", o.similarity); }

@@ -125,6 +125,7 @@ MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, 
   m.gradients = count * wide;
   m.moments = 2 * count * wide;
   m.activations = dry.arena().peak_bytes(Use::activations);
+  m.chunks = objective->chunks();
   m.embeddings = dry.arena().peak_bytes(Use::vectors);
   m.work = dry.arena().peak_bytes(Use::work);
   m.scratch = dry.backend().scratch_bytes();

@@ -49,12 +49,13 @@ struct MemoryEstimate {
   size_t parameters = 0;  // masters, and the bf16 copy
   size_t gradients = 0, moments = 0;
   // At the peak of a step:
-  size_t activations = 0;  // kept from the first pass to backward; none where chunks are trained one after the other
-  size_t embeddings = 0;   // sentence vectors, their gradients and copies
-  size_t work = 0;         // all else of step memory
-  size_t scratch = 0;      // the backend's own, beside step memory
-  size_t batches = 0;      // token ids
-  size_t reading = 0;      // of corpora: their tables, the chunk being checked, the plan, held-out rows. 0 without data
+  size_t activations = 0;   // kept from the first pass to backward; none where chunks are trained one after the other
+  ChunkCounts chunks = {};  // how many of them that is
+  size_t embeddings = 0;    // sentence vectors, their gradients and copies
+  size_t work = 0;          // all else of step memory
+  size_t scratch = 0;       // the backend's own, beside step memory
+  size_t batches = 0;       // token ids
+  size_t reading = 0;       // of corpora: their tables, the chunk being checked, the plan, held-out rows. 0 without data
   size_t total() const { return parameters + gradients + moments + activations + embeddings + work + scratch + batches + reading; }
 };
 

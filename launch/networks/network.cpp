@@ -91,6 +91,7 @@ ModelFolder open_model_folder(const RunConfig& c, Weights weights) {
   if (!from_config && !c.model.config.empty()) require_shape(c.model, f.config.encoder, read_model_config(c.model.config).config.encoder);
   if (c.model.pooling) f.config.pooling = *c.model.pooling;
   if (c.model.dropout >= 0) f.config.encoder.hidden_dropout = f.config.encoder.attention_dropout = c.model.dropout;
+  if (c.model.attention_dropout >= 0) f.config.encoder.attention_dropout = c.model.attention_dropout;
   set_head(c.model, f);
   if (from_config && !c.model.folder.empty()) f.new_head = false;  // the folder was not looked at
   if (c.model.normalize) f.config.normalize = *c.model.normalize;

@@ -96,9 +96,10 @@ Tokenizer open_tokenizer(const RunConfig& config, const EncoderConfig& encoder);
 /// What check_vocabulary() says of it.
 std::vector<std::string> tokenizer_warnings(const RunConfig& config, const EncoderConfig& encoder, const Tokenizer& tokenizer);
 
-/// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout, normalize
-/// and head: the folder's dense layer where it has one, else a new one. Throws Error (usage): a folder of another shape than model.config,
-/// or with a dense layer of another width than model.head; longer texts than the model has positions.
+/// What model.folder or model.config says (for shapes the latter, where both are given), changed by model.pooling, dropout,
+/// attention_dropout (which beats dropout), normalize and head: the folder's dense layer where it has one, else a new one. Throws Error
+/// (usage): a folder of another shape than model.config, or with a dense layer of another width than model.head; longer texts than the
+/// model has positions.
 ModelFolder open_model_folder(const RunConfig& config, Weights weights);
 
 /// How the texts of a reranker's pairs are cut.

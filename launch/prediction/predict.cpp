@@ -15,8 +15,7 @@ size_t place(Bound bound) { return static_cast<size_t>(bound); }
 double product_rate(const Work& work, const GpuCeilings& gpu) {
   switch (work.dtype) {
     case DType::bf16:
-      if (work.kind == WorkKind::attention) return gpu.mma_sync * attention_share;
-      if (work.kind == WorkKind::attention_backward) return gpu.mma_sync * attention_backward_share;
+      if (work.kind == WorkKind::attention || work.kind == WorkKind::attention_backward) return gpu.mma_sync * attention_share;
       return gpu.bf16_products;
     case DType::f64:
       return gpu.f64_products;

@@ -11,10 +11,11 @@ namespace lodestone {
 
 // Assumptions, not measured. An operation's time is proportional to none of them, but the sum of a step may be.
 
-/// What attention's kernels reach of the rate of mma.sync: their instructions, as the machine code of sm_90a counts them, leave so much to
-/// products (docs/cuda.md, "Own attention"). 0.65 of 494 TFLOP/s is 321; FlashAttention-2, which has the same instruction, is published
-/// with some 280 forward at 512 tokens and heads of 64 on an H100 (beside FlashAttention-3, arXiv 2407.08608).
-inline constexpr double attention_share = 0.65, attention_backward_share = 0.5;
+/// What attention's kernels reach of the rate of mma.sync, either way. The instructions that run leave 0.61 to it where something is
+/// dropped, as the machine code of sm_90a counts them, and cache asks for about as much (docs/cuda.md, "Own attention"); a fifth of it is
+/// taken off for waiting. 0.5 of 494 TFLOP/s is 247; FlashAttention-2, which has the same instruction, is published with some 280 forward
+/// at 512 tokens and heads of 64 on an H100 (beside FlashAttention-3, arXiv 2407.08608).
+inline constexpr double attention_share = 0.5;
 /// What driver and libraries take on the host for a launch, a product's heuristics cached.
 inline constexpr double launch_s = 2.5e-6;
 /// From the end of a kernel to the beginning of the next one in its stream: it drains, the other fills.

@@ -45,13 +45,16 @@ auto taking_memory(const char* purpose, Work work) {
 
 size_t wide_bytes(const ParamStore& params) { return static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype()); }
 
-/// Settles an automatic train.chunk_tokens, for which step memory must be known and of which nothing may have been made. Collective.
+/// Settles what is automatic of chunks and of activations that are kept, for which step memory must be known and of which nothing may have
+/// been made. Collective.
 TaskContext with_settled_chunks(Run& run) {
   TrainConfig& train = run.cfg.train;
-  if (train.chunk_tokens_is_auto) {
-    train.chunk_tokens = automatic_chunk_tokens(run.cfg, *run.network, run.ex, run.world.size(), run.step_memory_bytes);
-    all_reduce(run.world.comm(), std::span(&train.chunk_tokens, 1), Reduce::min);
-  }
+  const auto settle = [&](const auto& automatic, int64_t& value) {
+    value = automatic(run.cfg, *run.network, run.ex, run.world.size(), run.step_memory_bytes);
+    all_reduce(run.world.comm(), std::span(&value, 1), Reduce::min);
+  };
+  if (train.chunk_tokens_is_auto) settle(automatic_chunk_tokens, train.chunk_tokens);
+  if (train.keep_activations_is_auto) settle(automatic_keep_mb, train.keep_activations_mb);
   return run.task_context();
 }
 
@@ -151,6 +154,8 @@ void describe_task(const Row& row, const Run& run, size_t number) {
                      ? cat(task.cfg.data.query_max_len, " tokens at most; chunks of ", run.cfg.train.chunk_tokens)
                      : cat("queries ", task.cfg.data.query_max_len, ", passages ", task.cfg.data.passage_max_len,
                            " tokens at most; chunks of ", run.cfg.train.chunk_tokens));
+  const ChunkCounts chunks = chunks_of_longest(run.cfg, *run.network, run.ex, number, run.world.size());
+  if (chunks.all > 0) row("activations", cat(kept_text(chunks, run.cfg.train), ", if all texts are as long as they may be"));
   for (const std::string& warning : task.warnings(run.work.schedule.config().steps)) row("warning", warning);
 }
 

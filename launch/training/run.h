@@ -26,7 +26,7 @@ struct Run {
   double ref_scale() const { return cfg.optim.ref_grad_scale ? 1.0 / world.size() : 1.0; }
 
   World& world;
-  RunConfig cfg;  // an automatic train.chunk_tokens is settled, the same on all ranks, once step memory is known
+  RunConfig cfg;  // automatic train.chunk_tokens and keep_activations_mb are settled, the same on all ranks, once step memory is known
   const Cores cores;
 
   std::unique_ptr<Backend> backend;

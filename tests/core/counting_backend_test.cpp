@@ -103,7 +103,7 @@ TEST_F(CountingBackendTest, AttentionOnTensorCoresTakesKeysBySixteenAndDropoutBy
   const DeviceTexts of_batch = texts();
   const Dropout none, some{.p = 0.1, .key = {}};
   for (const int64_t size : {32, 64, 128}) {
-    const auto W = static_cast<double>(A * size), scores = 100.0 * 112 + 28 * 32;
+    const auto W = static_cast<double>(A * size), scores = 112.0 * 112 + 32 * 32;
     const Tensor qkv = rows(3 * A * size), ctx = rows(A * size), lse = take(DType::f32, {S, A});
     backend_.attention_forward(of_batch, qkv, A, none, ctx, lse);
     const Work forward = counted();

@@ -57,8 +57,9 @@ struct Texts {
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 };
 
-/// Masks for masked attention over texts: `count` a text, each hiding about half of the positions behind the first, and for every
-/// row a random one of them. A text named by `blind` has a mask that hides everything.
+/// Masks for masked attention over texts: `count` a text, each hiding about half of the positions, and for every row a random one of them.
+/// The first mask shows position 0, the second and third, of a text that is longer, only what lies behind 64 and 128. A text named by
+/// `blind` has masks that hide everything.
 struct RandomMasks {
   std::vector<uint64_t> bits;
   std::vector<int64_t> first;
@@ -70,7 +71,8 @@ struct RandomMasks {
       first.push_back(std::ssize(bits));
       for (int64_t w = 0; w < count * words; ++w) {
         const uint64_t drawn = key.bits(bits.size());
-        bits.push_back(b == blind ? ~uint64_t{0} : w % words == 0 ? drawn & ~uint64_t{1} : drawn);
+        const int64_t word = w % words, seen = std::min(w / words % 3, words - 1);  // the first word that shows something
+        bits.push_back(b == blind || word < seen ? ~uint64_t{0} : word == seen ? drawn & ~uint64_t{1} : drawn);
       }
       for (int64_t i = 0; i < tokens.length(b); ++i)
         of_row.push_back(static_cast<uint8_t>(key.with("row").bits(of_row.size()) % static_cast<uint64_t>(count)));

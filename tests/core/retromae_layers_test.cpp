@@ -143,6 +143,23 @@ TEST_F(RetroMaeLayers, B2_TheFirstTokensWordIsNotUsed) {
   }
 }
 
+// model.attention_dropout and model.dropout set them apart.
+TEST_F(RetroMaeLayers, BothKindsOfDropoutReachTheDecoderEachByItself) {
+  const TokenBatch named = texts.tokens(), unnamed{texts.ids, texts.offsets, {}};
+  EncoderConfig& encoder = config.encoder;
+  for (const Form& form : forms) {
+    const auto drops = [&](double hidden, double attention) {
+      encoder.hidden_dropout = hidden;
+      encoder.attention_dropout = attention;
+      const MlmDecoder d = decoder(form.decoding, form.h1_mode);
+      return decode(d, named) != decode(d, unnamed);
+    };
+    EXPECT_FALSE(drops(0, 0));
+    EXPECT_TRUE(drops(0, 0.3));
+    EXPECT_TRUE(drops(0.3, 0));
+  }
+}
+
 // Without dropout the query stream is, by its definition, h + p_i, and layer_norm(h + p_i + t_0) in the embedding block's form.
 TEST_F(RetroMaeLayers, B4_SwitchOfTheQueryStreamChangesTheOutputAsDerived) {
   const TokenBatch tokens{texts.ids, texts.offsets, {}};

@@ -62,7 +62,7 @@ std::vector<float> results_of_many() {
   be.attention_forward(on_device, qkv, heads, dropout, y, lse);
   be.attention_backward(on_device, qkv, y, lse, x, heads, dropout, d_qkv);
   be.residual_layer_norm_forward(on_device, x, y, dropout, gamma, gamma, 1e-12, sum, y, mean, rstd);
-  be.layer_norm_backward(y, sum, gamma, mean, rstd, y, gamma, gamma);
+  be.residual_layer_norm_backward(on_device, y, sum, dropout, gamma, mean, rstd, y, sum, gamma, gamma);
   be.embed_backward(on_device, y, word, position, type);
   be.log_sum_exp_rows(y, 3, mean);
   be.sum_squares(y, total);
@@ -263,6 +263,19 @@ TEST_F(CudaDoubles, EpiloguesThatTheLibraryLacksAreDoneBeside) {
       for (size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(beside[i], fused[i], i < S * M ? of_y : of_sum) << i;
     }
   }
+}
+
+// Activations that are kept lie elsewhere than those that are computed again, and are to be the same bits.
+TEST_F(CudaDoubles, AProductsAlgorithmIsThatOfItsShapeWhereverInAnArenaItLies) {
+  CudaBackend be(0);
+  Arena arena(be.memory(), size_t{1} << 20);
+  const Tensor a = values(be, arena, {8, 8}, 1), b = values(be, arena, {8, 8}, 2);
+  const int64_t before = doubles::counts().choices;
+  for (int place = 0; place < 4; ++place) {
+    be.gemm(Op::none, a, Op::none, b, 1, 0, arena.tensor(a.dtype(), a.shape()));
+    (void)arena.tensor(DType::f32, {1});  // the next one lies 64 bytes farther from a multiple of 256
+  }
+  EXPECT_EQ(doubles::counts().choices, before + 1);
 }
 
 TEST_F(CudaDoubles, ACopyBeyondItsMemoryDies) {

@@ -96,22 +96,52 @@ TEST(TensorCores, FragmentsLieAsCutlassHasThem) {
     }
 }
 
+/// Kernels of masked attention each way, of two streams.
+std::pair<int64_t, int64_t> masked_kernels(CudaBackend& be, Arena& arena, const DeviceTexts& texts, const DeviceMasks& masks, ConstTensor q,
+                                           ConstTensor kv, int64_t heads, Dropout dropout) {
+  const Tensor ctx = arena.tensor(DType::bf16, q.shape()), lse = arena.tensor(DType::f32, {q.dim(0), heads}),
+               d_q = arena.tensor(DType::bf16, q.shape()), d_kv = arena.tensor(DType::bf16, kv.shape());
+  const int64_t before = doubles::counts().kernels;
+  be.masked_attention_forward(texts, masks, q, kv, heads, dropout, ctx, lse);
+  const int64_t between = doubles::counts().kernels;
+  be.masked_attention_backward(texts, masks, q, kv, ctx, lse, q, heads, dropout, d_q, d_kv);
+  return {between - before, doubles::counts().kernels - between};
+}
+
 // With dropout they start one kernel more each way than the plain ones, which decides what is kept, and with heads of 128 another one.
+// Without it they are known by their bits, which are those of rounded probabilities.
 TEST_F(FlashAttention, TakesHeadsOf32And64And128InBf16AtAlignedRows) {
+  using Kernels = std::pair<int64_t, int64_t>;
   const test::Texts texts({5, 40, 0, 3});
+  const test::RandomMasks masks(texts.batch(), 2);
   const DeviceTexts there = on_device(texts);
+  const DeviceMasks hidden = upload_masks(be_, arena_, texts.batch(), masks.view());
+  const Dropout dropout{0.1, Key(4)};
+  const Kernels plain{1, 2};
   const int64_t S = texts.tokens();
   for (const auto& [size, heads, forward, backward] :
        {std::array{32, 2, 2, 3}, {64, 1, 2, 3}, {128, 1, 2, 4}, {16, 2, 1, 2}, {96, 1, 1, 2}}) {
     const int64_t H = size * heads;
-    const Tensor room = drawn({S * 3 * H + 1}, 1), d_ctx = drawn({S, H}, 2);
-    const auto kernels = [&, heads = heads](ConstTensor qkv, Dropout dropout) {
-      const Given given = attention(be_, arena_, there, qkv, d_ctx, heads, dropout);
-      return std::pair{given.forward, given.backward};
+    const bool taken = forward == 2;
+    const Tensor room = drawn({S * 3 * H + 1}, 1), more = drawn({S * H + 1}, 2);
+    const auto at = [&](const Tensor& x, int64_t first, int64_t columns) {
+      return x.slice({first, first + S * columns}).reshape({S, columns});
     };
-    const Dropout dropout{0.1, Key(4)};
-    EXPECT_EQ(kernels(room.slice({0, S * 3 * H}).reshape({S, 3 * H}), dropout), (std::pair<int64_t, int64_t>(forward, backward))) << size;
-    EXPECT_EQ(kernels(room.slice({1, S * 3 * H + 1}).reshape({S, 3 * H}), dropout), (std::pair<int64_t, int64_t>(1, 2))) << size;
+    const auto run = [&, heads = heads](int64_t of_qkv, int64_t of_d_ctx, const Dropout& drop) {
+      return attention(be_, arena_, there, at(room, of_qkv, 3 * H), at(more, of_d_ctx, H), heads, drop);
+    };
+    const auto kernels = [](const Given& given) { return Kernels(given.forward, given.backward); };
+    EXPECT_EQ(kernels(run(0, 0, dropout)), Kernels(forward, backward)) << size;
+    EXPECT_EQ(kernels(run(1, 0, dropout)), plain) << size << ": qkv at an odd address";
+    EXPECT_EQ(kernels(run(0, 1, dropout)), Kernels(forward, plain.second)) << size << ": d_ctx at an odd address";
+    const Tensor copy = arena_.tensor(DType::bf16, {S * 3 * H + 1});
+    be_.copy(room.slice({0, S * 3 * H}), copy.slice({1, S * 3 * H + 1}));
+    const Given apart = attention(be_, arena_, there, at(copy, 1, 3 * H), at(more, 0, H), heads, {});
+    EXPECT_EQ(run(0, 0, {}).d_qkv != apart.d_qkv, taken) << size << " without dropout";
+    EXPECT_EQ(masked_kernels(be_, arena_, there, hidden, at(more, 0, H), at(room, 0, 2 * H), heads, dropout), Kernels(forward, backward))
+        << size << " masked";
+    EXPECT_EQ(masked_kernels(be_, arena_, there, hidden, at(more, 0, H), at(room, 1, 2 * H), heads, dropout), plain)
+        << size << " masked, kv at an odd address";
   }
 }
 
@@ -142,13 +172,79 @@ TEST_F(FlashAttention, DropsTheElementsThatAreNamed) {
   EXPECT_NEAR(static_cast<double>(dropped) / (T * T * heads), 0.25, 0.01);
 }
 
+/// Each row's element at its own place of a window of D, from `window` on; 0 elsewhere. [T,D], of one head.
+std::vector<double> one_hot(int64_t T, int64_t D, int64_t window) {
+  std::vector<double> x(static_cast<size_t>(T * D));
+  for (int64_t i = window; i < std::min(window + D, T); ++i) x[static_cast<size_t>(i * D + i - window)] = 1;
+  return x;
+}
+/// Each row's first element 1, 0 elsewhere.
+std::vector<double> first_column(int64_t T, int64_t D) {
+  std::vector<double> x(static_cast<size_t>(T * D));
+  for (int64_t i = 0; i < T; ++i) x[static_cast<size_t>(i * D)] = 1;
+  return x;
+}
+
+// Scores are 0 where queries or keys are. Then what is kept and seen can be read off a gradient, element by element: of values, where rows
+// of d_ctx are one-hot, it is not 0; of queries, where keys are one-hot, and of keys, where queries are, it is positive where a score is
+// kept, for d_ctx v is 1 and its mean below that, negative where it is dropped, and 0 where it is hidden.
+TEST_F(FlashAttention, BackwardDropsAndHidesWhatForwardDoes) {
+  constexpr int64_t T = 200;
+  const test::Texts texts({T});
+  const test::RandomMasks masks(texts.batch(), 3);
+  const DeviceTexts there = on_device(texts);
+  const DeviceMasks hidden = upload_masks(be_, arena_, texts.batch(), masks.view());
+  const Dropout dropout{0.25, Key(11).with("attention")};
+  const auto sign_of = [&](int64_t i, int64_t j) {
+    if (i == j || (masks.view().row(0, 0, T, i)[j / 64] >> (j % 64) & 1) != 0) return 0;
+    const uint32_t bits = dropout_bits(dropout.key, texts.keys[0], static_cast<uint32_t>(i), static_cast<uint32_t>(j));
+    return bits >= dropout_threshold(dropout.p) ? 1 : -1;
+  };
+  for (const int64_t D : {32, 64, 128})
+    for (const int64_t window : {int64_t{0}, T - 40}) {
+      const auto scope = arena_.scope();
+      const std::vector<double> zero(static_cast<size_t>(T * D)), hot = one_hot(T, D, window), first = first_column(T, D);
+      struct Gradients {
+        std::vector<double> q, kv;
+      };
+      const auto gradients = [&](const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v,
+                                 const std::vector<double>& d_ctx) {
+        std::vector<double> kv;
+        for (int64_t i = 0; i < T; ++i)
+          for (const auto* x : {&k, &v}) kv.insert(kv.end(), x->begin() + i * D, x->begin() + (i + 1) * D);
+        const auto there_in_bf16 = [&](const std::vector<double>& x, int64_t columns) {
+          return test::tensor_of(be_, arena_, x, {T, columns}, DType::bf16);
+        };
+        const Tensor on_q = there_in_bf16(q, D), on_kv = there_in_bf16(kv, 2 * D), on_d_ctx = there_in_bf16(d_ctx, D),
+                     ctx = arena_.tensor(DType::bf16, {T, D}), lse = arena_.tensor(DType::f32, {T, 1}),
+                     d_q = arena_.tensor(DType::bf16, {T, D}), d_kv = arena_.tensor(DType::bf16, {T, 2 * D});
+        be_.masked_attention_forward(there, hidden, on_q, on_kv, 1, dropout, ctx, lse);
+        be_.masked_attention_backward(there, hidden, on_q, on_kv, ctx, lse, on_d_ctx, 1, dropout, d_q, d_kv);
+        return Gradients{to_double(be_, arena_, d_q), to_double(be_, arena_, d_kv)};
+      };
+      const auto sign = [](double x) { return (x > 0) - (x < 0); };
+      const std::vector<double> d_v = gradients(zero, zero, zero, hot).kv, d_q = gradients(zero, hot, first, first).q,
+                                d_k = gradients(hot, zero, first, first).kv;
+      for (int64_t at = window; at < std::min(window + D, T); ++at)
+        for (int64_t other = 0; other < T; ++other) {
+          const int64_t column = at - window;
+          ASSERT_EQ(d_v[static_cast<size_t>(other * 2 * D + D + column)] != 0, sign_of(at, other) > 0)
+              << D << ": d_v " << at << ',' << other;
+          ASSERT_EQ(sign(d_q[static_cast<size_t>(other * D + column)]), sign_of(other, at)) << D << ": d_q " << other << ',' << at;
+          ASSERT_EQ(sign(d_k[static_cast<size_t>(other * 2 * D + column)]), sign_of(at, other)) << D << ": d_k " << at << ',' << other;
+        }
+    }
+}
+
+// In any company, with dropout and without, under masks and without, texts of one tile of keys and of several.
 TEST_F(FlashAttention, ATextsBitsDependOnNothingElse) {
-  const std::vector<int64_t> lengths{7, 1, 0, 130, 16, 3, 3, 3, 70};
+  const std::vector<int64_t> lengths{7, 1, 0, 300, 16, 3, 3, 3, 70};
   const test::Texts all(lengths);
-  for (const auto& [D, heads] : {std::pair{32, 2}, {64, 1}, {128, 1}}) {
+  for (const auto& [D, heads, p] : {std::tuple{32, 2, 0.1}, {64, 1, 0.1}, {128, 1, 0.1}, {64, 1, 0.0}}) {
+    const auto scope = arena_.scope();
     const int64_t H = D * heads;
     const Tensor qkv = drawn({all.tokens(), 3 * H}, 1), d_ctx = drawn({all.tokens(), H}, 2);
-    const Dropout dropout{0.1, Key(4)};
+    const Dropout dropout{p, Key(4)};
     const Given together = attention(be_, arena_, on_device(all), qkv, d_ctx, heads, dropout);
     for (size_t b = 0; b < lengths.size(); ++b) {
       const int64_t begin = all.offsets[b], end = all.offsets[b + 1];
@@ -168,17 +264,21 @@ TEST_F(FlashAttention, ATextsBitsDependOnNothingElse) {
 
 TEST_F(FlashAttention, BitsDoNotDependOnTheOrderOfThreads) {
   const test::Texts texts({7, 130, 16, 3});
-  const Tensor qkv = drawn({texts.tokens(), 192}, 1), d_ctx = drawn({texts.tokens(), 64}, 2);
-  const auto bits = [&] {
-    Given given = attention(be_, arena_, on_device(texts), qkv, d_ctx, 2, {0.1, Key(4)});
-    given.ctx.insert(given.ctx.end(), given.d_qkv.begin(), given.d_qkv.end());
-    return given.ctx;
-  };
-  const std::vector<double> expected = bits();
-  emulator::set_thread_order(ThreadOrder::descending);
-  EXPECT_EQ(bits(), expected);
-  emulator::set_thread_order(ThreadOrder::shuffled, 2);
-  EXPECT_EQ(bits(), expected);
+  for (const auto& [D, heads] : {std::pair{32, 2}, {64, 1}, {128, 1}}) {
+    const int64_t H = D * heads;
+    const Tensor qkv = drawn({texts.tokens(), 3 * H}, 1), d_ctx = drawn({texts.tokens(), H}, 2);
+    const auto bits = [&, heads = heads] {
+      Given given = attention(be_, arena_, on_device(texts), qkv, d_ctx, heads, {0.1, Key(4)});
+      for (const auto* x : {&given.lse, &given.d_qkv}) given.ctx.insert(given.ctx.end(), x->begin(), x->end());
+      return given.ctx;
+    };
+    emulator::set_thread_order(ThreadOrder::ascending);
+    const std::vector<double> expected = bits();
+    emulator::set_thread_order(ThreadOrder::descending);
+    EXPECT_EQ(bits(), expected);
+    emulator::set_thread_order(ThreadOrder::shuffled, 2);
+    EXPECT_EQ(bits(), expected);
+  }
 }
 
 }  // namespace

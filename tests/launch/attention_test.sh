@@ -36,12 +36,36 @@ LODESTONE_DOUBLE_CUDNN_REFUSES=texts refuses "all shapes refused, cudnn" 2 "cuDN
 says "all shapes refused, cudnn: what helps" "set attention: auto or own"
 LODESTONE_DOUBLE_CUDNN_REFUSES=backward expect "backward refused" 0 train forward attention=cudnn
 
-# Dropout and f32 are not for cuDNN.
+# Dropout and f32 are not for cuDNN, which auto takes by what attention drops alone.
 for key in model.dropout=0.1 train.precision=f32; do
   expect "$key" 0 train "auto-${key%%=*}" $key
   expect "$key by own kernels" 0 train "own-${key%%=*}" $key attention=own
   same "$key: the same weights, bit for bit" "auto-${key%%=*}/model/model.safetensors" "own-${key%%=*}/model/model.safetensors"
 done
+
+differ() { if cmp -s "$2/model/model.safetensors" "$3/model/model.safetensors"; then bad "$1"; else ok "$1"; fi; }
+hidden="model.dropout=0.1 model.attention_dropout=0"
+expect "hidden dropout alone" 0 train hidden $hidden
+named "hidden dropout alone: by cuDNN" "$by_cudnn"
+expect "hidden dropout alone, own" 0 train own-hidden $hidden attention=own
+differ "hidden dropout alone: cuDNN was asked" hidden own-hidden
+differ "hidden dropout alone: it drops" hidden auto
+if [ "$(grep -E '_dropout_prob"' hidden/model/config.json | tr -d ' ,\n')" = '"hidden_dropout_prob":0.1"attention_probs_dropout_prob":0.0' ]; then ok "the exported config.json says both"; else bad "the exported config.json says both" hidden/model/config.json; fi
+
+# Under cudnn it drops itself, for a chunk: whatever is kept of a chunk, or computed twice, and in whatever order streams run; both ways or none.
+expect "cudnn with dropout" 0 train dropped attention=cudnn model.dropout=0.1
+named "cudnn with dropout: it is said what masks depend on" "attention by cuDNN [0-9.]* in bf16, its dropout masks depend on ranks and chunks"
+differ "cudnn with dropout: other masks than own kernels have" dropped own-model.dropout
+expect "cudnn with dropout, hidden alone" 0 train dropped-hidden attention=cudnn $hidden
+same "hidden dropout alone is the same under cudnn, bit for bit" hidden/model/model.safetensors dropped-hidden/model/model.safetensors
+expect "cudnn with dropout, chunks computed twice" 0 train twice attention=cudnn model.dropout=0.1 train.keep_activations_mb=0
+same "chunks computed twice drop the same: equal weights, bit for bit" dropped/model/model.safetensors twice/model/model.safetensors
+LODESTONE_DOUBLE_EXECUTION=shuffled:3 expect "cudnn with dropout, streams shuffled" 0 train dropped-shuffled attention=cudnn model.dropout=0.1
+same "cudnn with dropout, streams shuffled: the same weights, bit for bit" dropped/model/model.safetensors dropped-shuffled/model/model.safetensors
+expect "cudnn with dropout, other chunks" 0 train chunks attention=cudnn model.dropout=0.1 train.chunk_tokens=64
+differ "other chunks have other masks" dropped chunks
+LODESTONE_DOUBLE_CUDNN_REFUSES=backward expect "cudnn with dropout, backward refused" 0 train neither attention=cudnn model.dropout=0.1
+same "backward refused: forward by own kernels too, the weights of own kernels, bit for bit" own-model.dropout/model/model.safetensors neither/model/model.safetensors
 
 # Ten steps in bf16 by two ways of rounding attention: each lies as far from exact losses as bf16 takes it, which is measured by f32 beside
 # own kernels in bf16, and so twice that from the other.

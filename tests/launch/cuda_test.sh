@@ -66,7 +66,7 @@ with_memory() {  # with_memory MIB-OF-RANK-0 MIB-OF-RANK-1 COMMAND...
 }
 on_two() {  # on_two MIB-OF-RANK-0 MIB-OF-RANK-1 FOLDER
   LODESTONE_DOUBLE_GPUS=2 on_gpu with_memory "$1" "$2" "$lodestone" train run.yaml data.heldout= "train.output_dir=$3" train.steps=2 \
-    train.save_steps=1 train.chunk_tokens=auto train.global_batch=200 train.keep_activations_mb=1
+    train.save_steps=1 train.chunk_tokens=auto train.global_batch=200 train.keep_activations_mb=1 "${@:4}"
 }
 expect "two steps where the second GPU is small" 0 on_two 16384 562 narrow
 if grep -q "chunks of 2048" out.log; then ok "all ranks take its chunks"; else bad "all ranks take its chunks" out.log; fi
@@ -76,6 +76,40 @@ if grep -q "chunks of 2048" out.log; then ok "with the chunks it had"; else bad 
 same "and to the same weights, bit for bit" narrow/model/model.safetensors wide/model/model.safetensors
 expect "one step of automatic chunks" 0 on_gpu train one-step train.steps=1 train.chunk_tokens=auto
 if grep -q "chunks of 8192" out.log; then ok "the start-up table says which"; else bad "the start-up table says which" out.log; fi
+
+# Activations are kept as far as step memory has room for them. All texts are as long as they may be, so that the start-up table speaks of
+# every batch: a chunk that is not kept costs its forward pass once more, of 4 products a layer, and no bit changes.
+kept() {  # kept NAME OVERRIDES...: two steps of chunks of 512 tokens, counted; what the start-up table says of them stands in kept-NAME
+  LODESTONE_DOUBLE_COUNTS=counts-$1 expect "two steps, $1" 0 on_gpu train "kept-$1" train.steps=2 train.save_steps=100 train.chunk_tokens=512 \
+    train.global_batch=200 data.query_max_len=5 data.passage_max_len=8 "${@:2}"
+  sed -n 's/^ *activations *\([0-9]*\) of \([0-9]*\) chunks kept.*/\1 \2/p' out.log > "kept-$1.txt"
+}
+kept none train.keep_activations_mb=0
+kept little train.step_memory_mb=8
+kept more train.step_memory_mb=11
+kept all
+kept all-of-64-gib train.step_memory_mb=65536
+for run in little more all all-of-64-gib; do
+  same "activations kept, $run: the same weights, bit for bit" kept-none/model/model.safetensors "kept-$run/model/model.safetensors"
+done
+if python3 - <<'PY'
+import json
+runs = ("none", "little", "more", "all", "all-of-64-gib")
+kept, chunks = zip(*(map(int, open(f"kept-{run}.txt").read().split()) for run in runs))
+assert set(chunks) == {6}, chunks
+assert kept[0] == 1 < kept[1] < kept[2] < kept[3] == kept[4] == 6, kept
+products = [json.load(open(f"counts-{run}"))["products"] for run in runs]
+steps, layers = 2, 2
+assert [p - products[3] for p in products] == [steps * (6 - k) * 4 * layers for k in kept], (kept, products)
+PY
+then ok "more step memory keeps more chunks, and none of those is computed twice"; else bad "chunks kept" kept-*.txt; fi
+expect "two steps of chunks kept where the second GPU is small" 0 on_two 16384 562 kept-narrow train.keep_activations_mb=auto train.chunk_tokens=1024
+narrow=$(grep "^ *activations" out.log)
+expect "and where none is" 0 on_two 16384 16384 kept-wide train.keep_activations_mb=auto train.chunk_tokens=1024
+echo "$narrow"
+grep "^ *activations" out.log
+if [ -n "$narrow" ] && ! grep -qF "$narrow" out.log; then ok "all ranks keep what it has room for"; else bad "all ranks keep what it has room for" out.log; fi
+same "the same weights, bit for bit" kept-narrow/model/model.safetensors kept-wide/model/model.safetensors
 
 # What a whole step asks of the GPU, exactly: docs/cuda.md has the same numbers. In one chunk, of 2 layers, alone.
 counted() { LODESTONE_DOUBLE_COUNTS=counts-$1 on_gpu train "counted-$1" "train.steps=$1" train.chunk_tokens=2048 train.precision=bf16 train.save_steps=100 train.replica_check_every=0; }

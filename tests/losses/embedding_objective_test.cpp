@@ -39,6 +39,34 @@ TEST(EmbeddingObjective, ChunkSizesAndKeptActivationsGiveEqualGradientsWithDropo
   }
 }
 
+// What decides how much is kept, the room of a device, may differ between a run and the one that goes on from it.
+TEST(EmbeddingObjective, TheGradientHasTheSameBitsWhicheverChunksAreKept) {
+  const auto self = make_self_comm();
+  const Batch batch = toy_batch(3, 6, 2, 0, 1);
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    std::vector<double> kept_none;
+    double value = 0;
+    std::vector<int64_t> kept;
+    for (const size_t keep : {keep_nothing, size_t{150'000}, keep_all}) {
+      ToyRun run(compute, *self, toy_loss(), {.chunk_tokens = 20, .keep_activations_bytes = keep}, Checkpointing::none, "cpu");
+      const double got = run.gradient(3, batch);
+      const ChunkCounts chunks = run.objective.chunks();
+      EXPECT_GT(chunks.all, 3);
+      kept.push_back(chunks.kept);
+      if (keep == keep_nothing) {
+        value = got;
+        kept_none = run.as_doubles(run.grads);
+      }
+      EXPECT_EQ(chunks.kept == chunks.all, keep == keep_all);
+      EXPECT_EQ(got, value) << name_of(compute) << ", " << chunks.kept << " of " << chunks.all << " chunks";
+      EXPECT_EQ(run.as_doubles(run.grads), kept_none) << name_of(compute) << ", " << chunks.kept << " of " << chunks.all << " chunks";
+    }
+    EXPECT_EQ(kept[0], 1) << "the last chunk is never computed twice";
+    EXPECT_GT(kept[1], kept[0]);
+    EXPECT_LT(kept[1], kept[2]);
+  }
+}
+
 TEST(EmbeddingObjective, RecomputedBlocksGiveEqualGradients) {
   double value = 0, again = 0;
   const std::vector<double> kept = gradient(DType::f64, {.chunk_tokens = 40}, value);
@@ -161,7 +189,7 @@ class TypeProbe final : public Loss {
   std::vector<DType>& seen_;
 };
 
-// Scores are products of these vectors in their own type, so that no logit is ever rounded to bf16.
+// Scores are products of these vectors in their own type unless loss.score_precision says otherwise, and no logit is ever rounded to bf16.
 TEST(EmbeddingObjective, LossesReadAndWriteVectorsInF32UnderBf16) {
   const auto self = make_self_comm();
   for (const auto& [compute, wide] : {std::pair(DType::bf16, DType::f32), {DType::f32, DType::f32}, {DType::f64, DType::f64}}) {

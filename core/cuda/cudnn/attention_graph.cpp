@@ -39,7 +39,9 @@ enum Name : int64_t {
   uid_lengths_of_k,
   uid_qkv_offsets,
   uid_ctx_offsets,
-  uid_lse_offsets
+  uid_lse_offsets,
+  uid_seed,
+  uid_seed_offset
 };
 
 /// What the frontend returns, and what the library said last, where it is an error.
@@ -79,6 +81,13 @@ class Tensors {
   Tensor input_of_ctx(Name name) { return graph_.tensor(Tensor_attributes(*shape_ctx(std::make_shared<Tensor_attributes>(), name))); }
   Tensor input_lse() { return graph_.tensor(Tensor_attributes(*shape_lse(std::make_shared<Tensor_attributes>()))); }
   Tensor lengths(Name name) { return vector(name, b_.texts, fe::DataType_t::INT32); }
+  /// Adds the bucket's dropout, where it has some, to the attributes of either way.
+  template <class Attributes>
+  Attributes with_dropout(Attributes attributes) {
+    if (b_.dropout == 0) return attributes;
+    return attributes.set_dropout(static_cast<float>(b_.dropout) / 65536, vector(uid_seed, 1, fe::DataType_t::INT64),
+                                  vector(uid_seed_offset, 1, fe::DataType_t::INT64));
+  }
 
   Tensor shape_qkv(Tensor t, Name name) const { return shape(std::move(t), name, 3 * hidden_, of_qkv_); }
   Tensor shape_ctx(Tensor t, Name name) const { return shape(std::move(t), name, hidden_, of_ctx_); }
@@ -116,13 +125,13 @@ void add_forward(Graph& graph, const AttentionBucket& bucket) {
   Tensors tensors(graph, bucket);
   const Tensor of_q = tensors.input_of_qkv(uid_q), of_k = tensors.input_of_qkv(uid_k), of_v = tensors.input_of_qkv(uid_v);
   const auto [out, sums] = graph.sdpa(of_q, of_k, of_v,
-                                      fe::graph::SDPA_attributes()
-                                          .set_name("attention")
-                                          .set_generate_stats(true)
-                                          .set_attn_scale(scale_of(bucket))
-                                          .set_padding_mask(true)
-                                          .set_seq_len_q(tensors.lengths(uid_lengths_of_q))
-                                          .set_seq_len_kv(tensors.lengths(uid_lengths_of_k)));
+                                      tensors.with_dropout(fe::graph::SDPA_attributes()
+                                                               .set_name("attention")
+                                                               .set_generate_stats(true)
+                                                               .set_attn_scale(scale_of(bucket))
+                                                               .set_padding_mask(true)
+                                                               .set_seq_len_q(tensors.lengths(uid_lengths_of_q))
+                                                               .set_seq_len_kv(tensors.lengths(uid_lengths_of_k))));
   tensors.shape_ctx(out, uid_ctx)->set_output(true);
   tensors.shape_lse(sums)->set_output(true);
 }
@@ -132,15 +141,15 @@ void add_backward(Graph& graph, const AttentionBucket& bucket) {
   const Tensor of_q = tensors.input_of_qkv(uid_q), of_k = tensors.input_of_qkv(uid_k), of_v = tensors.input_of_qkv(uid_v);
   const Tensor out = tensors.input_of_ctx(uid_ctx), d_out = tensors.input_of_ctx(uid_d_ctx), sums = tensors.input_lse();
   const auto [to_q, to_k, to_v] = graph.sdpa_backward(of_q, of_k, of_v, out, d_out, sums,
-                                                      fe::graph::SDPA_backward_attributes()
-                                                          .set_name("attention")
-                                                          .set_attn_scale(scale_of(bucket))
-                                                          .set_padding_mask(true)
-                                                          .set_seq_len_q(tensors.lengths(uid_lengths_of_q))
-                                                          .set_seq_len_kv(tensors.lengths(uid_lengths_of_k))
-                                                          .set_max_total_seq_len_q(bucket.tokens)
-                                                          .set_max_total_seq_len_kv(bucket.tokens)
-                                                          .set_deterministic_algorithm(true));
+                                                      tensors.with_dropout(fe::graph::SDPA_backward_attributes()
+                                                                               .set_name("attention")
+                                                                               .set_attn_scale(scale_of(bucket))
+                                                                               .set_padding_mask(true)
+                                                                               .set_seq_len_q(tensors.lengths(uid_lengths_of_q))
+                                                                               .set_seq_len_kv(tensors.lengths(uid_lengths_of_k))
+                                                                               .set_max_total_seq_len_q(bucket.tokens)
+                                                                               .set_max_total_seq_len_kv(bucket.tokens)
+                                                                               .set_deterministic_algorithm(true)));
   tensors.shape_qkv(to_q, uid_d_q)->set_output(true);
   tensors.shape_qkv(to_k, uid_d_k)->set_output(true);
   tensors.shape_qkv(to_v, uid_d_v)->set_output(true);
@@ -252,6 +261,10 @@ bool AttentionGraph::execute(cudaStream_t stream, const AttentionOperands& opera
     all[uid_d_q] = at(operands.to_d_qkv, 0);
     all[uid_d_k] = at(operands.to_d_qkv, hidden);
     all[uid_d_v] = at(operands.to_d_qkv, 2 * hidden);
+  }
+  if (bucket_.dropout > 0) {
+    all[uid_seed] = at(operands.seed, 0);
+    all[uid_seed_offset] = at(operands.seed_offset, 0);
   }
   if (const cudnnStatus_t status = cudnnSetStream(handle, stream); status != CUDNN_STATUS_SUCCESS) {
     reason = cudnnGetErrorString(status);

@@ -105,7 +105,7 @@ __device__ __forceinline__ void add_rows(SumTile (&sums)[D / 8], const LeftTile&
   using Word = std::conditional_t<C == 4, uint2, uint4>;
 #pragma unroll
   for (int h = 0; h < D / (8 * C); ++h) {
-    uint32_t x[4][C / 2];
+    alignas(16) uint32_t x[4][C / 2];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int k = 2 * at.q + i % 2 + i / 2 * 8;

@@ -21,11 +21,11 @@ struct SumTile {
 
 #ifdef __CUDACC__
 
-/// sum += left right, by all lanes of a warp (PTX: mma.m16n8k16, whose fragments are those above).
+/// sum += left right, by all lanes of a warp (PTX: mma.m16n8k16, whose fragments are those above). volatile: no lane may do without it.
 __device__ __forceinline__ void multiply_add(SumTile& sum, const LeftTile& left, const RightTile& right) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(sum.at[0]), "+f"(sum.at[1]), "+f"(sum.at[2]), "+f"(sum.at[3])
-      : "r"(left.at[0]), "r"(left.at[1]), "r"(left.at[2]), "r"(left.at[3]), "r"(right.at[0]), "r"(right.at[1]));
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(sum.at[0]), "+f"(sum.at[1]), "+f"(sum.at[2]), "+f"(sum.at[3])
+               : "r"(left.at[0]), "r"(left.at[1]), "r"(left.at[2]), "r"(left.at[3]), "r"(right.at[0]), "r"(right.at[1]));
 }
 
 /// 2^x within 2^-22 of it, and 0 below 2^-126 (PTX: ex2.approx.ftz.f32): exp2f() would take three more instructions for what is smaller.

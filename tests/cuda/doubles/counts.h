@@ -8,6 +8,7 @@ namespace lodestone::doubles {
 struct Counts {
   int64_t kernels = 0;
   int64_t products = 0;  // calls of cublasLtMatmul
+  int64_t choices = 0;   // of an algorithm for them
   int64_t fills = 0;
   int64_t uploads = 0, downloads = 0, device_copies = 0;
   int64_t uploaded_bytes = 0, downloaded_bytes = 0;

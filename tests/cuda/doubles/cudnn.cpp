@@ -1,8 +1,8 @@
 // The double of liblodestone_cudnn.so: the seam of core/cuda/attention_plan.h by plain loops on the memory of the runtime's double. It
 // rounds as flash attention does: sums are in f32, and what products on tensor cores take is in bf16, the probabilities and their gradients
-// too. What is enqueued runs when its stream does, and reads lengths and offsets only then. It looks at what the real one does not:
-// alignments, offsets and lengths that do not fit each other or the bucket, a workspace that is no device memory, and what lies in no
-// memory.
+// too. What is enqueued runs when its stream does, and reads lengths, offsets and seeds only then. It drops by the number of a text, as the
+// real one does, though not the same elements. It looks at what the real one does not: alignments, offsets and lengths that do not fit each
+// other or the bucket, a workspace that is no device memory, and what lies in no memory.
 #include <cuda_bf16.h>
 
 #include <cmath>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/cuda/attention_plans.h"
+#include "core/rng.h"
 #include "tests/cuda/doubles/attention.h"
 #include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/runtime.h"
@@ -58,6 +59,7 @@ class Attention {
 
  private:
   bool back() const { return bucket_.way == AttentionWay::backward; }
+  bool drops() const { return bucket_.dropout > 0; }
   int64_t hidden() const { return bucket_.heads * bucket_.head_size; }
   float scale() const { return 1 / std::sqrt(static_cast<float>(bucket_.head_size)); }
 
@@ -94,6 +96,8 @@ class Attention {
     need_memory(back() ? operands_.lse : operands_.to_lse, tokens, bucket_.heads, sizeof(float));
     if (back()) need_memory(operands_.d_ctx, tokens, hidden(), sizeof(bf16));
     if (back()) need_memory(operands_.to_d_qkv, tokens, 3 * hidden(), sizeof(bf16));
+    for (const int64_t* const drawn : {operands_.seed, operands_.seed_offset})
+      if (drops()) need_memory(drawn, 1, 1, sizeof(int64_t));
     if (workspace_bytes_ > 0 && !is_device_memory(workspace_, workspace_bytes_)) fail("a workspace that is too short");
   }
 
@@ -103,6 +107,15 @@ class Attention {
   }
   int64_t ctx_place(int64_t b, int64_t i, int64_t a) const { return operands_.ctx_offsets[b] + i * hidden() + a * bucket_.head_size; }
   int64_t lse_place(int64_t b, int64_t i, int64_t a) const { return operands_.lse_offsets[b] + i * bucket_.heads + a; }
+
+  /// What probability j of row i is multiplied with.
+  float factor(int64_t b, int64_t a, size_t i, size_t j) const {
+    if (!drops()) return 1;
+    const lodestone::Key key = lodestone::Key(static_cast<uint64_t>(*operands_.seed)).with(static_cast<uint64_t>(*operands_.seed_offset));
+    const uint32_t bits = lodestone::dropout_bits(key, static_cast<uint64_t>(b), static_cast<uint32_t>(a << 16) | static_cast<uint32_t>(i),
+                                                  static_cast<uint32_t>(j));
+    return bits < bucket_.dropout ? 0 : 1 / (1 - static_cast<float>(bucket_.dropout) / 65536);
+  }
 
   std::vector<float> read(const void* from, int64_t place) const {
     std::vector<float> row(static_cast<size_t>(bucket_.head_size));
@@ -135,7 +148,7 @@ class Attention {
       for (size_t j = 0; j < k.size(); ++j) top = std::max(top, scores[j] = scale() * dot(q[i], k[j]));
       for (const float s : scores) sum += std::exp(s - top);
       const float lse = top + std::log(sum);
-      for (size_t j = 0; j < k.size(); ++j) add(in_bf16(std::exp(scores[j] - top)), v[j], c);
+      for (size_t j = 0; j < k.size(); ++j) add(in_bf16(std::exp(scores[j] - top)) * factor(b, a, i, j), v[j], c);
       for (float& x : c) x /= sum;
       write(operands_.to_ctx, ctx_place(b, static_cast<int64_t>(i), a), c);
       operands_.to_lse[lse_place(b, static_cast<int64_t>(i), a)] = lse;
@@ -150,8 +163,8 @@ class Attention {
       const auto c = read(operands_.ctx, ctx_place(b, row, a)), d_c = read(operands_.d_ctx, ctx_place(b, row, a));
       const float delta = dot(c, d_c), lse = operands_.lse[lse_place(b, row, a)];
       for (size_t j = 0; j < k.size(); ++j) {
-        const float p = std::exp(scale() * dot(q[i], k[j]) - lse), d_s = in_bf16(p * (dot(d_c, v[j]) - delta));
-        add(in_bf16(p), d_c, d_v[j]);
+        const float p = std::exp(scale() * dot(q[i], k[j]) - lse), z = factor(b, a, i, j), d_s = in_bf16(p * (z * dot(d_c, v[j]) - delta));
+        add(in_bf16(p) * z, d_c, d_v[j]);
         add(d_s * scale(), k[j], d_q[i]);
         add(d_s * scale(), q[i], d_k[j]);
       }
@@ -218,6 +231,8 @@ bool lodestone_cudnn_execute(AttentionPlan& plan, cudaStream_t stream, const Att
     need_aligned(p, 16);
   if (back) need_aligned(operands.d_ctx, 16);
   if (back) need_aligned(operands.to_d_qkv, 16);
+  for (const int64_t* const drawn : {operands.seed, operands.seed_offset})
+    if (plan.bucket.dropout > 0) need_aligned(drawn, 16);
   if (plan.workspace_bytes > 0) need_aligned(workspace, 256);
   if (attention_double().fails) {
     reason = "CUDNN_STATUS_EXECUTION_FAILED";

@@ -58,6 +58,7 @@ void report(const Counts& c) {
   if (file == nullptr) fail("LODESTONE_DOUBLE_COUNTS cannot be written");
   const std::pair<const char*, int64_t> all[] = {{"kernels", c.kernels},
                                                  {"products", c.products},
+                                                 {"choices", c.choices},
                                                  {"fills", c.fills},
                                                  {"device_copies", c.device_copies},
                                                  {"uploads", c.uploads},

@@ -15,6 +15,7 @@ struct DescribedDevice {
 };
 
 constexpr DescribedDevice h200{"NVIDIA H200", 90, 132, 232448, 151397597184, 1980000, 3201000, 62914560};
+constexpr DescribedDevice b200{"NVIDIA B200", 100, 148, 232448, 191503138816, 1965000, 3996000, 132644864};
 constexpr DescribedDevice a100{"NVIDIA A100-SXM4-80GB", 80, 108, 166912, 85100068864, 1410000, 1593000, 41943040};
 
 inline std::string properties_of(const DescribedDevice& d) {

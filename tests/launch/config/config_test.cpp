@@ -7,31 +7,12 @@
 #include <map>
 #include <sstream>
 
-#include "core/error.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/read_config.h"
 
 namespace lodestone {
 namespace {
 
-const char* const smallest = "model: {folder: m}\ndata: {train: c}\ntrain: {output_dir: r, steps: 10}\n";
-
-RunConfig read(const std::string& text, std::vector<std::string> overrides = {}) {
-  const test::TempDir dir;
-  const std::filesystem::path path = dir / "run.yaml";
-  std::ofstream(path) << text;
-  return read_run_config(std::span(&path, 1), overrides);
-}
-
-std::string failure(std::vector<std::string> overrides) {
-  try {
-    read(smallest, std::move(overrides));
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_code(), ExitCode::usage);
-    EXPECT_FALSE(e.remedy().empty());
-    return e.what();
-  }
-  return "";
-}
+using test::failure, test::read, test::smallest;
 
 TEST(Config, TheSmallestConfigurationHasDefaults) {
   const RunConfig c = read(smallest);
@@ -41,6 +22,14 @@ TEST(Config, TheSmallestConfigurationHasDefaults) {
   EXPECT_TRUE(std::holds_alternative<InfoNceOptions>(c.tasks[0].loss.terms[0].options));
   EXPECT_EQ(c.tasks[0].global_batch, 128);
   EXPECT_EQ(c.train.threads, 0);
+}
+
+TEST(Config, AttentionMayHaveADropoutOfItsOwn) {
+  const ModelConfig by_default = read(smallest).model, given = read(smallest, {"model.dropout=0.2", "model.attention_dropout=0"}).model;
+  EXPECT_EQ(by_default.attention_dropout, -1);
+  EXPECT_EQ(given.dropout, 0.2);
+  EXPECT_EQ(given.attention_dropout, 0);
+  EXPECT_EQ(failure({"model.attention_dropout=1.5"}), "model.attention_dropout: 1.5 is not in [0, 1)");
 }
 
 TEST(Config, TheResolvedConfigurationReadsBackAsItself) {
@@ -226,6 +215,9 @@ TEST(Config, ImpossibleValuesAreRefused) {
                           "train.num_train_epochs=2",
                           "model.pooling=max",
                           "model.dropout=1",
+                          "model.attention_dropout=1",
+                          "model.attention_dropout=-0.5",
+                          "model.hidden_dropout=0.1",
                           "model.normalize=perhaps",
                           "train.chunk_tokens=0",
                           "train.chunk_tokens=some",

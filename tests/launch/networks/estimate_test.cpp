@@ -144,10 +144,10 @@ TEST(Estimate, WhatABatchLacksIsMadeUp) {
 
 // Chunks are small, so that the loss is what takes most.
 TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
-  test::Model model(test::tiny_embedder(), DType::f32, "reference");
+  test::Model reference(test::tiny_embedder(), DType::f32, "reference"), with_bf16(test::tiny_embedder(), DType::f32, "cpu");
   const auto comm = make_self_comm();
-  const Buffer memory(model.backend->memory(), static_cast<size_t>(model.params.layout().count()) * sizeof(float));
-  const Tensor grads = memory.tensor(DType::f32, {model.params.layout().count()});
+  const Buffer memory(reference.backend->memory(), static_cast<size_t>(reference.params.layout().count()) * sizeof(float));
+  const Tensor grads = memory.tensor(DType::f32, {reference.params.layout().count()});
   std::vector<int64_t> ids;
   for (int64_t row = 0; row < 300; ++row) ids.push_back(row);
   std::vector<double> counted;
@@ -158,6 +158,7 @@ TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
     batch.scores.assign(300, 0.5);
     batch.teacher_scores.assign(static_cast<size_t>(300 * known.group), 0.5);
     const std::unique_ptr<Loss> loss = make_loss(known.config(8), 8);
+    const test::Model& model = rounds_scores(known.config(8)) ? with_bf16 : reference;
     const EmbeddingObjectiveOptions options{.chunk_tokens = 20, .keep_activations_bytes = 0};
     const auto make = [&](const Group& group) { return std::make_unique<EmbeddingObjective>(model.encoder, *loss, group, options); };
     const size_t of_loss = of_step(estimate_memory(model.ex, model.params.layout().count(), batch, make));

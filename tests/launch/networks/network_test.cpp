@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "core/choice.h"
+#include "data/files/strict_json.h"
 #include "tests/support/host_memory.h"
 #include "tests/support/tiny_folder.h"
 
@@ -73,6 +75,67 @@ TEST(Network, AnExportTakesTextsAsLongAsItsBaseDoesUnlessAskedOtherwise) {
   EXPECT_EQ(exported(base + 2, 0), base + 2) << "training used more";
   EXPECT_EQ(exported(base - 3, base - 1), base - 1);
   EXPECT_THROW(exported(4, 100000), Error);
+}
+
+/// A run's model by model.dropout and model.attention_dropout (-1: not given).
+struct Dropped {
+  Dropped(const fs::path& folder, ObjectiveKind objective, double both, double attention)
+      : backend(make_backend({.kind = BackendKind::reference})) {
+    config.objective.kind = objective;
+    config.model.folder = folder;
+    config.model.dropout = both;
+    config.model.attention_dropout = attention;
+    config.train.precision = DType::f32;
+    config.tasks.resize(1);
+    config.tasks[0].data.query_max_len = config.tasks[0].data.passage_max_len = 8;
+    network = open_network(config, Weights::values, *backend);
+  }
+  /// The exported config.json, which Hugging Face's models read.
+  OrderedJson exported() const {
+    const TempDir dir;
+    const Tokenizer tokenizer = open_tokenizer(config, network->encoder_config());
+    network->keep_source(tokenizer, dir / "source");
+    network->write(dir / "model", dir / "source", {}, tokenizer, *backend);
+    return OrderedJson::parse(std::ifstream(dir / "model" / "config.json"));
+  }
+  RunConfig config;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Network> network;
+};
+
+/// The folder with other dropouts in its config.json.
+void set_dropouts(const fs::path& folder, double hidden, double attention) {
+  OrderedJson json = OrderedJson::parse(std::ifstream(folder / "config.json"));
+  json["hidden_dropout_prob"] = hidden;
+  json["attention_probs_dropout_prob"] = attention;
+  std::ofstream(folder / "config.json") << json;
+}
+
+TEST(Network, DropoutIsTheFoldersUnlessItIsGivenForBothOrForAttentionAlone) {
+  const TinyFolder tiny;
+  set_dropouts(tiny.path(), 0.3, 0.4);
+  const struct {
+    double both, attention, hidden_expected, attention_expected;
+  } cases[] = {{-1, -1, 0.3, 0.4}, {0.2, -1, 0.2, 0.2}, {-1, 0, 0.3, 0}, {-1, 0.5, 0.3, 0.5}, {0.2, 0, 0.2, 0}, {0, 0.5, 0, 0.5}};
+  for (const auto& c : cases)
+    for (const ObjectiveKind objective : values_of<ObjectiveKind>()) {
+      SCOPED_TRACE(cat(name_of(objective), ", dropout ", c.both, ", attention_dropout ", c.attention));
+      const Dropped run(tiny.path(), objective, c.both, c.attention);
+      EXPECT_EQ(run.network->encoder_config().hidden_dropout, c.hidden_expected);
+      EXPECT_EQ(run.network->encoder_config().attention_dropout, c.attention_expected);
+    }
+}
+
+TEST(Network, AnExportNamesBothDropoutsAsHuggingFaceDoes) {
+  const TinyFolder tiny;
+  for (const ObjectiveKind objective : values_of<ObjectiveKind>()) {
+    OrderedJson json = Dropped(tiny.path(), objective, 0.2, 0.05).exported();
+    EXPECT_EQ(json["hidden_dropout_prob"], 0.2);
+    EXPECT_EQ(json["attention_probs_dropout_prob"], 0.05);
+    // Of a reranker's classifier null: as hidden_dropout_prob.
+    EXPECT_EQ(json.contains("classifier_dropout"), objective == ObjectiveKind::reranker);
+    EXPECT_TRUE(json["classifier_dropout"].is_null());
+  }
 }
 
 TEST(Network, ATokenizerBeyondTheTableIsRefusedAsEverywhere) {

@@ -45,7 +45,7 @@ TEST(Predict, RatesAreThoseOfWhatIsMultiplied) {
   EXPECT_DOUBLE_EQ(seconds(WorkKind::products, DType::f32), 10000) << "without TF32 no tensor core makes them";
   EXPECT_DOUBLE_EQ(seconds(WorkKind::products, DType::f64), 1000);
   EXPECT_DOUBLE_EQ(seconds(WorkKind::attention, DType::bf16), 2000 / attention_share);
-  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention_backward, DType::bf16), 2000 / attention_backward_share);
+  EXPECT_DOUBLE_EQ(seconds(WorkKind::attention_backward, DType::bf16), 2000 / attention_share);
   EXPECT_DOUBLE_EQ(seconds(WorkKind::attention, DType::f32), 10000) << "off tensor cores";
 }
 
