@@ -15,11 +15,11 @@ namespace lodestone {
 /// product, launches as CudaBackend makes them where cuBLASLt has the epilogues that it is asked for. `CudaLaunches.*` holds the launches
 /// to those of the real backend.
 ///
-/// Attention in bf16 with heads of 32, 64 or 128 goes by tensor cores, whose keys come 16 at a time: 4 T D FLOPs a row and head forward and
-/// 14 T D backward (16 T D for heads of 128), T rounded up to 16; operands and results count once, what dropout keeps is a bit a score that
-/// a kernel writes and others read. All other attention has the same FLOPs without tensor cores. Not counted: what comes from the cache,
-/// the rows of embedding tables that a chunk's words add to, ids that embed_backward reads, and that two threads of CoSENT go along its
-/// order.
+/// Attention in bf16 with heads of 32, 64 or 128 goes by tensor cores, whose rows and keys come 16 at a time: 4 T D FLOPs a row and head
+/// forward and 14 T D backward (16 T D for heads of 128), T rounded up to 16; operands and results count once, what dropout keeps is a bit
+/// a score that a kernel writes and others read. All other attention has the same FLOPs without tensor cores. Not counted: what comes from
+/// the cache, the rows of embedding tables that a chunk's words add to, ids that embed_backward reads, and that two threads of CoSENT go
+/// along its order.
 ///
 /// Uploads stay readable on the host, since attention's FLOPs depend on how long each text is; they take from the arena what a copy takes.
 class CountingBackend final : public NullBackend {

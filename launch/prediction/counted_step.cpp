@@ -6,8 +6,8 @@
 
 namespace lodestone {
 
-CountedStep::CountedStep(DType compute, int ranks)
-    : ranks_(backend_, ranks), arena_(backend_.memory()), ex_{backend_, arena_, Key(1), compute} {}
+CountedStep::CountedStep(DType compute, int ranks, size_t step_memory_bytes)
+    : ranks_(backend_, ranks), arena_(backend_.memory(), step_memory_bytes), ex_{backend_, arena_, Key(1), compute} {}
 
 void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, ParamStore& params, bool zero) {
   const int64_t count = params.layout().count();

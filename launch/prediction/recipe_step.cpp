@@ -7,6 +7,7 @@
 #include "launch/networks/fitting_model.h"
 #include "launch/prediction/counted_step.h"
 #include "launch/training/batch_kinds.h"
+#include "launch/training/chunk_fit.h"
 #include "launch/training/workload.h"
 
 namespace lodestone {
@@ -57,11 +58,35 @@ TaskShare share_of(const RunConfig& c, size_t t, int ranks) {
   return share;
 }
 
-PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu) {
-  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks));
+/// What a run would have for its steps on the GPU, as launch/training/chunk_fit.h says it of one that is there.
+size_t room_of(const RunConfig& c, const ParamStore& params, const GpuCeilings& gpu, int ranks) {
+  constexpr size_t of_libraries = size_t{512} << 20, margin_divisor = 32;
+  if (c.train.step_memory_mb > 0) return static_cast<size_t>(c.train.step_memory_mb) << 20;
+  const size_t wide = static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype());
+  const size_t rounded = c.train.precision == DType::bf16 ? wide / 2 : 0,
+               moments = 2 * wide / static_cast<size_t>(c.optim.zero ? ranks : 1);
+  const size_t all = static_cast<size_t>(gpu.memory_bytes), others = of_libraries + 2 * wide + rounded + moments;
+  const size_t room = all > others ? all - others : size_t{1} << 20;
+  return std::max(std::min(room, Arena::default_reserve_bytes), room - room / margin_divisor);
+}
+
+/// Settles what is automatic as a run on the GPU would, and returns what step memory it has there.
+size_t settle(RunConfig& c, const GpuCeilings& gpu, int ranks) {
+  CountingBackend backend;
+  const std::unique_ptr<Network> network = open_network(c, Weights::shapes, backend);
+  require_fitting_dims(c, *network);
+  Arena arena(backend.memory());
+  const Exec ex{backend, arena, Key(), c.train.precision};
+  const size_t room = room_of(c, network->params(), gpu, ranks);
+  if (c.train.chunk_tokens_is_auto) c.train.chunk_tokens = automatic_chunk_tokens(c, *network, ex, ranks, room);
+  if (c.train.keep_activations_is_auto) c.train.keep_activations_mb = automatic_keep_mb(c, *network, ex, ranks, room);
+  return room;
+}
+
+PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu, size_t room_bytes) {
+  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), room_bytes);
   const CountingGroup team(counted.backend(), static_cast<int>(share.team));
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
-  require_fitting_dims(c, *network);
   const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding()) : nullptr;
   const std::unique_ptr<Objective> objective = network->objective(loss.get(), team.group());
   counted.run(*objective, share.batch, share.parts, network->params(), c.optim.zero);
@@ -80,21 +105,13 @@ PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const Gpu
           gpu};
 }
 
-PredictedStep predict_fitting(RunConfig c, const TaskShare& share, const GpuCeilings& gpu) {
-  if (!c.train.chunk_tokens_is_auto) return predict_task(c, share, gpu);
-  for (const int64_t tokens : {8192, 4096, 2048}) {
-    c.train.chunk_tokens = tokens;
-    if (PredictedStep step = predict_task(c, share, gpu); step.fits()) return step;
-  }
-  c.train.chunk_tokens = 1024;
-  return predict_task(c, share, gpu);
-}
-
 }  // namespace
 
 std::vector<PredictedStep> predict_recipe(const RunConfig& config, const GpuCeilings& gpu, int ranks) {
+  RunConfig settled = config;
+  const size_t room_bytes = settle(settled, gpu, ranks);
   std::vector<PredictedStep> steps;
-  for (size_t t = 0; t < config.tasks.size(); ++t) steps.push_back(predict_fitting(config, share_of(config, t, ranks), gpu));
+  for (size_t t = 0; t < config.tasks.size(); ++t) steps.push_back(predict_task(settled, share_of(settled, t, ranks), gpu, room_bytes));
   return steps;
 }
 

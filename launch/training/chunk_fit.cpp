@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t margin_divisor = 32;
 
+/// A GPU, or a backend that counts what one would do.
+bool is_gpu(const Backend& backend) { return backend.device() == Device::cuda || backend.device() == Device::null; }
+
 /// What a step of `batch` takes in chunks of so many tokens. The loss may be null where the objective has none.
 MemoryEstimate step_of(RunConfig config, int64_t chunk_tokens, const Exec& ex, Loss* loss, const Batch& batch) {
   config.train.chunk_tokens = chunk_tokens;
@@ -60,7 +63,7 @@ size_t room_for_steps(const Memory& memory, const TrainConfig& train, size_t oth
 }
 
 int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {
-  if (ex.backend.device() != Device::cuda) return config.train.chunk_tokens;
+  if (!is_gpu(ex.backend)) return config.train.chunk_tokens;
   std::vector<std::pair<Batch, std::unique_ptr<Loss>>> steps;
   for (size_t task = 0; task < config.tasks.size(); ++task)
     steps.emplace_back(longest_batch(config, task, ranks), loss_of(config, network, task));
@@ -74,7 +77,7 @@ int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, 
 }
 
 int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {
-  if (ex.backend.device() != Device::cuda || !trains_vectors(config.objective.kind)) return config.train.keep_activations_mb;
+  if (!is_gpu(ex.backend) || !trains_vectors(config.objective.kind)) return config.train.keep_activations_mb;
   RunConfig keeps_none = config;
   keeps_none.train.keep_activations_mb = 0;
   size_t hungriest = 0;

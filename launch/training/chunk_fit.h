@@ -10,10 +10,10 @@ namespace lodestone {
 /// where that is too little to try.
 size_t room_for_steps(const Memory& memory, const TrainConfig& train, size_t others_bytes = 0);
 
-/// What train.chunk_tokens: auto stands for. On a GPU the most of 8,192, 4,096, 2,048 and 1,024 with which no task's step takes more than
-/// `room_bytes` on one of `ranks` ranks, however long its texts are, and 1,024 where even that takes more; elsewhere what the configuration
-/// has, 1,024. An automatic train.keep_activations_mb then has what is left. `network` tells the width of vectors. Found by steps that
-/// compute nothing, one for each task and size.
+/// What train.chunk_tokens: auto stands for. On a GPU, or where one is counted for, the most of 8,192, 4,096, 2,048 and 1,024 with which no
+/// task's step takes more than `room_bytes` on one of `ranks` ranks, however long its texts are, and 1,024 where even that takes more;
+/// elsewhere what the configuration has, 1,024. An automatic train.keep_activations_mb then has what is left. `network` tells the width of
+/// vectors. Found by steps that compute nothing, one for each task and size.
 int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes);
 
 /// What train.keep_activations_mb: auto stands for, once train.chunk_tokens is settled. On a GPU, where sentence vectors are trained, what

@@ -54,6 +54,21 @@ check "one loss is timed when one is named" "[r['loss'] for r in b['losses']] ==
 check "ceilings are products in two precisions and copies in three directions" \
   "b['edge'] == 64 and [p['precision'] for p in b['products']] == ['bf16', 'f32'] and all(abs(p['tflops'] * p['product_s'] * 1e12 / (2 * 64 ** 3) - 1) < 1e-9 for p in b['products']) and [c['bytes'] for c in b['copies']] == [32768, 16384, 16384]"
 
+# A step on a GPU that nobody has here: predicted, and marked so.
+"$lodestone" bench --model-gpu h200 --pairs 64 --json > out.json
+check "a predicted step is marked so, and its parts make it up" \
+  "b['label'] == 'PREDICTED' and len(b['steps']) == 1 and all(s['label'] == 'PREDICTED' and s['tokens'] == 64 * 2 * 128 and abs(sum(k['predicted_s'] for k in s['kinds'].values()) / s['predicted_step_s'] - 1) < 1e-9 for s in b['steps'])"
+"$lodestone" bench --model-gpu h100 --json --ranks 8 "$2/configs/conan-finetune.yaml" train.chunk_tokens=2048 > out.json
+check "a configuration's tasks are predicted on the ranks that train them, without data and weights" \
+  "[(s['ranks'], s['rows'], s['chunk_tokens']) for s in b['steps']] == [(4, 12, 2048), (4, 96, 2048)]"
+for config in bge-retromae bge-reranker gte-pretrain llm-embedder; do
+  "$lodestone" bench --model-gpu a100 --json "$2/configs/$config.yaml" > out.json
+  check "every objective can be predicted: $config" "all(0 < s['predicted_share_of_ceiling'] < 1 and s['predicted_to_fit'] for s in b['steps'])"
+done
+"$lodestone" bench --model-gpu a100 --pairs 64 > out.json
+judge "every line of a step's table says that it is predicted, or stands below one that does" \
+  test "$(head -7 out.json | grep -ci predicted)" = 7 -a "$(grep -c 'predicted ms' out.json)" = 1
+
 refused() {  # refused NAME PATTERN OPTION...: exit status 2, and a message that matches
   "$lodestone" bench "${@:3}" > out.json 2>&1
   local code=$?
@@ -65,6 +80,10 @@ refused "a text longer than the model takes" "lengths '513'" --lengths 513
 refused "a device that this build lacks" "built without CUDA" --device cuda
 refused "a device that there is not" "not one of auto, cpu, cuda" --device tpu
 refused "two questions at once" "takes one of" --memory 64 --losses 64
+
+refused "a GPU of which nothing is known, naming the others" "one of h200, h100, a100" --model-gpu b200
+refused "options of a step beside a configuration" "pairs is not for a configuration" --model-gpu h200 --pairs 4 "$2/configs/gte-pretrain.yaml"
+refused "a device beside a GPU that is predicted" "unknown option --device" --model-gpu h200 --device cuda
 
 echo "$passed passed, $failed failed"
 exit $((failed > 0))
