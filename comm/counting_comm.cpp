@@ -13,6 +13,7 @@ class CountingComm final : public Communicator {
 
   int rank() const override { return ranks_->rank(); }
   int size() const override { return ranks_->size(); }
+  bool in_stream() const override { return true; }
   std::unique_ptr<Communicator> split(int colour) override { return std::make_unique<CountingComm>(backend_, ranks_->split(colour)); }
 
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
