@@ -98,9 +98,9 @@ def packed_encoder(torch, config):
             self.norms = nn.ModuleList(nn.LayerNorm(h, eps=config.layer_norm_eps) for _ in range(2))
             self.drop = nn.Dropout(config.hidden_dropout_prob)
 
-        def forward(self, x, attend):
+        def forward(self, x, attend, chunk):
             q, k, v = self.qkv(x).view(-1, 3, heads, size).unbind(1)
-            x = self.norms[0](x + self.drop(self.out(attend(q, k, v).reshape(x.shape))))
+            x = self.norms[0](x + self.drop(self.out(attend(q, k, v, chunk).reshape(x.shape))))
             return self.norms[1](x + self.drop(self.down(nn.functional.gelu(self.up(x)))))
 
     class Encoder(nn.Module):
@@ -109,16 +109,17 @@ def packed_encoder(torch, config):
             h = config.hidden_size
             self.words, self.positions, self.types = nn.Embedding(config.vocab_size, h), nn.Embedding(config.max_position_embeddings, h), nn.Embedding(2, h)
             self.norm, self.drop = nn.LayerNorm(h, eps=config.layer_norm_eps), nn.Dropout(config.hidden_dropout_prob)
+            self.attend = None  # of packed queries, keys and values [tokens, heads, size], and the chunk
             self.layers = nn.ModuleList(Layer() for _ in range(config.num_hidden_layers))
             for p in self.parameters():
                 if p.dim() == 2:
                     nn.init.normal_(p, std=config.initializer_range)
 
-        def forward(self, chunk, attend):
+        def forward(self, chunk):
             """Mean vectors of the chunk's texts."""
             x = self.drop(self.norm(self.words(chunk["ids"]) + self.positions(chunk["place"]) + self.types.weight[0]))
             for layer in self.layers:
-                x = layer(x, attend)
+                x = layer(x, self.attend, chunk)
             sums = torch.zeros(chunk["lengths"].shape[0], x.shape[1], device=x.device).index_add(0, chunk["text"], x.float())
             return sums / chunk["lengths"][:, None]
 
@@ -145,18 +146,18 @@ class Tuned:
         self.torch, self.shape = torch, shape
         self.varlen = self.varlen_attention()
         config = bert_config(shape)
+        lengths = shape["queries"] + shape["passages"]
+        self.queries, self.longest = len(shape["queries"]), max(lengths)
         self.encoder = packed_encoder(torch, config).to(shape["device"])
         self.require_bert(transformers)
         self.encoder.train()
-        self.encode = torch.compile(self.encoder, dynamic=True) if shape["compile"] else self.encoder
-        lengths = shape["queries"] + shape["passages"]
-        self.queries, self.longest = len(shape["queries"]), max(lengths)
+        self.encode = self.encoder
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])
         self.chunks = [self.chunk([lengths[i] for i in part]) for part in self.by_tokens(order, lengths)]
         self.back = torch.tensor(order).argsort().to(shape["device"])
         self.padded_tokens = sum(c["ids"].numel() if self.varlen else c["mask"].numel() for c in self.chunks)
         self.settings = {"torch": torch.__version__, "attention": "varlen_attn, which drops nothing" if self.varlen else "scaled_dot_product_attention over padded chunks",
-                         "compile": shape["compile"], "chunk_tokens": shape["chunk_tokens"], "optimizer": "AdamW, fused", "precision": "autocast to bf16" if shape["precision"] == "bf16" else "f32"}
+                         "compile": self.compiled(), "chunk_tokens": shape["chunk_tokens"], "optimizer": "AdamW, fused", "precision": "autocast to bf16" if shape["precision"] == "bf16" else "f32"}
 
     def varlen_attention(self):
         if self.shape["device"] != "cuda" or self.shape["precision"] != "bf16":
@@ -186,41 +187,56 @@ class Tuned:
                  "lengths": of_text, "ends": torch.cat([torch.zeros(1, dtype=torch.int32), of_text.cumsum(0).int()]), "mask": mask}
         return {name: value.to(device) for name, value in found.items()}
 
-    def attend(self, chunk):
-        """Attention of packed queries, keys and values [tokens, heads, size]."""
-        if self.varlen:
-            return lambda q, k, v: self.varlen(q, k, v, chunk["ends"], chunk["ends"], self.longest, self.longest)
+    def padded(self, q, k, v, chunk):
         mask, text, place = chunk["mask"], chunk["text"], chunk["place"]
+        q, k, v = (x.new_zeros(*mask.shape, *x.shape[1:]).index_put((text, place), x).transpose(1, 2) for x in (q, k, v))
         drop_p = self.shape["dropout"] if self.encoder.training else 0.0
+        return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=drop_p).transpose(1, 2)[text, place]
 
-        def padded(q, k, v):
-            q, k, v = (x.new_zeros(*mask.shape, *x.shape[1:]).index_put((text, place), x).transpose(1, 2) for x in (q, k, v))
-            return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=drop_p).transpose(1, 2)[text, place]
-        return padded
+    def packed(self, q, k, v, chunk):
+        return self.varlen(q, k, v, chunk["ends"], chunk["ends"], self.longest, self.longest)
+
+    def compiled(self):
+        """The encoder compiled, where a first pass shows that it can be. Returns what stands in the settings."""
+        if not self.shape["compile"]:
+            return "no"
+        self.encode = self.torch.compile(self.encoder, dynamic=True)
+        try:
+            with self.torch.autocast(self.shape["device"], dtype=self.torch.bfloat16, enabled=self.shape["precision"] == "bf16"):
+                self.value().backward()
+        except Exception as error:  # of any kind: the compiler's, the driver's
+            self.encode = self.encoder
+            return f"no: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return "yes, of any shape"
 
     def require_bert(self, transformers):
-        """The same vectors as BertModel's in f32, by attention that any device has; unit vectors' worth of rounding through so many layers is below 1e-4."""
-        torch, varlen = self.torch, self.varlen
+        """The same vectors as BertModel's: in f32 by padded attention, where rounding through so many layers is below 1e-4 of a unit vector, and a GPU's TF32 below 1e-3; in bf16 by varlen_attn
+        within a cosine of 0.999."""
+        torch, unit = self.torch, self.torch.nn.functional.normalize
         bert = transformers.BertModel(bert_config(self.shape), add_pooling_layer=False).to(self.shape["device"]).eval()
         load_bert(self.encoder.eval(), bert)
-        lengths = [3, 7, 1, 12]
+        lengths = [min(n, self.longest) for n in (3, 7, 1, 12)]
         ids = random_ids(torch, lengths)
         chunk = self.chunk(lengths, ids)
-        self.varlen = None
         with torch.no_grad():
-            mine = self.encoder(chunk, self.attend(chunk))
-            theirs = torch.stack([bert(input_ids=text[None].to(self.shape["device"])).last_hidden_state[0].mean(0) for text in ids])
-        self.varlen = varlen
-        apart = (torch.nn.functional.normalize(mine, dim=1) - torch.nn.functional.normalize(theirs, dim=1)).abs().max().item()
-        if not apart < (1e-4 if self.shape["device"] == "cpu" else 1e-3):  # a GPU may multiply in TF32
-            raise Missing(f"the packed encoder's vectors are {apart:.1e} from BertModel's")
+            theirs = unit(torch.stack([bert(input_ids=text[None].to(self.shape["device"])).last_hidden_state[0].mean(0) for text in ids]), dim=1)
+            self.encoder.attend = self.padded
+            apart = (unit(self.encoder(chunk), dim=1) - theirs).abs().max().item()
+            if not apart < (1e-4 if self.shape["device"] == "cpu" else 1e-3):
+                raise Missing(f"the packed encoder's vectors are {apart:.1e} from BertModel's")
+            if self.varlen:
+                self.encoder.attend = self.packed
+                with torch.autocast(self.shape["device"], dtype=torch.bfloat16):
+                    cosine = (unit(self.encoder(chunk), dim=1) * theirs).sum(1).min().item()
+                if not cosine > 0.999:
+                    raise Missing(f"vectors by varlen_attn have a cosine of {cosine:.4f} with BertModel's")
 
     def parameters(self):
         return self.encoder.parameters()
 
     def value(self):
         f = self.torch.nn.functional
-        unit = f.normalize(self.torch.cat([self.encode(c, self.attend(c)) for c in self.chunks])[self.back], dim=1)
+        unit = f.normalize(self.torch.cat([self.encode(c) for c in self.chunks])[self.back], dim=1)
         return f.cross_entropy(unit[:self.queries] @ unit[self.queries:].T / TEMPERATURE, self.torch.arange(self.queries, device=unit.device))
 
 
