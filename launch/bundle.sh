@@ -42,13 +42,14 @@ mkdir -p "$(dirname "$out")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 to=$work/lodestone
-mkdir -p "$to"/{bin,lib/lodestone,launch,docs,tests/golden,tests/support}
+mkdir -p "$to"/{bin,lib/lodestone,launch,docs,tests/golden,tests/peers,tests/support}
 cp "$build"/{lodestone,core_tests,losses_tests} "$to/bin/"
 cp "$backend" "$to/lib/lodestone/"
 for library in "${beside[@]}"; do cp "$(dirname "$backend")/lib$library.so" "$to/lib/lodestone/"; done
-cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_report.py,gpu_suites.txt,with_cuda.sh} "$to/launch/"
+cp "$root"/launch/{gpu_check.sh,gpu_check.py,gpu_bench.py,gpu_report.py,gpu_suites.txt,with_cuda.sh} "$to/launch/"
 cp "$root"/tests/golden/{*.json,*.safetensors} "$to/tests/golden/"
 cp "$root/tests/support/tiny_run.py" "$to/tests/support/"
+cp "$root"/tests/peers/gpu_{speed,peers}.py "$to/tests/peers/"
 cp "$root"/{README.md,LICENSE} "$to/"
 cp "$root"/docs/cuda.md "$to/docs/"
 

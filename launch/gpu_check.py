@@ -13,11 +13,11 @@ import shutil
 import sys
 import tempfile
 
-from gpu_report import Report, run
+from gpu_bench import bench
+from gpu_report import LEFT_OUT, Report, run
 
 root = pathlib.Path(__file__).resolve().parent.parent
 NO_GPU = 77
-LEFT_OUT = "left out by --quick"
 
 
 def dlopen(name):
@@ -266,37 +266,6 @@ def check(report, quick):
         report.add("operations and encoder in other precisions, and the other losses", "not run", LEFT_OUT)
     with report.item("compute-sanitizer"):
         sanitizers(report, quick)
-
-
-# ---- bench ------------------------------------------------------------------------------------------------------------------------------
-def bench(report, quick):
-    """Steps of the shapes that the recipes train, and what the device does at most with any matrix."""
-    edge = 64 if quick else 8192
-    ended = run(["lodestone", "bench", "--device", "cuda", "--ceilings", str(edge)], 120)
-    ceilings = {}
-    if ended.code != 0:
-        report.add("ceilings", report.state_of(ended), ended.reason())
-    else:
-        found = json.loads(ended.out)
-        ceilings = {p["precision"]: p["tflops"] for p in found["products"]}
-        report.add("ceilings", "passed", f"products of {edge} x {edge}: " + ", ".join(f"{rate:.4g} TFLOP/s in {precision}" for precision, rate in ceilings.items()) + "; " +
-                   ", ".join(f"{c['gb_per_s']:.4g} GB/s {c['way']}" for c in found["copies"]), **found)
-    shapes = [("minilm", "short", 4)] if quick else [("minilm", "real", 512), ("bert-base", "real", 512), ("bert-base", "dense", 256), ("bert-large", "dense", 128)]
-    for model, lengths, pairs in shapes:
-        for precision in ("bf16", "f32"):
-            name = f"step of {model}, {lengths}, {pairs} pairs, {precision}"
-            if report.left_s() < 10:
-                report.add(name, "not run", "the ten minutes are over")
-                continue
-            ended = run(["lodestone", "bench", "--device", "cuda", "--model", model, "--lengths", lengths, "--pairs", str(pairs), "--precision", precision, "--steps", "1" if quick else "5",
-                         "--chunk-tokens", "16384", "--keep-mb", "32768"], min(200 if quick else 90, report.left_s()))
-            if ended.code != 0:
-                report.add(name, report.state_of(ended), ended.reason())
-                continue
-            step = json.loads(ended.out)
-            share = {"share_of_large_product": step["gflops"] / 1e3 / ceilings[precision]} if precision in ceilings else {}
-            report.add(name, "passed", f"{step['step_s'] * 1e3:.1f} ms, {step['tokens_per_s']:.0f} tokens/s, {step['gflops'] / 1e3:.4g} TFLOP/s" +
-                       "".join(f", {value:.1%} of the large product's" for value in share.values()), **share, **step)
 
 
 def main():

@@ -10,6 +10,8 @@
 #include "comm/reduce_bench.h"
 #include "data/plan/plan.h"
 #include "launch/bench/bench_ceilings.h"
+#include "launch/bench/bench_device.h"
+#include "launch/bench/bench_operations.h"
 #include "launch/bench/bench_prediction.h"
 #include "launch/bench/bench_shares.h"
 #include "launch/command.h"
@@ -40,22 +42,31 @@ std::string bench_usage() {
   return cat(
       "usage: lodestone bench [--model minilm|bert-base|bert-large] [--lengths dense|real|short|N] [--precision bf16|f32] [--device NAME]\n"
       "                       [--threads N] [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
+      "                       [--dropout 0.1|0] [--ceiling-edge N]\n"
       "       lodestone bench --memory N [the same options]\n"
       "       lodestone bench --losses N [the same options]\n"
       "       lodestone bench --ceilings N [--device NAME] [--threads N]\n"
+      "       lodestone bench --operations N [--model M] [--precision P] [--device NAME] [--threads N] [--pairs N] [--steps N] "
+      "[--ceiling-edge N]\n"
       "       lodestone bench --model-gpu NAME [--ranks W] [--json] [the options of a step]\n"
       "       lodestone bench --model-gpu NAME [--ranks W] [--json] CONFIG.yaml [MORE.yaml ...] [key.path=value ...]\n"
       "       mpirun -np 2 lodestone bench [...]\n"
       "       mpirun -np 2 lodestone bench --all-reduce\n\n"
       "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
-      "interleaved with a plain matrix product, and prints JSON: tokens per second, floating-point rate counted on real tokens,\n"
-      "share of the product's rate (the ceiling), page faults and heap allocations per step, and what it takes to compare\n"
+      "interleaved with a plain matrix product, and prints JSON: tokens and pairs per second, floating-point rate counted on real\n"
+      "tokens (no padding, no second forward), share of the product's rate (the ceiling), page faults and heap allocations per step, and "
+      "what it takes to compare\n"
       "program and weights of all ranks at a start, and their replicas every train.replica_check_every steps.\n"
       "  --pairs N         pairs of the global batch; ranks share them\n"
       "  --device NAME     where to compute: auto (the CPU), cpu or cuda; default: auto\n"
       "  --threads N       threads of each rank; default: the cores that it may use\n"
       "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
       "  --group N         passages per query; default: the number behind the loss\n"
+      "  --dropout 0.1|0   of hidden states and attention; default: 0.1. cuDNN computes attention without dropout only\n"
+      "  --ceiling-edge N  a product of two random N x N matrices before and after the steps, and the share of it that they make, unless\n"
+      "                    the two differ by more than 5 %; beside it, the part of a step in which a GPU waits for the host. Default: "
+      "8192\n"
+      "                    with --device cuda; on the CPU none, and 1024 with --operations\n"
       "  --loss NAME       each with its default settings:\n",
       list_losses(),
       "  --keep-mb N       activations to keep for backward; chunks beyond are computed twice (GradCache)\n"
@@ -66,6 +77,9 @@ std::string bench_usage() {
       "                    step. The encoder is timed on --pairs pairs, or as many texts in groups, and scaled to N; keeps no more\n"
       "                    than one chunk unless --keep-mb is given\n"
       "  --ceilings N      instead: what the device does at most: products of two matrices of N x N in bf16 and f32, and copies of one\n"
+      "  --operations N    instead, on one rank: attention over N tokens in texts of 16 to 512, by own kernels and by cuDNN; AdamW of "
+      "--model\n"
+      "                    beside copies; tiles of the scores of --pairs queries and passages beside large products. --steps rounds each\n"
       "  --model-gpu NAME  instead: what a step would take on a GPU that need not be there (",
       list_gpus(),
       "), PREDICTED: its FLOPs, bytes and\n"
@@ -77,17 +91,18 @@ std::string bench_usage() {
 
 namespace {
 
-enum class BenchMode : uint8_t { speed, memory, losses, ceilings };
+enum class BenchMode : uint8_t { speed, memory, losses, ceilings, operations };
 
 struct BenchCommand {
   BenchOptions options;
   BenchMode mode = BenchMode::speed;
-  int64_t many = 0;                                    // pairs of the larger batch, queries of the losses, or rows of a matrix
+  int64_t many = 0;                                    // pairs of the larger batch, queries of the losses, rows of a matrix, or tokens
   std::span<const BenchLoss> losses = bench_losses();  // to be timed
 };
 
 BenchCommand parse(std::span<const std::string> arguments) {
-  std::vector<std::string> names{"--device", "--threads", "--steps", "--memory", "--losses", "--ceilings"};
+  std::vector<std::string> names{"--device", "--threads",  "--steps",      "--memory",
+                                 "--losses", "--ceilings", "--operations", "--ceiling-edge"};
   names.insert(names.end(), step_option_names().begin(), step_option_names().end());
   const Options given(arguments, "bench", names);
   BenchCommand c{.options = read_step_options(given)};
@@ -95,14 +110,19 @@ BenchCommand parse(std::span<const std::string> arguments) {
   o.backend = backend_for(given.choice("--device", DeviceChoice::automatic));
   o.threads = given.integer("--threads", o.threads, 1);
   o.steps = given.integer("--steps", o.steps, 1);
-  for (const auto& [name, mode] :
-       {std::pair{"--memory", BenchMode::memory}, {"--losses", BenchMode::losses}, {"--ceilings", BenchMode::ceilings}}) {
+  for (const auto& [name, mode] : {std::pair{"--memory", BenchMode::memory},
+                                   {"--losses", BenchMode::losses},
+                                   {"--ceilings", BenchMode::ceilings},
+                                   {"--operations", BenchMode::operations}}) {
     if (!given.has(name)) continue;
-    if (c.mode != BenchMode::speed) given.refuse("takes one of --memory, --losses and --ceilings");
+    if (c.mode != BenchMode::speed) given.refuse("takes one of --memory, --losses, --ceilings and --operations");
     c.mode = mode;
-    c.many = given.integer(name, 0, 2);
+    c.many = given.integer(name, 0, mode == BenchMode::operations ? 16 : 2);  // the shortest text of those
     if (!given.has("--keep-mb")) o.keep_mb = 0;
   }
+  const int64_t edge = o.backend == BackendKind::cuda ? 8192 : 1024;
+  if (given.has("--ceiling-edge") || c.mode == BenchMode::operations || (c.mode == BenchMode::speed && o.backend == BackendKind::cuda))
+    o.ceiling_edge = given.integer("--ceiling-edge", edge, 2);
   if (given.has("--loss")) c.losses = {&bench_loss(o.loss), 1};
   if (c.mode == BenchMode::losses && given.has("--group")) given.refuse("--losses has a group size for each loss: --group is not for it");
   if (!given.positional().empty()) given.refuse(cat("takes no file, got '", given.positional()[0], "'"));
@@ -119,11 +139,24 @@ nlohmann::ordered_json setting(const BenchOptions& o, const BenchStep& bench, co
           {"ranks", world.size()},
           {"threads", bench.cores().threads},
           {"chunk_tokens", o.chunk_tokens},
-          {"keep_mb", o.keep_mb}};
+          {"keep_mb", o.keep_mb},
+          {"dropout", o.dropout}};
+}
+
+/// How many of these texts of all ranks have how many tokens, in rising order: "5:31 6:30".
+std::string lengths_of(const Batch& batch, Slice texts, World& world) {
+  std::array<double, 513> count{};
+  for (int64_t t = texts.begin; t < texts.end; ++t) ++count.at(static_cast<size_t>(batch.tokens().length(t)));
+  all_reduce(world.comm(), count, Reduce::sum);
+  std::string said;
+  for (size_t length = 0; length < count.size(); ++length)
+    if (count[length] > 0) said += cat(said.empty() ? "" : " ", length, ':', count[length]);
+  return said;
 }
 
 nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
   BenchStep bench(world, o);
+  BenchDevice device(bench, world);
   const Batch batch = bench.batch(o.pairs, o.group);
   std::array<double, 2> work{static_cast<double>(batch.ids.size()), bench.flops(batch)};
   all_reduce(world.comm(), work, Reduce::sum);
@@ -131,10 +164,13 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
 
   std::vector<double> seconds, ceilings;
   double faults = 0, allocations = 0;
+  StepMemory memory;
   for (int64_t step = -2; step < o.steps; ++step) {  // two steps of warm-up
     ceilings.push_back(bench.ceiling_flops_per_s());
-    const StepCounts counts = bench.run(batch);
+    const StepCounts counts = bench.run(batch, Watch::whole);
+    memory = bench.memory();
     if (step < 0) continue;
+    device.queue(batch, counts);
     seconds.push_back(counts.whole.wall);
     faults += static_cast<double>(counts.page_faults);
     allocations += static_cast<double>(counts.allocations);
@@ -143,15 +179,17 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
   const CompareTimes compared = bench.compare();
   const auto check_every = static_cast<double>(TrainConfig{}.replica_check_every);
   const auto steps = static_cast<double>(o.steps);
-  const StepMemory memory = bench.memory();
   nlohmann::ordered_json result = setting(o, bench, world);
   result.update(
       {{"pairs", o.pairs},
        {"tokens", static_cast<int64_t>(tokens)},
+       {"lengths_of_queries", lengths_of(batch, Slice{0, batch.queries}, world)},
+       {"lengths_of_passages", lengths_of(batch, Slice{batch.queries, batch.tokens().texts()}, world)},
        {"step_s", median_s},
        {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
        {"step_s_max", *std::max_element(seconds.begin(), seconds.end())},
        {"tokens_per_s", tokens / median_s},
+       {"pairs_per_s", static_cast<double>(o.pairs) / median_s},
        {"gflops", flops / median_s / 1e9},
        {"ceiling_gflops", ceiling / 1e9},
        {"share_of_ceiling", flops / median_s / ceiling},
@@ -169,6 +207,7 @@ nlohmann::ordered_json bench_speed(const BenchOptions& o, World& world) {
        {"arena_peak_less_counted_bytes", memory.beyond_bytes}});
   if (nlohmann::ordered_json beside = prediction_beside(o, world.size(), bench.backend_description(), median_s); !beside.is_null())
     result["prediction"] = std::move(beside);
+  result.update(device.report(flops, median_s));
   return result;
 }
 
@@ -288,7 +327,7 @@ nlohmann::ordered_json bench_all_reduce(World& world) {
 nlohmann::ordered_json measure(std::span<const std::string> arguments, World& world) {
   if (arguments.size() == 1 && arguments[0] == "--all-reduce") return bench_all_reduce(world);
   const BenchCommand c = parse(arguments);
-  if (c.mode != BenchMode::ceilings)
+  if (c.mode != BenchMode::ceilings && c.mode != BenchMode::operations)
     require_ranks_for_batch(c.mode == BenchMode::speed ? c.options.pairs : std::min(c.options.pairs, c.many), world.size());
   switch (c.mode) {
     case BenchMode::memory:
@@ -297,6 +336,8 @@ nlohmann::ordered_json measure(std::span<const std::string> arguments, World& wo
       return bench_each_loss(c, world);
     case BenchMode::ceilings:
       return bench_ceilings(c.options, c.many, world);
+    case BenchMode::operations:
+      return bench_operations(c.options, c.many, world);
     case BenchMode::speed:
       return bench_speed(c.options, world);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "launch/bench/bench_batch.h"
 #include "launch/bench/bench_loss.h"
 
 namespace lodestone {
@@ -18,8 +19,8 @@ bool is_length(const std::string& text) {
 }  // namespace
 
 std::span<const std::string> step_option_names() {
-  static const std::array<std::string, 8> names{"--model", "--lengths", "--precision",    "--loss",
-                                                "--group", "--pairs",   "--chunk-tokens", "--keep-mb"};
+  static const std::array<std::string, 9> names{"--model", "--lengths",      "--precision", "--loss",   "--group",
+                                                "--pairs", "--chunk-tokens", "--keep-mb",   "--dropout"};
   return names;
 }
 
@@ -35,6 +36,10 @@ BenchOptions read_step_options(const Options& given) {
   else
     one_of("--lengths", o.lengths, {"dense", "real", "short"});
   one_of("--precision", o.precision, {"bf16", "f32"});
+  if (std::string dropout = "0.1"; given.has("--dropout")) {
+    one_of("--dropout", dropout, {"0.1", "0"});
+    o.dropout = dropout == "0" ? 0 : o.dropout;
+  }
   o.loss = given.text("--loss", o.loss);
   const BenchLoss& loss = bench_loss(o.loss);
   o.group = given.integer("--group", loss.group, 1);
@@ -43,6 +48,12 @@ BenchOptions read_step_options(const Options& given) {
   o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
   if (needs_scores(loss.config(1)) && o.group != 1) given.refuse(cat(loss.name, " takes pairs: --group 1"));
   return o;
+}
+
+EmbedderConfig bench_config(const BenchOptions& options) {
+  EmbedderConfig config = bench_shape(options.model);
+  config.encoder.hidden_dropout = config.encoder.attention_dropout = options.dropout;
+  return config;
 }
 
 DType compute_dtype(const BenchOptions& options) { return options.precision == "bf16" ? DType::bf16 : DType::f32; }

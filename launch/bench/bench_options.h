@@ -6,6 +6,7 @@
 
 #include "core/backend_kind.h"
 #include "core/dtype.h"
+#include "core/nn/config.h"
 #include "launch/config/options.h"
 #include "losses/embedding_objective.h"
 
@@ -21,6 +22,8 @@ struct BenchOptions {
   int64_t threads = 0;  // of each rank; 0: the cores that it may use
   int64_t pairs = 32;   // N: of the global batch
   int64_t steps = 5, chunk_tokens = 1024, keep_mb = 4096;
+  double dropout = 0.1;      // of hidden states and attention
+  int64_t ceiling_edge = 0;  // of the matrices whose product is the ceiling; 0: none
 };
 
 /// The options that say which step is meant.
@@ -29,6 +32,8 @@ std::span<const std::string> step_option_names();
 BenchOptions read_step_options(const Options& given);
 
 DType compute_dtype(const BenchOptions& options);
+/// The model, with its dropout.
+EmbedderConfig bench_config(const BenchOptions& options);
 EmbeddingObjectiveOptions objective_options(const BenchOptions& options);
 
 }  // namespace lodestone

@@ -46,7 +46,7 @@ Asked predict_asked(std::span<const std::string> arguments) {
 }  // namespace
 
 PredictedStep predict_bench(const BenchOptions& o, const GpuCeilings& gpu, int ranks) {
-  const EmbedderConfig model = bench_shape(o.model);
+  const EmbedderConfig model = bench_config(o);
   CountedStep counted(compute_dtype(o), ranks);
   ParamStore params(counted.backend().memory(), embedder_layout(model), compute_dtype(o));
   const Encoder encoder(model, params);

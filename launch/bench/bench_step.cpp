@@ -52,6 +52,7 @@ Seconds Seconds::now() {
 
 LossResult WatchedLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
                                  Tensor share) {
+  if (watch_ == Watch::whole) return loss_->evaluate(ex, group, emb, pairs, weight, d_emb, share);
   ex.backend.synchronize();
   const Seconds start = Seconds::now();
   const LossResult result = loss_->evaluate(ex, group, emb, pairs, weight, d_emb, share);
@@ -63,7 +64,7 @@ LossResult WatchedLoss::evaluate(Exec& ex, const Group& group, ConstTensor emb, 
 BenchStep::BenchStep(World& world, const BenchOptions& options)
     : world_(world),
       options_(options),
-      config_(bench_shape(options.model)),
+      config_(bench_config(options)),
       cores_(choose_threads(world, options.threads)),
       backend_(make_backend({.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend)},
                             common_instruction_set(world.comm(), best_instruction_set()))),
@@ -78,6 +79,8 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
       sync_(planes_.group(), *backend_, params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}),
       results_(*backend_, 1),
+      product_(options.ceiling_edge > 0 ? std::optional<LargeProduct>(std::in_place, *backend_, options.ceiling_edge, compute_)
+                                        : std::nullopt),
       arena_(backend_->memory()),
       ex_{*backend_, arena_, Key(1), compute_} {}
 
@@ -106,17 +109,15 @@ CompareTimes BenchStep::compare() {
   return {median(start), median(replicas)};
 }
 
-StepCounts BenchStep::run(const Batch& batch) {
+StepCounts BenchStep::run(const Batch& batch, Watch watch) {
   world_.comm().barrier();
   const int64_t faults = page_faults();
   const uint64_t allocations = heap_allocations();
   const Seconds start = Seconds::now();
   arena_.reset_peak();
-  backend_->fill_zero(grads_);
-  results_.begin();
-  sync_.begin(grads_);
-  objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, results_.share(0), sync_.hook());
-  backend_->synchronize();
+  enqueue_gradients(batch);
+  const double enqueue_s = now_s() - start.wall;
+  if (watch == Watch::parts) backend_->synchronize();
   const Seconds update = Seconds::now();
   sync_.finish(grads_);
   backend_->sum_squares(grads_, results_.squares());
@@ -136,6 +137,7 @@ StepCounts BenchStep::run(const Batch& batch) {
   return {.whole = slowest(world_, end - start),
           .loss = slowest(world_, loss_.seconds()),
           .update = slowest(world_, end - update),
+          .enqueue_s = enqueue_s,
           .page_faults = static_cast<int64_t>(counts[0]),
           .allocations = static_cast<int64_t>(counts[1])};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/grad_sync.h"
@@ -11,12 +12,16 @@
 #include "launch/bench/bench_batch.h"
 #include "launch/bench/bench_loss.h"
 #include "launch/bench/bench_options.h"
+#include "launch/bench/bench_product.h"
 #include "launch/console/cores.h"
 #include "launch/prediction/counted_step.h"
 #include "losses/embedding_objective.h"
 #include "losses/step_results.h"
 
 namespace lodestone {
+
+/// What of a step is waited for: the loss and the update too, so that each is timed, or the whole only, as in a run.
+enum class Watch : uint8_t { parts, whole };
 
 /// On the clock, and of the processor by all threads of this process: the second hardly depends on what else the machine does.
 struct Seconds {
@@ -29,8 +34,9 @@ struct Seconds {
 
 /// Of one step; of each figure the largest of all ranks.
 struct StepCounts {
-  Seconds whole, loss, update;  // update: the gradients' sum over ranks, their norm, AdamW
+  Seconds whole, loss, update;  // update: the gradients' sum over ranks, their norm, AdamW. Loss and update: where parts are watched
   Seconds encoder() const { return whole - loss - update; }
+  double enqueue_s = 0;  // until the host has asked for all gradients of this rank
   int64_t page_faults = 0;
   int64_t allocations = 0;  // calls of operator new, by all threads
 };
@@ -48,17 +54,25 @@ struct StepMemory {
   size_t beyond_bytes = 0;   // the most that is in use beside vectors at any time
 };
 
-/// A loss that notes how long it took, until the device was done with it.
+/// A step that the device found enqueued behind other work. Its results are not read, and its gradients not clipped.
+struct QueuedStep {
+  double device_s = 0;  // from the end of that work to the end of the step
+  double ahead_s = 0;   // how long the host, having enqueued the step, waited for its beginning: none means that device_s is too short
+};
+
+/// A loss that notes how long it took, until the device was done with it, while parts are watched.
 class WatchedLoss final : public Loss {
  public:
   explicit WatchedLoss(std::unique_ptr<Loss> loss) : loss_(std::move(loss)) {}
   LossResult evaluate(Exec& ex, const Group& group, ConstTensor emb, const Pairs& pairs, double weight, Tensor d_emb,
                       Tensor share) override;
   Seconds seconds() const { return seconds_; }
+  void watch(Watch watch) { watch_ = watch; }
 
  private:
   std::unique_ptr<Loss> loss_;
   Seconds seconds_;
+  Watch watch_ = Watch::parts;
 };
 
 /// Everything that a training run owns on one rank, without data.
@@ -71,7 +85,9 @@ class BenchStep {
     return bench_batch(options_.lengths, queries, group, {.rank = world_.rank(), .ranks = world_.size()});
   }
   /// Collective: gradients of all chunks, their sum over ranks, clipping, AdamW.
-  StepCounts run(const Batch& batch);
+  StepCounts run(const Batch& batch, Watch watch = Watch::parts);
+  /// The same on one rank, without reading what it found, behind so many large products.
+  QueuedStep queued(const Batch& batch, int64_t products);
   /// Collective: the loss alone (value and gradient), on random vectors for the texts of `batch`; the slowest rank's.
   Seconds loss_seconds(Loss& loss, const Batch& batch);
   /// Collective: as a training run compares, medians of five.
@@ -90,12 +106,16 @@ class BenchStep {
   /// Forward and backward of this rank's tokens: encoder_flops().
   double flops(const Batch& batch) const { return encoder_flops(config_.encoder, batch.tokens()); }
 
+  /// In the compute dtype; null where options.ceiling_edge is 0.
+  const LargeProduct* large_product() const { return product_ ? &*product_ : nullptr; }
   int64_t embedding() const { return config_.embedding(); }
+  Device device() const { return backend_->device(); }
   const Cores& cores() const { return cores_; }
   std::string backend_description() const { return backend_->description(); }
 
  private:
   EmbeddingObjective objective(const Group& group) { return {encoder_, loss_, group, objective_options(options_)}; }
+  void enqueue_gradients(const Batch& batch);
 
   World& world_;
   BenchOptions options_;
@@ -113,6 +133,7 @@ class BenchStep {
   AdamW optimizer_;
   GradSync sync_;
   StepResults results_;
+  std::optional<LargeProduct> product_;
   Arena arena_;  // behind all that has a size of its own, as in a run
   Exec ex_;
   uint64_t steps_ = 0;

@@ -25,7 +25,14 @@ check() {  # check NAME CONDITION: a Python expression of the figures `b`
 
 "$lodestone" bench --precision f32 --threads 1 --lengths short --pairs 16 --steps 1 > out.json
 check "a warm step allocates nothing and touches no new page" "b['allocations_per_step'] == 0 and b['page_faults_per_step'] < 50"
+check "a step's tokens are those of its texts, and its pairs are counted" \
+  "b['tokens'] == sum(int(n) * int(t) for w in ('queries', 'passages') for t, n in (p.split(':') for p in b['lengths_of_' + w].split())) and abs(b['pairs_per_s'] * b['step_s'] / 16 - 1) < 1e-9"
 cp out.json alone.json
+"$lodestone" bench --precision f32 --threads 1 --lengths short --pairs 16 --steps 1 --keep-mb 0 --chunk-tokens 64 --ceiling-edge 64 > out.json
+check "a second forward is no work that counts" "abs(b['gflops'] * b['step_s'] / (json.load(open('alone.json'))['gflops'] * json.load(open('alone.json'))['step_s']) - 1) < 1e-9"
+check "a step's share is that of two large products, or they differ by more than 5 %" \
+  "(lambda p, s: abs(s * (p['before_tflops'] + p['after_tflops']) * 500 / b['gflops'] - 1) < 1e-9 if p['apart'] <= 0.05 else 'more than 5 %' in s)(b['large_product'], b['share_of_large_product'])"
+check "what cannot be measured on a CPU says so" "b['device_idle_share'] == 'not measured: a CPU works while it is asked'"
 
 "$2/tests/support/mpirun.sh" 3 "$lodestone" bench --precision f32 --threads 1 --lengths short --pairs 16 --steps 1 > out.json
 check "ranks share the tokens of the batch" "b['ranks'] == 3 and b['tokens'] == json.load(open('alone.json'))['tokens']"
@@ -69,6 +76,29 @@ done
 judge "every line of a step's table says that it is predicted, or stands below one that does" \
   test "$(head -7 out.json | grep -ci predicted)" = 7 -a "$(grep -c 'predicted ms' out.json)" = 1
 
+operations() {  # operations NAME OPTION...: the figures of attention, the optimizer and the loss fit each other
+  "$lodestone" bench --operations 40 --pairs 96 --steps 2 --threads 1 --ceiling-edge 32 "${@:2}" > out.json 2> err.log
+  check "$1: attention at each length that fits, whole texts only, 4 T D forward and 2.5 times that backward" \
+    "[(a['head_size'], a['tokens_per_text'], a['texts']) for a in b['attention']] == [(d, t, 40 // t) for d in (32, 64) for t in (16, 32)] and all(abs(w[way + '_tflops'] * w[way + '_s'] * 1e12 / (k * 4 * a['tokens_per_text'] ** 2 * a['texts'] * a['head_size'] * a['heads']) - 1) < 1e-9 for a in b['attention'] for n, w in a.items() if isinstance(w, dict) for way, k in (('forward', 1), ('backward', 2.5)))"
+  check "$1: the optimizer moves 28 bytes a parameter and 6 for the rounded copy, beside a copy" \
+    "b['optimizer']['bytes'] == 34 * b['optimizer']['parameters'] and abs(b['optimizer']['share_of_copy'] * b['optimizer']['copy_gb_per_s'] / b['optimizer']['gb_per_s'] - 1) < 1e-9"
+  check "$1: a tile of scores is all rows of so few, in three products" \
+    "[(t['rows'], t['columns']) for t in b['loss_tiles']] == [(96, 96)] and abs(b['loss_tiles'][0]['products_tflops'] * b['loss_tiles'][0]['products_s'] * 1e12 / (6 * 96 * 96 * 384) - 1) < 1e-9"
+}
+operations "operations on the CPU"
+check "operations on the CPU: cuDNN is not measured there" "all(a['cudnn'] == 'not measured: cuDNN computes on GPUs' for a in b['attention'])"
+emulated=$(dirname "$lodestone")/emulated
+if [ -e "$emulated/liblodestone_cudnn.so" ]; then
+  LD_LIBRARY_PATH=$emulated operations "operations on an emulated GPU" --device cuda
+  check "operations on an emulated GPU: cuDNN beside own kernels" "all(a['own_speed_over_cudnn'] > 0 and a['cudnn']['tflops'] > 0 for a in b['attention'])"
+  for refuses in texts backward; do
+    LODESTONE_DOUBLE_CUDNN_REFUSES=$refuses LD_LIBRARY_PATH=$emulated "$lodestone" bench --operations 16 --pairs 64 --steps 1 --ceiling-edge 32 --device cuda > out.json 2> err.log
+    check "what cuDNN refuses is not measured, with the reason: $refuses" "all('this double was told to refuse it' in a['cudnn'] or 'leaves backward to own kernels' in a['cudnn'] for a in b['attention']) and 'own' in b['attention'][0]"
+  done
+else
+  echo "skipped: operations on an emulated GPU: it was not built"
+fi
+
 refused() {  # refused NAME PATTERN OPTION...: exit status 2, and a message that matches
   "$lodestone" bench "${@:3}" > out.json 2>&1
   local code=$?
@@ -80,10 +110,11 @@ refused "a text longer than the model takes" "lengths '513'" --lengths 513
 refused "a device that this build lacks" "built without CUDA" --device cuda
 refused "a device that there is not" "not one of auto, cpu, cuda" --device tpu
 refused "two questions at once" "takes one of" --memory 64 --losses 64
-
 refused "a GPU of which nothing is known, naming the others" "one of h200, h100, a100" --model-gpu b200
 refused "options of a step beside a configuration" "pairs is not for a configuration" --model-gpu h200 --pairs 4 "$2/configs/gte-pretrain.yaml"
 refused "a device beside a GPU that is predicted" "unknown option --device" --model-gpu h200 --device cuda
+refused "operations of fewer tokens than a text has" "operations" --operations 8
+refused "a dropout that is none of two" "dropout '0.2' is not known" --dropout 0.2
 
 echo "$passed passed, $failed failed"
 exit $((failed > 0))
