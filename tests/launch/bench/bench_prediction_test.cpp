@@ -36,8 +36,8 @@ TEST(BenchPrediction, BytesAreThoseThatAPenFinds) {
   // AdamW's seven vectors of f32, and the one that the norm reads.
   const double parameters = 30522 * H + 512 * H + 2 * H + 2 * H + weights + L * (9 * H + F);
   EXPECT_EQ(step.of(WorkKind::update).bytes, 8 * 4 * parameters);
-  // Products of a layer, by their columns and depth: forward x, w, y and the rounded bias; backward dy, w, dx, which is read too where it is added
-  // to (of qkv and the first of the feed-forward), and dy, x, and the gradients of weights and biases, read and written.
+  // Products of a layer, by their columns and depth: forward x, w, y and the rounded bias; backward dy, w, dx, which is read too where it
+  // is added to (of qkv and the first of the feed-forward), and dy, x, and the gradients of weights and biases, read and written.
   double bytes = 0;
   for (const auto& [m, k, added] : {std::tuple{3 * H, H, 1.0}, {H, H, 0.0}, {F, H, 1.0}, {H, F, 0.0}}) {
     const double w = chunks * m * k;
@@ -48,6 +48,25 @@ TEST(BenchPrediction, BytesAreThoseThatAPenFinds) {
   // The loss's scores from queries and passages, and two gradients by the same three matrices, which are added to.
   const double n = 32, scores = 4 * (n * H + n * H + n * n), gradients = 2 * (scores + 4 * n * H);
   EXPECT_EQ(step.of(WorkKind::products).bytes, L * bytes + scores + gradients);
+}
+
+// In bytes, by the hidden size: what a token reads and writes in a layer, forward and backward, whatever the chunk. The embeddings' norm
+// counts as the layers' own, and the loss's scores are too few to matter.
+TEST(BenchPrediction, ATokenMovesFewBytesALayer) {
+  const auto bytes = [](int64_t pairs) {
+    BenchOptions options = dense(pairs);
+    options.model = "bert-base";
+    options.chunk_tokens = pairs * 2 * 128;
+    const Prediction step = predicted(options).prediction;
+    double sum = 0;
+    for (const WorkKind kind :
+         {WorkKind::products, WorkKind::attention, WorkKind::attention_backward, WorkKind::norms, WorkKind::activations})
+      sum += step.of(kind).bytes;
+    return sum;
+  };
+  const double a_token = (bytes(64) - bytes(32)) / (32 * 2 * 128) / (12 * 768);
+  EXPECT_LT(a_token, 210) << "docs/step_model.md";
+  EXPECT_GT(a_token, 200) << "something is not counted";
 }
 
 TEST(BenchPrediction, CountsAreLinearInChunks) {
