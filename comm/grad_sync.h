@@ -13,11 +13,13 @@
 namespace lodestone {
 
 /// One step: begin(grads); backward calls the hook with ranges that are final; finish(grads) returns when all of grads is the
-/// sum over ranks. Pieces lie on a fixed grid and start from the end of the vector to its front, the order in which backward
-/// finishes them, each as soon as everything from its begin to the end is final. Pieces and their order therefore do not
-/// depend on which ranges the hook was given or when: a rank whose backward never called it takes part all the same.
-/// Between begin and finish no verb of another communicator may wait on one rank only; the sums themselves use their own.
-/// A world of one does nothing. The result has the same bits on all ranks, and in every run with the same number of ranks.
+/// sum over ranks, or where verbs are in a stream (Communicator::in_stream), when what is enqueued later finds it so. Pieces lie on a fixed
+/// grid and start from the end of the vector to its front, the order in which backward finishes them, each as soon as everything from its
+/// begin to the end is final. Pieces and their order therefore do not depend on which ranges the hook was given or when: a rank whose
+/// backward never called it takes part all the same. Between begin and finish no verb of another communicator may wait on one rank only,
+/// and where verbs are in a stream none may be started between the first piece and finish(): all communicators share it. The sums
+/// themselves use their own. A world of one does nothing. The result has the same bits on all ranks, and in every run with the same number
+/// of ranks.
 ///
 /// With Update::own_slice (ZeRO stage 1) a rank gets the sum of the elements that it updates, own(), and nothing else of grads
 /// is of use after finish(); share() then brings the updated parameters together. Through shared memory the sums have the same

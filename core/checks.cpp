@@ -38,7 +38,7 @@ void dropout(const char* op, const DeviceTexts& texts, const Dropout& dropout) {
              texts.texts(), " texts");
 }
 
-ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y) {
+ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y, Biases biases) {
   matrix("linear", "x", x);
   matrix("linear", "weight", weight);
   product_dtypes("linear", x, weight, y);
@@ -47,7 +47,7 @@ ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTen
   shape("linear", "y", y, {d.m, d.n});
   if (bias.bytes() != nullptr) {
     shape("linear", "bias", bias, {d.n});
-    if (bias.dtype() != y.dtype()) dtype("linear", "bias", bias, wide(x.dtype()));
+    if (biases == Biases::wide || bias.dtype() != y.dtype()) dtype("linear", "bias", bias, wide(x.dtype()));
   }
   return d;
 }

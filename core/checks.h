@@ -19,7 +19,9 @@ void dropout(const char* op, const DeviceTexts& texts, const Dropout& dropout);
 struct ProductDims {
   int64_t m = 0, n = 0, k = 0;
 };
-ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y);
+/// Which dtypes a bias may have: the wide one, or also that of y.
+enum class Biases : uint8_t { wide, wide_or_rounded };
+ProductDims linear(ConstTensor x, ConstTensor weight, ConstTensor bias, ConstTensor y, Biases biases = Biases::wide);
 ProductDims gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, ConstTensor c);
 void column_sums(ConstTensor x, ConstTensor sums);
 

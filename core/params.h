@@ -38,6 +38,7 @@ class ParamLayout {
 
 /// Master parameters in the wide dtype, and for bf16 a rounded copy that products read. Where some are still on their way from other ranks,
 /// whoever takes a view of them orders what is enqueued from then on behind their arrival: so a layer waits for its own and no later ones.
+/// A view must therefore not be kept beyond the next expect(): nobody would order what reads it.
 class ParamStore {
  public:
   /// All zero. `memory` must outlive the store.

@@ -33,7 +33,7 @@ class Part:
         ended = run(["lodestone", "bench", "--device", "cuda", *map(str, options)], self.left_s())
         if ended.code == 0:
             return json.loads(ended.out)
-        self.report.add(name, "not run" if ended.code is None else "failed", ended.reason())
+        self.report.add(name, self.report.state_of(ended), ended.reason())
         return None
 
 
@@ -81,7 +81,7 @@ def peers(part, quick):
     limit_s = part.left_s()
     ended = run([sys.executable, "-B", str(root / "tests/peers/gpu_speed.py"), shutil.which("lodestone"), "--budget", str(limit_s - 10), "--output", "peers.json"], limit_s)
     if ended.code != 0:
-        part.report.add(name, "not run" if ended.code is None else "failed", ended.reason())
+        part.report.add(name, part.report.state_of(ended), ended.reason())
         return
     found = json.loads(pathlib.Path("peers.json").read_text(encoding="utf-8"))
     said = [f"{peer} {found[peer]}" if isinstance(found[peer], str) else f"{found[f'ours_over_{peer}']:.2f} times {peer}" for peer in ("stock", "tuned")]
@@ -99,7 +99,7 @@ def ceilings(part, quick):
 
 
 def bench(report, quick):
-    """Parts and the seconds that each may take of the 570 that there are."""
+    """Parts in the order of their worth, and the seconds that each may take. They are more than the 570 that there are: the last one has what is left, or is not run."""
     for what, limit_s in ((lambda part: steps(part, QUICK if quick else STEPS, "bf16", quick), 200), (lambda part: operations(part, quick), 100), (lambda part: peers(part, quick), 190),
                           (lambda part: ceilings(part, quick), 40), (lambda part: steps(part, QUICK if quick else IN_F32, "f32", quick), 200)):
         with report.item("bench"):

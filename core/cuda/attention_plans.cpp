@@ -78,7 +78,7 @@ AttentionPlans::AttentionPlans(AttentionChoice choice) : choice_(choice) {
 std::string AttentionPlans::description() const {
   if (!there()) return why_not_.empty() ? "own attention" : cat("own attention (", why_not_, ")");
   return cat("attention by cuDNN ", version_, " in bf16",
-             may_drop() ? ", its dropout masks depend on ranks and chunks" : " without dropout",
+             may_drop() ? ", dropout masks of its own depend on ranks and chunks" : " without dropout",
              executions_ > 0 ? cat(", ", executions_, " executions so far") : std::string());
 }
 

@@ -42,7 +42,7 @@ class AttentionPlans {
   AttentionPlans(const AttentionPlans&) = delete;
   AttentionPlans& operator=(const AttentionPlans&) = delete;
 
-  /// "attention by cuDNN 9.19.0 in bf16 without dropout", or where it drops too "in bf16, its dropout masks depend on ranks and chunks",
+  /// "attention by cuDNN 9.19.0 in bf16 without dropout", or where it drops too "in bf16, dropout masks of its own depend on ranks and chunks",
   /// and, where there were any, ", 24 executions so far"; or "own attention" and, unless it was chosen, why.
   std::string description() const;
   bool there() const { return engine_ != nullptr; }

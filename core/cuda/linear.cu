@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(map_threads) scale_kernel(int64_t n, double al
 // The library adds biases of c's own dtype, read 16 bytes at a time. Others are rounded or widened first, and those that lie otherwise
 // (parameters lie one behind the other) are copied; it adds none in f64.
 void CudaBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
-  const checks::ProductDims d = checks::linear(x, weight, bias, y);
+  const checks::ProductDims d = checks::linear(x, weight, bias, y, checks::Biases::wide_or_rounded);
   if (d.m == 0 || d.n == 0) return;
   const cudaStream_t stream = enqueue("linear", x);
   Product product{.op_a = Op::none, .op_b = Op::transpose, .a = x, .b = weight, .c = y};

@@ -84,7 +84,7 @@ void CountingBackend::wait_for(Event event) {
 // A bias that is rounded, or that the library cannot read where it lies, is copied by a kernel; in f64 it is added by one.
 void CountingBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
   NullBackend::linear(x, weight, bias, y);
-  const checks::ProductDims d = checks::linear(x, weight, bias, y);
+  const checks::ProductDims d = checks::linear(x, weight, bias, y, checks::Biases::wide_or_rounded);
   if (d.m == 0 || d.n == 0) return;
   const bool read_in_place = bias.dtype() == y.dtype() && std::bit_cast<uintptr_t>(bias.bytes()) % 16 == 0;
   product(x.dtype(), d, bytes(x, weight, y, bias), bias.empty() || read_in_place ? 1 : 2);

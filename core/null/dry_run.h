@@ -10,7 +10,7 @@ namespace lodestone {
 class DryRun {
  public:
   explicit DryRun(const Backend& modelled, ScratchCount scratch = ScratchCount::wanted)
-      : backend_(modelled, scratch), arena_(backend_.memory()) {}
+      : backend_(modelled, scratch), arena_(backend_.memory(), most_bytes) {}
 
   /// What an operation on the modelled backend is given, here.
   Exec exec(const Exec& like) { return {backend_, arena_, like.key, like.compute}; }
@@ -20,6 +20,8 @@ class DryRun {
   NullBackend& backend() { return backend_; }
 
  private:
+  static constexpr size_t most_bytes = size_t{1} << 39;  // more than any device has: only addresses are taken
+
   NullBackend backend_;
   Arena arena_;
 };

@@ -74,7 +74,7 @@ const std::byte* NullBackend::zeros(size_t size_bytes) {
 // ---- products ---------------------------------------------------------------------------------------------------
 
 void NullBackend::linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) {
-  checks::linear(x, weight, bias, y);
+  checks::linear(x, weight, bias, y, wants_rounded_biases() ? checks::Biases::wide_or_rounded : checks::Biases::wide);
   scratch_->linear(x, weight, bias, y);
 }
 

@@ -62,7 +62,7 @@ std::string bench_usage() {
       "  --threads N       threads of each rank; default: the cores that it may use\n"
       "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
       "  --group N         passages per query; default: the number behind the loss\n"
-      "  --dropout 0.1|0   of hidden states and attention; default: 0.1. cuDNN computes attention without dropout only\n"
+      "  --dropout 0.1|0   of hidden states and attention; default: 0.1. With 0 cuDNN computes attention where it is there\n"
       "  --ceiling-edge N  a product of two random N x N matrices before and after the steps, and the share of it that they make, unless\n"
       "                    the two differ by more than 5 %; beside it, the part of a step in which a GPU waits for the host. Default: "
       "8192\n"

@@ -110,6 +110,7 @@ CompareTimes BenchStep::compare() {
 }
 
 StepCounts BenchStep::run(const Batch& batch, Watch watch) {
+  loss_.watch(watch);
   world_.comm().barrier();
   const int64_t faults = page_faults();
   const uint64_t allocations = heap_allocations();

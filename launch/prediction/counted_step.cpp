@@ -19,6 +19,7 @@ void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, P
   StepResults results(backend_, parts);
   held_bytes_ = backend_.allocated_bytes();
 
+  sync.share(params);  // that of the step before, which arrives under this one
   backend_.fill_zero(grads);
   sync.begin(grads);
   results.begin();
@@ -26,7 +27,6 @@ void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, P
     objective.accumulate(ex_.with(ex_.key.with(static_cast<uint64_t>(part))), batch, 1, grads, results.share(part),
                          part + 1 == parts ? sync.hook() : GradHook{});
   sync.finish(grads);
-  backend_.note({.kind = WorkKind::joins});
   backend_.sum_squares(grads.slice(sync.own()), results.squares());
   {
     const auto scope = arena_.scope();
@@ -34,7 +34,6 @@ void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, P
     all_reduce(ranks().host, std::span(&found, 1), Reduce::sum);
   }
   optimizer.step(ex_, 1e-5, 1, grads, params);
-  sync.share(params);
 }
 
 double encoder_flops(const EncoderConfig& e, const TokenBatch& texts) {

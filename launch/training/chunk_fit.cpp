@@ -27,7 +27,7 @@ MemoryEstimate step_of(RunConfig config, int64_t chunk_tokens, const Exec& ex, L
 
 /// Its step memory; where that is automatic, with no more activations than have to be kept.
 size_t step_memory(RunConfig config, int64_t chunk_tokens, const Exec& ex, Loss* loss, const Batch& batch) {
-  if (config.train.keep_activations_is_auto) config.train.keep_activations_mb = 0;
+  if (config.train.keep_activations_is_auto && is_gpu(ex.backend)) config.train.keep_activations_mb = 0;
   const MemoryEstimate step = step_of(std::move(config), chunk_tokens, ex, loss, batch);
   return step.activations + step.embeddings + step.work;
 }
@@ -95,6 +95,7 @@ int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const
 }
 
 ChunkCounts chunks_of_longest(const RunConfig& config, const Network& network, const Exec& ex, size_t task, int ranks) {
+  if (!trains_vectors(config.objective.kind)) return {};
   return step_of(config, config.train.chunk_tokens, ex, loss_of(config, network, task).get(), longest_batch(config, task, ranks)).chunks;
 }
 

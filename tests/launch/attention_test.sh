@@ -54,7 +54,7 @@ if [ "$(grep -E '_dropout_prob"' hidden/model/config.json | tr -d ' ,\n')" = '"h
 
 # Under cudnn it drops itself, for a chunk: whatever is kept of a chunk, or computed twice, and in whatever order streams run; both ways or none.
 expect "cudnn with dropout" 0 train dropped attention=cudnn model.dropout=0.1
-named "cudnn with dropout: it is said what masks depend on" "attention by cuDNN [0-9.]* in bf16, its dropout masks depend on ranks and chunks"
+named "cudnn with dropout: it is said what masks depend on" "attention by cuDNN [0-9.]* in bf16, dropout masks of its own depend on ranks and chunks"
 differ "cudnn with dropout: other masks than own kernels have" dropped own-model.dropout
 expect "cudnn with dropout, hidden alone" 0 train dropped-hidden attention=cudnn $hidden
 same "hidden dropout alone is the same under cudnn, bit for bit" hidden/model/model.safetensors dropped-hidden/model/model.safetensors

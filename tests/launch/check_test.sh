@@ -107,5 +107,12 @@ expect "mining in a run of one epoch" 0 data.train=known data.train_group_size=2
 says "says that no score can fall" "mining replaces nothing: no row is trained on twice" out.log
 says "and that no list goes on" "no row has more than 1 to choose from, and replacing needs 11" out.log
 
+# What a large GPU keeps is more than the step memory of a CPU: 84 GiB of activations, of which nothing is touched here.
+if "$lodestone" check --without-data --ranks 1 "$2/configs/gte-pretrain.yaml" device=cpu train.step_memory_mb=200000 train.keep_activations_mb=130000 > out.log 2> err.log; then
+  says "memory beyond 64 GiB is found" "4096 of 4096 chunks kept" out.log
+else
+  bad "memory beyond 64 GiB is found"
+fi
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

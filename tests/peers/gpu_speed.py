@@ -63,8 +63,11 @@ class Peer:
 
     def take_turn(self, limit_s):
         if self.reason is None:
-            self.process.stdin.write(b"go\n")
-            self.process.stdin.flush()
+            try:
+                self.process.stdin.write(b"go\n")
+                self.process.stdin.flush()
+            except OSError:
+                return self.stop(f"its process ended with exit code {self.process.wait()}")
             said = self.answer(limit_s)
             if said is not None:
                 self.turns.append(said)

@@ -19,7 +19,7 @@ TEST(Ceiling, DoesNotJudgeWhereTheyDifferByMoreThanATwentieth) {
   }
 }
 
-TEST(LargeProduct, TimesTwoFlopsForEachPairOfElements) {
+TEST(LargeProduct, HasARate) {
   const std::unique_ptr<Backend> backend = make_backend({.kind = BackendKind::reference});
   EXPECT_GT(LargeProduct(*backend, 8, DType::f32).flops_per_s(), 0);
 }

@@ -95,7 +95,10 @@ TEST(GpuCeilings, AreFoundByNameAndInDescriptions) {
   EXPECT_EQ(gpu_ceilings_of("h200").bf16_products, 788e12);
   EXPECT_EQ(gpu_ceilings_in("NVIDIA H200, GPU 0 of 1 at 0000:01:00.0, 141 GB, driver 13.0")->name, "h200");
   EXPECT_EQ(gpu_ceilings_in("NVIDIA A100-SXM4-80GB, GPU 1 of 4")->name, "a100");
-  EXPECT_EQ(gpu_ceilings_in("emulated GPU, GPU 0 of 1"), nullptr);
+  EXPECT_EQ(gpu_ceilings_in("NVIDIA H100 80GB HBM3, GPU 0 of 8")->name, "h100");
+  for (const char* other : {"emulated GPU, GPU 0 of 1", "NVIDIA GH200 480GB, GPU 0 of 1", "NVIDIA H100 PCIe, GPU 0 of 1",
+                            "NVIDIA H200 NVL, GPU 0 of 2", "NVIDIA A100-PCIE-40GB, GPU 0 of 1"})
+    EXPECT_EQ(gpu_ceilings_in(other), nullptr) << other;
   try {
     gpu_ceilings_of("b200");
     FAIL();
