@@ -42,8 +42,8 @@ class AttentionPlans {
   AttentionPlans(const AttentionPlans&) = delete;
   AttentionPlans& operator=(const AttentionPlans&) = delete;
 
-  /// "attention by cuDNN 9.19.0 in bf16 without dropout", or where it drops too "in bf16, dropout masks of its own depend on ranks and chunks",
-  /// and, where there were any, ", 24 executions so far"; or "own attention" and, unless it was chosen, why.
+  /// "attention by cuDNN 9.19.0 in bf16 without dropout", or where it drops too "in bf16, dropout masks of its own depend on ranks and
+  /// chunks", and, where there were any, ", 24 executions so far"; or "own attention" and, unless it was chosen, why.
   std::string description() const;
   bool there() const { return engine_ != nullptr; }
   /// Whether it may be asked for what drops something: only a user who chose cuDNN has chosen its masks.

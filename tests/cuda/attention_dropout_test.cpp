@@ -25,8 +25,8 @@ TEST_F(CudaAttentionDropout, IsTheLibrarysWhereItWasChosenAndIsSaid) {
   EXPECT_EQ(given.executed, 2);
   EXPECT_EQ(given.kernels, 2) << "where texts lie, which says what to draw from too";
   EXPECT_EQ(attention_double().asked, 2);
-  EXPECT_TRUE(
-      be.description().ends_with(", attention by cuDNN 9.19.0 in bf16, dropout masks of its own depend on ranks and chunks, 2 executions so far"))
+  EXPECT_TRUE(be.description().ends_with(
+      ", attention by cuDNN 9.19.0 in bf16, dropout masks of its own depend on ranks and chunks, 2 executions so far"))
       << be.description();
   EXPECT_EQ(attention(be, dropping), given);
   EXPECT_NE(given.ctx, attention(be).ctx) << "something was dropped";
