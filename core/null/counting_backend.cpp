@@ -198,7 +198,8 @@ void CountingBackend::attend(const DeviceTexts& texts, ConstTensor ctx, int64_t 
   const WorkKind kind = back ? WorkKind::attention_backward : WorkKind::attention;
   const double rows = static_cast<double>(texts.tokens() * heads);
   if (tensor_cores && dropout.p > 0) {
-    const auto bytes_a_row = static_cast<double>((texts.longest + 127) / 128 * 16);
+    const int64_t groups = (texts.longest + 127) / 128;
+    const double bytes_a_row = 16.0 * static_cast<double>(groups);
     elements(kind, texts.tokens() * heads, philox_flops * 8 * bytes_a_row, rows * bytes_a_row);
     operands += (back ? 2 : 1) * rows * bytes_a_row;
   }
