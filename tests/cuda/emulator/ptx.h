@@ -16,7 +16,8 @@ inline void multiply_add(SumTile& sum, const LeftTile& left, const RightTile& ri
   const int r = emulator::lane() / 4, q = emulator::lane() % 4;
   LeftTile rows[4];  // row r and r + 8, by q
   static_assert(sizeof rows[0] == emulator::lane_bytes);
-  std::memcpy(rows, emulator::meet_in_warp(~0u, &left, sizeof left, "mma") + 4 * r * emulator::lane_bytes, sizeof rows);
+  std::memcpy(rows, emulator::meet_in_warp(~0u, &left, sizeof left, "mma") + static_cast<size_t>(4 * r) * emulator::lane_bytes,
+              sizeof rows);
   const std::byte* const rights = emulator::meet_in_warp(~0u, &right, sizeof right, "mma");
   const auto half_of = [](uint32_t pair, int half) { return std::bit_cast<float>(half == 0 ? pair << 16 : pair & 0xffff0000u); };
   for (int i = 0; i < 4; ++i) {
