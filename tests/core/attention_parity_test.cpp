@@ -9,7 +9,22 @@ namespace lodestone::test {
 /// the result is another, and backward rests on ctx, which was rounded. 4 units hold them (tolerance()).
 constexpr Rounding of_attention{.terms = 512, .condition = 5};
 
-class AttentionParity : public OperationParity {};
+class AttentionParity : public OperationParity {
+ protected:
+  void expect_attention(const Texts& texts, int64_t heads, int64_t D, double p) {
+    const int64_t S = texts.tokens(), H = heads * D;
+    const Dropout dropout{p, Key(4).with("attention")};
+    const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
+    run([&](Backend& be, auto pick) { be.attention_forward(texts.on(be), pick(qkv), heads, dropout, pick(ctx), pick(lse)); });
+    expect_same("ctx", ctx, of_attention);
+    expect_same("lse", lse, of_attention);
+    const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
+    run([&](Backend& be, auto pick) {
+      be.attention_backward(texts.on(be), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
+    });
+    expect_same("d_qkv", d_qkv, of_attention);
+  }
+};
 INSTANTIATE_TEST_SUITE_P(All, AttentionParity, testing::ValuesIn(parity_settings()), name_of_setting);
 
 /// The same where cuDNN may be taken: shapes that it has, empty texts, and head sizes from 8 to 128, on operands between rows that hold
@@ -95,23 +110,14 @@ TEST_P(PlannedAttentionParity, Attention) {
 }
 
 TEST_P(AttentionParity, Attention) {
-  const Texts texts({1, 13, 0, 16, 17, 60, 128, 512});
+  const Texts texts({1, 13, 0, 16, 17, 60, 128, 131});
   for (const auto& [heads, D] : {std::pair{2, 32}, {1, 64}, {1, 128}, {3, 20}, {1, 1}, {2, 7}})
-    for (const double p : {0.0, 0.1}) {
-      const int64_t S = texts.tokens(), H = heads * D;
-      const Dropout dropout{p, Key(4).with("attention")};
-      const Operand qkv = activation({S, 3 * H}, 1, 2), ctx = activation({S, H}, 2), lse = wide({S, heads}, 3);
-      run([&, heads = heads](Backend& be, auto pick) {
-        be.attention_forward(texts.on(be), pick(qkv), heads, dropout, pick(ctx), pick(lse));
-      });
-      expect_same("ctx", ctx, of_attention);
-      expect_same("lse", lse, of_attention);
-      const Operand d_ctx = activation({S, H}, 4), d_qkv = activation({S, 3 * H}, 5);
-      run([&, heads = heads](Backend& be, auto pick) {
-        be.attention_backward(texts.on(be), pick(qkv), pick(ctx), pick(lse), pick(d_ctx), heads, dropout, pick(d_qkv));
-      });
-      expect_same("d_qkv", d_qkv, of_attention);
-    }
+    for (const double p : {0.0, 0.1}) expect_attention(texts, heads, D, p);
+}
+
+// As long as those of any recipe.
+TEST_P(AttentionParity, AttentionOfLongTexts) {
+  for (const int64_t D : {32, 64}) expect_attention(Texts({512, 3}), 1, D, 0.1);
 }
 
 TEST_P(AttentionParity, MaskedAttention) {
