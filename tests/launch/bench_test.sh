@@ -45,7 +45,7 @@ check "the time for a pair is that of its parts, at both sizes" \
 check "the ratio of times is that of the figures printed" \
   "abs(b['time_per_pair_ratio']['whole'] - b['batches'][1]['s_per_pair']['whole'] / b['batches'][0]['s_per_pair']['whole']) < 1e-9"
 
-losses=$("$lodestone" bench --help | sed -n 's/^ *\([a-z_]*\): [0-9].*/\1/p')
+losses=$("$lodestone" bench --help | sed -n 's/^ *\([a-z0-9_]*\): [0-9].*/\1/p')
 for loss in $losses; do
   "$lodestone" bench --precision f32 --threads 2 --lengths short --chunk-tokens 64 --pairs 32 --steps 1 --memory 96 --loss $loss > out.json
   check "step memory is flat from 32 to 96 pairs: $loss" "b['loss'] == '$loss' and 0.95 < b['ratio'] < 1.05"
