@@ -59,7 +59,11 @@ size_t room_for_steps(const Memory& memory, const TrainConfig& train, size_t oth
     throw Error(ExitCode::resource, "F14",
                 cat("the device has ", room >> 20, " MiB left for step memory", asked ? cat(", not ", wanted >> 20) : ""),
                 "look who else uses it (nvidia-smi): ranks that share a GPU need train.step_memory_mb, or a smaller one");
-  return asked ? room : std::min(room, std::max(Arena::default_reserve_bytes, room - room / margin_divisor));
+  return asked ? room : room_less_margin(room);
+}
+
+size_t room_less_margin(size_t room_bytes) {
+  return std::min(room_bytes, std::max(Arena::default_reserve_bytes, room_bytes - room_bytes / margin_divisor));
 }
 
 int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, const Exec& ex, int ranks, size_t room_bytes) {

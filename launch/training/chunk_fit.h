@@ -9,6 +9,8 @@ namespace lodestone {
 /// all, but from 64 GiB on a 32nd of it, which libraries may want that take memory by the size of the GPU. Throws Error (resource, "F14")
 /// where that is too little to try.
 size_t room_for_steps(const Memory& memory, const TrainConfig& train, size_t others_bytes = 0);
+/// What of the room that a device has a run takes unasked: from 64 GiB on a 32nd less, for what libraries turn out to need.
+size_t room_less_margin(size_t room_bytes);
 
 /// What train.chunk_tokens: auto stands for. On a GPU, or where one is counted for, the most of 8,192, 4,096, 2,048 and 1,024 with which no
 /// task's step takes more than `room_bytes` on one of `ranks` ranks, however long its texts are, and 1,024 where even that takes more;
