@@ -1,5 +1,7 @@
 #include "losses/reranker_objective.h"
 
+#include "core/step_texts.h"
+
 namespace lodestone {
 
 namespace {
@@ -51,7 +53,7 @@ LossResult RerankerObjective::accumulate(Exec ex, const Batch& batch, double wei
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
     const Chunk chunk = chunk_at(batch, query);
-    const DeviceTexts texts = upload_texts(ex.backend, ex.arena, chunk.tokens);
+    const DeviceTexts texts = upload_texts(ex.backend, ex.arena, in_step(ex, chunk.tokens));
     const Shape shape{texts.texts()};
     const Tensor scores = ex.arena.tensor(ex.wide(), shape), d_scores = ex.arena.tensor(ex.wide(), shape);
     const RerankerSaved saved = reranker_.forward_saved(ex, texts, scores);
