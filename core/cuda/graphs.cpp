@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "core/cuda/cuda_call.h"
 #include "core/error.h"
@@ -101,11 +102,11 @@ void Graphs::make_room() {
 
 void Graphs::forget() {
   LODE_CHECK(!recording_, "graphs are forgotten while one is recorded: an operation asks for more memory than it did before");
-  if (known_.empty()) return;
+  const auto made = [](const auto& entry) { return entry.second.graph != nullptr; };
+  if (std::ranges::none_of(known_, made)) return;
   cudaStreamSynchronize(stream_);
-  for (const auto& [name, stretch] : known_)
-    if (stretch.graph != nullptr) cudaGraphExecDestroy(stretch.graph);
-  known_.clear();
+  for (auto& [name, stretch] : known_)
+    if (stretch.graph != nullptr) cudaGraphExecDestroy(std::exchange(stretch.graph, nullptr));
 }
 
 std::string Graphs::description() const {

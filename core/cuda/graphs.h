@@ -26,7 +26,8 @@ class Graphs {
   /// operations(), which enqueues in the stream and calls nothing else of CUDA; or the graph of that name. What operations() throws goes
   /// through. Throws Error (resource, "F47") where a graph cannot be launched.
   void run(const ReplayName& name, const std::function<void()>& operations);
-  /// All graphs, since memory or plans that they use are gone. Waits for the stream. Not while one is recorded: Error (internal).
+  /// All graphs, since memory or plans that they use are gone; they are recorded anew when they come again. Waits for the stream. Not while
+  /// one is recorded: Error (internal).
   void forget();
 
   /// "CUDA graphs: 12 recorded, 480 launched so far", and of how many CUDA said what.

@@ -53,11 +53,12 @@ void Encoder::check(const DeviceTexts& texts) const {
 }
 
 template <class Operations>
-void Encoder::replay(Exec& ex, Pass pass, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
+void Encoder::replay(Exec& ex, Stretch stretch, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
                      const Operations& operations) const {
-  if (!ex.backend.replays() || !params_.complete()) return operations();
+  if (!ex.backend.replays() || texts.texts() == 0 || !params_.complete()) return operations();
   ReplayName name;
-  name.add(number_).add(static_cast<uint64_t>(pass)).add(static_cast<uint64_t>(ex.compute)).add(texts).add(ex.arena.next());
+  name.add(number_).add(static_cast<uint64_t>(stretch.pass)).add(stretch.part).add(static_cast<uint64_t>(ex.compute));
+  name.add(texts).add(ex.arena.next());
   if (!texts.keys.empty()) name.add(ex.key.value());
   for (const ConstTensor& x : operands) name.add(x);
   ex.backend.replay(name, std::cref(operations));
@@ -68,7 +69,7 @@ void Encoder::forward(Exec& ex, const DeviceTexts& texts, Tensor emb) const {
   check(texts);
   const auto scope = ex.arena.scope();
   const Tensor vectors = texts.filled() ? vectors_of_all(ex, texts, emb.dim(1)) : emb;
-  replay(ex, Pass::forward, texts, {vectors}, [&] {
+  replay(ex, {Pass::forward}, texts, {vectors}, [&] {
     const auto inside = ex.arena.scope();
     const int64_t rows = texts.tokens(), H = config_.encoder.hidden;
     Activation x = take_rows(ex, ex.compute, rows, H, Padding::zero), y = take_rows(ex, ex.compute, rows, H, Padding::zero);
@@ -92,7 +93,7 @@ EncoderSaved* Encoder::forward_saved(Exec& ex, const DeviceTexts& texts, Tensor 
   saved->head = head_.take(ex, texts.texts());
   const auto scope = ex.arena.scope();
   const Tensor vectors = texts.filled() ? vectors_of_all(ex, texts, emb.dim(1)) : emb;
-  replay(ex, Pass::forward_saved, texts, {saved->inputs.front().padded, vectors}, [&] {
+  replay(ex, {Pass::forward_saved}, texts, {saved->inputs.front().padded, vectors}, [&] {
     run_tokens(ex, texts, *saved);
     head_.forward(ex, params_, texts, saved->inputs.back(), saved->head, vectors);
   });
@@ -103,7 +104,7 @@ EncoderSaved* Encoder::forward_saved(Exec& ex, const DeviceTexts& texts, Tensor 
 EncoderSaved* Encoder::forward_tokens(Exec& ex, const DeviceTexts& texts) const {
   EncoderSaved* saved = take_tokens(ex, texts);
   if (texts.texts() == 0) return saved;
-  replay(ex, Pass::forward_tokens, texts, {saved->inputs.front().padded}, [&] { run_tokens(ex, texts, *saved); });
+  replay(ex, {Pass::forward_tokens}, texts, {saved->inputs.front().padded}, [&] { run_tokens(ex, texts, *saved); });
   return saved;
 }
 
@@ -142,46 +143,48 @@ void Encoder::backward(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, 
     ex.backend.fill_zero(all.rows(texts.given_texts(), texts.texts()));
     d_vectors = all;
   }
-  const auto run = [&] {
-    const auto inside = ex.arena.scope();
-    const Activation d = take_rows(ex, ex.compute, texts.tokens(), config_.encoder.hidden, Padding::zero);
+  const Activation d = take_rows(ex, ex.compute, texts.tokens(), config_.encoder.hidden, Padding::zero);
+  const auto of_head = [&] {
     if (texts.texts() > 0) head_.backward(ex, params_, texts, saved->head, d_vectors, d, grads);
-    if (ready && head_.slice().count() > 0) ready(head_.slice());
-    run_backward_tokens(ex, texts, saved, d, grads, ready);
   };
-  if (ready || texts.texts() == 0) return run();
-  replay(ex, Pass::backward, texts, {saved->inputs.front().padded, d_vectors, grads}, run);
+  if (ready) {
+    replay(ex, {Pass::backward_head}, texts, {d.padded, d_vectors, grads}, of_head);
+    if (head_.slice().count() > 0) ready(head_.slice());
+    return backward_tokens(ex, texts, saved, d, grads, ready);
+  }
+  replay(ex, {Pass::backward}, texts, {d.padded, d_vectors, grads}, [&] {
+    of_head();
+    for (size_t part = 0; part <= blocks_.size(); ++part) backward_part(ex, part, texts, saved, d, grads);
+  });
 }
 
+// Who waits for slices is called between stretches.
 void Encoder::backward_tokens(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, const Activation& d, Tensor grads,
                               const std::function<void(Slice)>& ready) const {
-  const auto run = [&] { run_backward_tokens(ex, texts, saved, d, grads, ready); };
-  if (ready || texts.texts() == 0) return run();
-  replay(ex, Pass::backward_tokens, texts, {saved->inputs.front().padded, d.padded, grads}, run);
+  if (!ready)
+    return replay(ex, {Pass::backward_tokens}, texts, {d.padded, grads}, [&] {
+      for (size_t part = 0; part <= blocks_.size(); ++part) backward_part(ex, part, texts, saved, d, grads);
+    });
+  for (size_t part = 0; part <= blocks_.size(); ++part) {
+    replay(ex, {Pass::backward_part, part}, texts, {d.padded, grads}, [&] { backward_part(ex, part, texts, saved, d, grads); });
+    const Slice slice = part < blocks_.size() ? blocks_[blocks_.size() - 1 - part].slice() : embedding_.slice();
+    if (slice.count() > 0) ready(slice);
+  }
 }
 
-// d is dL/d output of the current block.
-void Encoder::run_backward_tokens(Exec& ex, const DeviceTexts& texts, const EncoderSaved* saved, const Activation& d, Tensor grads,
-                                  const std::function<void(Slice)>& ready) const {
-  const bool any = texts.texts() > 0;
-  const auto done = [&](Slice slice) {
-    if (ready && slice.count() > 0) ready(slice);
-  };
-  const int64_t rows = texts.tokens(), H = config_.encoder.hidden;
-  for (size_t l = blocks_.size(); l-- > 0;) {
-    const auto inner = ex.arena.scope();
-    if (any && saved->blocks.empty()) {
-      const BlockSaved again = blocks_[l].take(ex, rows, Keep::all);
-      const Activation y = take_rows(ex, ex.compute, rows, H, Padding::zero);
-      blocks_[l].forward(ex, params_, texts, saved->inputs[l], again, y);
-      blocks_[l].backward(ex, params_, texts, saved->inputs[l], again, d, grads);
-    } else if (any) {
-      blocks_[l].backward(ex, params_, texts, saved->inputs[l], saved->blocks[l], d, grads);
-    }
-    done(blocks_[l].slice());
-  }
-  if (any) embedding_.backward(ex, params_, texts, saved->embedding, d, grads);
-  done(embedding_.slice());
+// d is dL/d output of the part.
+void Encoder::backward_part(Exec& ex, size_t part, const DeviceTexts& texts, const EncoderSaved* saved, const Activation& d,
+                            Tensor grads) const {
+  if (texts.texts() == 0) return;
+  if (part == blocks_.size()) return embedding_.backward(ex, params_, texts, saved->embedding, d, grads);
+  const size_t l = blocks_.size() - 1 - part;
+  const Block& block = blocks_[l];
+  if (!saved->blocks.empty()) return block.backward(ex, params_, texts, saved->inputs[l], saved->blocks[l], d, grads);
+  const auto scope = ex.arena.scope();
+  const BlockSaved again = block.take(ex, texts.tokens(), Keep::all);
+  const Activation y = take_rows(ex, ex.compute, texts.tokens(), config_.encoder.hidden, Padding::zero);
+  block.forward(ex, params_, texts, saved->inputs[l], again, y);
+  block.backward(ex, params_, texts, saved->inputs[l], again, d, grads);
 }
 
 }  // namespace lodestone

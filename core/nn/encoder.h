@@ -37,8 +37,8 @@ class Encoder {
 
   const EmbedderConfig& config() const { return config_; }
 
-  // What a pass enqueues is a stretch that the backend may replay (Backend::replay), but where parameters are yet to arrive, or somebody
-  // waits for slices of the gradient.
+  // What a pass enqueues is a stretch that the backend may replay (Backend::replay), but where parameters are yet to arrive; where somebody
+  // waits for slices of the gradient, each of them is one.
 
   /// emb [B,E] (wide dtype, un-normalised) = head(pool(blocks(embed(tokens)))), of filled texts only those that were given. ex.key names
   /// masks of dropout beside the texts' keys; dropout is off when texts.keys is empty. Throws Error (internal) on a text that is empty or
@@ -59,16 +59,19 @@ class Encoder {
                        const std::function<void(Slice)>& ready) const;
 
  private:
-  enum class Pass : uint8_t { forward, forward_saved, forward_tokens, backward, backward_tokens };
+  enum class Pass : uint8_t { forward, forward_saved, forward_tokens, backward, backward_tokens, backward_head, backward_part };
+  struct Stretch {
+    Pass pass{};
+    size_t part = 0;  // of a backward pass: each block from the last to the first, then the embeddings
+  };
 
   void check(const DeviceTexts& texts) const;
   EncoderSaved* take_tokens(Exec& ex, const DeviceTexts& texts) const;
   void run_tokens(Exec& ex, const DeviceTexts& texts, const EncoderSaved& saved) const;
-  void run_backward_tokens(Exec& ex, const DeviceTexts& texts, const EncoderSaved* saved, const Activation& d, Tensor grads,
-                           const std::function<void(Slice)>& ready) const;
+  void backward_part(Exec& ex, size_t part, const DeviceTexts& texts, const EncoderSaved* saved, const Activation& d, Tensor grads) const;
   /// operations(), or what it enqueued before for the same texts and operands.
   template <class Operations>
-  void replay(Exec& ex, Pass pass, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
+  void replay(Exec& ex, Stretch stretch, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
               const Operations& operations) const;
 
   const uint64_t number_;  // of this encoder in the process: two that come to lie at one address are not one
