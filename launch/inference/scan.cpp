@@ -10,7 +10,7 @@ namespace lodestone {
 namespace {
 
 constexpr size_t lanes = 8;
-constexpr size_t looked_at_once = 16;
+constexpr size_t looked_at_once = 32;
 constexpr float none = -std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -40,19 +40,23 @@ Scan::Scan(int64_t best, std::span<const double> errors) : best_(static_cast<siz
 
 void Scan::offer(size_t q, std::span<const float> scores, int64_t first, int64_t left_out) {
   Query& query = queries_[q];
-  const size_t n = scores.size();
-  for (size_t begin = 0; begin < n; begin += looked_at_once) {
-    const size_t end = std::min(n, begin + looked_at_once);
-    bool any = false;
-    for (size_t i = begin; i < end; ++i) any |= scores[i] >= query.floor;
-    if (!any) continue;
+  const auto look_at = [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       const int64_t document = first + static_cast<int64_t>(i);
       if (scores[i] < query.floor || document == left_out) continue;
       query.kept.push_back({scores[i], document});
       if (query.kept.size() >= query.room) raise_floor(query);
     }
+  };
+  // Of a block of a fixed size it is known at once that none is good enough, which is so of nearly all.
+  size_t begin = 0;
+  for (; begin + looked_at_once <= scores.size(); begin += looked_at_once) {
+    const float* const block = scores.data() + begin;
+    int good = 0;
+    for (size_t i = 0; i < looked_at_once; ++i) good |= static_cast<int>(block[i] >= query.floor);
+    if (good != 0) look_at(begin, begin + looked_at_once);
   }
+  look_at(begin, scores.size());
 }
 
 void Scan::raise_floor(Query& query) {
