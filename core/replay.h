@@ -15,6 +15,9 @@ namespace lodestone {
 /// part of it. Equal names must mean equal stretches: whoever leaves something out gets the results of another one.
 class ReplayName {
  public:
+  /// `what`: for people, in letters that live as long as the program.
+  explicit ReplayName(const char* what) : what_(what) {}
+  const char* what() const { return what_; }
   ReplayName& add(uint64_t word) {
     words_.push_back(word);
     return *this;
@@ -32,9 +35,11 @@ class ReplayName {
     return add(static_cast<uint64_t>(texts.longest));
   }
 
-  friend auto operator<=>(const ReplayName&, const ReplayName&) = default;
+  friend auto operator<=>(const ReplayName& a, const ReplayName& b) { return a.words_ <=> b.words_; }
+  friend bool operator==(const ReplayName& a, const ReplayName& b) { return a.words_ == b.words_; }
 
  private:
+  const char* what_;
   std::vector<uint64_t> words_;
 };
 

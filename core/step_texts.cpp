@@ -15,6 +15,12 @@ int64_t round_up_to_few(int64_t n, int64_t least) {
   return round_up(n, std::max(least, eighth));
 }
 
+/// The next of 8, 12, 16, 24, 32, 48 ...: cuDNN's workspace grows with them, empty ones too.
+int64_t round_up_texts(int64_t n) {
+  const auto two = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(n, 8))));
+  return n <= two / 4 * 3 && two > 8 ? two / 4 * 3 : two;
+}
+
 /// A copy of `from` in the arena of the host, with room for `count` elements, of which those behind are `rest`.
 template <class T>
 std::span<T> copied(Arena& arena, std::span<const T> from, int64_t count, T rest) {
@@ -40,7 +46,7 @@ DeviceTexts upload_filled_texts(const Exec& ex, const TokenBatch& tokens, const 
   const int64_t all_longest = std::max(longest, std::min(round_up(longest, 64), limits.longest));
   const int64_t all = std::max(round_up(count, bucket), std::min(round_up_to_few(count, bucket), round_up(limits.tokens, bucket)));
   const int64_t fillers = (all - count + all_longest - 1) / all_longest;
-  const auto all_texts = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(texts + fillers, bucket))));
+  const int64_t all_texts = round_up_texts(texts + fillers);
 
   const std::span<int32_t> ids = copied(ex.arena, tokens.ids, all, int32_t{0});
   for (int64_t s = count; s < all; ++s) ids[static_cast<size_t>(s)] = ids[static_cast<size_t>(s - count)];
@@ -61,6 +67,17 @@ DeviceTexts upload_filled_texts(const Exec& ex, const TokenBatch& tokens, const 
   uploaded.shortest = tokens.length(0);
   for (int64_t b = 0; b < texts; ++b) uploaded.shortest = std::min(uploaded.shortest, tokens.length(b));
   return uploaded;
+}
+
+DeviceTexts copied_texts(const Exec& ex, const DeviceTexts& texts) {
+  DeviceTexts copies = texts;
+  for (ConstTensor* x : {&copies.ids, &copies.offsets, &copies.keys, &copies.second, &copies.text_of, &copies.place}) {
+    if (x->empty()) continue;
+    const Tensor copy = ex.arena.tensor(x->dtype(), x->shape());
+    ex.backend.copy(*x, copy);
+    *x = copy;
+  }
+  return copies;
 }
 
 DeviceTexts upload_step_texts(const Exec& ex, const TokenBatch& tokens, const FillLimits& limits) {

@@ -39,6 +39,9 @@ class EmbeddingObjective final : public Objective {
  private:
   /// First of the chunks at the end of the order whose activations together fit in keep_activations_bytes; the last always.
   int64_t first_kept(const Exec& ex);
+  void upload_chunks(Exec& ex);
+  /// The texts of a chunk that is computed twice, at a place that all such chunks share where a backend replays.
+  DeviceTexts texts_to_recompute(const Exec& ex, int64_t c) const;
 
   const Encoder& encoder_;
   Loss& loss_;
@@ -49,6 +52,8 @@ class EmbeddingObjective final : public Objective {
   ChunkCounts counts_;
   std::vector<DeviceTexts> texts_;    // of the chunks, while accumulate() runs
   std::vector<EncoderSaved*> saved_;  // of the kept chunks, while accumulate() runs
+  // Where a backend replays, chunks lie at the same addresses in every step: each takes as much as the largest so far.
+  size_t texts_slot_ = 0, activations_slot_ = 0;
 };
 
 }  // namespace lodestone

@@ -39,7 +39,7 @@ CudaBackend::CudaBackend(int device, AttentionChoice attention, Launches launche
       staging_(stream_.handle, wait_),
       products_(std::make_unique<cuda::Products>(stream_.handle, memory_)),
       plans_(std::make_unique<cuda::AttentionPlans>(attention)),
-      graphs_(launches == Launches::graphs ? std::make_unique<cuda::Graphs>(stream_.handle) : nullptr) {}
+      graphs_(launches == Launches::graphs ? std::make_unique<cuda::Graphs>(stream_.handle, wait_) : nullptr) {}
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.handle);
@@ -56,8 +56,8 @@ std::string CudaBackend::description() const {
 
 std::byte* CudaBackend::scratch(size_t size_bytes) {
   if (size_bytes <= scratch_bytes_) return scratch_;
-  if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);  // waits for what still uses it
   if (graphs_) graphs_->forget();
+  if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);  // waits for what still uses it
   scratch_ = nullptr;
   scratch_bytes_ = 0;
   scratch_ = memory_.reserve(size_bytes);
@@ -149,8 +149,9 @@ void CudaBackend::synchronize() {
 void CudaBackend::replay(const ReplayName& name, const std::function<void()>& operations) {
   if (!graphs_) return operations();
   stream();  // what was uploaded arrives before: a graph waits for nothing
-  note("operations of a graph", {});
+  note(name.what(), {});
   graphs_->run(name, operations);
+  uploads_.used();  // step memory, in which the scopes of the stretch may have ended unsaid
 }
 
 Event CudaBackend::record() {

@@ -11,9 +11,12 @@ namespace lodestone::cuda {
 
 namespace {
 
-// A graph of a chunk has some hundreds of kernels, whose arguments the driver keeps on the device. A step has one to three stretches a
-// chunk.
-constexpr size_t most_known = 512;
+// A graph of a chunk has some hundreds of kernels, whose arguments the driver keeps on the device. Names alone are some hundred bytes.
+constexpr size_t most_known = 16384;
+constexpr int64_t most_graphs = 512;
+// A graph that has not come for so many stretches makes place for another one: a step has fewer, or all its graphs would make place in
+// turn.
+constexpr int64_t long_ago = 4 * most_graphs;
 
 struct Destroy {
   void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
@@ -44,18 +47,24 @@ class Recording {
 
 }  // namespace
 
+Graphs::~Graphs() { destroy_graphs(came_ + 1); }
+
 void Graphs::run(const ReplayName& name, const std::function<void()>& operations) {
   LODE_CHECK(!recording_, "a stretch begins inside of one that is recorded");
-  const auto [found, is_new] = known_.try_emplace(name);
-  Stretch& stretch = found->second;
-  stretch.used = ++came_;
-  if (is_new) {
+  ++came_;
+  const auto found = known_.find(name);
+  if (found == known_.end()) {
     operations();
-    return make_room();
+    if (known_.size() >= most_known) std::erase_if(known_, [](const auto& entry) { return entry.second.graph == nullptr; });
+    known_[name].used = came_;
+    return;
   }
-  if (stretch.graph == nullptr && stretch.recordable) {
+  Stretch& stretch = found->second;
+  stretch.used = came_;
+  if (stretch.graph == nullptr && stretch.recordable && has_room()) {
     stretch.graph = record(operations);
     stretch.recordable = stretch.graph != nullptr;
+    graphs_ += static_cast<int64_t>(stretch.graph != nullptr);
   }
   if (stretch.graph == nullptr) return operations();
   check(cudaGraphLaunch(stretch.graph, stream_), "the launch of a CUDA graph");
@@ -64,7 +73,7 @@ void Graphs::run(const ReplayName& name, const std::function<void()>& operations
 
 // What operations() throws meanwhile, it throws again when nothing is recorded, if it was not for that.
 cudaGraphExec_t Graphs::record(const std::function<void()>& operations) {
-  const auto refused = [&](const char* why) {
+  const auto refused = [&](const std::string& why) {
     cudaGetLastError();  // or the next call would say it again
     ++refused_;
     refusal_ = why;
@@ -77,41 +86,47 @@ cudaGraphExec_t Graphs::record(const std::function<void()>& operations) {
     operations();
   } catch (const Error& error) {
     recording.end();
+    if (error.exit_code() == ExitCode::internal) throw;
     return refused(error.what());
   }
   const Recorded recorded = recording.end();
   if (recorded == nullptr) return refused("the recording was broken off");
   cudaGraphExec_t graph = nullptr;
-  if (const cudaError_t made = cudaGraphInstantiate(&graph, recorded.get(), 0); made != cudaSuccess)
+  cudaError_t made = cudaGraphInstantiate(&graph, recorded.get(), 0);
+  if (made == cudaSuccess) made = cudaGraphUpload(graph, stream_);  // takes its memory now, where it may be refused
+  if (made != cudaSuccess) {
+    if (graph != nullptr) cudaGraphExecDestroy(graph);
     return refused(cudaGetErrorString(made));
+  }
   ++recorded_;
   return graph;
 }
 
-// A graph may still be at work, and so may what it was recorded from.
-void Graphs::make_room() {
-  if (known_.size() <= most_known) return;
-  const int64_t old = came_ - static_cast<int64_t>(most_known / 2);
-  cudaStreamSynchronize(stream_);
-  std::erase_if(known_, [&](const auto& entry) {
-    if (entry.second.used > old) return false;
-    if (entry.second.graph != nullptr) cudaGraphExecDestroy(entry.second.graph);
-    return true;
-  });
+bool Graphs::has_room() {
+  if (graphs_ >= most_graphs) destroy_graphs(came_ - long_ago);
+  return graphs_ < most_graphs;
+}
+
+// A graph may still be at work.
+void Graphs::destroy_graphs(int64_t not_used_since) {
+  const auto goes = [&](const Stretch& stretch) { return stretch.graph != nullptr && stretch.used < not_used_since; };
+  if (std::ranges::none_of(known_, [&](const auto& entry) { return goes(entry.second); })) return;
+  wait_.for_stream(stream_);  // what failed there the next call says
+  for (auto& [name, stretch] : known_) {
+    if (!goes(stretch)) continue;
+    cudaGraphExecDestroy(std::exchange(stretch.graph, nullptr));
+    --graphs_;
+  }
 }
 
 void Graphs::forget() {
   LODE_CHECK(!recording_, "graphs are forgotten while one is recorded: an operation asks for more memory than it did before");
-  const auto made = [](const auto& entry) { return entry.second.graph != nullptr; };
-  if (std::ranges::none_of(known_, made)) return;
-  cudaStreamSynchronize(stream_);
-  for (auto& [name, stretch] : known_)
-    if (stretch.graph != nullptr) cudaGraphExecDestroy(std::exchange(stretch.graph, nullptr));
+  destroy_graphs(came_ + 1);
 }
 
 std::string Graphs::description() const {
-  return cat("CUDA graphs: ", recorded_, " recorded, ", launched_, " launched so far",
-             refused_ == 0 ? "" : cat(", ", refused_, " that CUDA does not record (", refusal_, ")"));
+  return cat("CUDA graphs: ", recorded_, " recorded, ", launched_, " launched so far, ", came_ - launched_,
+             " stretches operation by operation", refused_ == 0 ? "" : cat(", ", refused_, " that CUDA does not record (", refusal_, ")"));
 }
 
 }  // namespace lodestone::cuda

@@ -21,7 +21,7 @@ constexpr int block_threads = 128;
 /// The numbers that cuDNN draws a chunk's dropout from. A text is in one chunk of a step, so its first text names a chunk: the mask is the
 /// same whenever the same texts pass the same layer in the same step, and another one for other chunks, layers and steps.
 struct Draw {
-  Key key;                         // of step and layer
+  Key key;                         // of the layer; of the step are the texts' keys
   const uint64_t* keys = nullptr;  // of the texts; null: nothing is dropped
   int64_t *seed = nullptr, *offset = nullptr;
 };

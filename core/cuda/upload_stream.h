@@ -18,6 +18,8 @@ class UploadStream {
 
   /// A scope of step memory ends, number `depth` of those that are open.
   void scope_ended(int depth) noexcept;
+  /// Step memory was used that may be taken anew without the end of a scope.
+  void used() { last_use_ = LastUse::unmarked; }
   /// device [size_bytes], of step memory just taken, = host, which may change at once.
   void upload(const std::byte* host, std::byte* device, size_t size_bytes);
   /// What is enqueued in the compute stream from here on stands behind all uploads.

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <concepts>
+#include <string_view>
 
 #include "core/backend.h"
 
@@ -10,9 +11,12 @@ namespace lodestone {
 
 /// Operands by where they lie, all else by value.
 struct CallTrace {
-  const char* operation = "";
-  ReplayName arguments{};
-  bool operator==(const CallTrace&) const = default;
+  ReplayName arguments;  // of the operation that it is named after
+
+  const char* operation() const { return arguments.what(); }
+  friend bool operator==(const CallTrace& a, const CallTrace& b) {
+    return std::string_view(a.operation()) == b.operation() && a.arguments == b.arguments;
+  }
 };
 
 inline void trace(ReplayName& name, ConstTensor x) { name.add(x); }
@@ -32,7 +36,7 @@ requires(!std::convertible_to<Other, ConstTensor> && !std::is_enum_v<Other> && !
 
 template <class... Args>
 CallTrace trace_of(const char* operation, const Args&... args) {
-  CallTrace call{operation, {}};
+  CallTrace call{ReplayName(operation)};
   (trace(call.arguments, args), ...);
   return call;
 }

@@ -180,7 +180,7 @@ void DebugBackend::replay(const ReplayName& name, const std::function<void()>& o
   const auto& before = found->second;
   LODE_CHECK(calls.size() == before.size(), "a stretch of ", calls.size(), " operations had ", before.size(), " under the same name");
   for (size_t i = 0; i < calls.size(); ++i)
-    LODE_CHECK(calls[i] == before[i], "operation ", i, " of a stretch, ", calls[i].operation, ", was ", before[i].operation,
+    LODE_CHECK(calls[i] == before[i], "operation ", i, " of a stretch, ", calls[i].operation(), ", was ", before[i].operation(),
                " with other operands or values under the same name");
 }
 

@@ -23,9 +23,18 @@ std::vector<Block> make_blocks(const EncoderConfig& config, const ParamLayout& l
   return blocks;
 }
 
+/// By Encoder::Pass.
+constexpr const char* stretch_names[] = {
+    "forward", "forward, kept", "forward of tokens", "backward", "backward of tokens", "backward of a head", "backward of a layer"};
+
 uint64_t next_number() {
   static std::atomic<uint64_t> number{0};
   return ++number;
+}
+
+/// What was kept of a forward pass lies behind its first tensor, at distances that shapes alone decide.
+ConstTensor first_kept(const EncoderSaved* saved) {
+  return saved == nullptr || saved->inputs.empty() ? ConstTensor() : ConstTensor(saved->embedding.sum.padded);
 }
 
 /// What a pass writes vectors [B,E] of filled texts into, or reads gradients of them from: at the same place whenever the texts are, while
@@ -55,8 +64,8 @@ void Encoder::check(const DeviceTexts& texts) const {
 template <class Operations>
 void Encoder::replay(Exec& ex, Stretch stretch, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
                      const Operations& operations) const {
-  if (!ex.backend.replays() || texts.texts() == 0 || !params_.complete()) return operations();
-  ReplayName name;
+  if (!ex.backend.replays() || !texts.filled() || texts.texts() == 0 || !params_.complete()) return operations();
+  ReplayName name(stretch_names[static_cast<size_t>(stretch.pass)]);
   name.add(number_).add(static_cast<uint64_t>(stretch.pass)).add(stretch.part).add(static_cast<uint64_t>(ex.compute));
   name.add(texts).add(ex.arena.next());
   if (!texts.keys.empty()) name.add(ex.key.value());
@@ -93,7 +102,7 @@ EncoderSaved* Encoder::forward_saved(Exec& ex, const DeviceTexts& texts, Tensor 
   saved->head = head_.take(ex, texts.texts());
   const auto scope = ex.arena.scope();
   const Tensor vectors = texts.filled() ? vectors_of_all(ex, texts, emb.dim(1)) : emb;
-  replay(ex, {Pass::forward_saved}, texts, {saved->inputs.front().padded, vectors}, [&] {
+  replay(ex, {Pass::forward_saved}, texts, {first_kept(saved), vectors}, [&] {
     run_tokens(ex, texts, *saved);
     head_.forward(ex, params_, texts, saved->inputs.back(), saved->head, vectors);
   });
@@ -104,7 +113,7 @@ EncoderSaved* Encoder::forward_saved(Exec& ex, const DeviceTexts& texts, Tensor 
 EncoderSaved* Encoder::forward_tokens(Exec& ex, const DeviceTexts& texts) const {
   EncoderSaved* saved = take_tokens(ex, texts);
   if (texts.texts() == 0) return saved;
-  replay(ex, {Pass::forward_tokens}, texts, {saved->inputs.front().padded}, [&] { run_tokens(ex, texts, *saved); });
+  replay(ex, {Pass::forward_tokens}, texts, {first_kept(saved)}, [&] { run_tokens(ex, texts, *saved); });
   return saved;
 }
 
@@ -148,11 +157,11 @@ void Encoder::backward(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, 
     if (texts.texts() > 0) head_.backward(ex, params_, texts, saved->head, d_vectors, d, grads);
   };
   if (ready) {
-    replay(ex, {Pass::backward_head}, texts, {d.padded, d_vectors, grads}, of_head);
+    replay(ex, {Pass::backward_head}, texts, {first_kept(saved), d.padded, d_vectors, grads}, of_head);
     if (head_.slice().count() > 0) ready(head_.slice());
     return backward_tokens(ex, texts, saved, d, grads, ready);
   }
-  replay(ex, {Pass::backward}, texts, {d.padded, d_vectors, grads}, [&] {
+  replay(ex, {Pass::backward}, texts, {first_kept(saved), d.padded, d_vectors, grads}, [&] {
     of_head();
     for (size_t part = 0; part <= blocks_.size(); ++part) backward_part(ex, part, texts, saved, d, grads);
   });
@@ -162,11 +171,12 @@ void Encoder::backward(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, 
 void Encoder::backward_tokens(Exec& ex, const DeviceTexts& texts, EncoderSaved* saved, const Activation& d, Tensor grads,
                               const std::function<void(Slice)>& ready) const {
   if (!ready)
-    return replay(ex, {Pass::backward_tokens}, texts, {d.padded, grads}, [&] {
+    return replay(ex, {Pass::backward_tokens}, texts, {first_kept(saved), d.padded, grads}, [&] {
       for (size_t part = 0; part <= blocks_.size(); ++part) backward_part(ex, part, texts, saved, d, grads);
     });
   for (size_t part = 0; part <= blocks_.size(); ++part) {
-    replay(ex, {Pass::backward_part, part}, texts, {d.padded, grads}, [&] { backward_part(ex, part, texts, saved, d, grads); });
+    replay(ex, {Pass::backward_part, part}, texts, {first_kept(saved), d.padded, grads},
+           [&] { backward_part(ex, part, texts, saved, d, grads); });
     const Slice slice = part < blocks_.size() ? blocks_[blocks_.size() - 1 - part].slice() : embedding_.slice();
     if (slice.count() > 0) ready(slice);
   }

@@ -37,8 +37,8 @@ class Encoder {
 
   const EmbedderConfig& config() const { return config_; }
 
-  // What a pass enqueues is a stretch that the backend may replay (Backend::replay), but where parameters are yet to arrive; where somebody
-  // waits for slices of the gradient, each of them is one.
+  // Of filled texts what a pass enqueues is a stretch that the backend may replay (Backend::replay), but where parameters are yet to
+  // arrive; where somebody waits for slices of the gradient, each of them is one.
 
   /// emb [B,E] (wide dtype, un-normalised) = head(pool(blocks(embed(tokens)))), of filled texts only those that were given. ex.key names
   /// masks of dropout beside the texts' keys; dropout is off when texts.keys is empty. Throws Error (internal) on a text that is empty or

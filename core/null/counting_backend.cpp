@@ -23,10 +23,8 @@ int64_t rows_of(ConstTensor x) { return x.shape().rank() == 0 ? 0 : x.dim(0); }
 double drawn(const Dropout& dropout) { return dropout.p > 0 ? philox_flops : 0; }
 
 /// The sum over texts of T rows times T keys, of both of which there are whole tiles of so many.
-double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
+double scores_of(std::span<const int64_t> offsets, int64_t rows_of_a_tile) {
   double scores = 0;
-  if (texts.texts() == 0) return scores;
-  const std::span<const int64_t> offsets = texts.offsets.host<int64_t>();
   for (size_t b = 1; b < offsets.size(); ++b) {
     const int64_t length = offsets[b] - offsets[b - 1], filled = (length + rows_of_a_tile - 1) / rows_of_a_tile * rows_of_a_tile;
     scores += static_cast<double>(filled * filled);
@@ -37,8 +35,11 @@ double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
 }  // namespace
 
 CountingBackend::CountingBackend(Launches launches)
-    : NullBackend({.description = "counting", .row_bucket = 64, .wants_token_places = true, .wants_rounded_biases = true}),
-      launches_(launches) {}
+    : NullBackend({.description = "counting",
+                   .row_bucket = 64,
+                   .wants_token_places = true,
+                   .wants_rounded_biases = true,
+                   .replays = launches == Launches::graphs}) {}
 
 void CountingBackend::replay(const ReplayName&, const std::function<void()>& operations) {
   if (!replays()) return operations();
@@ -214,7 +215,8 @@ void CountingBackend::attend(const DeviceTexts& texts, ConstTensor ctx, int64_t 
   }
   const int64_t kernels = !back ? 1 : tensor_cores && size == 128 ? 3 : 2;
   const double products = !back ? 2 : static_cast<double>(kernels == 3 ? 8 : 7), passes = back ? 2 : 1;
-  const double scores = scores_of(texts, tensor_cores ? 16 : 1),
+  const ConstTensor offsets = texts.offsets.device() == Device::cpu ? texts.offsets : copied_.at(texts.offsets.bytes());
+  const double scores = scores_of(offsets.host<int64_t>(), tensor_cores ? 16 : 1),
                of_rows = tensor_cores ? 16 : 2.0 * static_cast<double>(size_of(DType::f32));
   work_.push_back({.kind = kind,
                    .dtype = tensor_cores ? DType::bf16 : DType::f32,
@@ -319,6 +321,7 @@ void CountingBackend::fill_zero(Tensor x) {
 
 void CountingBackend::copy(ConstTensor x, Tensor y) {
   NullBackend::copy(x, y);
+  if (x.device() == Device::cpu) copied_[y.bytes()] = x;
   elements(WorkKind::copies, x.count(), 0, bytes(x, y));
 }
 

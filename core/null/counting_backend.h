@@ -1,6 +1,7 @@
 // CountingBackend: a null backend that writes down what each operation would ask of a GPU: FLOPs, bytes, launches.
 #pragma once
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -32,7 +33,6 @@ class CountingBackend final : public NullBackend {
   /// What somebody else asks of the GPU, a communicator for example.
   void note(const Work& work) { work_.push_back(work); }
 
-  bool replays() const override { return launches_ == Launches::graphs; }
   void replay(const ReplayName& name, const std::function<void()>& operations) override;
 
   ConstTensor upload(ConstTensor host, Arena& arena) override;
@@ -128,8 +128,8 @@ class CountingBackend final : public NullBackend {
   /// Rows of ctx [S,H]; `operands` is the bytes of operands and results.
   void attend(const DeviceTexts& texts, ConstTensor ctx, int64_t heads, const Dropout& dropout, Pass pass, double operands);
 
-  const Launches launches_;
   std::vector<Work> work_;
+  std::map<const std::byte*, ConstTensor> copied_;  // what lies on the host, by where it was copied to last
 };
 
 }  // namespace lodestone

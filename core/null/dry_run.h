@@ -13,7 +13,7 @@ class DryRun {
       : backend_(modelled, scratch), arena_(backend_.memory(), most_bytes) {}
 
   /// What an operation on the modelled backend is given, here.
-  Exec exec(const Exec& like) { return {backend_, arena_, like.key, like.compute}; }
+  Exec exec(const Exec& like) { return {backend_, arena_, like.key, like.compute, like.step}; }
   const Arena& arena() const { return arena_; }
   Arena& arena() { return arena_; }
   const NullBackend& backend() const { return backend_; }

@@ -25,6 +25,7 @@ NullBackend::NullBackend(const Backend& modelled, ScratchCount scratch)
                 .row_bucket = modelled.row_bucket(),
                 .wants_token_places = modelled.wants_token_places(),
                 .wants_rounded_biases = modelled.wants_rounded_biases(),
+                .replays = modelled.replays(),
                 .on_host = modelled.device() == Device::cpu},
       scratch_(scratch == ScratchCount::wanted ? modelled.scratch_model() : std::make_unique<ScratchModel>()) {}
 

@@ -19,6 +19,7 @@ struct ModelledBackend {
   int threads = 1;
   int64_t row_bucket = 1;
   bool wants_token_places = false, wants_rounded_biases = false;
+  bool replays = false;
   bool on_host = false;  // it computes in the host's memory
 };
 
@@ -40,6 +41,7 @@ class NullBackend : public Backend {
   int64_t row_bucket() const override { return modelled_.row_bucket; }
   bool wants_token_places() const override { return modelled_.wants_token_places; }
   bool wants_rounded_biases() const override { return modelled_.wants_rounded_biases; }
+  bool replays() const override { return modelled_.replays; }
 
   /// Bytes allocated outside arenas: buffers of parameters, gradients and moments.
   size_t allocated_bytes() const { return memory_.allocated_bytes(); }

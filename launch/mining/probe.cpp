@@ -30,7 +30,7 @@ ProbedScores WeightProbe::score(int64_t step, std::span<const int64_t> rows, int
   config.group = 1 + negatives;
   config.select_negative = SelectNegative::window;
   Collator collator(config, framing_, &windows);
-  Exec ex = ex_.with(ex_.key.with("probe").with(static_cast<uint64_t>(step)));
+  Exec ex = ex_.at(Key(static_cast<uint64_t>(step)).with("probe"));
   ProbedScores probed{{}, std::vector<double>(rows.size() * static_cast<size_t>(negatives))};
   Batch batch;
   LengthChunks chunks;

@@ -12,7 +12,7 @@ struct GraphRig {
   Arena::Scope scope = arena.scope();
   Tensor x = arena.tensor(DType::f64, {4}), y = arena.tensor(DType::f64, {4});
 
-  void replay(const std::function<void()>& operations) { backend.replay(ReplayName().add(1), operations); }
+  void replay(const std::function<void()>& operations) { backend.replay(ReplayName("a test").add(1), operations); }
   std::string finds(const std::function<void()>& before, const std::function<void()>& after) {
     replay(before);
     return message_of([&] { replay(after); });
@@ -22,7 +22,7 @@ struct GraphRig {
 TEST(DebugReplay, LetsAStretchComeAgainAsItWas) {
   GraphRig device;
   for (int i = 0; i < 3; ++i) device.replay([&] { device.backend.fill_zero(device.x); });
-  device.backend.replay(ReplayName().add(2), [&] { device.backend.fill_zero(device.y); });
+  device.backend.replay(ReplayName("a test").add(2), [&] { device.backend.fill_zero(device.y); });
   device.backend.synchronize();
   EXPECT_TRUE(device.backend.replays());
   EXPECT_FALSE(DebugBackend(std::make_unique<ReferenceBackend>()).replays());

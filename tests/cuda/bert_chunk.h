@@ -3,6 +3,7 @@
 
 #include "core/cuda/cuda_backend.h"
 #include "core/nn/encoder.h"
+#include "core/step_texts.h"
 #include "tests/support/tiny_model.h"
 
 namespace lodestone::test {
@@ -29,8 +30,8 @@ class BertChunk {
   void run() {
     const auto scope = arena_.scope();
     Exec ex{backend_, arena_, Key(1), DType::bf16};
-    const DeviceTexts texts = upload_texts(backend_, arena_, texts_.tokens());
-    const Tensor emb = arena_.tensor(DType::f32, {texts.texts(), config_.embedding()});
+    const DeviceTexts texts = upload_step_texts(ex, texts_.tokens(), {.tokens = std::ssize(texts_.ids), .longest = 512});
+    const Tensor emb = arena_.tensor(DType::f32, {texts.given_texts(), config_.embedding()});
     EncoderSaved* const saved = encoder_.forward_saved(ex, texts, emb);
     encoder_.backward(ex, texts, saved, emb, grads_, {});
   }

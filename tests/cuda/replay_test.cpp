@@ -153,7 +153,7 @@ TEST(CudaReplay, OtherShapesPlacesAndKeysAreOtherGraphs) {
 TEST(CudaReplay, WhatCudaRefusesGoesOnOperationByOperation) {
   const ModelTexts texts = make_texts({5, 9, 12}, 40, Masks::on);
   Chunks single(Launches::single);
-  for (const char* const call : {"cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"}) {
+  for (const char* const call : {"cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphUpload"}) {
     Chunks graphs(Launches::graphs);
     graphs.run(texts, 1);
     doubles::fail_call(call, 0, cudaErrorMemoryAllocation);
@@ -178,7 +178,7 @@ class Stretch {
   Tensor x() const { return memory_.tensor(DType::f64, {1}); }
   void replay(
       uint64_t name, const std::function<void()>& also = [] {}) {
-    backend_.replay(ReplayName().add(name), [&] {
+    backend_.replay(ReplayName("a test").add(name), [&] {
       ++calls_;
       backend_.axpy(1, one_.tensor(DType::f64, {1}), x());
       also();
@@ -230,12 +230,30 @@ TEST(CudaReplay, WhatAStretchThrowsGoesThrough) {
 TEST(CudaReplay, NamesThatDoNotComeAgainAreForgotten) {
   CudaBackend backend(0, AttentionChoice::own, Launches::graphs);
   Stretch stretch(backend);
-  for (uint64_t name = 0; name < 2000; ++name) stretch.replay(name);
+  constexpr int many = 17'000;
+  for (uint64_t name = 0; name < many; ++name) stretch.replay(name);
   for (int i = 0; i < 3; ++i) stretch.replay(0);
-  EXPECT_EQ(stretch.calls(), 2002) << "the first one was new again";
-  for (int i = 0; i < 3; ++i) stretch.replay(1999);
-  EXPECT_EQ(stretch.calls(), 2003) << "the last one was not";
-  EXPECT_EQ(stretch.value(), 2006);
+  EXPECT_EQ(stretch.calls(), many + 2) << "the first one was new again";
+  EXPECT_EQ(stretch.value(), many + 3);
+}
+
+TEST(CudaReplay, MoreGraphsThanThereIsRoomForAreNotRecordedInTurn) {
+  CudaBackend backend(0, AttentionChoice::own, Launches::graphs);
+  Stretch stretch(backend);
+  constexpr int many = 600;
+  const auto all = [&] {
+    for (uint64_t name = 0; name < many; ++name) stretch.replay(name);
+  };
+  all();
+  all();
+  doubles::counts() = {};
+  all();
+  EXPECT_EQ(doubles::counts().graph_launches, 512) << "those that came first";
+  EXPECT_EQ(doubles::counts().graphs, 0) << "none makes place for another one that comes as often";
+  EXPECT_EQ(stretch.value(), 3 * many);
+  for (int i = 0; i < 4; ++i)  // others come so often that the old ones make place
+    for (uint64_t name = 10'000; name < 10'600; ++name) stretch.replay(name);
+  EXPECT_GT(doubles::counts().graphs, 500);
 }
 
 TEST(CudaReplay, ParametersThatHaveNotArrivedAreWaitedForOutsideOfGraphs) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/step_texts.h"
 #include "losses/negative_scores.h"
 #include "tests/data/batches/fake_rows.h"
 #include "tests/support/tiny_model.h"
@@ -80,9 +81,9 @@ TEST(WeightProbe, ScoresARowAsTrainingDoesWhicheverRankItIs) {
   config.group = 4;
   config.select_negative = SelectNegative::window;
   Collator(config, framing, &window).collate(rows, {.step = 9, .rows = std::span(ids).first(1)}, batch);
-  Exec ex = model.ex.with(model.ex.key.with("probe").with(9));
+  Exec ex = model.ex.at(Key(9).with("probe"));
   const Tensor emb = ex.arena.tensor(DType::f64, {5, 8});
-  model.encoder.forward(ex, upload_texts(ex.backend, ex.arena, batch.tokens()), emb);
+  model.encoder.forward(ex, upload_texts(ex.backend, ex.arena, in_step(ex, batch.tokens())), emb);
   std::vector<double> expected(3);
   negative_scores(ex, emb, batch.pairs(), Similarity::cosine, expected);
   for (size_t k = 0; k < 3; ++k) EXPECT_NEAR(all.scores[k], expected[k], 1e-14);
