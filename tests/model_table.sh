@@ -11,9 +11,9 @@ predict() {  # predict NAME ARGUMENTS...
   count=$((count + 1))
 }
 count=0
-for shape in "minilm dense 512" "minilm real 512" "bert-base dense 256" "bert-base real 512" "bert-large dense 128"; do
-  read -r model lengths pairs <<< "$shape"
-  predict "$model, $lengths, $pairs pairs" --model "$model" --lengths "$lengths" --pairs "$pairs" --chunk-tokens 16384 --keep-mb 32768
+for shape in "minilm dense 512" "minilm real 512" "bert-base dense 256" "bert-base real 512" "bert-large dense 128" "minilm real 65536 info_nce" "minilm real 65536 info_nce_bf16"; do
+  read -r model lengths pairs loss <<< "$shape"
+  predict "$model, $lengths, $pairs pairs${loss:+, $loss}" --model "$model" --lengths "$lengths" --pairs "$pairs" --loss "${loss:-info_nce}" --chunk-tokens 16384 --keep-mb 32768
 done
 for recipe in "$configs"/{conan,bge,gte,llm}-*.yaml; do
   name=$(basename "$recipe" .yaml)
@@ -27,7 +27,7 @@ import json, os, sys
 print("| PREDICTED step | ranks | chunks | ms | tokens/s | pairs or rows/s | share of ceiling | bound by |")
 print("|---|---|---|---|---|---|---|---|")
 for file in sorted(os.listdir(sys.argv[1])):
-    name = file[3:-5]
+    name = " ".join(f"{int(word):,}" if word.isdigit() else word for word in file[3:-5].split())
     found = json.load(open(os.path.join(sys.argv[1], file)))["steps"]
     rows = {}  # tasks that differ in name only share a row
     for step in found:

@@ -50,7 +50,7 @@ PredictedStep predict_bench(const BenchOptions& o, const GpuCeilings& gpu, int r
   CountedStep counted(compute_dtype(o), ranks);
   ParamStore params(counted.backend().memory(), embedder_layout(model), compute_dtype(o));
   const Encoder encoder(model, params);
-  const std::unique_ptr<Loss> loss = make_loss(bench_loss(o.loss).config(model.embedding()), model.embedding());
+  const std::unique_ptr<Loss> loss = make_loss(bench_loss(o.loss).config(model.embedding()), model.embedding(), counted.backend().device());
   EmbeddingObjective objective(encoder, *loss, counted.ranks(), objective_options(o));
   const Batch all = bench_batch(o.lengths, o.pairs, o.group, {});
   counted.run(objective, bench_batch(o.lengths, o.pairs, o.group, {.rank = 0, .ranks = ranks}), 1, params, false);

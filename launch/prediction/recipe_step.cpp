@@ -86,7 +86,8 @@ PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const Gpu
   CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), room_bytes);
   const CountingGroup team(counted.backend(), static_cast<int>(share.team));
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
-  const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding()) : nullptr;
+  const std::unique_ptr<Loss> loss =
+      trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding(), counted.backend().device()) : nullptr;
   const std::unique_ptr<Objective> objective = network->objective(loss.get(), team.group());
   counted.run(*objective, share.batch, share.parts, network->params(), c.optim.zero);
 

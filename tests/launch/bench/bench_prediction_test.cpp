@@ -95,6 +95,14 @@ TEST(BenchPrediction, AStepInOneChunkLaunchesWhatTheDocumentsSay) {
   }
 }
 
+TEST(BenchPrediction, ScoresAreInTilesOfAGpu) {
+  const auto launches = [](int64_t pairs) {
+    return predicted({.lengths = "short", .pairs = pairs, .chunk_tokens = 16384}).prediction.of(WorkKind::scores).launches;
+  };
+  EXPECT_EQ(launches(4096), launches(1024)) << "2^24 scores are one tile";
+  EXPECT_GT(launches(8192), launches(4096)) << "2^26 are two";
+}
+
 TEST(BenchPrediction, WhatIsComputedTwiceIsCountedTwice) {
   BenchOptions options = dense(32);
   const PredictedStep kept = predicted(options);
