@@ -24,17 +24,18 @@ done
 python3 - "$steps" <<'PY'
 import json, os, sys
 
-print("| PREDICTED step | ranks | chunks | ms | tokens/s | pairs or rows/s | share of ceiling | bound by |")
-print("|---|---|---|---|---|---|---|---|")
+print("| PREDICTED step | ranks | chunks | ms | tokens/s | pairs or rows/s | share of ceiling | waits for the loss's exchanges | bound by |")
+print("|---|---|---|---|---|---|---|---|---|")
 for file in sorted(os.listdir(sys.argv[1])):
     name = " ".join(f"{int(word):,}" if word.isdigit() else word for word in file[3:-5].split())
     found = json.load(open(os.path.join(sys.argv[1], file)))["steps"]
     rows = {}  # tasks that differ in name only share a row
     for step in found:
         whole = step["all"]["predicted_s"]
+        of_loss = step["kinds"].get("loss exchanges", {"predicted_s": 0})["predicted_s"] / whole
         bounds = sorted(((s / whole, b) for b, s in step["all"]["predicted_s_by_bound"].items()), reverse=True)
         row = (f"{step['ranks']} | {step['chunk_tokens']:,} | {step['predicted_step_s'] * 1e3:.4g} | {step['predicted_tokens_per_s']:,.0f} | {step['predicted_rows_per_s']:,.0f} | "
-               f"{step['predicted_share_of_ceiling']:.2f} | " + ", ".join(f"{b} {share:.0%}" for share, b in bounds if share >= 0.05))
+               f"{step['predicted_share_of_ceiling']:.2f} | {of_loss:.2%} | " + ", ".join(f"{b} {share:.0%}" for share, b in bounds if share >= 0.05))
         rows.setdefault(row, []).append(step["step"].split(",")[0])
     for row, tasks in rows.items():
         print(f"| {name}{': ' + ', '.join(tasks) if len(found) > 1 else ''} | {row} |")

@@ -47,12 +47,13 @@ class Replay {
         at_.host_s = std::max(at_.host_s, at_.device_s);
         return;
       case WorkKind::joins:
-        idle_until(at_.exchanges_s, prediction_.kinds[static_cast<size_t>(WorkKind::exchanges)], Bound::exchanges);
+        idle_until(at_.exchanges_s, prediction_.kinds[static_cast<size_t>(work.awaited)], Bound::exchanges);
         return;
       case WorkKind::uploads:
         launch(1);
         return;
       case WorkKind::exchanges:
+      case WorkKind::loss_exchanges:
         launch(work.launches);
         at_.exchanges_s = std::max({at_.exchanges_s, at_.device_s, at_.host_s}) + exchange_s + work.bytes / sent_per_s_;
         return;

@@ -84,7 +84,7 @@ size_t settle(RunConfig& c, const GpuCeilings& gpu, int ranks) {
 
 PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu, size_t room_bytes) {
   CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), room_bytes);
-  const CountingGroup team(counted.backend(), static_cast<int>(share.team));
+  const CountingGroup team(counted.backend(), static_cast<int>(share.team), WorkKind::loss_exchanges);
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
   const std::unique_ptr<Loss> loss =
       trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding(), counted.backend().device()) : nullptr;

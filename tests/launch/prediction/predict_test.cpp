@@ -78,6 +78,14 @@ TEST(Predict, ExchangesGoOnBesideWhatIsComputedUntilItWaitsForThem) {
   EXPECT_NEAR(of({exchange, join}, 9).step_s, 30000, 1e-3) << "between hosts by the network";
 }
 
+TEST(Predict, WhatIsWaitedForIsOfTheKindThatIsAwaited) {
+  const Work gradients{.kind = WorkKind::exchanges, .bytes = 0.3, .launches = 1}, vectors{.kind = WorkKind::loss_exchanges, .bytes = 0.1};
+  const Work loss{.kind = WorkKind::joins, .awaited = WorkKind::loss_exchanges}, sum{.kind = WorkKind::joins};
+  const Prediction found = of({vectors, loss, kernel(500), gradients, kernel(500), sum}, 8);
+  EXPECT_NEAR(found.of(WorkKind::loss_exchanges).total_s(), 1000, 1e-3);
+  EXPECT_NEAR(found.of(WorkKind::exchanges).total_s(), 2500, 1e-3);
+}
+
 TEST(Predict, TimesOfAllKindsAreTheStep) {
   const Prediction found = of({kernel(1),
                                {.kind = WorkKind::exchanges, .bytes = 1e-3, .launches = 1},
