@@ -3,6 +3,8 @@
 #include <bit>
 #include <span>
 
+#include "core/round_up.h"
+
 namespace lodestone {
 
 namespace {
@@ -28,7 +30,7 @@ double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
   if (texts.texts() == 0) return scores;
   const std::span<const int64_t> offsets = texts.offsets.host<int64_t>();
   for (size_t b = 1; b < offsets.size(); ++b) {
-    const int64_t length = offsets[b] - offsets[b - 1], filled = (length + rows_of_a_tile - 1) / rows_of_a_tile * rows_of_a_tile;
+    const int64_t length = offsets[b] - offsets[b - 1], filled = round_up(length, rows_of_a_tile);
     scores += static_cast<double>(filled * filled);
   }
   return scores;

@@ -113,8 +113,6 @@ class Replay {
 
 double PredictedWork::total_s() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
 
-Bound PredictedWork::bound() const { return static_cast<Bound>(std::max_element(seconds.begin(), seconds.end()) - seconds.begin()); }
-
 PredictedWork& PredictedWork::operator+=(const PredictedWork& other) {
   operations += other.operations;
   launches += other.launches;

@@ -58,8 +58,6 @@ struct PredictedWork {
   std::array<double, bounds> seconds{};  // by what bounds them
 
   double total_s() const;
-  /// What bounds most of it.
-  Bound bound() const;
   PredictedWork& operator+=(const PredictedWork& other);
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/library_memory.h"
 #include "launch/networks/fitting_model.h"
 #include "launch/prediction/counted_step.h"
 #include "launch/training/batch_kinds.h"
@@ -60,12 +61,11 @@ TaskShare share_of(const RunConfig& c, size_t t, int ranks) {
 
 /// What a run would have for its steps on the GPU, as launch/training/chunk_fit.h says it of one that is there.
 size_t room_of(const RunConfig& c, const ParamStore& params, const GpuCeilings& gpu, int ranks) {
-  constexpr size_t of_libraries = size_t{512} << 20;
   if (c.train.step_memory_mb > 0) return static_cast<size_t>(c.train.step_memory_mb) << 20;
   const size_t wide = static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype());
   const size_t rounded = c.train.precision == DType::bf16 ? wide / 2 : 0,
                moments = 2 * wide / static_cast<size_t>(c.optim.zero ? ranks : 1);
-  const size_t all = static_cast<size_t>(gpu.memory_bytes), others = of_libraries + 2 * wide + rounded + moments;
+  const size_t all = static_cast<size_t>(gpu.memory_bytes), others = left_to_libraries + 2 * wide + rounded + moments;
   return room_less_margin(all > others ? all - others : size_t{1} << 20);
 }
 
