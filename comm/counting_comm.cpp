@@ -10,12 +10,15 @@ namespace {
 
 class CountingComm final : public Communicator {
  public:
-  CountingComm(CountingBackend& backend, std::unique_ptr<Communicator> ranks) : backend_(backend), ranks_(std::move(ranks)) {}
+  CountingComm(CountingBackend& backend, std::unique_ptr<Communicator> ranks, WorkKind exchanges)
+      : backend_(backend), ranks_(std::move(ranks)), exchanges_(exchanges) {}
 
   int rank() const override { return ranks_->rank(); }
   int size() const override { return ranks_->size(); }
   bool in_stream() const override { return true; }
-  std::unique_ptr<Communicator> split(int colour) override { return std::make_unique<CountingComm>(backend_, ranks_->split(colour)); }
+  std::unique_ptr<Communicator> split(int colour) override {
+    return std::make_unique<CountingComm>(backend_, ranks_->split(colour), exchanges_);
+  }
 
   Pending all_reduce(ConstTensor in, Tensor out, Reduce op) override {
     ranks_->all_reduce(in, out, op).wait();
@@ -36,27 +39,28 @@ class CountingComm final : public Communicator {
   void barrier() override { backend_.synchronize(); }
 
  protected:
-  void wait(std::span<std::byte, 16>) override { backend_.note({.kind = WorkKind::joins}); }
+  void wait(std::span<std::byte, 16>) override { backend_.note({.kind = WorkKind::joins, .awaited = exchanges_}); }
   bool test(std::span<std::byte, 16>) override { return true; }  // nobody waits for what is only asked after
 
  private:
   double share_of_others() const { return static_cast<double>(size() - 1) / static_cast<double>(size()); }
 
   Pending note(double bytes) {
-    backend_.note({.kind = WorkKind::exchanges, .bytes = bytes, .launches = 1});
+    backend_.note({.kind = exchanges_, .bytes = bytes, .launches = 1});
     return {this, {}};
   }
 
   CountingBackend& backend_;
   const std::unique_ptr<Communicator> ranks_;
+  const WorkKind exchanges_;
 };
 
 }  // namespace
 
-CountingGroup::CountingGroup(CountingBackend& backend, int ranks)
+CountingGroup::CountingGroup(CountingBackend& backend, int ranks, WorkKind exchanges)
     : ranks_(make_null_comm(0, ranks)),
       host_(*ranks_, backend),
-      device_(ranks == 1 ? make_self_comm(backend) : std::make_unique<CountingComm>(backend, make_null_comm(0, ranks))),
+      device_(ranks == 1 ? make_self_comm(backend) : std::make_unique<CountingComm>(backend, make_null_comm(0, ranks), exchanges)),
       group_(host_, *device_) {}
 
 }  // namespace lodestone

@@ -8,13 +8,13 @@
 namespace lodestone {
 
 /// This process plays the first of `ranks` ranks alone, as comm/null_comm.h says, with a backend that counts. As with any device, the host
-/// waits for it before host values travel. Verbs of the device plane are in a stream, as NCCL's, and note an exchange with the bytes that a
-/// rank sends at least: in a ring 2 (W-1)/W of a sum, all but its own part of a gather or a scattered sum. Waiting for one notes that the
-/// device waits for it. A world of one copies.
+/// waits for it before host values travel. Verbs of the device plane are in a stream, as NCCL's, and note an exchange of the kind
+/// `exchanges` with the bytes that a rank sends at least: in a ring 2 (W-1)/W of a sum, all but its own part of a gather or a scattered
+/// sum. Waiting for one notes that the device waits for it. A world of one copies.
 class CountingGroup {
  public:
   /// `backend` must outlive it.
-  CountingGroup(CountingBackend& backend, int ranks);
+  CountingGroup(CountingBackend& backend, int ranks, WorkKind exchanges);
   const Group& group() const { return group_; }
 
  private:

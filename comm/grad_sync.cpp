@@ -4,6 +4,7 @@
 #include <array>
 
 #include "comm/wait.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
@@ -53,7 +54,7 @@ GradSync::GradSync(const Group& group, Backend& backend, int64_t count, DType dt
 int64_t GradSync::fitting_piece() const {
   if (!comm_->in_stream()) return cached_piece_bytes;
   const int64_t eighth = count_ * static_cast<int64_t>(size_of(dtype_)) / 8 + 1;
-  return (std::clamp(eighth, smallest_streamed_bytes, largest_streamed_bytes) + line_bytes - 1) / line_bytes * line_bytes;
+  return round_up(std::clamp(eighth, smallest_streamed_bytes, largest_streamed_bytes), line_bytes);
 }
 
 void GradSync::cut_pieces() {

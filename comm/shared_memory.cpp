@@ -9,6 +9,8 @@
 #include <random>
 #include <span>
 
+#include "core/round_up.h"
+
 namespace lodestone {
 
 namespace {
@@ -47,7 +49,7 @@ void SharedMemory::close_file(int descriptor) { close(descriptor); }
 
 std::unique_ptr<SharedMemory> SharedMemory::make(Communicator& comm, size_t segment_bytes) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t segment = (segment_bytes + page - 1) / page * page;
+  const size_t segment = round_up(segment_bytes, page);
   const size_t bytes = segment * static_cast<size_t>(comm.size());
 
   // Rank 0 creates the file; the others can open it only if they see the same /dev/shm, that is, the same host.

@@ -18,6 +18,7 @@
 
 #include "comm/piece_reducer.h"
 #include "comm/shared_memory.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
@@ -180,7 +181,7 @@ class SharedReducer final : public PieceReducer {
 
 std::unique_ptr<PieceReducer> make_shared_reducer(Communicator& host, Backend& backend, int rank, size_t piece_bytes,
                                                   std::unique_ptr<Communicator> across) {
-  const size_t rounded = (piece_bytes + line - 1) / line * line;
+  const size_t rounded = round_up(piece_bytes, line);
   std::unique_ptr<SharedMemory> memory = SharedMemory::make(host, SharedReducer::segment_bytes(rounded));
   if (memory == nullptr) return nullptr;
   return std::make_unique<SharedReducer>(host, backend, rank, std::move(memory), rounded, std::move(across));

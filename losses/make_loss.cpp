@@ -3,14 +3,18 @@
 #include <algorithm>
 
 #include "losses/matryoshka.h"
+#include "losses/score_block.h"
 #include "losses/sum.h"
 
 namespace lodestone {
 
 namespace {
 
-std::unique_ptr<Loss> make(const LossOptions& options) {
-  return with_row(options, []<class Row>(Row, const auto& o) -> std::unique_ptr<Loss> { return std::make_unique<typename Row::Made>(o); });
+std::unique_ptr<Loss> make(const LossOptions& options, int64_t tile_elements) {
+  return with_row(options, [&]<class Row>(Row, auto o) -> std::unique_ptr<Loss> {
+    if constexpr (requires { o.tile_elements; }) o.tile_elements = tile_elements;
+    return std::make_unique<typename Row::Made>(o);
+  });
 }
 
 NegativeCounts negatives(const LossOptions& options, const BatchCounts& batch) {
@@ -63,15 +67,16 @@ std::optional<Refusal> refused_dims(const LossConfig& config, int64_t embedding)
   return Refusal{"mrl_dims", cat(last, " is more than the model's ", embedding, " dimensions"), cat("give at most ", embedding)};
 }
 
-std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding) {
+std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding, Device device) {
   require_settings(refused(config));
   require_settings(refused_dims(config, embedding));
+  const int64_t tile_elements = score_tile_elements(device);
   std::unique_ptr<Loss> loss;
   if (config.terms.size() == 1 && config.terms[0].weight == 1) {
-    loss = make(config.terms[0].options);
+    loss = make(config.terms[0].options, tile_elements);
   } else {
     std::vector<WeightedLoss> terms;
-    for (const LossTerm& t : config.terms) terms.push_back({make(t.options), t.weight});
+    for (const LossTerm& t : config.terms) terms.push_back({make(t.options, tile_elements), t.weight});
     loss = std::make_unique<SumLoss>(std::move(terms));
   }
   if (config.matryoshka_dims.empty()) return loss;

@@ -23,8 +23,9 @@ std::optional<Refusal> refused(const LossConfig& config);
 /// A prefix that is longer than a model's vectors; `embedding` is E.
 std::optional<Refusal> refused_dims(const LossConfig& config, int64_t embedding);
 
+/// To be evaluated on `device`, which settles how many scores its tiles hold (score_tile_elements()), whatever the terms' options say.
 /// Throws Error (usage, "config") where either is refused.
-std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding);
+std::unique_ptr<Loss> make_loss(const LossConfig& config, int64_t embedding, Device device);
 
 /// "InfoNCE, temperature 0.05": one line for tables and model cards.
 std::string describe(const LossConfig& config);

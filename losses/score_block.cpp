@@ -12,6 +12,20 @@ namespace {
 constexpr int64_t least_tile_rows = 64;
 constexpr size_t most_blocks = 4;
 
+/// 4 MiB in f32: about what a core's share of the caches holds, so that softmax finds there what the product left. Products of at least 64
+/// rows are large enough for a core.
+constexpr int64_t host_tile_elements = int64_t{1} << 20;
+
+/// What a tile costs a GPU is bytes and launches. With R rows and M columns of E numbers each tile reads the columns twice and their
+/// gradient once and writes that, 12 M E bytes with operands in bf16 and 16 M E in f32, beside 30 bytes a score (written in f32, read twice
+/// for the logarithm and again for the softmax, rounded, multiplied twice): so R should be a good part of E. At 65,536 columns 2^20 scores
+/// are the least 64 rows, and columns are most of the bytes; 2^25 are 512. PREDICTED for an H200 (docs/step_model.md), 65,536 pairs of 384
+/// numbers in bf16: 115 ms at 2^20, 41 at 2^25, 37 at 2^26, 35 at 2^27. Smaller tiles that the L2 cache holds (2^22 in 50 MB) spare at most
+/// the bytes of scores, some 30 ms, and read the columns eight times as often.
+///
+/// 2^25 take 128 MiB in f32 and 64 for their gradient in bf16, no more than the columns of such a batch with their gradients do.
+constexpr int64_t gpu_tile_elements = int64_t{1} << 25;
+
 /// x in `dtype`: itself, or a copy in the arena.
 ConstTensor in_dtype(Exec& ex, DType dtype, ConstTensor x) {
   if (x.dtype() == dtype) return x;
@@ -45,6 +59,18 @@ void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTenso
   const Slice own{first * block.group, end * block.group};
   ex.backend.group_products_backward(d_tile, block.rows.rows(first, end), block.columns.rows(own.begin, own.end),
                                      block.d_rows.rows(first, end), block.d_columns.rows(own.begin, own.end));
+}
+
+int64_t score_tile_elements(Device device) {
+  switch (device) {
+    case Device::cpu:
+    case Device::debug:
+      return host_tile_elements;
+    case Device::cuda:
+    case Device::null:  // stands for a GPU (core/null/counting_backend.h)
+      return gpu_tile_elements;
+  }
+  throw_internal(__FILE__, __LINE__, "device", "no such device");
 }
 
 int64_t tile_rows(int64_t rows, int64_t width, int64_t tile_elements) {

@@ -33,6 +33,9 @@ void score(Exec& ex, const ScoreBlock& block, int64_t first, Tensor tile);
 /// is rounded as well, each element by at most 2^-8 of itself.
 void score_backward(Exec& ex, const ScoreBlock& block, int64_t first, ConstTensor d_tile);
 
+/// Scores that a tile should hold on `device`, where a batch has so many: the reasons are in score_block.cpp.
+int64_t score_tile_elements(Device device);
+
 /// Rows of a tile with `width` scores each that holds about `tile_elements`: all rows, or at least 64 of them.
 int64_t tile_rows(int64_t rows, int64_t width, int64_t tile_elements);
 

@@ -10,7 +10,9 @@
 
 #include "core/cuda/cuda_call.h"
 #include "core/error.h"
+#include "core/library_memory.h"
 #include "core/own_library.h"
+#include "core/round_up.h"
 
 namespace lodestone::cuda {
 
@@ -18,16 +20,14 @@ namespace {
 
 constexpr const char* file_name = "liblodestone_cudnn.so";
 
-/// Workspace is taken behind step memory, of the 512 MiB that are left to libraries (CudaMemory::reservable): half of them.
-constexpr size_t most_workspace_bytes = size_t{256} << 20;
+/// Workspace is taken behind step memory.
+constexpr size_t most_workspace_bytes = left_to_libraries / 2;
 
 /// The next number of the form 2^n or 3 2^n.
-int64_t rounded_up(int64_t n) {
+int64_t few_bits_up(int64_t n) {
   const auto power = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(n, 1))));
   return power >= 4 && n <= power / 4 * 3 ? power / 4 * 3 : power;
 }
-
-int64_t in_steps_of(int64_t step, int64_t n) { return (n + step - 1) / step * step; }
 
 /// Why attention by cuDNN is not taken on the present GPU, or nothing: on others than Hopper nobody has seen its plans at work.
 std::string why_not_here() {
@@ -48,17 +48,17 @@ bool look_up(void* library, const char* name, F& function) {
 
 AttentionBucket bucket_of(AttentionWay way, const DeviceTexts& texts, int64_t heads, int64_t head_size, uint32_t dropout) {
   AttentionBucket bucket{.way = way,
-                         .texts = rounded_up(texts.texts()),
-                         .longest = in_steps_of(64, texts.longest),
+                         .texts = few_bits_up(texts.texts()),
+                         .longest = round_up(texts.longest, 64),
                          .heads = heads,
                          .head_size = head_size,
                          .dropout = dropout};
-  if (way == AttentionWay::backward) bucket.tokens = std::min(in_steps_of(64, rounded_up(texts.tokens())), bucket.texts * bucket.longest);
+  if (way == AttentionWay::backward) bucket.tokens = std::min(round_up(few_bits_up(texts.tokens()), 64), bucket.texts * bucket.longest);
   return bucket;
 }
 
 size_t least_workspace_bytes(const AttentionBucket& b) {
-  return b.way == AttentionWay::forward ? 0 : static_cast<size_t>(2 * b.texts * b.heads * b.longest * in_steps_of(128, b.longest));
+  return b.way == AttentionWay::forward ? 0 : static_cast<size_t>(2 * b.texts * b.heads * b.longest * round_up(b.longest, 128));
 }
 
 std::string describe(const AttentionBucket& b) {

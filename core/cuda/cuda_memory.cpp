@@ -9,13 +9,14 @@
 #include "core/cuda/cuda_call.h"
 #include "core/cuda/upload_stream.h"
 #include "core/error.h"
+#include "core/library_memory.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
 namespace {
 
-constexpr size_t alignment = 4096;                       // cudaMalloc promises 256
-constexpr size_t left_to_libraries = size_t{512} << 20;  // plans, workspaces and communicators that come later
+constexpr size_t alignment = 4096;  // cudaMalloc promises 256
 
 }  // namespace
 
@@ -31,7 +32,7 @@ std::byte* CudaMemory::reserve(size_t size_bytes) {
                 "lower train.chunk_tokens or train.step_memory_mb, or choose a smaller model; look with nvidia-smi who else uses the GPU");
   }
   cuda::check(status, "cudaMalloc");
-  auto* const aligned = std::bit_cast<std::byte*>((std::bit_cast<uintptr_t>(p) + alignment - 1) / alignment * alignment);
+  auto* const aligned = std::bit_cast<std::byte*>(round_up(std::bit_cast<uintptr_t>(p), alignment));
   raw_[aligned] = p;
   return aligned;
 }

@@ -9,6 +9,7 @@
 #include "core/cuda/device/launch.h"
 #include "core/cuda/device/values.h"
 #include "core/cuda/graphs.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
@@ -44,7 +45,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 /// The next multiple of the alignment of device memory.
-size_t padded(size_t size_bytes) { return (size_bytes + 255) / 256 * 256; }
+size_t padded(size_t size_bytes) { return round_up(size_bytes, 256); }
 
 bool aligned(std::initializer_list<const void*> all) {
   uintptr_t low = 0;

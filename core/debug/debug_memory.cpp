@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
@@ -14,7 +15,7 @@ namespace {
 
 constexpr size_t page_bytes = 4096;
 
-constexpr size_t whole_pages(size_t size_bytes) { return (size_bytes + page_bytes - 1) / page_bytes * page_bytes; }
+constexpr size_t whole_pages(size_t size_bytes) { return round_up(size_bytes, page_bytes); }
 
 /// Null when the system refuses.
 std::byte* map_view(int file, size_t size_bytes, int protection) {

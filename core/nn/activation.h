@@ -2,14 +2,12 @@
 #pragma once
 
 #include "core/exec.h"
+#include "core/round_up.h"
 
 namespace lodestone {
 
 /// Smallest multiple of the backend's row bucket that holds `rows` rows.
-inline int64_t padded_rows(const Exec& ex, int64_t rows) {
-  const int64_t bucket = ex.backend.row_bucket();
-  return (rows + bucket - 1) / bucket * bucket;
-}
+inline int64_t padded_rows(const Exec& ex, int64_t rows) { return round_up(rows, ex.backend.row_bucket()); }
 
 /// A matrix of `rows` real rows and a few more up to a multiple of the row bucket. Products and linear_gradients() read and write
 /// all of them, so that few shapes exist; every other operation sees the real rows only. Padding rows of a gradient are zero and those of

@@ -3,6 +3,8 @@
 #include <bit>
 #include <span>
 
+#include "core/round_up.h"
+
 namespace lodestone {
 
 namespace {
@@ -26,7 +28,7 @@ double drawn(const Dropout& dropout) { return dropout.p > 0 ? philox_flops : 0; 
 double scores_of(std::span<const int64_t> offsets, int64_t rows_of_a_tile) {
   double scores = 0;
   for (size_t b = 1; b < offsets.size(); ++b) {
-    const int64_t length = offsets[b] - offsets[b - 1], filled = (length + rows_of_a_tile - 1) / rows_of_a_tile * rows_of_a_tile;
+    const int64_t length = offsets[b] - offsets[b - 1], filled = round_up(length, rows_of_a_tile);
     scores += static_cast<double>(filled * filled);
   }
   return scores;

@@ -13,17 +13,18 @@ enum class WorkKind : uint8_t {
   products,
   attention,
   attention_backward,
-  norms,        // layer normalisation, dropout, residual connections
-  activations,  // GELU and tanh
-  embeddings,   // embeddings and pooling
-  scores,       // what losses do beside products
-  update,       // AdamW, the norm of the gradient
-  copies,       // casts, fills, copies, rows
-  graphs,       // a CUDA graph is launched; what is in it follows
-  exchanges,    // between ranks, in a stream of their own
-  uploads,      // from the host, likewise
-  waits,        // the host waits until all is computed
-  joins,        // what is computed from here on waits for the exchanges that were started
+  norms,           // layer normalisation, dropout, residual connections
+  activations,     // GELU and tanh
+  embeddings,      // embeddings and pooling
+  scores,          // what losses do beside products
+  update,          // AdamW, the norm of the gradient
+  copies,          // casts, fills, copies, rows
+  graphs,          // a CUDA graph is launched; what is in it follows
+  exchanges,       // between ranks, in a stream of their own: gradients and parameters
+  loss_exchanges,  // likewise: what losses need of other ranks' texts, and gradients that they send back
+  uploads,         // from the host, likewise
+  waits,           // the host waits until all is computed
+  joins,           // what is computed from here on waits for the exchanges that were started
 };
 
 constexpr std::string_view name_of(WorkKind value) {
@@ -50,6 +51,8 @@ constexpr std::string_view name_of(WorkKind value) {
       return "graphs";
     case WorkKind::exchanges:
       return "exchanges";
+    case WorkKind::loss_exchanges:
+      return "loss exchanges";
     case WorkKind::uploads:
       return "uploads";
     case WorkKind::waits:
@@ -69,6 +72,7 @@ struct Work {
   double bytes = 0;       // read and written in device memory, at least; of an exchange those that this rank sends, of an upload its own
   int64_t launches = 0;   // kernels, products, fills and copies
   bool in_graph = false;  // that the host does not start one by one
+  WorkKind awaited = WorkKind::exchanges;  // of a join: whose end is waited for, and with it that of all exchanges before
 };
 
 }  // namespace lodestone

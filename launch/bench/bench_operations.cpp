@@ -43,11 +43,12 @@ struct Tile {
 };
 
 /// Tiles of R rows out of n unit vectors against n: R n cosines and their two gradients, 6 R n E FLOPs, and with them the softmax, as
-/// InfoNCE has it. R as for 2^20 scores, which losses have, 2^22 and 2^24.
+/// InfoNCE has it. R as for 2^20 scores, which losses have on a host, up to 2^26; on a GPU they have 2^25.
 std::vector<Tile> loss_tiles(Backend& backend, const BenchOptions& options) {
   const int64_t n = options.pairs, width = bench_config(options).embedding();
-  constexpr int64_t most_scores = int64_t{1} << 24, least_rows = 64;
-  const auto elements = static_cast<size_t>(5 * n * width + 2 * std::max(most_scores, least_rows * n));
+  constexpr int sizes[] = {20, 22, 24, 25, 26};  // logarithms of scores
+  const int64_t most_rows = tile_rows(n, n, int64_t{1} << std::end(sizes)[-1]);
+  const auto elements = static_cast<size_t>(5 * n * width + 2 * most_rows * n);
   Arena arena(backend.memory(), elements * sizeof(float) + (size_t{16} << 20));
   Exec ex{backend, arena, Key(1), DType::f32};
   const std::vector<float> values = random_values(n * width);
@@ -57,8 +58,8 @@ std::vector<Tile> loss_tiles(Backend& backend, const BenchOptions& options) {
   backend.l2_normalize_forward(raw, unit, norms);
   const Tensor share = zero_total(ex);
   std::vector<Tile> tiles;
-  for (int64_t scores = int64_t{1} << 20; scores <= most_scores; scores *= 4) {
-    const int64_t rows = tile_rows(n, n, scores);
+  for (const int size : sizes) {
+    const int64_t scores = int64_t{1} << size, rows = tile_rows(n, n, scores);
     if (!tiles.empty() && tiles.back().rows == rows) break;
     const auto scope = arena.scope();
     const ScoreBlock block{unit.rows(0, rows), unit, d_rows.rows(0, rows), d_columns};

@@ -51,8 +51,9 @@ PredictedStep predict_bench(const BenchOptions& o, const GpuCeilings& gpu, int r
   CountedStep counted(compute_dtype(o), ranks, o.launches);
   ParamStore params(counted.backend().memory(), embedder_layout(model), compute_dtype(o));
   const Encoder encoder(model, params);
-  const std::unique_ptr<Loss> loss = make_loss(bench_loss(o.loss).config(model.embedding()), model.embedding());
-  EmbeddingObjective objective(encoder, *loss, counted.ranks(), objective_options(o));
+  const std::unique_ptr<Loss> loss = make_loss(bench_loss(o.loss).config(model.embedding()), model.embedding(), counted.backend().device());
+  const CountingGroup team(counted.backend(), ranks, WorkKind::loss_exchanges);
+  EmbeddingObjective objective(encoder, *loss, team.group(), objective_options(o));
   const Batch all = bench_batch(o.lengths, o.pairs, o.group, {});
   counted.run(objective, bench_batch(o.lengths, o.pairs, o.group, {.rank = 0, .ranks = ranks}), 1, params, false);
   return {

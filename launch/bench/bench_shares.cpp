@@ -25,7 +25,7 @@ nlohmann::ordered_json bench_shares(BenchStep& bench, const BenchOptions& option
     const int64_t measured = std::max(2 * options.pairs / (1 + known.group), static_cast<int64_t>(world.size()));
     const double scale = static_cast<double>(queries) / static_cast<double>(measured);
     const Batch few = bench.batch(measured, known.group), all = bench.batch(queries, known.group);
-    const std::unique_ptr<Loss> loss = make_loss(known.config(bench.embedding()), bench.embedding());
+    const std::unique_ptr<Loss> loss = make_loss(known.config(bench.embedding()), bench.embedding(), bench.device());
     bench.run(few);
     bench.loss_seconds(*loss, few);
     bench.touch(bench.loss_bytes(*loss, all));

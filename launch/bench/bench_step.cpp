@@ -75,7 +75,7 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       grads_memory_(backend_->memory(), static_cast<size_t>(params_.layout().count()) * sizeof(float)),
       grads_(grads_memory_.tensor(DType::f32, {params_.layout().count()})),
       encoder_(config_, params_),
-      loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding())),
+      loss_(make_loss(bench_loss(options.loss).config(config_.embedding()), config_.embedding(), backend_->device())),
       objective_(objective(planes_.group())),
       optimizer_(backend_->memory(), {}, params_.layout(), DType::f32),
       sync_(planes_.group(), *backend_, params_.layout().count(), DType::f32, {.watchdog = &world.watchdog(), .host = &world.host_comm()}),

@@ -165,7 +165,8 @@ void print_report(std::ostream& out, const Report& r) {
 /// What a task takes on one of `ranks` ranks.
 MemoryEstimate task_memory(const RunConfig& c, const TaskConfig& task, const Network& network, const Exec& ex, const Batch& largest,
                            int64_t ranks) {
-  const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(task.loss, network.embedding()) : nullptr;
+  const std::unique_ptr<Loss> loss =
+      trains_vectors(c.objective.kind) ? make_loss(task.loss, network.embedding(), ex.backend.device()) : nullptr;
   MemoryEstimate memory = estimate_memory(ex, network.params().layout().count(), largest,
                                           [&](const Group& group) { return network.objective(loss.get(), group); });
   if (c.optim.zero) memory.moments /= static_cast<size_t>(ranks);
@@ -234,7 +235,6 @@ Checked check_without_data(const RunConfig& c, Network& network, const Exec& ex,
   for (size_t t = 0; t < c.tasks.size(); ++t) {
     const TaskConfig& task = c.tasks[t];
     const std::vector<int64_t> teams = team_sizes(schedule, static_cast<int32_t>(t), static_cast<int>(ranks));
-    if (trains_vectors(c.objective.kind)) (void)make_loss(task.loss, network.embedding());
     const RowTexts texts = texts_of(c.objective.kind, task.data.train_group_size);
     TaskReport report{task,
                       longest_lengths(task.global_batch, text_limits(c, task), texts.queries, texts.passages,

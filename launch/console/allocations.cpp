@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/round_up.h"
+
 namespace {
 std::atomic<uint64_t> count{0};  // operator new takes no context: there is nowhere else to keep it
 
@@ -19,7 +21,7 @@ void* allocate(std::size_t size) {
 void* allocate(std::size_t size, std::align_val_t alignment) {
   count.fetch_add(1, std::memory_order_relaxed);
   const auto a = static_cast<std::size_t>(alignment);
-  if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
+  if (void* p = std::aligned_alloc(a, lodestone::round_up(size, a))) return p;
   throw std::bad_alloc();
 }
 }  // namespace

@@ -7,14 +7,17 @@
 namespace lodestone {
 
 CountedStep::CountedStep(DType compute, int ranks, Launches launches, size_t step_memory_bytes)
-    : backend_(launches), ranks_(backend_, ranks), arena_(backend_.memory(), step_memory_bytes), ex_{backend_, arena_, Key(1), compute} {}
+    : backend_(launches),
+      ranks_(backend_, ranks, WorkKind::exchanges),
+      arena_(backend_.memory(), step_memory_bytes),
+      ex_{backend_, arena_, Key(1), compute} {}
 
 void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, ParamStore& params, bool zero) {
   const int64_t count = params.layout().count();
   const DType wide = ex_.wide();
   const Buffer memory(backend_.memory(), static_cast<size_t>(count) * size_of(wide));
   const Tensor grads = memory.tensor(wide, {count});
-  GradSync sync(ranks(), backend_, count, wide, {.update = zero ? GradSync::Update::own_slice : GradSync::Update::everywhere});
+  GradSync sync(ranks_.group(), backend_, count, wide, {.update = zero ? GradSync::Update::own_slice : GradSync::Update::everywhere});
   AdamW optimizer(backend_.memory(), {}, params.layout(), wide, {sync.own(), {}});
   StepResults results(backend_, parts);
   held_bytes_ = backend_.allocated_bytes();
@@ -31,7 +34,7 @@ void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, P
   {
     const auto scope = arena_.scope();
     double found = results.read(arena_).back();
-    all_reduce(ranks().host, std::span(&found, 1), Reduce::sum);
+    all_reduce(ranks_.group().host, std::span(&found, 1), Reduce::sum);
   }
   optimizer.step(ex_, 1e-5, 1, grads, params);
 }

@@ -11,7 +11,8 @@
 
 namespace lodestone {
 
-/// The first of `ranks` ranks, alone, in the compute dtype `compute`. run() throws Error (resource, "F14") where step memory is used up.
+/// The first of `ranks` ranks, alone, in the compute dtype `compute`; the objective's own group of ranks is to count as
+/// WorkKind::loss_exchanges. run() throws Error (resource, "F14") where step memory is used up.
 class CountedStep {
  public:
   CountedStep(DType compute, int ranks, Launches launches, size_t step_memory_bytes = Arena::default_reserve_bytes);
@@ -20,7 +21,6 @@ class CountedStep {
 
   /// Where parameters are to lie.
   CountingBackend& backend() { return backend_; }
-  const Group& ranks() const { return ranks_.group(); }
 
   /// Gradients of `objective` on each of `parts` batches like this one, their sum over ranks, their norm, AdamW; with `zero` of this rank's
   /// share only. As a training step does them, but without mining.

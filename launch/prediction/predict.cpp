@@ -47,7 +47,7 @@ class Replay {
         at_.host_s = std::max(at_.host_s, at_.device_s);
         return;
       case WorkKind::joins:
-        idle_until(at_.exchanges_s, prediction_.kinds[static_cast<size_t>(WorkKind::exchanges)], Bound::exchanges);
+        idle_until(at_.exchanges_s, prediction_.kinds[static_cast<size_t>(work.awaited)], Bound::exchanges);
         return;
       case WorkKind::uploads:
         host_takes(launch_s);
@@ -56,6 +56,7 @@ class Replay {
         host_takes(graph_launch_s);
         return;
       case WorkKind::exchanges:
+      case WorkKind::loss_exchanges:
         host_takes(static_cast<double>(work.launches) * launch_s);
         at_.exchanges_s = std::max({at_.exchanges_s, at_.device_s, at_.host_s}) + exchange_s + work.bytes / sent_per_s_;
         return;
@@ -113,8 +114,6 @@ class Replay {
 }  // namespace
 
 double PredictedWork::total_s() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
-
-Bound PredictedWork::bound() const { return static_cast<Bound>(std::max_element(seconds.begin(), seconds.end()) - seconds.begin()); }
 
 PredictedWork& PredictedWork::operator+=(const PredictedWork& other) {
   operations += other.operations;

@@ -61,8 +61,6 @@ struct PredictedWork {
   std::array<double, bounds> seconds{};  // by what bounds them
 
   double total_s() const;
-  /// What bounds most of it.
-  Bound bound() const;
   PredictedWork& operator+=(const PredictedWork& other);
 };
 
@@ -81,7 +79,8 @@ struct Prediction {
 /// bytes, each by its ceiling, and a gap for each launch; it begins when the one before it has ended and the host has launched it, and what
 /// the device waits counts as launches. The host takes launch_s a launch or upload that is in no graph, runs ahead, and waits where the
 /// work says so. Exchanges go on beside, one after the other, from when what was asked for before them is done; what the device then waits
-/// for them counts as exchanges. `ranks` decides whether they go by the link or by the network.
+/// for them counts as exchanges, of the kind that is awaited: the exposed part. `ranks` decides whether they go by the link or by the
+/// network.
 ///
 /// Left out: waves of blocks that do not fill the device, products' sizes (a product of few columns reaches no ceiling even where FLOPs
 /// bound it), hits in the L2 cache, clocks that fall under load, uploads' own time. All but the cache make a step slower.

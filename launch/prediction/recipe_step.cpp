@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/library_memory.h"
 #include "launch/networks/fitting_model.h"
 #include "launch/prediction/counted_step.h"
 #include "launch/training/batch_kinds.h"
@@ -60,12 +61,11 @@ TaskShare share_of(const RunConfig& c, size_t t, int ranks) {
 
 /// What a run would have for its steps on the GPU, as launch/training/chunk_fit.h says it of one that is there.
 size_t room_of(const RunConfig& c, const ParamStore& params, const GpuCeilings& gpu, int ranks) {
-  constexpr size_t of_libraries = size_t{512} << 20;
   if (c.train.step_memory_mb > 0) return static_cast<size_t>(c.train.step_memory_mb) << 20;
   const size_t wide = static_cast<size_t>(params.layout().count()) * size_of(params.wide_dtype());
   const size_t rounded = c.train.precision == DType::bf16 ? wide / 2 : 0,
                moments = 2 * wide / static_cast<size_t>(c.optim.zero ? ranks : 1);
-  const size_t all = static_cast<size_t>(gpu.memory_bytes), others = of_libraries + 2 * wide + rounded + moments;
+  const size_t all = static_cast<size_t>(gpu.memory_bytes), others = left_to_libraries + 2 * wide + rounded + moments;
   return room_less_margin(all > others ? all - others : size_t{1} << 20);
 }
 
@@ -85,9 +85,10 @@ size_t settle(RunConfig& c, const GpuCeilings& gpu, int ranks) {
 PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu, size_t room_bytes) {
   CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), c.cuda_graphs ? Launches::graphs : Launches::single,
                       room_bytes);
-  const CountingGroup team(counted.backend(), static_cast<int>(share.team));
+  const CountingGroup team(counted.backend(), static_cast<int>(share.team), WorkKind::loss_exchanges);
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
-  const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding()) : nullptr;
+  const std::unique_ptr<Loss> loss =
+      trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding(), counted.backend().device()) : nullptr;
   const std::unique_ptr<Objective> objective = network->objective(loss.get(), team.group());
   counted.run(*objective, share.batch, share.parts, network->params(), c.optim.zero);
 

@@ -42,8 +42,8 @@ Batch longest_batch(const RunConfig& config, size_t task, int ranks) {
       .largest;
 }
 
-std::unique_ptr<Loss> loss_of(const RunConfig& config, const Network& network, size_t task) {
-  return trains_vectors(config.objective.kind) ? make_loss(config.tasks[task].loss, network.embedding()) : nullptr;
+std::unique_ptr<Loss> loss_of(const RunConfig& config, const Network& network, const Exec& ex, size_t task) {
+  return trains_vectors(config.objective.kind) ? make_loss(config.tasks[task].loss, network.embedding(), ex.backend.device()) : nullptr;
 }
 
 }  // namespace
@@ -70,7 +70,7 @@ int64_t automatic_chunk_tokens(const RunConfig& config, const Network& network, 
   if (!is_gpu(ex.backend)) return config.train.chunk_tokens;
   std::vector<std::pair<Batch, std::unique_ptr<Loss>>> steps;
   for (size_t task = 0; task < config.tasks.size(); ++task)
-    steps.emplace_back(longest_batch(config, task, ranks), loss_of(config, network, task));
+    steps.emplace_back(longest_batch(config, task, ranks), loss_of(config, network, ex, task));
   const auto fits = [&](int64_t tokens) {
     return std::ranges::all_of(
         steps, [&](const auto& step) { return step_memory(config, tokens, ex, step.second.get(), step.first) <= room_bytes; });
@@ -89,7 +89,8 @@ int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const
     const TextLimits limits = text_limits(config, config.tasks[task]);
     // Texts of L tokens fill chunks of C + L to more than C, as full as chunks of C can be.
     const int64_t tokens = config.train.chunk_tokens + std::max(limits.query, limits.passage);
-    const MemoryEstimate step = step_of(keeps_none, tokens, ex, loss_of(config, network, task).get(), longest_batch(config, task, ranks));
+    const MemoryEstimate step =
+        step_of(keeps_none, tokens, ex, loss_of(config, network, ex, task).get(), longest_batch(config, task, ranks));
     // Where one chunk of C + L is all, several of C may still be too many to keep: then one of them is computed again beside the others.
     const size_t again = step.chunks.all == 1 ? step.activations : 0;
     hungriest = std::max(hungriest, step.embeddings + step.work + again);
@@ -100,7 +101,8 @@ int64_t automatic_keep_mb(const RunConfig& config, const Network& network, const
 
 ChunkCounts chunks_of_longest(const RunConfig& config, const Network& network, const Exec& ex, size_t task, int ranks) {
   if (!trains_vectors(config.objective.kind)) return {};
-  return step_of(config, config.train.chunk_tokens, ex, loss_of(config, network, task).get(), longest_batch(config, task, ranks)).chunks;
+  return step_of(config, config.train.chunk_tokens, ex, loss_of(config, network, ex, task).get(), longest_batch(config, task, ranks))
+      .chunks;
 }
 
 std::string kept_text(const ChunkCounts& chunks, const TrainConfig& train) {

@@ -119,7 +119,7 @@ Task::Task(const TaskContext& run, const TaskConfig& task, std::unique_ptr<TaskR
       heldout(read_heldout(run, task)),
       data(std::move(opened)),
       plan(plan_config(run.config, task, batches), plan_sources(data->rows().sources())),
-      loss(trains_vectors(run.config.objective.kind) ? make_loss(task.loss, run.network.embedding()) : nullptr),
+      loss(trains_vectors(run.config.objective.kind) ? make_loss(task.loss, run.network.embedding(), run.ex.backend.device()) : nullptr),
       ranker(make_ranker(run, task, *data)),
       similarity(run.network.similarity()),
       negatives(naming_corpus("data.train", task.data.train, [&] {

@@ -59,7 +59,7 @@ void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t
   const Planes planes(*alone, backend);
   const ParamStore params(backend.memory(), embedder_layout(config), compute);
   const Encoder encoder(config, params);
-  const std::unique_ptr<Loss> loss = make_loss(known.config(config.embedding()), config.embedding());
+  const std::unique_ptr<Loss> loss = make_loss(known.config(config.embedding()), config.embedding(), backend.device());
   EmbeddingObjective objective(encoder, *loss, planes.group(), {.chunk_tokens = 200, .keep_activations_bytes = 0});
   const Buffer memory(backend.memory(), static_cast<size_t>(params.layout().count()) * sizeof(float));
   const Exec ex{backend, arena, Key(1), compute};

@@ -29,7 +29,7 @@ double share_launched(size_t keep_bytes, int64_t steps, int64_t counted) {
   config.encoder = {.vocab = 50, .hidden = 64, .layers = 2, .heads = 2, .feed_forward = 96, .positions = 64};
   const ParamStore params(backend.memory(), embedder_layout(config), DType::bf16);
   const Encoder encoder(config, params);
-  const std::unique_ptr<Loss> loss = make_loss(bench_loss("info_nce").config(64), 64);
+  const std::unique_ptr<Loss> loss = make_loss(bench_loss("info_nce").config(64), 64, Device::cuda);
   EmbeddingObjective objective(encoder, *loss, planes.group(), {.chunk_tokens = 256, .keep_activations_bytes = keep_bytes});
   const Buffer memory(backend.memory(), static_cast<size_t>(params.layout().count()) * sizeof(float));
   const Exec ex{backend, arena, Key(1), DType::bf16};

@@ -51,8 +51,8 @@ class JointRun {
       : world_(world),
         schedule_(config),
         place_(find_place(config)),
-        run_(compute, team(), make_loss(losses[0], 12), {.chunk_tokens = 40}),
-        cosent_(make_loss(losses[1], 12)),
+        run_(compute, team(), make_loss(losses[0], 12, Device::cpu), {.chunk_tokens = 40}),
+        cosent_(make_loss(losses[1], 12, Device::cpu)),
         sts_(run_.encoder, *cosent_, team(), {.chunk_tokens = 40}) {}
 
   /// Leaves the sum over ranks in grads and returns the loss of each task, over all ranks.

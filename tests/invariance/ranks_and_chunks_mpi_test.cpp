@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t queries = 7, group = 2;  // 7 queries: uneven for 2, 3 and 4 ranks
 
 Training training(const LossConfig& loss) {
-  return {.loss = [loss] { return make_loss(loss, 12); },
+  return {.loss = [loss] { return make_loss(loss, 12, Device::cpu); },
           .batch = [](int64_t step, int rank, int world) { return toy_batch(step, queries, group, rank, world); }};
 }
 
@@ -51,7 +51,7 @@ TEST(Invariance, DetachedGatherFailsTheSameComparison) {
 
 TEST(Invariance, TrainingMovesTheParameters) {
   const Trajectory trained = reference(DType::f64, training(plain));
-  ToyRun untrained(DType::f64, world_comm(), make_loss(plain, 12), {});
+  ToyRun untrained(DType::f64, world_comm(), make_loss(plain, 12, Device::cpu), {});
   EXPECT_GT(distance(trained, {trained.losses, untrained.as_doubles(untrained.params.masters())}).norm, 1e-3);
 }
 

@@ -141,8 +141,8 @@ TEST(Cbb, AtSevenMatryoshkaSizesItIsTheMeanOfSevenLossesAsCosentIs) {
   } terms[] = {{CbbOptions{.temperature = 0.05}, 3}, {CosentOptions{.temperature = 0.05}, 1}};
   for (const auto& [options, group] : terms) {
     const LossProblem problem(5, group, sizes.back());
-    const auto together = make_loss({.terms = {{options}}, .matryoshka_dims = sizes}, sizes.back());
-    const auto alone = make_loss({.terms = {{options}}}, sizes.back());
+    const auto together = make_loss({.terms = {{options}}, .matryoshka_dims = sizes}, sizes.back(), Device::cpu);
+    const auto alone = make_loss({.terms = {{options}}}, sizes.back(), Device::cpu);
     const LossAnswer got = answer_alone(*together, problem);
     LossAnswer expected{0, 0, std::vector<double>(problem.queries.size()), std::vector<double>(problem.passages.size())};
     std::vector<double> values;

@@ -23,34 +23,34 @@ struct ContrastiveCase {
   GradientsTravel gradients = GradientsTravel::yes;
 };
 
-inline std::unique_ptr<Loss> sum_of_info_nce_and_cbb() {
+inline std::unique_ptr<Loss> sum_of_info_nce_and_cbb(int64_t tile_elements) {
   std::vector<WeightedLoss> terms;
-  terms.push_back({std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.2, .tile_elements = 1}), 0.75});
-  terms.push_back({std::make_unique<Cbb>(CbbOptions{.temperature = 0.3, .tile_elements = 1}), 2});
+  terms.push_back({std::make_unique<InfoNce>(InfoNceOptions{.temperature = 0.2, .tile_elements = tile_elements}), 0.75});
+  terms.push_back({std::make_unique<Cbb>(CbbOptions{.temperature = 0.3, .tile_elements = tile_elements}), 2});
   return std::make_unique<SumLoss>(std::move(terms));
 }
 
-/// Tiles are as small as they may be: 64 rows.
-inline std::vector<ContrastiveCase> contrastive_cases() {
-  const auto info_nce = [](InfoNceOptions options) {
+/// Tiles are as small as they may be, 64 rows, unless told otherwise.
+inline std::vector<ContrastiveCase> contrastive_cases(int64_t tile_elements = 1) {
+  const auto info_nce = [tile_elements](InfoNceOptions options) {
     options.temperature = 0.2;
-    options.tile_elements = 1;
+    options.tile_elements = tile_elements;
     return [options] { return std::make_unique<InfoNce>(options); };
   };
-  const auto gte = [](GteOptions options) {
+  const auto gte = [tile_elements](GteOptions options) {
     options.temperature = 0.2;
-    options.tile_elements = 1;
+    options.tile_elements = tile_elements;
     return [options] { return std::make_unique<Gte>(options); };
   };
-  const auto cbb = [](CbbOptions options) {
+  const auto cbb = [tile_elements](CbbOptions options) {
     options.temperature = 0.2;
-    options.tile_elements = 1;
+    options.tile_elements = tile_elements;
     return [options] { return std::make_unique<Cbb>(options); };
   };
-  const auto stabilised = [](StabilisedOptions options) {
+  const auto stabilised = [tile_elements](StabilisedOptions options) {
     options.temperature = 0.2;
     options.teacher_temperature = 0.5;
-    options.tile_elements = 1;
+    options.tile_elements = tile_elements;
     return [options] { return std::make_unique<StabilisedDistillation>(options); };
   };
   return {
@@ -82,7 +82,7 @@ inline std::vector<ContrastiveCase> contrastive_cases() {
        [cbb] {
          return std::make_unique<Matryoshka>(cbb({})(), std::vector<int64_t>{2, 5});
        }},
-      {"InfoNCE and CBB", sum_of_info_nce_and_cbb},
+      {"InfoNCE and CBB", [tile_elements] { return sum_of_info_nce_and_cbb(tile_elements); }},
   };
 }
 

@@ -6,6 +6,7 @@
 #include "tests/support/evaluate.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_problem.h"
+#include "tests/support/loss_rounding.h"
 
 namespace lodestone::test {
 namespace {
@@ -33,6 +34,27 @@ TEST(ContrastiveLosses, WeightScalesValueAndGradient) {
     for (double& v : whole.d_queries) v /= 4;
     for (double& v : whole.d_passages) v /= 4;
     EXPECT_LT(gradient_difference(quarter, whole), 1e-15) << c.name;
+  }
+}
+
+// What 2^20 and 2^25 scores are to 65,536 pairs: tiles of 64 rows and a tile of several times as many, here both with fewer rows in the
+// last.
+TEST(ContrastiveLosses, AreTheSameInTilesOfAnySize) {
+  LossProblem problem(130, 2, 5);
+  problem.plant_duplicates();
+  const std::vector<ContrastiveCase> whole = contrastive_cases(int64_t{1} << 25), least = contrastive_cases(),
+                                     larger = contrastive_cases(int64_t{100} * 260);  // 260 is the width of most
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const RoundedAnswer rounded = rounded_answer(*whole[i].make(), problem);
+    const LossAnswer& expected = rounded.exact;
+    for (const ContrastiveCase* tiled : {&least[i], &larger[i]}) {
+      const LossAnswer got = answer_alone(*tiled->make(), problem);
+      // Rows' losses are added up, and a column's gradient over rows, in another order: 130 numbers, of order 1 all together.
+      EXPECT_NEAR(got.loss, expected.loss, 1e-13) << tiled->name;
+      EXPECT_LT(gradient_difference(got, expected), 1e-14) << tiled->name;
+      EXPECT_EQ(got.masked, expected.masked) << tiled->name;
+      expect_rounded(answer_alone(*tiled->make(), problem, DType::f32, "cpu"), rounded, tiled->name);
+    }
   }
 }
 

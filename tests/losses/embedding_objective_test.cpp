@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t keep_nothing = 0, keep_all = size_t{1} << 40;
 
-std::unique_ptr<Loss> toy_loss() { return make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}}, 12); }
+std::unique_ptr<Loss> toy_loss() { return make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}}, 12, Device::cpu); }
 
 std::vector<double> gradient(DType compute, const EmbeddingObjectiveOptions& options, double& value,
                              Checkpointing checkpointing = Checkpointing::none) {
@@ -100,7 +100,7 @@ TEST(EmbeddingObjective, SinglePrecisionChunksAgreeWithinRounding) {
 // 1e-16 / h from rounding.
 TEST(EmbeddingObjective, GradientOfTheWholeModelAgreesWithCentralDifferences) {
   const auto self = make_self_comm();
-  ToyRun run(DType::f64, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {4, 12}}, 12),
+  ToyRun run(DType::f64, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {4, 12}}, 12, Device::cpu),
              {.chunk_tokens = 30, .keep_activations_bytes = 0});
   const Batch batch = toy_batch(3, 6, 2, 0, 1);
   run.gradient(3, batch);
@@ -205,7 +205,7 @@ TEST(EmbeddingObjective, LossesReadAndWriteVectorsInF32UnderBf16) {
 
 TEST(EmbeddingObjective, LearnsToTellTwelvePairsApartInFewSteps) {
   const auto self = make_self_comm();
-  ToyRun run(DType::f32, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.1}}}}, 12), {.chunk_tokens = 60});
+  ToyRun run(DType::f32, *self, make_loss({.terms = {{InfoNceOptions{.temperature = 0.1}}}}, 12, Device::cpu), {.chunk_tokens = 60});
   const Batch batch = toy_batch(7, 12, 1, 0, 1);
   const double before = evaluate(run.objective, run.ex, batch);
   for (int64_t step = 0; step < 60; ++step) run.train_step(step, batch, 5e-3);

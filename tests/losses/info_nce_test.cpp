@@ -87,14 +87,14 @@ TEST_F(InfoNceTest, WeightScalesValueAndGradient) {
 TEST_F(InfoNceTest, MatryoshkaIsTheAverageOverPrefixesOfTheRawVector) {
   std::vector<double> emb(golden_queries.begin(), golden_queries.end());
   emb.insert(emb.end(), golden_passages.begin(), golden_passages.end());
-  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.5}}}, .matryoshka_dims = {2, 3}}, 3);
+  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.5}}}, .matryoshka_dims = {2, 3}}, 3, Device::cpu);
   EXPECT_NEAR(value_of(*loss, 2, 2, 3, emb), 0.9049300713, 5e-11);
 }
 
 TEST_F(InfoNceTest, MatryoshkaGradientIsZeroBeyondTheLargestDimensionAndExactBelow) {
   const int64_t n = 5, group = 2, width = 7;
   std::vector<double> emb = random_rows(n * (1 + group) * width, 3);
-  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {2, 5}}, width);
+  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = 0.2}}}, .matryoshka_dims = {2, 5}}, width, Device::cpu);
   value_of(*loss, n, group, width, emb);
   std::vector<double> average(emb.size());
   for (const int64_t d : {2, 5}) {
@@ -172,7 +172,7 @@ TEST(InfoNce, RefusesImpossibleSettingsNamingTheKey) {
 TEST(MakeLoss, RefusesImpossibleSettingsNamingTheKey) {
   const auto where = [](const LossConfig& config) {
     try {
-      make_loss(config, 16);
+      make_loss(config, 16, Device::cpu);
     } catch (const Error& error) {
       EXPECT_EQ(error.exit_code(), ExitCode::usage);
       EXPECT_FALSE(error.remedy().empty());

@@ -13,10 +13,10 @@ namespace lodestone::test {
 namespace {
 
 /// Every loss with its default settings, and with others that change what it takes.
-std::vector<ContrastiveCase> every_loss() {
+std::vector<ContrastiveCase> every_loss(Device device = Device::cpu) {
   std::vector<ContrastiveCase> cases = contrastive_cases();
   const auto add = [&](std::string name, const LossConfig& config) {
-    cases.push_back({std::move(name), [config] { return make_loss(config, 24); }});
+    cases.push_back({std::move(name), [config, device] { return make_loss(config, 24, device); }});
   };
   of_each_loss([&](const auto& options) {
     const LossConfig config{.terms = {{options}}};
@@ -33,7 +33,8 @@ std::vector<ContrastiveCase> every_loss() {
   add("stabilised distillation in bf16", {.terms = {{StabilisedOptions{.score_precision = rounded}}}});
   add("Matryoshka GTE", {.terms = {{GteOptions{}}}, .matryoshka_dims = {6, 12, 24}});
   add("Matryoshka CoSENT", {.terms = {{CosentOptions{}}}, .matryoshka_dims = {6, 24}});
-  cases.push_back({"InfoNCE and negatives' scores", [] { return std::make_unique<ScoredLoss>(make_loss({}, 24), Similarity::cosine); }});
+  cases.push_back(
+      {"InfoNCE and negatives' scores", [device] { return std::make_unique<ScoredLoss>(make_loss({}, 24, device), Similarity::cosine); }});
   return cases;
 }
 
@@ -78,20 +79,40 @@ TEST(LossMemory, IsWhatEvaluateTakes) {
   }
 }
 
-// Rank 0 of 8, by whose rows times those of all a matrix of scores would grow four times where the batch grows twice.
+// Rank 0 of several, by whose rows times those of all a matrix of scores would grow four times where the batch grows twice: of so many that
+// a tile is full in the smaller batch, also among its own passages.
 TEST(LossMemory, GrowsNoFasterThanTheBatch) {
-  constexpr int ranks = 8;
   constexpr int64_t width = 64, smaller = 16'384;
-  const auto taken = [](const ContrastiveCase& c, const LossProblem& problem) {
-    return static_cast<double>(dry_bytes(c, problem, std::vector<int64_t>(ranks, problem.n / ranks), 0, DType::f32));
-  };
-  for (const int64_t group : {1, 2}) {
-    const LossProblem once(smaller, group, width), twice(2 * smaller, group, width);
-    for (const ContrastiveCase& c : every_loss()) {
-      if (is_of(c, "CoSENT") ? group > 1 : is_of(c, "margin") && group == 1) continue;
-      EXPECT_LE(taken(c, twice), 2 * taken(c, once)) << c.name << ", group " << group;
+  for (const auto& [device, ranks] : {std::pair{Device::cpu, 8}, {Device::cuda, 2}}) {
+    const auto taken = [ranks = ranks](const ContrastiveCase& c, const LossProblem& problem) {
+      return static_cast<double>(dry_bytes(c, problem, std::vector<int64_t>(static_cast<size_t>(ranks), problem.n / ranks), 0, DType::f32));
+    };
+    for (const int64_t group : {1, 2}) {
+      const LossProblem once(smaller, group, width), twice(2 * smaller, group, width);
+      for (const ContrastiveCase& c : every_loss(device)) {
+        if (is_of(c, "CoSENT") ? group > 1 : is_of(c, "margin") && group == 1) continue;
+        EXPECT_LE(taken(c, twice), 2 * taken(c, once)) << c.name << ", group " << group << ", " << ranks << " ranks";
+      }
     }
   }
+}
+
+TEST(LossMemory, HasLargerTilesOnAGpuWhereABatchHasSoManyScores) {
+  const auto taken = [](const ContrastiveCase& c, int64_t n) { return dry_bytes(c, LossProblem(n, 2, 24), {n}, 0, DType::f32); };
+  const std::vector<ContrastiveCase> host = every_loss(Device::cpu), gpu = every_loss(Device::cuda);
+  for (size_t i = 0; i < host.size(); ++i) {
+    if (is_of(host[i], "CoSENT")) continue;
+    EXPECT_EQ(taken(gpu[i], 64), taken(host[i], 64)) << host[i].name << ": a tile takes no more than all scores";
+  }
+  // A score, and two logarithms a row.
+  const auto tile = [](int64_t rows, int64_t columns) { return static_cast<size_t>(4 * rows * columns + 2 * 4 * rows); };
+  const ContrastiveCase on_host{"", [] { return make_loss({}, 24, Device::cpu); }},
+      on_gpu{"", [] { return make_loss({}, 24, Device::cuda); }}, counted{"", [] { return make_loss({}, 24, Device::null); }},
+      debugged{"", [] { return make_loss({}, 24, Device::debug); }};
+  EXPECT_EQ(taken(on_gpu, 2048) - taken(on_host, 2048), tile(2048, 4096) - tile(256, 4096)) << "all scores";
+  EXPECT_EQ(taken(on_gpu, 8192) - taken(on_host, 8192), tile(2048, 16384) - tile(64, 16384)) << "2^25 of 2^27";
+  EXPECT_EQ(taken(counted, 8192), taken(on_gpu, 8192));
+  EXPECT_EQ(taken(debugged, 8192), taken(on_host, 8192));
 }
 
 }  // namespace

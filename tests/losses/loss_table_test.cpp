@@ -28,7 +28,7 @@ TEST(LossTable, NamesAreDifferentAndNoneIsThatOfASum) {
 TEST(LossTable, EveryLossIsMadeFromItsDefaultsAndDescribed) {
   std::vector<std::string> lines;
   for (const LossConfig& config : default_configs()) {
-    EXPECT_NE(make_loss(config, 8), nullptr);
+    EXPECT_NE(make_loss(config, 8, Device::cpu), nullptr);
     lines.push_back(describe(config));
     EXPECT_FALSE(lines.back().empty());
   }

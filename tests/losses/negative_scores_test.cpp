@@ -56,8 +56,9 @@ TEST(NegativeScores, NoQueriesAndZeroVectorsAreHarmless) {
 TEST(NegativeScores, ALossThatRemembersThemGivesTheSameLossAndGradient) {
   const auto comm = make_self_comm();
   const LossConfig config{.terms = {{InfoNceOptions{.temperature = 0.1}}}};
-  ToyRun plain(DType::f64, *comm, make_loss(config, 12), {});
-  ToyRun with(DType::f64, *comm, std::make_unique<ScoredLoss>(make_loss(config, 12), Similarity::cosine), {.chunk_tokens = 20});
+  ToyRun plain(DType::f64, *comm, make_loss(config, 12, Device::cpu), {});
+  ToyRun with(DType::f64, *comm, std::make_unique<ScoredLoss>(make_loss(config, 12, Device::cpu), Similarity::cosine),
+              {.chunk_tokens = 20});
   Batch batch = toy_batch(0, 5, 4, 0, 1);
   EXPECT_NEAR(plain.gradient(0, batch), with.gradient(0, batch), 1e-12);
   EXPECT_LT(relative_difference(with.as_doubles(with.grads), plain.as_doubles(plain.grads)), 1e-12);

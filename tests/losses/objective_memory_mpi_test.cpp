@@ -50,7 +50,7 @@ TEST(ObjectiveMemory, EmbeddingTakesWithEveryLossWhatItsDryRunTakes) {
       batch.teacher_scores.assign(static_cast<size_t>(batch.queries * batch.group), 0.5);
       for (const size_t kept : {size_t{0}, size_t{1} << 30}) {
         const EmbeddingObjectiveOptions settings{.chunk_tokens = chunk_tokens, .keep_activations_bytes = kept};
-        ToyRun run(compute, world, make_loss(config, 12), settings, Checkpointing::none, "cpu");
+        ToyRun run(compute, world, make_loss(config, 12, Device::cpu), settings, Checkpointing::none, "cpu");
         EmbeddingObjective dry(run.encoder, *run.loss, *nobody, settings);
         expect_equal_peaks(describe(config), run, run.objective, dry, batch);
       }

@@ -21,8 +21,8 @@ double dump_step(Dump& dump) {
   batch.group = static_cast<int64_t>(dump.input.at("passages").size()) / batch.queries;
 
   const Encoder encoder(folder.config, params);
-  const auto loss =
-      make_loss({.terms = {{InfoNceOptions{.temperature = dump.input.at("temperature").get<double>()}}}}, folder.config.embedding());
+  const auto loss = make_loss({.terms = {{InfoNceOptions{.temperature = dump.input.at("temperature").get<double>()}}}},
+                              folder.config.embedding(), Device::cpu);
   const auto self = make_self_comm();
   EmbeddingObjective objective(encoder, *loss, *self, {.chunk_tokens = 1024, .keep_activations_bytes = size_t{4} << 30});
   const DumpGradient gradient(dump, objective, batch, params);

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/round_up.h"
 #include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/streams.h"
@@ -116,7 +117,7 @@ bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size
 struct Pages {
   size_t before, held;  // bytes
 
-  explicit Pages(size_t size) : before((page - size % page) % page / alignment * alignment), held((size + page - 1) / page * page) {}
+  explicit Pages(size_t size) : before((page - size % page) % page / alignment * alignment), held(round_up(size, page)) {}
   size_t all() const { return held + guard; }
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/cuda/attention_plans.h"
+#include "core/round_up.h"
 #include "tests/cuda/plans/devices.h"
 
 namespace lodestone::cuda {
@@ -63,7 +64,7 @@ class CudnnPlans : public testing::Test {
   /// Deterministic backward on Hopper keeps a square of scores in bf16 for every text and head, of columns in multiples of 128, and a sum
   /// in f32 for every row of a head: what AttentionPlans reckons with, and within what it lets a plan have.
   void expect_backward(const test::DescribedDevice& device, const AttentionBucket& b) {
-    const int64_t columns = (b.longest + 127) / 128 * 128, squares = 2 * b.texts * b.heads * b.longest * columns;
+    const int64_t columns = round_up(b.longest, 128), squares = 2 * b.texts * b.heads * b.longest * columns;
     EXPECT_EQ(least_workspace_bytes(b), static_cast<size_t>(squares));
     expect_workspace(device, b, squares);
     EXPECT_LE(squares + sums_of(b), int64_t{256} << 20) << describe(b);

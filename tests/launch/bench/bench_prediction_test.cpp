@@ -95,6 +95,14 @@ TEST(BenchPrediction, AStepInOneChunkLaunchesWhatTheDocumentsSay) {
   }
 }
 
+TEST(BenchPrediction, ScoresAreInTilesOfAGpu) {
+  const auto launches = [](int64_t pairs) {
+    return predicted({.lengths = "short", .pairs = pairs, .chunk_tokens = 16384}).prediction.of(WorkKind::scores).launches;
+  };
+  EXPECT_EQ(launches(4096), launches(1024)) << "2^24 scores are one tile";
+  EXPECT_GT(launches(8192), launches(4096)) << "2^26 are two";
+}
+
 TEST(BenchPrediction, WhatIsComputedTwiceIsCountedTwice) {
   BenchOptions options = dense(32);
   const PredictedStep kept = predicted(options);
@@ -109,11 +117,14 @@ TEST(BenchPrediction, WhatIsComputedTwiceIsCountedTwice) {
 
 TEST(BenchPrediction, RanksShareTheBatchAndAddTheirGradientsUp) {
   const PredictedStep alone = predicted(dense(32)), four = predicted(dense(32), 4);
-  EXPECT_EQ(alone.prediction.of(WorkKind::exchanges).operations, 0);
+  for (const WorkKind kind : {WorkKind::exchanges, WorkKind::loss_exchanges}) EXPECT_EQ(alone.prediction.of(kind).operations, 0);
   EXPECT_EQ(four.prediction.of(WorkKind::attention).product_flops, alone.prediction.of(WorkKind::attention).product_flops / 4);
   const double parameters = alone.prediction.of(WorkKind::update).bytes / 8 / 4;
-  // The gradient in a ring, and the loss: 24 rows of others' passages come, and as many rows' gradients go.
-  EXPECT_EQ(four.prediction.of(WorkKind::exchanges).bytes, 2 * 0.75 * 4 * parameters + 2 * 4.0 * 24 * 384);
+  EXPECT_EQ(four.prediction.of(WorkKind::exchanges).bytes, 2 * 0.75 * 4 * parameters) << "the gradient in a ring";
+  // 24 rows of others' passages come, and as many rows' gradients go; all that is computed waits for both.
+  const PredictedWork& loss = four.prediction.of(WorkKind::loss_exchanges);
+  EXPECT_EQ(loss.bytes, 2 * 4.0 * 24 * 384);
+  EXPECT_NEAR(loss.total_s(), 2 * exchange_s + loss.bytes / gpu_ceilings_of("h200").link_bytes_per_s, 2 * launch_s);
 }
 
 TEST(BenchPrediction, StandsBesideWhatWasMeasuredOnAGpuThatIsKnown) {

@@ -16,7 +16,7 @@ TEST(BenchStep, MeasuresStepsAndLossesOnADevice) {
   const StepCounts step = bench.run(batch);
   EXPECT_GT(step.whole.wall, step.loss.wall);
   EXPECT_EQ(bench.step_bytes(batch), bench.memory().peak_bytes + 64) << "which the total takes that is made for it";
-  const auto loss = make_loss(bench_loss("gte").config(bench.embedding()), bench.embedding());
+  const auto loss = make_loss(bench_loss("gte").config(bench.embedding()), bench.embedding(), bench.device());
   EXPECT_GT(bench.loss_seconds(*loss, batch).wall, 0);
   bench.touch(bench.loss_bytes(*loss, batch));
 }

@@ -128,7 +128,7 @@ TEST(Estimate, WhatABatchLacksIsMadeUp) {
                                     StabilisedOptions{.duplicates = Duplicates::masked}};
   for (const LossOptions& options : all_masked) {
     const LossConfig config{.terms = {{options}}};
-    const std::unique_ptr<Loss> loss = make_loss(config, 8);
+    const std::unique_ptr<Loss> loss = make_loss(config, 8, model.backend->device());
     const auto estimate = [&](const Batch& batch) {
       return of_step(estimate_memory(model.ex, model.params.layout().count(), batch, [&](const Group& group) {
         return std::make_unique<EmbeddingObjective>(model.encoder, *loss, group,
@@ -157,8 +157,8 @@ TEST(Estimate, MemoryOfEveryLossIsWhatItTakes) {
     Collator({.group = known.group, .query_max_len = 9, .passage_max_len = 9}, plain).collate(rows, {.rows = ids}, batch);
     batch.scores.assign(300, 0.5);
     batch.teacher_scores.assign(static_cast<size_t>(300 * known.group), 0.5);
-    const std::unique_ptr<Loss> loss = make_loss(known.config(8), 8);
     const test::Model& model = rounds_scores(known.config(8)) ? with_bf16 : reference;
+    const std::unique_ptr<Loss> loss = make_loss(known.config(8), 8, model.backend->device());
     const EmbeddingObjectiveOptions options{.chunk_tokens = 20, .keep_activations_bytes = 0};
     const auto make = [&](const Group& group) { return std::make_unique<EmbeddingObjective>(model.encoder, *loss, group, options); };
     const size_t of_loss = of_step(estimate_memory(model.ex, model.params.layout().count(), batch, make));
