@@ -2,6 +2,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <numeric>
 
 #include "data/files/strict_json.h"
@@ -125,17 +127,13 @@ std::vector<FoundWeights> find_all(const Options& options, std::vector<std::stri
 }
 
 FillParams fill_with(const Mixture& mixture, std::vector<double> weights) {
-  return [&mixture, weights = std::move(weights)](const ModelFolder&, ParamStore& host) { mixture.fill(weights, host); };
+  return [&mixture, weights = std::move(weights)](ParamStore& host) { mixture.fill(weights, host); };
 }
 
-/// One of the models: in the place of a mixture all others count nothing.
-FillParams fill_with(const Mixture& mixture, size_t only) { return fill_with(mixture, mean_weights(mixture.size(), std::span(&only, 1))); }
+/// One of the models: a mixture in which all others count nothing.
+std::vector<double> alone(const Mixture& mixture, size_t model) { return mean_weights(mixture.size(), std::span(&model, 1)); }
 
-/// The first of the models, ready to compute. Rerankers give no vectors.
-LoadedModel load_first(const Options& options, const Mixture& mixture, Backend& backend) {
-  if (!mixture.embedder()) options.refuse("these are rerankers: mix them by --weights or --soup uniform");
-  return LoadedModel(*mixture.embedder(), fill_with(mixture, 0), model_options(options), backend);
-}
+std::string name_of_model(const Mixture& mixture, size_t m) { return printable(mixture.model(m).found().path.string()); }
 
 Decision by_examples(World& world, const Options& options, const InputOptions& input, const Mixture& mixture, Backend& backend) {
   const std::optional<double> temperature = number(options.text("--temperature", "5"));
@@ -144,11 +142,12 @@ Decision by_examples(World& world, const Options& options, const InputOptions& i
   const std::string file = options.text("--examples", "");
   const Examples examples = read_examples(file, input, negatives);
   if (world.rank() == 0 && !examples.ignored.empty()) std::puts(describe_ignored(examples.ignored).c_str());
-  LoadedModel model = load_first(options, mixture, backend);
+  if (!mixture.embedder()) options.refuse("these are rerankers: mix them by --weights or --soup");
+  LoadedModel model(*mixture.embedder(), fill_with(mixture, alone(mixture, 0)), model_options(options), backend);
   const Prompts prompts = choose_prompts(options, model);
   Decision d{.method = "examples", .weights = {}};
   for (size_t m = 0; m < mixture.size(); ++m) {
-    if (m > 0) model.set_weights(fill_with(mixture, m));
+    if (m > 0) model.set_weights(fill_with(mixture, alone(mixture, m)));
     d.losses.push_back(example_loss(model, examples, prompts, batch));
   }
   d.weights = softmax_weights(d.losses, *temperature);
@@ -160,25 +159,42 @@ Decision by_examples(World& world, const Options& options, const InputOptions& i
   return d;
 }
 
+/// How good a mixture of these weights is.
+using ScoreWeights = std::function<HeldOutData::Score(const std::vector<double>& weights)>;
+
+ScoreWeights score_with(World& world, const Options& options, const HeldOutData& data, const Mixture& mixture, Backend& backend) {
+  const FillParams first = fill_with(mixture, alone(mixture, 0));
+  const auto score_by = [&](auto model, Prompts prompts) -> ScoreWeights {
+    return [&world, &data, &mixture, model, prompts](const std::vector<double>& weights) {
+      model->set_weights(fill_with(mixture, weights));
+      return data.of(world.comm(), *model, prompts);
+    };
+  };
+  if (mixture.reranker())
+    return score_by(std::make_shared<LoadedReranker>(*mixture.reranker(), first, model_options(options), backend),
+                    {options.text("--query-prompt", ""), options.text("--passage-prompt", "")});
+  const auto model = std::make_shared<LoadedModel>(*mixture.embedder(), first, model_options(options), backend);
+  return score_by(model, choose_prompts(options, *model));
+}
+
 Decision greedy(World& world, const Options& options, const InputOptions& input, const Mixture& mixture, Backend& backend) {
   const HeldOutData data(options, input);
-  LoadedModel model = load_first(options, mixture, backend);
-  const Prompts prompts = choose_prompts(options, model);
-  Decision d{.method = "greedy soup", .weights = {}};
+  const ScoreWeights score_of = score_with(world, options, data, mixture, backend);
   std::string metric;
-  const auto score = [&](const FillParams& fill) {
-    model.set_weights(fill);
-    const HeldOutData::Score found = data.of(world.comm(), model, prompts);
+  const auto score = [&](const std::vector<double>& weights, const std::string& what) {
+    const HeldOutData::Score found = score_of(weights);
     metric = found.name;
+    if (world.rank() == 0) std::printf("%s %.5f  %s\n", metric.c_str(), found.value, what.c_str());
+    std::fflush(stdout);
     return found.value;
   };
-  for (size_t m = 0; m < mixture.size(); ++m) d.scores.push_back(score(fill_with(mixture, m)));
-  const GreedySoup soup = greedy_soup(
-      d.scores, [&](std::span<const size_t> chosen) { return score(fill_with(mixture, mean_weights(mixture.size(), chosen))); });
+  Decision d{.method = "greedy soup", .weights = {}};
+  for (size_t m = 0; m < mixture.size(); ++m) d.scores.push_back(score(alone(mixture, m), name_of_model(mixture, m)));
+  const GreedySoup soup = greedy_soup(d.scores, [&](std::span<const size_t> tried) {
+    return score(mean_weights(mixture.size(), tried), cat("mean of ", tried.size(), ", with ", name_of_model(mixture, tried.back())));
+  });
   d.weights = mean_weights(mixture.size(), soup.chosen);
   d.more = {{"metric", metric}, {"score", soup.score}};
-  if (world.rank() == 0)
-    std::printf("%zu of %zu models make the soup: %s %.5f\n", soup.chosen.size(), mixture.size(), metric.c_str(), soup.score);
   return d;
 }
 
@@ -196,7 +212,7 @@ void print(const Mixture& mixture, const Decision& d) {
     std::printf("  %9.6f", d.weights[m]);
     if (!d.losses.empty()) std::printf("  loss %.6f", d.losses[m]);
     if (!d.scores.empty()) std::printf("  score %.5f", d.scores[m]);
-    std::printf("  %s\n", printable(mixture.model(m).found().path.string()).c_str());
+    std::printf("  %s\n", name_of_model(mixture, m).c_str());
   }
 }
 
@@ -207,7 +223,7 @@ std::string report(const Mixture& mixture, const Decision& d) {
   json["models"] = OrderedJson::array();
   for (size_t m = 0; m < mixture.size(); ++m) {
     const WeightReader& model = mixture.model(m);
-    OrderedJson one{{"path", printable(model.found().path.string())}, {"what", model.found().what}, {"weight", d.weights[m]}};
+    OrderedJson one{{"path", name_of_model(mixture, m)}, {"what", model.found().what}, {"weight", d.weights[m]}};
     if (!d.losses.empty()) one["loss"] = d.losses[m];
     if (!d.scores.empty()) one["score"] = d.scores[m];
     for (const auto& [name, hash] : model.hashes()) one["xxh3"][name] = hash;

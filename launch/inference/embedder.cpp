@@ -14,7 +14,7 @@ namespace {
 
 ParamStore filled_params(const ModelFolder& folder, const FillParams& fill, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), embedder_layout(folder.config), compute);
-  edit_on_host(params, backend, [&](ParamStore& host) { fill(folder, host); });
+  edit_on_host(params, backend, [&](ParamStore& host) { fill ? fill(host) : static_cast<void>(load_weights(folder, host)); });
   return params;
 }
 
@@ -110,8 +110,7 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
 }
 
 LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend)
-    : LoadedModel(
-          read_model_folder(folder), [](const ModelFolder& read, ParamStore& host) { load_weights(read, host); }, options, backend) {}
+    : LoadedModel(read_model_folder(folder), {}, options, backend) {}
 
 LoadedModel::LoadedModel(ModelFolder folder, const FillParams& fill, const Options& options, Backend& backend)
     : folder_(std::move(folder)),
@@ -127,9 +126,7 @@ LoadedModel::LoadedModel(ModelFolder folder, const FillParams& fill, const Optio
   warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder_.path);
 }
 
-void LoadedModel::set_weights(const FillParams& fill) {
-  edit_on_host(params_, backend_, [&](ParamStore& host) { fill(folder_, host); });
-}
+void LoadedModel::set_weights(const FillParams& fill) { edit_on_host(params_, backend_, fill); }
 
 std::string LoadedModel::prompt(const std::string& name) const {
   if (const auto found = folder_.prompts.find(name); found != folder_.prompts.end()) return found->second;

@@ -56,7 +56,7 @@ struct Prompts {
 };
 
 /// Sets the masters of a model's parameters, which lie where the host writes them.
-using FillParams = std::function<void(const ModelFolder& folder, ParamStore& host)>;
+using FillParams = std::function<void(ParamStore& host)>;
 
 /// A model folder in memory, ready to embed on a backend: owns everything else that needs.
 class LoadedModel {
@@ -70,7 +70,7 @@ class LoadedModel {
   /// `backend` must outlive it. Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
   LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend);
 
-  /// What `folder` says, with other weights than those that may lie in it. Throws likewise.
+  /// What `folder` says, with other weights than those that may lie in it; an empty `fill` takes these. Throws likewise.
   LoadedModel(ModelFolder folder, const FillParams& fill, const Options& options, Backend& backend);
 
   /// Other weights from now on.

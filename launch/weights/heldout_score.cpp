@@ -25,6 +25,13 @@ TaskResult evaluate(Communicator& comm, LoadedModel& model, const Prompts& promp
   return evaluate_candidates(comm, set, score_with(model, prompts));
 }
 
+/// The main score, which rank 0 alone knows.
+HeldOutData::Score main_score(Communicator& comm, const TaskResult& result) {
+  HeldOutData::Score score{result.main_score, comm.rank() == 0 ? result.score(result.main_score) : 0};
+  all_reduce(comm, std::span(&score.value, 1), Reduce::sum);
+  return score;
+}
+
 }  // namespace
 
 std::vector<std::string> HeldOutData::option_names() { return {"--beir", "--pairs", "--rerank", "--split"}; }
@@ -32,10 +39,13 @@ std::vector<std::string> HeldOutData::option_names() { return {"--beir", "--pair
 HeldOutData::HeldOutData(const Options& options, const InputOptions& input) : data_(read_data(options, input)) {}
 
 HeldOutData::Score HeldOutData::of(Communicator& comm, LoadedModel& model, const Prompts& prompts) const {
-  const TaskResult result = std::visit([&](const auto& data) { return evaluate(comm, model, prompts, data); }, data_);
-  Score score{result.main_score, comm.rank() == 0 ? result.score(result.main_score) : 0};
-  all_reduce(comm, std::span(&score.value, 1), Reduce::sum);  // of rank 0 alone: the others do not know it
-  return score;
+  return main_score(comm, std::visit([&](const auto& data) { return evaluate(comm, model, prompts, data); }, data_));
+}
+
+HeldOutData::Score HeldOutData::of(Communicator& comm, LoadedReranker& model, const Prompts& prompts) const {
+  const auto* const lists = std::get_if<CandidateSet>(&data_);
+  if (lists == nullptr) throw Error(ExitCode::usage, "usage", "these are rerankers, which give no vectors", "score them by --rerank");
+  return main_score(comm, evaluate_candidates(comm, *lists, score_with(model.scorer(), model.exec(), prompts)));
 }
 
 }  // namespace lodestone

@@ -1,4 +1,4 @@
-// One number that says how good an embedder is on held-out data: what several models are compared by.
+// One number that says how good a model is on held-out data: what several models are compared by.
 #pragma once
 
 #include <string>
@@ -23,6 +23,8 @@ class HeldOutData {
     double value = 0;
   };
   Score of(Communicator& comm, LoadedModel& model, const Prompts& prompts) const;
+  /// The same of a reranker, which orders lists of candidates and nothing else: Error (usage) on other data.
+  Score of(Communicator& comm, LoadedReranker& model, const Prompts& prompts) const;
 
  private:
   std::variant<BeirSet, ScoredPairs, CandidateSet> data_;

@@ -80,6 +80,25 @@ same "is the same" greedy/model.safetensors two-ranks/model.safetensors
 expect "by pairs" 0 merge run/model other/model --soup greedy --pairs pairs.jsonl --output by-pairs
 expect "by lists" 0 merge run/model other/model --soup greedy --rerank examples.jsonl --output by-lists
 
+# ---- rerankers ------------------------------------------------------------------------------------------------------------------
+cat > reranker.yaml <<'YAML'
+objective: {name: reranker}
+model: {folder: run/model}
+data: {train: triples, query_max_len: 16, passage_max_len: 24, train_group_size: 3, batching: mixed}
+train: {output_dir: reranker, global_batch: 5, steps: 4, precision: f32, threads: 1, save_steps: 2}
+YAML
+expect "pack triples" 0 "$lodestone" pack --tokenizer vocab --output triples examples.jsonl
+expect "train a reranker" 0 "$lodestone" train reranker.yaml
+expect "a soup of its checkpoints" 0 merge reranker --checkpoints 2 --soup greedy --rerank examples.jsonl --output reranker-soup
+expect "is a reranker" 0 "$lodestone" eval reranker-soup --rerank examples.jsonl --output results --task rerank
+holds "with the score that eval gives it" reranker-soup <<'PY'
+again = json.load(open("results/rerank.json"))["scores"]["test"][0]["main_score"]
+assert report["metric"] == "map" and abs(again - report["score"]) < 1e-12 and report["score"] >= max(scores), (again, report)
+PY
+refuses "a reranker on pairs" 2 "these are rerankers, which give no vectors" merge reranker --checkpoints 2 --soup greedy --pairs pairs.jsonl --output no
+refuses "a reranker by examples" 2 "these are rerankers: mix them by --weights or --soup" merge reranker --checkpoints 2 --examples examples.jsonl --negatives 2 --output no
+refuses "a reranker and an embedder" 4 "a reranker and an embedder: the first model, " merge reranker run/model --weights 0.5,0.5 --output no
+
 # ---- what is refused ----------------------------------------------------------------------------------------------------------
 rm -rf no
 refuses "too few weights" 2 "--weights has 2 weights for 3 models" merge run/model other/model half --weights 0.5,0.5 --output no

@@ -224,8 +224,8 @@ TEST(Mixture, FillsParametersThatComputeAsTheFolderDoes) {
   const auto backend = make_backend({.kind = BackendKind::debug});
   LoadedModel written(dir / "mixed", {}, *backend);
   LoadedModel live(
-      *mixture.embedder(), [](const ModelFolder&, ParamStore&) {}, {}, *backend);
-  live.set_weights([&](const ModelFolder&, ParamStore& host) { mixture.fill(weights, host); });
+      *mixture.embedder(), [](ParamStore&) {}, {}, *backend);
+  live.set_weights([&](ParamStore& host) { mixture.fill(weights, host); });
   const std::string_view texts[] = {"a word", "b c . word a"};
   std::vector<float> ours(12), theirs(12);
   live.embedder().embed(live.exec(), texts, "", ours);
