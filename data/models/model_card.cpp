@@ -36,7 +36,7 @@ constexpr Kind reranker{"text-ranking", "- sentence-transformers\n- cross-encode
 
 void front_matter(std::ostream& out, const ModelCard& card, const Kind& kind) {
   out << "---\nlibrary_name: sentence-transformers\npipeline_tag: " << kind.pipeline << "\ntags:\n"
-      << kind.tags << "- generated_from_trainer\n";
+      << kind.tags << (card.merged.empty() ? "- generated_from_trainer\n" : "- merge\n");
   if (card.training_pairs > 0) out << "- dataset_size:" << card.training_pairs << "\n";
   if (!card.loss.empty()) out << "- " << quoted("loss:" + card.loss) << "\n";
   if (!card.base_model.empty()) out << "base_model: " << quoted(card.base_model) << "\n";

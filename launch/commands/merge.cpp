@@ -216,6 +216,9 @@ void print(const Mixture& mixture, const Decision& d) {
   }
 }
 
+/// "RUN/model" or "RUN/checkpoint-8": a card is read elsewhere, where whole paths say nothing.
+std::string short_name(const std::filesystem::path& path) { return printable((path.parent_path().filename() / path.filename()).string()); }
+
 /// The text of merge.json.
 std::string report(const Mixture& mixture, const Decision& d) {
   OrderedJson json{{"program", cat("Lodestone ", version)}, {"method", d.method}};
@@ -238,7 +241,7 @@ void write(const Options& options, const Mixture& mixture, const Decision& d, Ba
   card.name = output.filename().string();
   card.program = cat("Lodestone ", version);
   for (size_t m = 0; m < mixture.size(); ++m)
-    if (d.weights[m] != 0) card.merged.emplace_back(printable(mixture.model(m).found().path.filename().string()), d.weights[m]);
+    if (d.weights[m] != 0) card.merged.emplace_back(short_name(mixture.model(m).found().path), d.weights[m]);
   mixture.write(output, d.weights, card, report(mixture, d));
   require_usable(output, mixture.tokenizer(), "merge models that are nearer to each other, or leave one out", backend);
   std::printf("merged %zu models by %s into %s\n", mixture.size(), d.method.c_str(), printable(output.string()).c_str());

@@ -44,7 +44,7 @@ holds "merge.json says what went in" half <<'PY'
 assert report["method"] == "weights" and weights == [0.5, 0.5]
 assert [m["path"].split("/")[-2] for m in models] == ["run", "other"] and all(len(m["xxh3"]["model.safetensors"]) == 16 for m in models)
 PY
-if grep -qF "| model | 0.5 |" half/README.md; then ok "the card too"; else bad "the card too" half/README.md; fi
+if grep -qF "| run/model | 0.5 |" half/README.md && grep -qxF -- "- merge" half/README.md; then ok "the card too"; else bad "the card too" half/README.md; fi
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------------
 expect "the newest two checkpoints" 0 merge run --checkpoints 2 --soup uniform --output soup
@@ -119,6 +119,15 @@ sed 's/"num_hidden_layers": 2/"num_hidden_layers": 1/; s/"intermediate_size": 64
 expect "train a smaller one" 0 "$lodestone" train run.yaml data.heldout= train.steps=1 train.save_steps=0 train.output_dir=small model.config=small.json
 refuses "another shape" 4 "its shape is [48,32], that of " merge run/model small/model --weights 0.5,0.5 --output no
 says "names tensor and file" "tensor=encoder.layer.0.intermediate.dense.weight file="
+cp -r other/model damaged
+python3 - <<'PY'
+import struct
+with open("damaged/model.safetensors", "r+b") as file:
+    file.seek(-4, 2)
+    file.write(struct.pack("<f", float("nan")))
+PY
+refuses "a value that is not finite" 4 "weights must be finite" merge run/model damaged --soup uniform --output no
+says "names its file" "damaged/model.safetensors"
 cp -r other/model foreign
 word=$(sed -n 6p foreign/vocab.txt)
 sed -i "s/^$word\$/${word}q/" foreign/vocab.txt
