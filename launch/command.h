@@ -39,6 +39,7 @@ int run_pack(World&, std::span<const std::string>);
 int run_eval(World&, std::span<const std::string>);
 int run_encode(World&, std::span<const std::string>);
 int run_export(World&, std::span<const std::string>);
+int run_merge(World&, std::span<const std::string>);
 int run_devices(World&, std::span<const std::string>);
 int run_bench(World&, std::span<const std::string>);
 extern const char* const train_usage;
@@ -47,6 +48,7 @@ extern const char* const pack_usage;
 extern const char* const eval_usage;
 extern const char* const encode_usage;
 extern const char* const export_usage;
+extern const char* const merge_usage;
 extern const char* const devices_usage;
 std::string bench_usage();
 

@@ -20,20 +20,6 @@ constexpr size_t piece_bytes = size_t{1} << 18;
 Error refused(const std::string& what) { return Error(ExitCode::checkpoint, "F42", what, "fetch or export the file again"); }
 Error refused(const std::string& name, const std::string& what) { return refused(what).at("tensor", name); }
 
-uint64_t element_size(std::string_view dtype) {
-  struct Entry {
-    std::string_view name;
-    uint64_t size;
-  };
-  static constexpr std::array entries{Entry{"BOOL", 1},    Entry{"U8", 1},  Entry{"I8", 1},  Entry{"F8_E5M2", 1},
-                                      Entry{"F8_E4M3", 1}, Entry{"I16", 2}, Entry{"U16", 2}, Entry{"F16", 2},
-                                      Entry{"BF16", 2},    Entry{"I32", 4}, Entry{"U32", 4}, Entry{"F32", 4},
-                                      Entry{"F64", 8},     Entry{"I64", 8}, Entry{"U64", 8}, Entry{"C64", 8}};
-  for (const Entry& e : entries)
-    if (e.name == dtype) return e.size;
-  return 0;
-}
-
 float half_to_float(uint16_t h) {
   const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = (h >> 10) & 31u, mantissa = h & 0x3ffu;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
@@ -150,6 +136,20 @@ const char* format_name(DType dtype) {
 
 }  // namespace
 
+uint64_t element_size(std::string_view dtype) {
+  struct Entry {
+    std::string_view name;
+    uint64_t size;
+  };
+  static constexpr std::array entries{Entry{"BOOL", 1},    Entry{"U8", 1},  Entry{"I8", 1},  Entry{"F8_E5M2", 1},
+                                      Entry{"F8_E4M3", 1}, Entry{"I16", 2}, Entry{"U16", 2}, Entry{"F16", 2},
+                                      Entry{"BF16", 2},    Entry{"I32", 4}, Entry{"U32", 4}, Entry{"F32", 4},
+                                      Entry{"F64", 8},     Entry{"I64", 8}, Entry{"U64", 8}, Entry{"C64", 8}};
+  for (const Entry& e : entries)
+    if (e.name == dtype) return e.size;
+  return 0;
+}
+
 SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) : file_(path, ExitCode::checkpoint) {
   try {
     if (file_.size() < 8) throw refused(cat("the file has ", file_.size(), " bytes, too few for a header"));
@@ -215,18 +215,18 @@ void SafetensorsReader::read_bytes(const StoredTensor& tensor, uint64_t begin, s
   file_.read(tensor.begin + begin, bytes);
 }
 
-std::string safetensors_header(std::span<const NamedTensor> tensors, const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(std::span<const StoredTensor> tensors, const std::map<std::string, std::string>& metadata) {
   OrderedJson json;
   if (!metadata.empty()) json["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const NamedTensor& t : tensors) {
+  for (const StoredTensor& t : tensors) {
+    const uint64_t size = element_size(t.dtype);
     LODE_CHECK(!json.contains(t.name), "the tensor ", t.name, " is to be written twice");
-    LODE_CHECK(offset % size_of(t.values.dtype()) == 0, t.name, ": wider elements must come first");
+    LODE_CHECK(size > 0 && offset % size == 0, t.name, ": wider elements must come first");
     OrderedJson& info = json[t.name];
-    info["dtype"] = format_name(t.values.dtype());
-    info["shape"] = OrderedJson::array();
-    for (size_t i = 0; i < t.values.shape().rank(); ++i) info["shape"].push_back(t.values.dim(i));
-    const uint64_t end = offset + t.values.size_bytes();
+    info["dtype"] = t.dtype;
+    info["shape"] = t.shape;
+    const uint64_t end = offset + static_cast<uint64_t>(t.count) * size;
     info["data_offsets"] = {offset, end};
     offset = end;
   }
@@ -234,6 +234,16 @@ std::string safetensors_header(std::span<const NamedTensor> tensors, const std::
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const auto length = std::bit_cast<std::array<char, 8>>(static_cast<uint64_t>(text.size()));
   return std::string(length.begin(), length.end()) + text;
+}
+
+std::string safetensors_header(std::span<const NamedTensor> tensors, const std::map<std::string, std::string>& metadata) {
+  std::vector<StoredTensor> described;
+  for (const NamedTensor& t : tensors) {
+    StoredTensor& d = described.emplace_back(StoredTensor{.name = t.name, .dtype = format_name(t.values.dtype()), .shape = {}});
+    for (size_t i = 0; i < t.values.shape().rank(); ++i) d.shape.push_back(t.values.dim(i));
+    d.count = t.values.count();
+  }
+  return safetensors_header(described, metadata);
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,

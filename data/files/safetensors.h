@@ -64,6 +64,11 @@ struct NamedTensor {
 /// The header of such a file, with its length in front; tensors follow in the given order without gaps.
 /// Wider elements must come before narrower ones, so that each is aligned.
 std::string safetensors_header(std::span<const NamedTensor> tensors, const std::map<std::string, std::string>& metadata);
+/// The same of tensors by name, dtype and shape; their places in a file they were read from do not matter.
+std::string safetensors_header(std::span<const StoredTensor> tensors, const std::map<std::string, std::string>& metadata);
+
+/// Bytes of an element of a dtype by the format's name ("F32": 4); 0 for one that it does not know.
+uint64_t element_size(std::string_view dtype);
 
 /// Writes the new file `path` (it must not exist) and brings it to the device. A failure leaves no file behind.
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,

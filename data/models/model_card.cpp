@@ -36,7 +36,7 @@ constexpr Kind reranker{"text-ranking", "- sentence-transformers\n- cross-encode
 
 void front_matter(std::ostream& out, const ModelCard& card, const Kind& kind) {
   out << "---\nlibrary_name: sentence-transformers\npipeline_tag: " << kind.pipeline << "\ntags:\n"
-      << kind.tags << "- generated_from_trainer\n";
+      << kind.tags << (card.merged.empty() ? "- generated_from_trainer\n" : "- merge\n");
   if (card.training_pairs > 0) out << "- dataset_size:" << card.training_pairs << "\n";
   if (!card.loss.empty()) out << "- " << quoted("loss:" + card.loss) << "\n";
   if (!card.base_model.empty()) out << "base_model: " << quoted(card.base_model) << "\n";
@@ -51,6 +51,10 @@ void front_matter(std::ostream& out, const ModelCard& card, const Kind& kind) {
 }
 
 void results_and_training(std::ostream& out, const ModelCard& card) {
+  if (!card.merged.empty()) {
+    out << "\n## Merged from\n\nThe weights are a sum of those of these models:\n\n| Model | Times |\n|---|---|\n";
+    for (const auto& [name, weight] : card.merged) out << "| " << name << " | " << weight << " |\n";
+  }
   if (!card.results.empty()) {
     out << "\n## Evaluation\n\n| Data | Metric | Before | After |\n|---|---|---|---|\n";
     for (const ModelCard::Result& r : card.results)
@@ -63,7 +67,7 @@ void results_and_training(std::ostream& out, const ModelCard& card) {
     if (!card.loss.empty()) out << "- Loss: " << card.loss << "\n";
     for (const auto& [name, value] : card.hyper_parameters) out << "- " << name << ": " << value << "\n";
   }
-  if (!card.program.empty()) out << "\nTrained with " << card.program << ".\n";
+  if (!card.program.empty()) out << "\n" << (card.merged.empty() ? "Trained" : "Merged") << " with " << card.program << ".\n";
 }
 
 }  // namespace

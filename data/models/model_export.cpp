@@ -28,8 +28,10 @@ OrderedJson dense_config(const EmbedderConfig& config) {
 }
 
 /// modules.json, the other JSON files and the module folders: everything but weights, tokenizer and card.
-void write_configuration(const fs::path& folder, const ModelFolder& model) {
-  write_json(folder / "config.json", bert_config(model.config_json, model.config.encoder, row_of(model.config.encoder.type).encoder));
+void write_configuration(const fs::path& folder, const ModelFolder& model, const std::string& torch_dtype = "float32") {
+  OrderedJson config = bert_config(model.config_json, model.config.encoder, row_of(model.config.encoder.type).encoder);
+  config["torch_dtype"] = torch_dtype;
+  write_json(folder / "config.json", config);
   OrderedJson modules = OrderedJson::array();
   const auto add = [&](const char* kind) {
     const size_t index = modules.size();
@@ -64,21 +66,14 @@ void add_pooler(PoolerWeights& pooler, int64_t hidden, const std::string& prefix
   tensors.add(prefix + "pooler.dense.weight", Tensor(reinterpret_cast<std::byte*>(pooler.weight.data()), DType::f32, {hidden, hidden}));
 }
 
-/// RetroMAE's decoder is left out. A masked-language-model head stands beside the encoder, which then is called "bert.": both
-/// BertModel and BertForMaskedLM read that.
 void write_weights(const fs::path& folder, const ModelFolder& model, const ParamStore& params, PoolerWeights& pooler) {
-  F32Tensors encoder, dense;
-  const std::string prefix = params.layout().contains("cls.predictions.bias") ? row_of(model.config.encoder.type).prefix : "";
-  for (const Param& p : params.layout().params()) {
-    if (p.name.starts_with("decoder.")) continue;
-    if (p.name.starts_with("head."))
-      dense.add("linear." + p.name.substr(5), params.master(p));
-    else
-      encoder.add(p.name.starts_with("cls.") ? p.name : prefix + p.name, params.master(p));
+  const std::vector<WeightsFile> files = embedder_files(model.config, params.layout());
+  for (const WeightsFile& file : files) {
+    F32Tensors tensors;
+    for (const auto& [name, param] : file.tensors) tensors.add(name, params.master(*param));
+    if (&file == &files.front()) add_pooler(pooler, model.config.encoder.hidden, encoder_prefix(model.config, params.layout()), tensors);
+    write_safetensors(folder / file.path, tensors.list());
   }
-  add_pooler(pooler, model.config.encoder.hidden, prefix, encoder);
-  write_safetensors(folder / "model.safetensors", encoder.list());
-  if (model.config.head) write_safetensors(folder / "2_Dense" / "model.safetensors", dense.list());
 }
 
 }  // namespace
@@ -86,10 +81,16 @@ void write_weights(const fs::path& folder, const ModelFolder& model, const Param
 void write_model_folder(const fs::path& path, const ModelFolder& model, const ParamStore& params, const fs::path& source,
                         const ModelCard& card, IfExists if_exists) {
   PoolerWeights pooler = read_pooler(source, model.config.encoder.hidden);
+  const WeightsWriter weights{"float32", [&](const fs::path& folder) { write_weights(folder, model, params, pooler); }};
+  write_model_folder(path, model, weights, source, card, if_exists);
+}
+
+void write_model_folder(const fs::path& path, const ModelFolder& model, const WeightsWriter& weights, const fs::path& source,
+                        const ModelCard& card, IfExists if_exists) {
   write_folder(path, if_exists, [&](const fs::path& folder) {
-    write_configuration(folder, model);
+    write_configuration(folder, model, weights.torch_dtype);
     write_tokenizer_files(source, folder);
-    write_weights(folder, model, params, pooler);
+    weights.write(folder);
     write_new_file(folder / "README.md", model_card(model, card));
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,8 +25,9 @@ struct ModelCard {
     std::string dataset, metric;
     double before, after;
   };
-  std::vector<Result> results;  // before < 0: not measured
-  std::string program;          // "Lodestone 0.1.0"
+  std::vector<Result> results;                         // before < 0: not measured
+  std::vector<std::pair<std::string, double>> merged;  // models that its weights are the sum of, and by what
+  std::string program;                                 // "Lodestone 0.1.0"
 };
 
 /// The README.md text: front matter that model hubs read, usage, architecture, results, training.
@@ -37,6 +39,15 @@ std::string model_card(const ModelFolder& model, const ModelCard& card);
 /// All is written into a folder beside `path` (data/files/temporary.h), brought to the device, and published by one rename: there is never
 /// half a folder. Throws Error (storage) and removes the temporary folder when anything fails.
 void write_model_folder(const std::filesystem::path& path, const ModelFolder& model, const ParamStore& params,
+                        const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
+
+/// Who writes a folder's weights when all else is there.
+struct WeightsWriter {
+  std::string torch_dtype;                                         // what config.json calls their numbers: "float32"
+  std::function<void(const std::filesystem::path& folder)> write;  // the files of embedder_files() or reranker_files() (model_files.h)
+};
+/// The same with weights that somebody else brings, and more files of theirs if they wish.
+void write_model_folder(const std::filesystem::path& path, const ModelFolder& model, const WeightsWriter& weights,
                         const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
 
 /// Keeps in `to` what a later export needs of the starting model besides the encoder's weights: its JSON files, tokenizer,

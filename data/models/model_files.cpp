@@ -42,4 +42,29 @@ void F32Tensors::add(std::string name, Tensor values) {
   tensors_.push_back({std::move(name), values});
 }
 
+std::vector<WeightsFile> embedder_files(const EmbedderConfig& config, const ParamLayout& layout) {
+  const std::string prefix = encoder_prefix(config, layout);
+  std::vector<WeightsFile> files{{"model.safetensors", {}}};
+  if (config.head) files.push_back({"2_Dense/model.safetensors", {}});
+  for (const Param& p : layout.params()) {
+    if (p.name.starts_with("decoder.")) continue;
+    if (p.name.starts_with("head."))
+      files.back().tensors.emplace_back("linear." + p.name.substr(5), &p);
+    else
+      files.front().tensors.emplace_back(p.name.starts_with("cls.") ? p.name : prefix + p.name, &p);
+  }
+  return files;
+}
+
+std::string encoder_prefix(const EmbedderConfig& config, const ParamLayout& layout) {
+  return layout.contains("cls.predictions.bias") ? row_of(config.encoder.type).prefix : "";
+}
+
+std::vector<WeightsFile> reranker_files(const RerankerConfig& config, const ParamLayout& layout) {
+  WeightsFile file{"model.safetensors", {}};
+  for (const Param& p : layout.params())
+    file.tensors.emplace_back(p.name.starts_with("classifier.") ? p.name : row_of(config.encoder.type).prefix + p.name, &p);
+  return {std::move(file)};
+}
+
 }  // namespace lodestone

@@ -3,9 +3,11 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/nn/config.h"
+#include "core/params.h"
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
 #include "data/files/temporary.h"
@@ -25,6 +27,20 @@ class F32Tensors {
   std::vector<NamedTensor> tensors_;
   std::vector<std::vector<float>> rounded_;
 };
+
+/// A file of weights as it is written: its place below the folder, and its parameters, of the layout given, by their names in it.
+struct WeightsFile {
+  std::string path;  // "model.safetensors", "2_Dense/model.safetensors"
+  std::vector<std::pair<std::string, const Param*>> tensors;
+};
+
+/// The files of an embedder. RetroMAE's decoder is left out. A masked-language-model head stands beside the encoder, which then is called
+/// "bert.": both BertModel and BertForMaskedLM read that.
+std::vector<WeightsFile> embedder_files(const EmbedderConfig& config, const ParamLayout& layout);
+/// What stands in front of the encoder's and the pooler's names in them: "bert." beside such a head, else nothing.
+std::string encoder_prefix(const EmbedderConfig& config, const ParamLayout& layout);
+/// Of a reranker: one, with "bert." and "classifier.".
+std::vector<WeightsFile> reranker_files(const RerankerConfig& config, const ParamLayout& layout);
 
 /// Runs `fill(temporary)` and publishes the result; nothing stays behind when it throws.
 template <class Fill>

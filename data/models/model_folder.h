@@ -56,6 +56,7 @@ std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& par
 /// The pooler (dense layer behind [CLS]) of a folder's weights: not used here, kept so that an export has it again.
 struct PoolerWeights {
   std::vector<float> weight, bias;  // [H,H], [H]; empty when there is none
+  std::string dtype;                // of the file: "F32", "BF16" ...
 };
 PoolerWeights read_pooler(const std::filesystem::path& folder, int64_t hidden);
 

@@ -1,4 +1,4 @@
-// Fills parameters from a folder's safetensors files, by name.
+// Finds parameters in a folder's safetensors files by name, and fills them.
 #include <algorithm>
 #include <set>
 
@@ -6,7 +6,7 @@
 #include "data/files/safetensors.h"
 #include "data/files/strict_json.h"
 #include "data/models/folder_names.h"
-#include "data/models/reranker_folder.h"
+#include "data/models/stored_weights.h"
 
 namespace lodestone {
 
@@ -62,15 +62,11 @@ std::string to_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-void fill(const SafetensorsReader& reader, const StoredTensor& stored, Tensor master) {
+void require_shape(const SafetensorsReader& reader, const StoredTensor& stored, const Shape& needed) {
   std::vector<int64_t> shape;
-  for (size_t i = 0; i < master.shape().rank(); ++i) shape.push_back(master.dim(i));
+  for (size_t i = 0; i < needed.rank(); ++i) shape.push_back(needed[i]);
   if (stored.shape != shape)
     throw refused(reader.path(), stored.name, cat("its shape is ", to_text(stored.shape), ", the configuration needs ", to_text(shape)));
-  if (master.dtype() == DType::f64)
-    reader.read(stored, master.host<double>());
-  else
-    reader.read(stored, master.host<float>());
 }
 
 /// Tensors of known modules around the encoder that an embedding does not use.
@@ -99,64 +95,105 @@ fs::path dense_folder(const fs::path& folder) {
 
 }  // namespace
 
-std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& params) {
-  const SafetensorsReader reader(weights_file(folder.path));
+StoredWeights::StoredWeights(const ModelFolder& folder, const ParamLayout& layout) {
+  const SafetensorsReader& reader = open(folder.path);
   const std::string prefix = name_prefix(reader);
   std::set<std::string_view> used;
-  std::vector<std::string> left;
   const bool has_dense = folder.config.head.has_value() && !folder.new_head;
   const bool has_mlm_head = std::any_of(reader.tensors().begin(), reader.tensors().end(),
                                         [](const StoredTensor& t) { return t.name.starts_with("cls.predictions."); });
-  for (const Param& p : params.layout().params()) {
+  for (const Param& p : layout.params()) {
     if (p.name.starts_with("head.")) {
-      if (!has_dense) left.push_back(p.name);
+      if (!has_dense) absent_.push_back(p.name);
       continue;
     }
     const bool mlm_head = p.name.starts_with("cls.");  // stands beside the encoder, so without its prefix
     if ((mlm_head && !has_mlm_head) || p.name.starts_with("decoder.")) {
-      left.push_back(p.name);
+      absent_.push_back(p.name);
       continue;
     }
     const StoredTensor* stored = find_parameter(reader, mlm_head ? "" : prefix, p.name);
     if (stored == nullptr) throw refused(reader.path(), (mlm_head ? "" : prefix) + p.name, "this tensor is missing");
-    fill(reader, *stored, params.master(p));
+    add(reader, *stored, p);
     used.insert(stored->name);
   }
   refuse_leftovers(reader, prefix, used);
-  if (!has_dense) return left;
-
-  const SafetensorsReader dense(weights_file(dense_folder(folder.path)));
-  used.clear();
-  for (const Param& p : params.layout().params()) {
-    if (!p.name.starts_with("head.")) continue;
-    const StoredTensor* stored = dense.find("linear." + p.name.substr(5));
-    if (stored == nullptr) throw refused(dense.path(), "linear." + p.name.substr(5), "this tensor is missing");
-    fill(dense, *stored, params.master(p));
-    used.insert(stored->name);
-  }
-  refuse_leftovers(dense, "", used);
-  return left;
+  if (has_dense) add_dense(dense_folder(folder.path), layout);
 }
 
-std::vector<std::string> load_weights(const RerankerFolder& folder, ParamStore& params) {
-  const SafetensorsReader reader(weights_file(folder.path));
+void StoredWeights::add_dense(const fs::path& folder, const ParamLayout& layout) {
+  const SafetensorsReader& reader = open(folder);
+  std::set<std::string_view> used;
+  for (const Param& p : layout.params()) {
+    if (!p.name.starts_with("head.")) continue;
+    const StoredTensor* stored = reader.find("linear." + p.name.substr(5));
+    if (stored == nullptr) throw refused(reader.path(), "linear." + p.name.substr(5), "this tensor is missing");
+    add(reader, *stored, p);
+    used.insert(stored->name);
+  }
+  refuse_leftovers(reader, "", used);
+}
+
+StoredWeights::StoredWeights(const RerankerFolder& folder, const ParamLayout& layout) {
+  const SafetensorsReader& reader = open(folder.path);
   const std::string prefix = name_prefix(reader);
   std::set<std::string_view> used;
-  std::vector<std::string> left;
-  for (const Param& p : params.layout().params()) {
+  for (const Param& p : layout.params()) {
     const bool classifier = p.name.starts_with("classifier.");  // stands beside the encoder, so without its prefix
     const StoredTensor* stored = classifier ? reader.find(p.name) : find_parameter(reader, prefix, p.name);
     if (!folder.has_classifier && (classifier || (stored == nullptr && p.name.starts_with("pooler.")))) {
-      left.push_back(p.name);
+      absent_.push_back(p.name);
       continue;
     }
     if (stored == nullptr) throw refused(reader.path(), (classifier ? "" : prefix) + p.name, "this tensor is missing");
-    fill(reader, *stored, params.master(p));
+    add(reader, *stored, p);
     used.insert(stored->name);
   }
   refuse_leftovers(reader, prefix, used);
-  return left;
 }
+
+const SafetensorsReader& StoredWeights::open(const fs::path& folder) {
+  files_.push_back(std::make_unique<SafetensorsReader>(weights_file(folder)));
+  return *files_.back();
+}
+
+void StoredWeights::add(const SafetensorsReader& file, const StoredTensor& tensor, const Param& param) {
+  require_shape(file, tensor, param.shape);
+  places_.emplace(param.name, Place{&file, &tensor});
+}
+
+const StoredWeights::Place* StoredWeights::find(std::string_view param) const {
+  const auto place = places_.find(param);
+  return place == places_.end() ? nullptr : &place->second;
+}
+
+std::vector<fs::path> StoredWeights::files() const {
+  std::vector<fs::path> paths;
+  for (const auto& file : files_) paths.push_back(file->path());
+  return paths;
+}
+
+namespace {
+
+template <class Folder>
+std::vector<std::string> load(const Folder& folder, ParamStore& params) {
+  const StoredWeights stored(folder, params.layout());
+  for (const Param& p : params.layout().params()) {
+    const StoredWeights::Place* place = stored.find(p.name);
+    if (place == nullptr) continue;
+    const Tensor master = params.master(p);
+    if (master.dtype() == DType::f64)
+      place->file->read(*place->tensor, master.host<double>());
+    else
+      place->file->read(*place->tensor, master.host<float>());
+  }
+  return stored.absent();
+}
+
+}  // namespace
+
+std::vector<std::string> load_weights(const ModelFolder& folder, ParamStore& params) { return load(folder, params); }
+std::vector<std::string> load_weights(const RerankerFolder& folder, ParamStore& params) { return load(folder, params); }
 
 PoolerWeights read_pooler(const fs::path& folder, int64_t hidden) {
   PoolerWeights pooler;
@@ -168,6 +205,7 @@ PoolerWeights read_pooler(const fs::path& folder, int64_t hidden) {
   const StoredTensor* bias = reader.find(prefix + "pooler.dense.bias");
   if (weight == nullptr || bias == nullptr || weight->shape != std::vector{hidden, hidden} || bias->shape != std::vector{hidden})
     return pooler;
+  pooler.dtype = weight->dtype;
   pooler.weight.resize(static_cast<size_t>(weight->count));
   pooler.bias.resize(static_cast<size_t>(bias->count));
   reader.read(*weight, std::span(pooler.weight));

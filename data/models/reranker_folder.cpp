@@ -90,14 +90,25 @@ void set_max_length(const fs::path& file, int64_t tokens) {
 
 void write_reranker_folder(const fs::path& path, const RerankerFolder& model, const ParamStore& params, const fs::path& source,
                            const ModelCard& card, IfExists if_exists) {
+  const auto write = [&](const fs::path& folder) {
+    for (const WeightsFile& file : reranker_files(model.config, params.layout())) {
+      F32Tensors tensors;
+      for (const auto& [name, param] : file.tensors) tensors.add(name, params.master(*param));
+      write_safetensors(folder / file.path, tensors.list());
+    }
+  };
+  write_reranker_folder(path, model, WeightsWriter{"float32", write}, source, card, if_exists);
+}
+
+void write_reranker_folder(const fs::path& path, const RerankerFolder& model, const WeightsWriter& weights, const fs::path& source,
+                           const ModelCard& card, IfExists if_exists) {
   write_folder(path, if_exists, [&](const fs::path& folder) {
-    write_json(folder / "config.json", reranker_config(model));
+    OrderedJson config = reranker_config(model);
+    config["torch_dtype"] = weights.torch_dtype;
+    write_json(folder / "config.json", config);
     write_tokenizer_files(source, folder);
     set_max_length(folder / "tokenizer_config.json", model.max_seq_length);
-    F32Tensors tensors;
-    for (const Param& p : params.layout().params())
-      tensors.add(p.name.starts_with("classifier.") ? p.name : row_of(model.config.encoder.type).prefix + p.name, params.master(p));
-    write_safetensors(folder / "model.safetensors", tensors.list());
+    weights.write(folder);
     write_new_file(folder / "README.md", model_card(model, card));
   });
 }

@@ -38,6 +38,10 @@ std::vector<std::string> load_weights(const RerankerFolder& folder, ParamStore& 
 void write_reranker_folder(const std::filesystem::path& path, const RerankerFolder& model, const ParamStore& params,
                            const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
 
+/// The same with weights that somebody else brings.
+void write_reranker_folder(const std::filesystem::path& path, const RerankerFolder& model, const WeightsWriter& weights,
+                           const std::filesystem::path& source, const ModelCard& card, IfExists if_exists);
+
 /// Keeps in `to` what a later export needs of the starting model besides weights: config.json of a reranker and the tokenizer.
 /// is_reranker_folder(to) then holds. Fails now rather than at the export unless every way to read the kept tokenizer gives `tokenizer`.
 void keep_reranker_source(const RerankerFolder& model, const Tokenizer& tokenizer, const std::filesystem::path& to);

@@ -15,6 +15,7 @@ std::vector<Command> commands(StopSignals& stop) {
       {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval, end, result},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
+      {"merge", "mix the weights of several models, or of a run's checkpoints, into one model folder", merge_usage, run_merge},
       {"devices", "say where this machine could compute, and with which versions", devices_usage, run_devices, end, result},
       {"bench", "measure this machine and print JSON", bench_usage(), run_bench, end, result},
   };

@@ -52,15 +52,6 @@ std::string task_name(const std::filesystem::path& data) {
   return std::filesystem::is_directory(data, unknown) ? name.string() : name.stem().string();
 }
 
-/// The prompt given, else the first of these names that the folder has, else
-/// its default prompt.
-std::string choose_prompt(const Options& options, const char* option, const LoadedModel& model, std::span<const char* const> names) {
-  if (options.has(option)) return options.text(option, "");
-  for (const char* name : names)
-    if (model.folder().prompts.contains(name)) return model.prompt(name);
-  return model.prompt("");
-}
-
 void print(const TaskResult& result) {
   std::printf("%s (%s): %lld %s", printable(result.task).c_str(), printable(result.split).c_str(), static_cast<long long>(result.count),
               result.unit.c_str());
@@ -148,10 +139,10 @@ void evaluate_lists(const Target& target, const std::filesystem::path& data, con
 int run_eval(World& world, std::span<const std::string> arguments) {
   world.watchdog().set_limit(World::unequal_work_limit_s);
   std::vector<std::string> names = model_option_names();
-  names.insert(names.end(), {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--query-prompt", "--passage-prompt",
-                             "--top-k", "--own-document"});
-  const std::vector<std::string> input_names = input_option_names();
+  names.insert(names.end(), {"--beir", "--pairs", "--rerank", "--split", "--output", "--task", "--top-k", "--own-document"});
+  const std::vector<std::string> input_names = input_option_names(), prompt_names = prompt_option_names();
   names.insert(names.end(), input_names.begin(), input_names.end());
+  names.insert(names.end(), prompt_names.begin(), prompt_names.end());
   const Options options(arguments, "eval", names);
   if (options.positional().size() != 1) options.refuse("give one model folder");
   if (options.has("--beir") + options.has("--pairs") + options.has("--rerank") != 1)
@@ -187,10 +178,7 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   LoadedModel model(target.model, model_options(options), *backend);
   if (world.rank() == 0) print_warnings(model.warnings());
   model.require_same_on(world.comm());
-  const char* const query_names[] = {"query"};
-  const char* const passage_names[] = {"document", "passage", "corpus"};  // in the order of sentence-transformers
-  const Prompts prompts{choose_prompt(options, "--query-prompt", model, query_names),
-                        choose_prompt(options, "--passage-prompt", model, passage_names)};
+  const Prompts prompts = choose_prompts(options, model);
   model.embedder().require_room(prompts.query);
   if (!options.has("--pairs")) model.embedder().require_room(prompts.passage);
   if (options.has("--rerank")) {

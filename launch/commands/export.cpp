@@ -1,12 +1,9 @@
 // lodestone export: checkpoint in, verified model folder out.
 #include "launch/commands/export.h"
 
-#include <algorithm>
 #include <iostream>
-#include <optional>
 
 #include "core/nn/retromae.h"
-#include "data/checkpoints/checkpoint.h"
 #include "data/models/vocabulary_fit.h"
 #include "launch/command.h"
 #include "launch/config/options.h"
@@ -14,6 +11,7 @@
 #include "launch/console/version.h"
 #include "launch/inference/model_options.h"
 #include "launch/networks/verify_export.h"
+#include "launch/weights/found_weights.h"
 
 namespace lodestone {
 
@@ -32,49 +30,9 @@ const char* const export_usage =
 
 namespace {
 
-constexpr const char* manifest = "manifest.json";
-
-/// "out/" and "./out" name the folder "out".
-fs::path folder_name(const fs::path& path) {
-  const fs::path normal = fs::absolute(path).lexically_normal();
-  return normal.has_filename() ? normal : normal.parent_path();
-}
-
-struct Weights {
-  std::string what;
-  fs::path source;
-  std::optional<FoundCheckpoint> checkpoint;  // none: the weights are the source's own
-};
-
-Weights find_weights(const ExportRequest& request, std::vector<std::string>& messages) {
-  const fs::path input = folder_name(request.input);
-  Weights w;
-  w.source = request.source;
-  if (path_exists(input / manifest)) {
-    w.checkpoint = FoundCheckpoint{input, verify_checkpoint(input)};
-    if (w.source.empty()) w.source = input.parent_path() / "source";
-  } else if (path_exists(input / "config.json")) {
-    w.what = "model folder";
-    if (w.source.empty()) w.source = input;
-  } else {
-    w.checkpoint = find_newest_verified(input, messages);
-    if (w.source.empty()) w.source = input / "source";
-  }
-  if (w.checkpoint) w.what = cat("checkpoint of step ", w.checkpoint->manifest.step);
-  if (w.what.empty())
-    throw Error(ExitCode::checkpoint, "missing", "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder",
-                "give RUN/checkpoint-N or RUN")
-        .at("file", request.input.string());
-  if (!path_exists(w.source / "config.json"))
-    throw Error(ExitCode::checkpoint, "missing", "the starting model's files are not beside the checkpoint",
-                "give them with --source MODEL_FOLDER")
-        .at("file", w.source.string());
-  return w;
-}
-
 /// On the host, which alone reads them. The masters' dtype and values: those of the checkpoint, or of the folder.
 template <class Folder>
-ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout layout, const fs::path& input, HostMemory& memory) {
+ParamStore load_params(const FoundWeights& weights, const Folder& model, ParamLayout layout, const fs::path& input, HostMemory& memory) {
   if (!weights.checkpoint) {
     ParamStore params(memory, std::move(layout), DType::f32);
     Folder from = model;
@@ -90,14 +48,7 @@ ParamStore load_params(const Weights& weights, const Folder& model, ParamLayout 
   return params;
 }
 
-/// RetroMAE trains an encoder with pooling by [CLS], and beside it a decoder and a head that are not exported.
-bool is_retromae(const Weights& weights) {
-  if (!weights.checkpoint) return false;
-  const auto& tensors = weights.checkpoint->manifest.tensors;
-  return std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with(retromae_decoder_prefix); });
-}
-
-ModelCard make_card(const Weights& weights, const ExportRequest& request) {
+ModelCard make_card(const FoundWeights& weights, const ExportRequest& request) {
   ModelCard card;
   card.name = folder_name(request.output).filename().string();
   card.program = cat("Lodestone ", version);
@@ -116,7 +67,7 @@ void take(std::vector<std::string>& messages, std::vector<std::string> more) {
 
 ExportResult export_model(const ExportRequest& request, Backend& backend) {
   ExportResult result;
-  const Weights weights = find_weights(request, result.messages);
+  const FoundWeights weights = find_weights(request.input, request.source, result.messages);
   result.what = weights.what;
   const fs::path input = folder_name(request.input), output = folder_name(request.output);
   const Tokenizer tokenizer = Tokenizer::from_folder(weights.source);

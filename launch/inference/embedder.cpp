@@ -12,9 +12,9 @@ namespace lodestone {
 
 namespace {
 
-ParamStore load_params(const ModelFolder& folder, DType compute, Backend& backend) {
+ParamStore filled_params(const ModelFolder& folder, const FillParams& fill, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), embedder_layout(folder.config), compute);
-  edit_on_host(params, backend, [&](ParamStore& host) { load_weights(folder, host); });
+  edit_on_host(params, backend, [&](ParamStore& host) { fill ? fill(host) : static_cast<void>(load_weights(folder, host)); });
   return params;
 }
 
@@ -110,18 +110,23 @@ void TextEmbedder::embed(Exec ex, std::span<const std::string_view> texts, std::
 }
 
 LoadedModel::LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend)
-    : folder_(read_model_folder(folder)),
-      tokenizer_(Tokenizer::from_folder(folder)),
+    : LoadedModel(read_model_folder(folder), {}, options, backend) {}
+
+LoadedModel::LoadedModel(ModelFolder folder, const FillParams& fill, const Options& options, Backend& backend)
+    : folder_(std::move(folder)),
+      tokenizer_(Tokenizer::from_folder(folder_.path)),
       backend_(backend),
-      params_(load_params(folder_, options.compute, backend)),
+      params_(filled_params(folder_, fill, options.compute, backend)),
       arena_(backend.memory()),
       encoder_(folder_.config, params_),
       embedder_(encoder_, tokenizer_,
                 {.max_length = length_limit(folder_, options.max_length),
                  .chunk_tokens = options.chunk_tokens,
                  .dimensions = kept_dimensions(folder_, options.dimensions)}) {
-  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);
+  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder_.path);
 }
+
+void LoadedModel::set_weights(const FillParams& fill) { edit_on_host(params_, backend_, fill); }
 
 std::string LoadedModel::prompt(const std::string& name) const {
   if (const auto found = folder_.prompts.find(name); found != folder_.prompts.end()) return found->second;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string_view>
 
 #include "comm/communicator.h"
@@ -49,6 +50,14 @@ class TextEmbedder {
   LengthChunks chunks_;
 };
 
+/// What is put in front of texts.
+struct Prompts {
+  std::string query, passage;
+};
+
+/// Sets the masters of a model's parameters, which lie where the host writes them.
+using FillParams = std::function<void(ParamStore& host)>;
+
 /// A model folder in memory, ready to embed on a backend: owns everything else that needs.
 class LoadedModel {
  public:
@@ -61,6 +70,11 @@ class LoadedModel {
   /// `backend` must outlive it. Throws Error (checkpoint, usage) naming the file that is missing or does not fit.
   LoadedModel(const std::filesystem::path& folder, const Options& options, Backend& backend);
 
+  /// What `folder` says, with other weights than those that may lie in it; an empty `fill` takes these. Throws likewise.
+  LoadedModel(ModelFolder folder, const FillParams& fill, const Options& options, Backend& backend);
+
+  /// Other weights from now on.
+  void set_weights(const FillParams& fill);
   const ModelFolder& folder() const { return folder_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   TextEmbedder& embedder() { return embedder_; }

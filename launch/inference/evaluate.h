@@ -15,10 +15,6 @@
 
 namespace lodestone {
 
-struct Prompts {
-  std::string query, passage;
-};
-
 /// Named scores of one task, in the order of printing.
 struct TaskResult {
   std::string task, split;

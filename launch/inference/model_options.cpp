@@ -5,6 +5,26 @@
 
 namespace lodestone {
 
+namespace {
+
+/// The prompt given, else the first of these names that the folder has, else its default prompt.
+std::string choose_prompt(const Options& options, const char* option, const LoadedModel& model, std::span<const char* const> names) {
+  if (options.has(option)) return options.text(option, "");
+  for (const char* name : names)
+    if (model.folder().prompts.contains(name)) return model.prompt(name);
+  return model.prompt("");
+}
+
+}  // namespace
+
+std::vector<std::string> prompt_option_names() { return {"--query-prompt", "--passage-prompt"}; }
+
+Prompts choose_prompts(const Options& options, const LoadedModel& model) {
+  const char* const query_names[] = {"query"};
+  const char* const passage_names[] = {"document", "passage", "corpus"};  // in the order of sentence-transformers
+  return {choose_prompt(options, "--query-prompt", model, query_names), choose_prompt(options, "--passage-prompt", model, passage_names)};
+}
+
 std::vector<std::string> model_option_names() {
   return {"--device", "--attention", "--threads", "--max-len", "--precision", "--chunk-tokens", "--dimensions"};
 }

@@ -19,9 +19,9 @@ RerankerFolder read_folder(const std::filesystem::path& path) {
   return folder;
 }
 
-ParamStore load_params(const RerankerFolder& folder, DType compute, Backend& backend) {
+ParamStore filled_params(const RerankerFolder& folder, const FillParams& fill, DType compute, Backend& backend) {
   ParamStore params(backend.memory(), reranker_layout(folder.config), compute);
-  edit_on_host(params, backend, [&](ParamStore& host) { load_weights(folder, host); });
+  edit_on_host(params, backend, [&](ParamStore& host) { fill ? fill(host) : static_cast<void>(load_weights(folder, host)); });
   return params;
 }
 
@@ -97,15 +97,20 @@ void PairScorer::score(Exec ex, std::span<const TextPair> pairs, std::span<float
 }
 
 LoadedReranker::LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options, Backend& backend)
-    : folder_(read_folder(folder)),
-      tokenizer_(Tokenizer::from_folder(folder)),
+    : LoadedReranker(read_folder(folder), {}, options, backend) {}
+
+LoadedReranker::LoadedReranker(RerankerFolder folder, const FillParams& fill, const LoadedModel::Options& options, Backend& backend)
+    : folder_(std::move(folder)),
+      tokenizer_(Tokenizer::from_folder(folder_.path)),
       backend_(backend),
-      params_(load_params(folder_, options.compute, backend)),
+      params_(filled_params(folder_, fill, options.compute, backend)),
       arena_(backend.memory()),
       reranker_(folder_.config, params_),
       scorer_(reranker_, tokenizer_, inference_lengths(longest_pair(folder_, options.max_length)), options.chunk_tokens) {
-  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder);
+  warnings_ = check_vocabulary(tokenizer_, folder_.config.encoder, folder_.path);
 }
+
+void LoadedReranker::set_weights(const FillParams& fill) { edit_on_host(params_, backend_, fill); }
 
 void LoadedReranker::require_same_on(Communicator& comm) {
   require_same_loaded_model(comm, cat(model_facts(folder_.config), "max_seq_length: ", folder_.max_seq_length, "\n"), tokenizer_, params_,

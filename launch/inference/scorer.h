@@ -63,6 +63,11 @@ class LoadedReranker {
   /// does not fit.
   LoadedReranker(const std::filesystem::path& folder, const LoadedModel::Options& options, Backend& backend);
 
+  /// What `folder` says, with other weights than those that may lie in it; an empty `fill` takes these. Throws likewise.
+  LoadedReranker(RerankerFolder folder, const FillParams& fill, const LoadedModel::Options& options, Backend& backend);
+
+  /// Other weights from now on.
+  void set_weights(const FillParams& fill);
   const RerankerFolder& folder() const { return folder_; }
   /// Throws Error (usage, F12) where other ranks have loaded another one. Collective.
   void require_same_on(Communicator& comm);

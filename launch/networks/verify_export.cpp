@@ -44,10 +44,35 @@ Comparison compare(std::span<const float> ours, std::span<const float> reloaded)
 
 constexpr const char* of_diverged = "export an earlier checkpoint, or train again with a lower optim.learning_rate";
 
+bool all_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
 /// Throws when what a model gives for the samples is not finite: its weights are too large.
 void require_finite_results(const char* what, std::span<const float> values) {
-  if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
+  if (all_finite(values)) return;
   throw Error(ExitCode::numerical, "F44", cat("the run has diverged: the model's ", what, " are not finite"), of_diverged);
+}
+
+std::vector<TextPair> sample_pairs() {
+  std::vector<TextPair> pairs;
+  for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
+  return pairs;
+}
+
+/// Vectors of the samples, or scores of pairs of them.
+std::vector<float> sample_results(const std::filesystem::path& path, Backend& backend) {
+  if (is_reranker_folder(path)) {
+    LoadedReranker model(path, {}, backend);
+    const std::vector<TextPair> pairs = sample_pairs();
+    std::vector<float> scores(pairs.size());
+    model.scorer().score(model.exec(), pairs, scores);
+    return scores;
+  }
+  LoadedModel model(path, {}, backend);
+  std::vector<float> vectors(std::size(samples) * static_cast<size_t>(model.embedder().embedding()));
+  model.embedder().embed(model.exec(), samples, "", vectors);
+  return vectors;
 }
 
 /// Compares with what was written; the folder is removed when that fails.
@@ -141,8 +166,7 @@ double export_from_host(const std::filesystem::path& path, const LiveReranker& l
   const Reranker reranker(live.folder.config, params);
   PairScorer scorer(reranker, live.tokenizer, inference_lengths(live.folder.max_seq_length), LoadedModel::Options{}.chunk_tokens);
   Arena arena(backend.memory());
-  std::vector<TextPair> pairs;
-  for (size_t i = 0; i < std::size(samples); ++i) pairs.push_back({samples[i], samples[(i + 1) % std::size(samples)]});
+  const std::vector<TextPair> pairs = sample_pairs();
   std::vector<float> ours(pairs.size()), reloaded(pairs.size());
   scorer.score(Exec{backend, arena, Key{}, DType::f32}, pairs, ours);
   require_finite_results("scores", ours);
@@ -171,6 +195,15 @@ double export_any(const std::filesystem::path& path, const Live& live, const std
 }
 
 }  // namespace
+
+void require_usable(const std::filesystem::path& path, uint64_t tokenizer, const std::string& remedy, Backend& backend) {
+  or_remove(path, [&] {
+    require_tokenizer_files(path, tokenizer);
+    if (!all_finite(sample_results(path, backend)))
+      throw Error(ExitCode::numerical, "F44", "what the written model gives is not finite", remedy).at("file", path.string());
+    return 0.0;
+  });
+}
 
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend) {

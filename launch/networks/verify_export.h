@@ -26,6 +26,11 @@ struct LiveModel {
 double export_verified(const std::filesystem::path& path, const LiveModel& live, const std::filesystem::path& source, const ModelCard& card,
                        Backend& backend);
 
+/// Loads what was written at `path`, an embedder or a reranker, reads its tokenizer in every way that Hugging Face's programs have, and
+/// embeds or scores the sample texts. Throws Error (numerical, "F44") with the remedy when the results are not finite, Error (internal,
+/// "export") when the tokenizer is not that of this fingerprint. The folder is removed where it throws.
+void require_usable(const std::filesystem::path& path, uint64_t tokenizer, const std::string& remedy, Backend& backend);
+
 struct LiveReranker {
   const RerankerFolder& folder;
   const ParamStore& params;
