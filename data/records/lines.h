@@ -20,6 +20,7 @@ struct Line {
   int64_t number = 0;     // from 1, counted from where the reader began
   int64_t offset = 0;     // of its first byte in the (decompressed) file
   bool ended = true;      // false: the last line, without line end
+  std::string_view bytes = {};  // the text, with the carriage return of a line that ends in CR LF
 };
 
 /// Where a reader begins and ends: lines that start in [begin, end). A line belongs to the range its first byte is in.
