@@ -28,7 +28,7 @@ void Deduplicator::make_shingles() {
   shingle_hashes(words_, shingle_words_, shingles_);
 }
 
-Verdict Deduplicator::judge(std::span<const Field> fields) {
+RowVerdict Deduplicator::judge(std::span<const Field> fields) {
   text_fields_.read(fields, texts_);
   key_.clear();
   for (const RowText& text : texts_) {

@@ -30,7 +30,7 @@ class Deduplicator {
   static constexpr std::string_view duplicate = "duplicate", near_duplicate = "near_duplicate";
   /// The verdict on a row, which is remembered when it is kept. A near-duplicate's note says which kept row it is like, counted from 1, and
   /// how much: "like": 17, "jaccard": 0.875. Throws Error (data, F30; storage; resource, F14).
-  Verdict judge(std::span<const Field> fields);
+  RowVerdict judge(std::span<const Field> fields);
 
   const HashSet& hashes() const { return hashes_; }
   /// Null: only equal rows are looked for.

@@ -27,7 +27,7 @@ void CleaningPass::run(const std::filesystem::path& file, const std::string& sou
 }
 
 void CleaningPass::judge_row(const JsonLines& rows, const std::string& source, LineWriter& kept) {
-  Verdict verdict;
+  RowVerdict verdict;
   try {
     verdict = judge_(rows.fields());
   } catch (const Error& error) {
@@ -46,7 +46,7 @@ void CleaningPass::drop_bad_row(const BadRow& bad, const JsonLines& rows, const 
   write_dropped(rows, {bad_row_reason, cat("\"error\":", quoted(cat(bad.code(), ' ', bad.what())), ",")}, {});
 }
 
-void CleaningPass::write_dropped(const JsonLines& rows, const Verdict& verdict, std::string_view row) {
+void CleaningPass::write_dropped(const JsonLines& rows, const RowVerdict& verdict, std::string_view row) {
   if (dropped_ == nullptr) return;
   const RecordPlace place = rows.place();
   entry_ = cat("{\"reason\":", quoted(verdict.reason), ",\"file\":", quoted(place.file), ",\"line\":", place.line, ",", verdict.note);

@@ -13,11 +13,11 @@
 namespace lodestone {
 
 /// What is said of a row.
-struct Verdict {
+struct RowVerdict {
   std::string_view reason = {};  // empty: it is kept
   std::string note = {};         // members of a JSON object for the side file, each with a comma behind it
 };
-using Judge = std::function<Verdict(std::span<const Field> fields)>;
+using RowJudge = std::function<RowVerdict(std::span<const Field> fields)>;
 
 /// The reason of rows that cannot be read.
 inline constexpr std::string_view bad_row_reason = "bad_row";
@@ -30,7 +30,7 @@ class CleaningPass {
   };
   /// dropped, which may be null: the side file. A line {"reason": .., "file": .., "line": .., "row": THE ROW} for each row that is dropped;
   /// of a bad one "error" and "text" take the place of "row".
-  CleaningPass(Settings settings, Judge judge, Tally& tally, LineWriter* dropped)
+  CleaningPass(Settings settings, RowJudge judge, Tally& tally, LineWriter* dropped)
       : settings_(std::move(settings)), judge_(std::move(judge)), tally_(tally), dropped_(dropped) {}
 
   /// Reads a file of JSON lines to its end. source: what its rows are called that do not say it. tick(consumed bytes of this file) after
@@ -40,10 +40,10 @@ class CleaningPass {
  private:
   void judge_row(const JsonLines& rows, const std::string& source, LineWriter& kept);
   void drop_bad_row(const BadRow& bad, const JsonLines& rows, const std::string& source);
-  void write_dropped(const JsonLines& rows, const Verdict& verdict, std::string_view row);
+  void write_dropped(const JsonLines& rows, const RowVerdict& verdict, std::string_view row);
 
   Settings settings_;
-  Judge judge_;
+  RowJudge judge_;
   Tally& tally_;
   LineWriter* dropped_;
   int64_t bad_rows_ = 0;

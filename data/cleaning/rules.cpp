@@ -18,13 +18,13 @@ std::string_view trimmed(std::string_view text) {
 double share(int64_t part, int64_t whole) { return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole); }
 
 /// A rule that drops a row for one of its texts.
-Rule text_rule(std::string reason, std::function<bool(std::string_view)> drops) {
+RowRule text_rule(std::string reason, std::function<bool(std::string_view)> drops) {
   return {Stage::heuristics, std::move(reason), Reads::texts, [drops = std::move(drops)](const JudgedRow& row) {
             return std::any_of(row.texts.begin(), row.texts.end(), [&](const RowText& t) { return drops(t.text); });
           }};
 }
 
-Rule count_rule(Stage stage, std::string reason, std::function<bool(const CharacterCounts&)> drops) {
+RowRule count_rule(Stage stage, std::string reason, std::function<bool(const CharacterCounts&)> drops) {
   return {stage, std::move(reason), Reads::counts,
           [drops = std::move(drops)](const JudgedRow& row) { return std::any_of(row.counts.begin(), row.counts.end(), drops); }};
 }
@@ -72,15 +72,15 @@ double repeated_lines(std::string_view text) {
   return share(repeated, lines);
 }
 
-Rule script_rule(double least) {
+RowRule script_rule(double least) {
   return count_rule(Stage::language, "script", [least](const CharacterCounts& c) { return share(c.of_script, c.letters) < least; });
 }
 
-Rule empty_rule() {
+RowRule empty_rule() {
   return text_rule("empty", [](std::string_view text) { return trimmed(text).empty(); });
 }
 
-Rule same_texts_rule() {
+RowRule same_texts_rule() {
   return {Stage::heuristics, "same_texts", Reads::texts, [](const JudgedRow& row) {
             for (const RowText& query : row.texts)
               for (const RowText& other : row.texts)
@@ -90,29 +90,29 @@ Rule same_texts_rule() {
           }};
 }
 
-Rule min_characters_rule(int64_t least) {
+RowRule min_characters_rule(int64_t least) {
   return count_rule(Stage::heuristics, "min_chars", [least](const CharacterCounts& c) { return c.characters < least; });
 }
 
-Rule max_characters_rule(int64_t most) {
+RowRule max_characters_rule(int64_t most) {
   return count_rule(Stage::heuristics, "max_chars", [most](const CharacterCounts& c) { return c.characters > most; });
 }
 
-Rule special_characters_rule(double most) {
+RowRule special_characters_rule(double most) {
   return count_rule(Stage::heuristics, "max_special",
                     [most](const CharacterCounts& c) { return share(c.others, c.characters - c.spaces) > most; });
 }
 
-Rule digits_rule(double most) {
+RowRule digits_rule(double most) {
   return count_rule(Stage::heuristics, "max_digits",
                     [most](const CharacterCounts& c) { return share(c.digits, c.characters - c.spaces) > most; });
 }
 
-Rule repeated_lines_rule(double most) {
+RowRule repeated_lines_rule(double most) {
   return text_rule("max_repeated_lines", [most](std::string_view text) { return repeated_lines(text) > most; });
 }
 
-Rule blocked_domains_rule(std::shared_ptr<DomainList> list, std::string url_field) {
+RowRule blocked_domains_rule(std::shared_ptr<DomainList> list, std::string url_field) {
   return {Stage::safety, "blocked_domain", Reads::texts, [list = std::move(list), url_field = std::move(url_field)](const JudgedRow& row) {
             const Field* const url = url_field.empty() ? nullptr : find_field(row.fields, url_field);
             if (url != nullptr && std::any_of(url->texts.begin(), url->texts.end(), [&](std::string_view t) { return list->found_in(t); }))
@@ -121,14 +121,15 @@ Rule blocked_domains_rule(std::shared_ptr<DomainList> list, std::string url_fiel
           }};
 }
 
-Rule blocked_words_rule(std::shared_ptr<WordList> list) {
-  Rule rule = text_rule("blocked_word", [list = std::move(list)](std::string_view text) { return list->found_in(text); });
+RowRule blocked_words_rule(std::shared_ptr<WordList> list) {
+  RowRule rule = text_rule("blocked_word", [list = std::move(list)](std::string_view text) { return list->found_in(text); });
   rule.stage = Stage::safety;
   return rule;
 }
 
-std::vector<Rule> score_rules(Stage stage, const std::string& field, Limit limit, double value, const std::string& shown, Missing missing) {
-  std::vector<Rule> rules;
+std::vector<RowRule> score_rules(Stage stage, const std::string& field, Limit limit, double value, const std::string& shown,
+                                 Missing missing) {
+  std::vector<RowRule> rules;
   if (missing == Missing::drop)
     rules.push_back(
         {stage, "no " + field, Reads::fields, [field](const JudgedRow& row) { return find_field(row.fields, field) == nullptr; }});
@@ -143,16 +144,16 @@ std::vector<Rule> score_rules(Stage stage, const std::string& field, Limit limit
   return rules;
 }
 
-void Rules::add(Rule rule) {
+void Rules::add(RowRule rule) {
   reads_ = std::max(reads_, rule.reads);
-  const auto behind = std::upper_bound(rules_.begin(), rules_.end(), rule.stage, [](Stage s, const Rule& r) { return s < r.stage; });
+  const auto behind = std::upper_bound(rules_.begin(), rules_.end(), rule.stage, [](Stage s, const RowRule& r) { return s < r.stage; });
   rules_.insert(behind, std::move(rule));
 }
 
 std::vector<std::string> Rules::reasons() const {
   std::vector<std::string> all;
   all.reserve(rules_.size());
-  for (const Rule& rule : rules_) all.push_back(rule.reason);
+  for (const RowRule& rule : rules_) all.push_back(rule.reason);
   return all;
 }
 
@@ -168,7 +169,7 @@ std::string_view Rules::judge(std::span<const Field> fields) {
     for (const RowText& text : texts_) counts_.push_back(count_characters(letters(), text.text, script_));
   }
   const JudgedRow row{fields, texts_, counts_};
-  for (const Rule& rule : rules_)
+  for (const RowRule& rule : rules_)
     if (rule.drops(row)) return rule.reason;
   return {};
 }

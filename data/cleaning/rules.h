@@ -36,7 +36,7 @@ struct JudgedRow {
 /// What a rule reads.
 enum class Reads : uint8_t { fields, texts, counts };
 
-struct Rule {
+struct RowRule {
   Stage stage;
   std::string reason;  // what a row is dropped for, in reports
   Reads reads;
@@ -63,25 +63,26 @@ enum class Limit : uint8_t { least, most };
 // Each rule holds for every text of a row, unless it says otherwise.
 
 /// Texts in which less than `least` of the letters are of the script; those without letters have a share of 0.
-Rule script_rule(double least);
+RowRule script_rule(double least);
 /// Texts of white space alone.
-Rule empty_rule();
+RowRule empty_rule();
 /// Rows of which a positive is the query, but for white space at the ends.
-Rule same_texts_rule();
+RowRule same_texts_rule();
 /// Texts of fewer or more characters.
-Rule min_characters_rule(int64_t least);
-Rule max_characters_rule(int64_t most);
+RowRule min_characters_rule(int64_t least);
+RowRule max_characters_rule(int64_t most);
 /// Texts of which more than `most` of the characters that are not white space are neither letters nor digits; or are digits.
-Rule special_characters_rule(double most);
-Rule digits_rule(double most);
+RowRule special_characters_rule(double most);
+RowRule digits_rule(double most);
 /// Texts of which more than `most` of the lines stood in them before.
-Rule repeated_lines_rule(double most);
+RowRule repeated_lines_rule(double most);
 /// Rows with a host of the list in a text or in the field `url_field` (empty: none).
-Rule blocked_domains_rule(std::shared_ptr<DomainList> list, std::string url_field);
-Rule blocked_words_rule(std::shared_ptr<WordList> list);
+RowRule blocked_domains_rule(std::shared_ptr<DomainList> list, std::string url_field);
+RowRule blocked_words_rule(std::shared_ptr<WordList> list);
 /// Rows whose number in the field is below or above the limit; `shown` is the limit as it is to be printed. What holds no number is an
 /// Error (data, F30), as is, with Missing::refuse, a row without the field; with Missing::drop it is dropped for "no FIELD".
-std::vector<Rule> score_rules(Stage stage, const std::string& field, Limit limit, double value, const std::string& shown, Missing missing);
+std::vector<RowRule> score_rules(Stage stage, const std::string& field, Limit limit, double value, const std::string& shown,
+                                 Missing missing);
 
 /// All rules of a run.
 class Rules {
@@ -89,7 +90,7 @@ class Rules {
   /// script: whose letters are counted for script_rule().
   Rules(TextFields texts, Script script) : text_fields_(std::move(texts)), script_(script) {}
   /// Behind those of its stage and of earlier ones, before those of later ones.
-  void add(Rule rule);
+  void add(RowRule rule);
   bool empty() const { return rules_.empty(); }
   /// All reasons, in the order in which rules are asked.
   std::vector<std::string> reasons() const;
@@ -101,7 +102,7 @@ class Rules {
   TextFields text_fields_;
   Script script_;
   std::optional<Letters> letters_;
-  std::vector<Rule> rules_;
+  std::vector<RowRule> rules_;
   Reads reads_ = Reads::fields;  // the most that a rule reads
   std::vector<RowText> texts_;
   std::vector<CharacterCounts> counts_;

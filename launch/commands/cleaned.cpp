@@ -103,7 +103,7 @@ Cleaning::Cleaning(const World& world, const Options& given, std::string command
 
 CleaningPass::Settings Cleaning::settings() const { return {source_field_, allowed_bad_rows_}; }
 
-void Cleaning::run(const Judge& judge, Tally& tally, const std::function<LineWriter&(size_t)>& to) {
+void Cleaning::run(const RowJudge& judge, Tally& tally, const std::function<LineWriter&(size_t)>& to) {
   std::error_code ignored;
   int64_t total = 0;
   for (const fs::path& input : inputs_) total += static_cast<int64_t>(fs::file_size(input, ignored));

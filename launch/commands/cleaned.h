@@ -30,7 +30,7 @@ class Cleaning {
   CleaningPass::Settings settings() const;
 
   /// Judges the rows of every input. to(i) is where those of input i go that are kept. Throws Error (data, "F39") without rows.
-  void run(const Judge& judge, Tally& tally, const std::function<LineWriter&(size_t)>& to);
+  void run(const RowJudge& judge, Tally& tally, const std::function<LineWriter&(size_t)>& to);
   /// Gives the side files their names and prints what came of it. `more` joins the report.
   void finish_side_files(const Tally& tally, const OrderedJson& more);
   void print_summary(const Tally& tally) const;

@@ -111,7 +111,7 @@ void add_block_lists(const Options& given, Rules& rules) {
 void add_score_rules(const Options& given, Rules& rules) {
   const Missing missing = given.choice("--missing", Missing::refuse);
   const auto add = [&](Stage stage, Limit limit, const std::string& option, const std::string& field, const std::string& value) {
-    for (Rule& rule : score_rules(stage, field, limit, given.number_in(option, value, lowest, highest), value, missing))
+    for (RowRule& rule : score_rules(stage, field, limit, given.number_in(option, value, lowest, highest), value, missing))
       rules.add(std::move(rule));
   };
   const auto add_list = [&](Stage stage, Limit limit, const std::string& option) {
@@ -158,7 +158,7 @@ int run_filter(World& world, std::span<const std::string> arguments) {
   LineWriter kept(cleaning.out());
   cleaning.run(
       [&](std::span<const Field> fields) {
-        return Verdict{rules.judge(fields), {}};
+        return RowVerdict{rules.judge(fields), {}};
       },
       tally, [&](size_t) -> LineWriter& { return kept; });
   cleaning.finish_side_files(tally, OrderedJson::object());

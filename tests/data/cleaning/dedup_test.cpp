@@ -21,7 +21,7 @@ class Dedup : public ::testing::Test {
     for (const std::string& row : rows) text += row + "\n";
     JsonLines lines(LineReader::whole(write_text(dir_ / "rows.jsonl", text)));
     while (lines.next()) {
-      const Verdict verdict = dedup.judge(lines.fields());
+      const RowVerdict verdict = dedup.judge(lines.fields());
       all += verdict.reason.empty() ? '.' : verdict.reason == Deduplicator::duplicate ? '=' : '~';
     }
     return all;

@@ -17,7 +17,7 @@ using test::TempDir;
 using test::write_text;
 
 /// Keeps rows with "keep".
-Verdict keep_marked(std::span<const Field> fields) {
+RowVerdict keep_marked(std::span<const Field> fields) {
   if (find_field(fields, "broken") != nullptr) throw Error(ExitCode::data, "F30", "not for this judge", "mend it");
   return {find_field(fields, "keep") != nullptr ? "" : "unmarked", R"("note":1,)"};
 }

@@ -27,9 +27,9 @@ class CleaningRules : public ::testing::Test {
       return cat(error.code(), ' ', error.what());
     }
   }
-  static Rules rules_of(std::vector<Rule> all, Script script = Script::none, std::vector<std::string> fields = {}) {
+  static Rules rules_of(std::vector<RowRule> all, Script script = Script::none, std::vector<std::string> fields = {}) {
     Rules rules(TextFields(std::move(fields)), script);
-    for (Rule& rule : all) rules.add(std::move(rule));
+    for (RowRule& rule : all) rules.add(std::move(rule));
     return rules;
   }
   /// The reason of a pair of texts.
@@ -146,7 +146,7 @@ TEST_F(CleaningRules, BlockedWordsAreWholeWordsAndPhrases) {
 
 TEST_F(CleaningRules, AreAskedInThePublishedOrderOfStages) {
   const auto list = std::make_shared<DomainList>(write_text(dir_ / "domains", "bad.example\n"));
-  std::vector<Rule> all = score_rules(Stage::score, "s", Limit::least, 0.4, "0.4", Missing::refuse);
+  std::vector<RowRule> all = score_rules(Stage::score, "s", Limit::least, 0.4, "0.4", Missing::refuse);
   all.push_back(score_rules(Stage::quality, "fluent", Limit::least, 0.5, "0.5", Missing::refuse)[0]);
   all.push_back(blocked_domains_rule(list, ""));
   all.push_back(min_characters_rule(3));
