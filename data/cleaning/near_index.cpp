@@ -90,8 +90,9 @@ std::optional<NearIndex::Near> NearIndex::find_or_keep(std::span<const uint64_t>
     found_.clear();
     for (size_t band = 0; band < tables_.size(); ++band) {
       tags_[band] = static_cast<uint32_t>(band_hash(signature_, bands_, static_cast<int>(band)) >> 32);
-      look_up(tables_[band], tags_[band]);
+      if (const Table& table = tables_[band]; table.bits > 0) __builtin_prefetch(&table.places()[first_place(tags_[band], table.bits)]);
     }
+    for (size_t band = 0; band < tables_.size(); ++band) look_up(tables_[band], tags_[band]);
     if (const std::optional<Near> near = nearest_of_found(shingles)) return near;
     for (size_t band = 0; band < tables_.size(); ++band) insert(tables_[band], tags_[band], set);
   }

@@ -8,15 +8,21 @@ void append_spaced(const Letters& letters, std::string_view text, std::string& o
   const size_t begin = out.size();
   bool blank = false;
   const char* const end = text.data() + text.size();
+  const auto append = [&](const char* bytes, size_t count) {
+    if (blank && out.size() > begin) out += ' ';
+    blank = false;
+    out.append(bytes, count);
+  };
   for (const char* p = text.data(); p < end;) {
+    const char* const visible = p;  // a run of ASCII without blanks
+    while (p<end&& * p> ' ' && *p < '\x7F') ++p;
+    if (p > visible) append(visible, static_cast<size_t>(p - visible));
+    if (p == end) return;
     const Decoded next = decode_utf8(p, end);
-    if (letters.at(next.c).kind() == CharacterKind::space) {
+    if (letters.at(next.c).kind() == CharacterKind::space)
       blank = true;
-    } else {
-      if (blank && out.size() > begin) out += ' ';
-      blank = false;
-      out.append(p, next.length);
-    }
+    else
+      append(p, next.length);
     p += next.length;
   }
 }

@@ -31,7 +31,10 @@ void for_each_word(const Letters& letters, std::string_view text, std::string& w
     const Letters::Letter letter = letters.at(next.c);
     if (!letter.in_word() || letter.alone()) end_word();
     if (!letter.in_word()) continue;
-    word.append(bytes.data(), put_utf8(letter.lower(), bytes.data()));
+    if (next.c < 0x80)
+      word += static_cast<char>(letter.lower());
+    else
+      word.append(bytes.data(), put_utf8(letter.lower(), bytes.data()));
     if (letter.alone()) end_word();
   }
   end_word();
