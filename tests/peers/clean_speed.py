@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def write_rows(path, texts, size):
     """Gives how many rows were written, and how many of them came before."""
     random.seed(1)
-    words = "".join(c if c.isprintable() else " " for c in " ".join(texts)).split()
+    words = [w for w in "".join(c if c.isprintable() else " " for c in " ".join(texts)).split() if len(w) <= 12]  # no paths or rules
     rows, again, near, written = [], 0, 0, 0
     with open(path, "w", encoding="utf-8") as out:
         while written < size:
