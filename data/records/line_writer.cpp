@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t piece_bytes = size_t{1} << 20;
 
-fs::path free_name(fs::path path) {
+const fs::path& free_name(const fs::path& path) {
   if (path_exists(path))
     throw Error(ExitCode::usage, "exists", "the output exists", "choose another name or remove it").at("file", path.string());
   return path;
@@ -24,8 +24,8 @@ fs::path free_name(fs::path path) {
 }  // namespace
 
 struct LineWriter::Impl {
-  explicit Impl(fs::path given)
-      : path(free_name(std::move(given))), temporary(path, Temporary::Kind::file), file(temporary.path(), temporary.duplicate()) {
+  explicit Impl(const fs::path& given)
+      : path(free_name(given)), temporary(path, Temporary::Kind::file), file(temporary.path(), temporary.duplicate()) {
     if (path.extension() == ".gz") packer.emplace();
   }
   void empty(GzipPacker::Piece piece) {
@@ -40,7 +40,7 @@ struct LineWriter::Impl {
   std::string buffer;
 };
 
-LineWriter::LineWriter(fs::path path) : impl_(std::make_unique<Impl>(std::move(path))) {}
+LineWriter::LineWriter(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
 LineWriter::~LineWriter() = default;
 LineWriter::LineWriter(LineWriter&&) noexcept = default;
 const fs::path& LineWriter::path() const { return impl_->path; }
@@ -54,7 +54,7 @@ void LineWriter::write(std::string_view line) {
 void LineWriter::publish() {
   impl_->empty(GzipPacker::Piece::last);
   impl_->file.finish();
-  rename_path(impl_->temporary.path(), impl_->path);
+  rename_path(impl_->temporary.path(), free_name(impl_->path));
   impl_->temporary.release();
   sync_folder(impl_->path.has_parent_path() ? impl_->path.parent_path() : fs::path("."));
 }

@@ -14,13 +14,14 @@ class LineWriter {
  public:
   /// Compresses where the name ends in .gz. Throws Error (usage, "exists") when something has that name, Error (storage) when nothing can
   /// be made beside it.
-  explicit LineWriter(std::filesystem::path path);
+  explicit LineWriter(const std::filesystem::path& path);
   ~LineWriter();
   LineWriter(LineWriter&&) noexcept;
 
   /// Adds the line and a line feed. Throws Error (storage, "F19").
   void write(std::string_view line);
-  /// The bytes to the device, then the name. Throws Error (storage, "F19", "F20").
+  /// The bytes to the device, then the name. Throws Error (storage, "F19", "F20"), Error (usage, "exists") when something has the name by
+  /// now.
   void publish();
   const std::filesystem::path& path() const;
 

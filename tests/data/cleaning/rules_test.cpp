@@ -123,8 +123,8 @@ TEST_F(CleaningRules, AScriptIsAShareOfTheLetters) {
 TEST_F(CleaningRules, BlockedDomainsAreFoundInTextsAndInTheirField) {
   const auto list = std::make_shared<DomainList>(write_text(dir_ / "domains", "bad.example\n\n*.Worse.example\n"));
   Rules rules = rules_of({blocked_domains_rule(list, "url")});
-  for (const std::string text :
-       {"see https://www.BAD.example/a?b=c.", "at bad.example:80", "It is bad.example.", "请看www.bad.example网站", "a.b.worse.example", "x@bad.example"})
+  for (const std::string text : {"see https://www.BAD.example/a?b=c.", "at bad.example:80", "It is bad.example.", "请看www.bad.example网站",
+                                 "a.b.worse.example", "x@bad.example"})
     EXPECT_EQ(reason(rules, Json{{"query", "q"}, {"pos", {"p", text}}}.dump()), "blocked_domain") << text;
   for (const std::string text : {"notbad.example", "bad.example.org", "bad example", "bad-example", "example", "3.14 and so on ..."})
     EXPECT_EQ(reason(rules, Json{{"query", text}, {"pos", {"p"}}}.dump()), "kept") << text;
