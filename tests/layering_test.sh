@@ -39,6 +39,7 @@ rooms=
 room data/files
 room data/text 'files'
 room data/records 'files'
+room data/cleaning 'files|text|records'
 room data/plan 'files'
 room data/corpus 'files|records|plan'
 room data/mining 'files'

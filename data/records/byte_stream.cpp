@@ -107,6 +107,26 @@ bool is_gzip(const std::filesystem::path& file) {
   return compressed;
 }
 
+GzipPacker::GzipPacker() : stream_(std::make_unique<z_stream>()) {
+  constexpr int level = 1;
+  LODE_CHECK(deflateInit2(stream_.get(), level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib cannot start");
+}
+GzipPacker::~GzipPacker() { deflateEnd(stream_.get()); }
+
+std::string_view GzipPacker::pack(std::string_view bytes, Piece piece) {
+  stream_->next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream_->avail_in = static_cast<uInt>(bytes.size());
+  size_t made = 0;
+  do {
+    packed_.resize(made + piece_bytes);
+    stream_->next_out = reinterpret_cast<Bytef*>(packed_.data() + made);
+    stream_->avail_out = static_cast<uInt>(piece_bytes);
+    deflate(stream_.get(), piece == Piece::last ? Z_FINISH : Z_NO_FLUSH);
+    made += piece_bytes - stream_->avail_out;
+  } while (stream_->avail_out == 0);
+  return {packed_.data(), made};
+}
+
 std::unique_ptr<ByteStream> open_plain(const std::filesystem::path& file, int64_t begin) {
   return std::make_unique<PlainStream>(file, begin);
 }

@@ -6,6 +6,10 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <vector>
+
+struct z_stream_s;
 
 namespace lodestone {
 
@@ -26,5 +30,22 @@ std::unique_ptr<ByteStream> open_plain(const std::filesystem::path& file, int64_
 /// A gzip file of one or more members. Every member's length and CRC must hold, nothing may follow the last, and what
 /// expands more than 200-fold beyond its first 64 MiB is refused.
 std::unique_ptr<ByteStream> open_gzip(const std::filesystem::path& file);
+
+/// The other way: compresses bytes, piece after piece, into one gzip member. Fast rather than small: level 1.
+class GzipPacker {
+ public:
+  GzipPacker();
+  ~GzipPacker();
+  GzipPacker(const GzipPacker&) = delete;
+  GzipPacker& operator=(const GzipPacker&) = delete;
+
+  enum class Piece : uint8_t { inner, last };
+  /// What the bytes, and those before, have come to so far; with the last piece all that is left. Valid until the next call.
+  std::string_view pack(std::string_view bytes, Piece piece);
+
+ private:
+  std::unique_ptr<z_stream_s> stream_;
+  std::vector<char> packed_;
+};
 
 }  // namespace lodestone

@@ -165,6 +165,7 @@ bool JsonLines::next() {
 }
 
 std::span<const Field> JsonLines::fields() const { return {impl_->fields.data(), impl_->count}; }
+std::string_view JsonLines::line() const { return impl_->line.bytes; }
 int64_t JsonLines::consumed() const { return impl_->lines.consumed(); }
 RecordPlace JsonLines::place() const {
   return {impl_->lines.file().string(), impl_->lines.number_in_file(impl_->line.number), impl_->line.offset};

@@ -19,6 +19,8 @@ class JsonLines {
   bool next();
   /// The object read last; views are valid until the next call.
   std::span<const Field> fields() const;
+  /// Its line as it stands in the file, without the line feed; that of a refused row too. Valid until the next call.
+  std::string_view line() const;
   /// The place of the object read last, as numbers and as attached to an error.
   RecordPlace place() const;
   BadRow located(Error error) const;

@@ -67,7 +67,8 @@ std::optional<Line> LineReader::next() {
         .at("file", file_.string())
         .at("line", number_in_file(number_))
         .at("offset", offset_);
-  Line line{{buffer_.data() + begin_, length}, number_, offset_, ended};
+  const std::string_view bytes(buffer_.data() + begin_, length);
+  Line line{bytes, number_, offset_, ended, bytes};
   if (offset_ == 0 && line.text.starts_with(byte_order_mark))
     throw Error(ExitCode::data, "F31", "the file starts with a byte order mark", "remove its first three bytes: tail -c +4 FILE > NEW")
         .at("file", file_.string())

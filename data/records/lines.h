@@ -16,10 +16,11 @@ constexpr int64_t max_line_bytes = int64_t{16} << 20;
 constexpr size_t line_padding = 64;
 
 struct Line {
-  std::string_view text;  // without line end; valid until the next call, line_padding bytes behind it are readable
-  int64_t number = 0;     // from 1, counted from where the reader began
-  int64_t offset = 0;     // of its first byte in the (decompressed) file
-  bool ended = true;      // false: the last line, without line end
+  std::string_view text;        // without line end; valid until the next call, line_padding bytes behind it are readable
+  int64_t number = 0;           // from 1, counted from where the reader began
+  int64_t offset = 0;           // of its first byte in the (decompressed) file
+  bool ended = true;            // false: the last line, without line end
+  std::string_view bytes = {};  // the text, with the carriage return of a line that ends in CR LF
 };
 
 /// Where a reader begins and ends: lines that start in [begin, end). A line belongs to the range its first byte is in.

@@ -161,7 +161,12 @@ void map_score_and_label(const Fields& fields, std::string_view positive_name, R
 
 }  // namespace
 
-bool names_query(std::string_view name) { return contains(query_names, name); }
+RecordPart part_of(std::string_view name) {
+  if (contains(query_names, name)) return RecordPart::query;
+  if (contains(positive_names, name)) return RecordPart::positive;
+  return contains(negative_names, name) || is_numbered_negative(name) ? RecordPart::negative : RecordPart::none;
+}
+bool names_query(std::string_view name) { return part_of(name) == RecordPart::query; }
 bool may_be_empty(std::string_view name) {
   return !contains(query_names, name) && !contains(positive_names, name) && !contains(score_names, name);
 }

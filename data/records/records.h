@@ -82,6 +82,9 @@ class FieldMap {
   std::set<std::string> ignored_;
 };
 
+/// What a field of this name is in a row.
+enum class RecordPart : uint8_t { query, positive, negative, none };
+RecordPart part_of(std::string_view name);
 /// Whether a column of this name gives the query; whether a cell of it may be empty and then counts as absent.
 bool names_query(std::string_view name);
 bool may_be_empty(std::string_view name);

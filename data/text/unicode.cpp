@@ -53,6 +53,14 @@ CodePoint describe(char32_t c) {
   return p;
 }
 
+CharacterKind kind_of(char32_t c) {
+  const int category = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->category;
+  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_ME) return CharacterKind::letter;
+  if (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) return CharacterKind::digit;
+  const bool separator = category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP;
+  return separator || (c >= '\t' && c <= '\r') || c == 0x85 ? CharacterKind::space : CharacterKind::other;
+}
+
 std::u32string decompose(char32_t c) {
   if (contains(unicode_exceptions::undecomposed, c)) return {c};
   std::array<utf8proc_int32_t, 32> buffer{};

@@ -1,4 +1,4 @@
-// What do BERT's normaliser and pre-tokeniser, as Hugging Face's tokenizers has them, know of one code point?
+// What do BERT's normaliser and pre-tokeniser, as Hugging Face's tokenizers has them, and who counts characters know of one code point?
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,15 @@ struct CodePoint {
   uint8_t combining_class = 0;  // canonical order of marks (likewise)
 };
 CodePoint describe(char32_t c);
+
+/// What a code point is to somebody who counts characters: its general category.
+enum class CharacterKind : uint8_t {
+  letter,  // L and M: letters and the marks on them
+  digit,   // N: numbers of any script
+  space,   // Z, and the white space among the controls
+  other,   // P, S and C: punctuation, symbols, controls, what is not assigned
+};
+CharacterKind kind_of(char32_t c);
 
 /// Canonical decomposition (NFD) of one code point; itself if it has none.
 std::u32string decompose(char32_t c);

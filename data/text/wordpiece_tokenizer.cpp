@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/files/utf8.h"
 #include "data/text/added_tokens.h"
 #include "data/text/character_table.h"
 #include "data/text/tokenizer_files.h"
@@ -19,27 +20,6 @@ namespace {
 
 using Kind = CharacterTable::Kind;
 using Element = CharacterTable::Element;
-
-struct Decoded {
-  char32_t c;
-  size_t length;  // bytes, at least 1
-};
-
-/// The code point at p < end; U+FFFD of one byte where the bytes do not have the form of UTF-8.
-Decoded decode(const char* p, const char* end) {
-  const auto byte = [p](size_t i) { return char32_t{static_cast<unsigned char>(p[i])}; };
-  const auto tail = [byte](size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const auto left = static_cast<size_t>(end - p);
-  const char32_t lead = byte(0);
-  if (lead < 0x80) return {lead, 1};
-  if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && tail(1)) return {(lead & 31) << 6 | (byte(1) & 63), 2};
-  if (lead >= 0xE0 && lead < 0xF0 && left >= 3 && tail(1) && tail(2)) return {(lead & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63), 3};
-  if (lead >= 0xF0 && lead < 0xF5 && left >= 4 && tail(1) && tail(2) && tail(3)) {
-    const char32_t c = (lead & 7) << 18 | (byte(1) & 63) << 12 | (byte(2) & 63) << 6 | (byte(3) & 63);
-    if (c <= 0x10FFFF) return {c, 4};
-  }
-  return {0xFFFD, 1};
-}
 
 /// Eight ASCII bytes with capitals made small if `small` is 0x20 in each byte, and as they are if it is 0.
 uint64_t fold_eight(uint64_t bytes, uint64_t small) {
@@ -210,7 +190,7 @@ class WordPieceTokenizer::Run {
 
   /// Adds the character at p, and the marks after it if their order matters. Returns where the next one begins.
   const char* add_character(const char* p, const char* end) {
-    const Decoded next = decode(p, end);
+    const Decoded next = decode_utf8(p, end);
     const CharacterTable::Entry entry = t_.characters_.at(next.c);
     switch (entry.kind()) {
       case Kind::copy:
@@ -241,7 +221,7 @@ class WordPieceTokenizer::Run {
   /// From a character with marks on, as far as marks (and characters that become nothing) go on.
   const char* add_marks(const char* p, const char* end) {
     while (p < end) {
-      const Decoded next = decode(p, end);
+      const Decoded next = decode_utf8(p, end);
       const CharacterTable::Entry entry = t_.characters_.at(next.c);
       if (entry.kind() == Kind::marks) {
         for (const Element& element : t_.characters_.elements(entry)) {

@@ -12,6 +12,8 @@ std::vector<Command> commands(StopSignals& stop) {
        train_hang_limit_s},
       {"check", "check a configuration and print the plan of its first steps", check_usage, run_check, end, result},
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
+      {"filter", "drop rows of JSON lines by score, length, language, block lists and other rules", filter_usage, run_filter},
+      {"dedup", "drop rows of JSON lines that came before, exactly or nearly", dedup_usage, run_dedup},
       {"eval", "evaluate a model on a BEIR folder, scored pairs or lists of candidates", eval_usage, run_eval, end, result},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},

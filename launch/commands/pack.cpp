@@ -51,16 +51,6 @@ struct PackArguments {
   PackOptions options;
 };
 
-/// How many bad rows a policy allows: fail, or skip:N.
-int64_t allowed_bad_rows(const Options& given) {
-  constexpr int64_t most = 1'000'000;
-  const std::string policy = given.text("--on-bad-row", "fail");
-  if (policy == "fail") return 0;
-  const auto allowed = policy.starts_with("skip:") ? whole_number(policy.substr(5), 0, most) : std::nullopt;
-  if (!allowed) given.refuse(cat("--on-bad-row is fail or skip:N with N up to ", most, ", not ", printable(policy)));
-  return *allowed;
-}
-
 PackArguments parse(std::span<const std::string> arguments) {
   std::vector<std::string> names = input_option_names();
   names.insert(names.end(), {"--tokenizer", "--output", "--source-field", "--split", "--on-bad-row", "--max-tokens", "--unit-mib"});

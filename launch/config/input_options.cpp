@@ -15,6 +15,15 @@ void read_input_options(const Options& given, InputOptions& input) {
   for (std::string name; std::getline(columns, name, ',');) input.columns.push_back(name);
 }
 
+int64_t allowed_bad_rows(const Options& given) {
+  constexpr int64_t most = 1'000'000;
+  const std::string policy = given.text("--on-bad-row", "fail");
+  if (policy == "fail") return 0;
+  const auto allowed = policy.starts_with("skip:") ? whole_number(policy.substr(5), 0, most) : std::nullopt;
+  if (!allowed) given.refuse(cat("--on-bad-row is fail or skip:N with N up to ", most, ", not ", printable(policy)));
+  return *allowed;
+}
+
 std::string describe_ignored(std::span<const std::string> names) {
   std::string line;
   for (const std::string& name : names)

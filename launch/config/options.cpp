@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <sstream>
 
 #include "core/error.h"
 #include "launch/config/yaml.h"
@@ -46,6 +47,30 @@ int64_t Options::integer(const std::string& name, int64_t otherwise, int64_t lea
   const bool bounded = most < std::numeric_limits<int64_t>::max();
   refuse(cat(name, " is ", printable(found->second), ", not a whole number ",
              bounded ? cat("from ", least, " to ", most) : cat("of at least ", least)));
+}
+
+double Options::number(const std::string& name, double otherwise, double least, double most) const {
+  const auto found = values_.find(name);
+  return found == values_.end() ? otherwise : number_in(name, found->second, least, most);
+}
+
+double Options::number_in(const std::string& name, const std::string& text, double least, double most) const {
+  double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return value;
+  const bool bounded = least > std::numeric_limits<double>::lowest() || most < std::numeric_limits<double>::max();
+  refuse(cat(name, " is ", printable(text), ", not a number", bounded ? cat(" from ", least, " to ", most) : ""));
+}
+
+std::vector<std::string> Options::list(const std::string& name) const {
+  std::vector<std::string> parts;
+  if (!has(name)) return parts;
+  std::istringstream in(text(name, "") + ',');
+  for (std::string part; std::getline(in, part, ',');) {
+    if (part.empty()) refuse(cat(name, " has an empty part: ", printable(text(name, ""))));
+    parts.push_back(part);
+  }
+  return parts;
 }
 
 size_t Options::place(const std::string& name, std::span<const std::string_view> names, size_t otherwise) const {

@@ -26,6 +26,12 @@ class Options {
   std::string text(const std::string& name, const std::string& otherwise) const;
   /// Throws Error (usage) unless the value is a whole number of at least `least` and at most `most`.
   int64_t integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most = std::numeric_limits<int64_t>::max()) const;
+  /// Throws Error (usage) unless the value is a number from `least` to `most`.
+  double number(const std::string& name, double otherwise, double least, double most) const;
+  /// The same for a part of a value, which is of the option `name`.
+  double number_in(const std::string& name, const std::string& text, double least, double most) const;
+  /// The parts of a value between commas; none where it is not given. Throws Error (usage) when one is empty.
+  std::vector<std::string> list(const std::string& name) const;
   /// The value of an enum (core/choice.h) that goes by the name given. Throws Error (usage) listing the names when none does.
   template <class Enum>
   Enum choice(const std::string& name, Enum otherwise) const {

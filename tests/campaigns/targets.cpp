@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "data/cleaning/dedup.h"
+#include "data/cleaning/rules.h"
 #include "data/files/strict_json.h"
 #include "data/records/beir.h"
 #include "launch/config/config.h"
@@ -75,6 +77,37 @@ std::string records_of(const fs::path& file) {
 Target records(const fs::path& folder, const std::string& name, const std::string& text, Proof proof = Proof::none) {
   const fs::path file = write_text(folder / name, text);
   return {name, {file}, proof, [file] { return records_of(file); }};
+}
+
+/// What filter and dedup say of rows, bad ones among them.
+Target cleaning(const fs::path& folder) {
+  const fs::path rows = write_text(folder / "rows.jsonl", json_lines()), words = write_text(folder / "words.txt", "casino\nfree money\n"),
+                 domains = write_text(folder / "domains.txt", "bad.example\n*.worse.example\n");
+  return {"cleaning",
+          {rows, words, domains},
+          Proof::none,
+          [=] {
+            Rules rules(TextFields({}), Script::latin);
+            for (RowRule rule :
+                 {script_rule(0.3), empty_rule(), same_texts_rule(), max_characters_rule(60), special_characters_rule(0.5),
+                  digits_rule(0.5), repeated_lines_rule(0.5), blocked_domains_rule(std::make_shared<DomainList>(domains), "prompt"),
+                  blocked_words_rule(std::make_shared<WordList>(words, rules.letters()))})
+              rules.add(std::move(rule));
+            Deduplicator dedup(TextFields({}), Sameness::words, NearSettings{0.5, 2, folder});
+            std::string all;
+            JsonLines lines(LineReader::whole(rows));
+            for (bool more = true; more;) {
+              try {
+                more = lines.next();
+                if (more) all += cat(rules.judge(lines.fields()), ' ', dedup.judge(lines.fields()).reason, '\n');
+              } catch (const Error& error) {
+                if (error.exit_code() != ExitCode::data) throw;
+                all += cat(error.what(), '\n');
+              }
+            }
+            return all;
+          },
+          few_turns};
 }
 
 Target beir(const fs::path& folder) {
@@ -218,6 +251,7 @@ std::vector<Target> make_targets(const fs::path& folder) {
   targets.push_back(records(room("records"), "rows.jsonl.gz", gzip(json_lines()), Proof::flips));
   targets.push_back(records(room("records"), "pairs.csv", table(',')));
   targets.push_back(records(room("records"), "pairs.tsv", table('\t')));
+  targets.push_back(cleaning(room("cleaning")));
   targets.push_back(beir(room("beir")));
   targets.push_back(vocabulary(room("vocabulary")));
   targets.push_back(embedder(room("embedder"), "embedder folder", Class::as_written));
