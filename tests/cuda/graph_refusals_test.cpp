@@ -179,7 +179,9 @@ TEST_F(CudaGraphs, EveryCallFailsOnDemand) {
     EXPECT_EQ(call(), cudaSuccess) << function;
   };
   fails_and_then_works("cudaStreamBeginCapture", [&] { return cudaStreamBeginCapture(stream_.handle, cudaStreamCaptureModeRelaxed); });
-  fails_and_then_works("cudaStreamGetCaptureInfo", [&] { return cudaStreamIsCapturing(stream_.handle, &status); });
+  fails_and_then_works("cudaStreamIsCapturing", [&] { return cudaStreamIsCapturing(stream_.handle, &status); });
+  fails_and_then_works("cudaStreamGetCaptureInfo",
+                       [&] { return cudaStreamGetCaptureInfo(stream_.handle, &status, nullptr, nullptr, nullptr, nullptr, nullptr); });
   fails_once("cudaStreamEndCapture", [&] { return cudaStreamEndCapture(stream_.handle, &graph); });
   EXPECT_EQ(graph, nullptr) << "the capture is over, and gave nothing";
   begin();
