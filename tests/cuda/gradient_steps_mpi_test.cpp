@@ -12,6 +12,7 @@
 #include "core/cuda/cuda_backend.h"
 #include "core/optim/adamw.h"
 #include "core/optim/freeze.h"
+#include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/streams.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/tiny_model.h"
@@ -28,6 +29,7 @@ struct Setting {
   int64_t piece_bytes = 144;  // more pieces than verbs have events: 77
   DType compute = DType::f32;
   std::vector<std::string> frozen{};
+  Launches launches = Launches::single;
 };
 
 enum class Texts : uint8_t { everywhere, not_on_every_rank };
@@ -47,7 +49,7 @@ EmbedderConfig four_layers() {
 class Trainer {
  public:
   Trainer(Transport transport, const Setting& setting)
-      : model_(four_layers(), setting.compute, std::make_unique<CudaBackend>(world().local_rank(), AttentionChoice::own)),
+      : model_(four_layers(), setting.compute, std::make_unique<CudaBackend>(world().local_rank(), AttentionChoice::own, setting.launches)),
         planes_(world_comm(), be(), transport, &world().watchdog()),
         memory_(be().memory(), static_cast<size_t>(count()) * sizeof(float)),
         grads_(memory_.tensor(DType::f32, {count()})),
@@ -95,7 +97,7 @@ class Trainer {
   void backward(bool any, bool overflows) {
     const auto scope = model_.arena.scope();
     if (!any) return model_.encoder.backward(model_.ex, {}, nullptr, model_.arena.tensor(DType::f32, {0, 8}), grads_, sync_.hook());
-    const DeviceTexts texts = model_.on_device(make_texts({5, 1 + (steps_ + world().rank()) % 6, 4}, 20, Masks::on));
+    const DeviceTexts texts = model_.on_device(make_texts({5, 1 + world().rank() % 6, 4}, 20, Masks::on));
     const Tensor emb = model_.arena.tensor(DType::f32, {3, 8});
     EncoderSaved* const saved = model_.encoder.forward_saved(model_.ex, texts, emb);
     if (overflows)
@@ -134,7 +136,7 @@ class Trainer {
 };
 
 // An operation that does not wait for a verb is seen in the first, a verb that does not wait for operations in the second.
-constexpr Execution orders[] = {Execution::late, Execution::newest_first};
+constexpr Execution orders[] = {Execution::oldest_first, Execution::newest_first};
 
 class CudaGradientSteps : public testing::TestWithParam<Setting> {
  protected:
@@ -173,7 +175,7 @@ TEST_P(CudaGradientSteps, ARankWithoutTextsReportsItsPiecesAllTheSame) {
 TEST_P(CudaGradientSteps, AStepThatOverflowsChangesNoParameterThatIsYetToArrive) {
   const Step overflow{.gradient = Gradient::overflows}, without{Texts::not_on_every_rank, Gradient::overflows};
   expect_as_staged({{}, without, overflow, {}});
-  doubles::set_execution(Execution::late);
+  doubles::set_execution(Execution::oldest_first);
   Trainer steady(Transport::nccl, GetParam()), overflowing(Transport::nccl, GetParam());
   for (Trainer* const trainer : {&steady, &overflowing}) ASSERT_TRUE(trainer->step({}));
   ASSERT_FALSE(overflowing.step(overflow));
@@ -198,6 +200,24 @@ TEST_P(CudaGradientSteps, FrozenParametersStayAndAllOthersMove) {
     const bool stays = p.name.ends_with("self.key.bias") ||
                        std::ranges::any_of(frozen, [&](Slice f) { return f.begin <= p.slice.begin && p.slice.end <= f.end; });
     EXPECT_EQ(std::ranges::equal(at(before), at(after)), stays) << p.name;
+  }
+}
+
+// What backward enqueues comes as graphs from the second step on, between whose launches pieces are started. So does forward in steps
+// behind one without an update; in others, whose parameters are yet to arrive, it goes operation by operation.
+TEST_P(CudaGradientSteps, GraphsLeaveTheBitsAsTheyAre) {
+  Setting setting = GetParam();
+  setting.piece_bytes = 1024;
+  const Step overflow{.gradient = Gradient::overflows};
+  const std::vector<Step> steps{overflow, {}, {}, overflow, {}};
+  doubles::set_execution(Execution::at_once);
+  const Bits expected = trained(Transport::staged, setting, steps);
+  setting.launches = Launches::graphs;
+  for (const Execution order : orders) {
+    doubles::set_execution(order);
+    doubles::counts() = {};
+    EXPECT_EQ(trained(Transport::nccl, setting, steps), expected) << static_cast<int>(order);
+    EXPECT_GT(doubles::counts().graph_launches, 0);
   }
 }
 
