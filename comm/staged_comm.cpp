@@ -98,6 +98,7 @@ Pending StagedComm::all_gather(ConstTensor in, Tensor out, std::span<const int64
 }
 
 Pending StagedComm::reduce_scatter(ConstTensor in, Tensor out, std::span<const int64_t> counts) {
+  verbs::check_reduce_scatter(in, out, counts, rank(), size());  // the host's copies never overlap
   Slot& slot = stage("reduce_scatter", in, out);
   return pending(slot, host_->reduce_scatter(staged(slot.in, in), staged(slot.out, out), counts));
 }

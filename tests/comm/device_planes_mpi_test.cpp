@@ -169,6 +169,85 @@ TEST_P(DevicePlanes, GradientsAreSummedAndSharedInPieces) {
   }
 }
 
+// Verbs in a stream keep an event each, but no more than 64: an older one is waited for by a later one's.
+TEST_P(DevicePlanes, MoreVerbsThanHaveEventsAreUnderWay) {
+  on_every_transport([&](Communicator& plane) {
+    if (!plane.in_stream()) return;
+    const std::vector<int64_t> counts(static_cast<size_t>(plane.size()), 2);
+    const int64_t all = 2 * plane.size();
+    std::vector<Tensor> results;
+    std::vector<Pending> verbs;
+    for (int k = 0; k < 100; ++k) {
+      const Tensor x = made(all, [&](int64_t i) { return value(plane.rank(), i + k); });
+      results.push_back(k % 2 == 0 ? x : x.slice({2 * plane.rank(), 2 * plane.rank() + 2}));
+      verbs.push_back(k % 2 == 0 ? plane.all_reduce(x, x, Reduce::sum) : plane.reduce_scatter(x, results.back(), counts));
+    }
+    const auto expect_sums = [&](int k) {
+      const int64_t first = k % 2 == 0 ? 0 : 2 * plane.rank();
+      EXPECT_EQ(values(results[static_cast<size_t>(k)])[1], sum_of_ranks(first + 1 + k)) << "verb " << k;
+    };
+    for (const int k : {0, 1, 70, 99}) {
+      verbs[static_cast<size_t>(k)].wait();
+      expect_sums(k);
+    }
+    while (!verbs[20].test()) continue;
+    for (int k = 0; k < 100; ++k) expect_sums(k);
+  });
+}
+
+TEST_P(DevicePlanes, AScatterIntoItsInputIsRefusedElsewhereThanAtItsPart) {
+  on_every_transport([&](Communicator& plane) {
+    const int64_t last = plane.size() - 1, own = plane.rank() == last ? 5 : 3;
+    std::vector<int64_t> counts(static_cast<size_t>(plane.size()), 3);
+    counts.back() = 5;
+    const Tensor room = own_values(3 * last + 5 + 2), x = room.slice({1, 3 * last + 6});
+    const int64_t begin = 1 + 3 * plane.rank();  // of its part, in `room`
+    const auto scatter = [&](ConstTensor in, Slice out) { plane.reduce_scatter(in, room.slice(out), counts).wait(); };
+    EXPECT_THROW(scatter(x, {begin - 1, begin - 1 + own}), Error) << "an element before it";
+    EXPECT_THROW(scatter(x, {begin + 1, begin + 1 + own}), Error) << "an element behind it";
+    EXPECT_THROW(scatter(x, {begin, begin + own - 1}), Error) << "too short";
+    EXPECT_THROW(scatter(x, {begin, begin + own + 1}), Error) << "too long";
+    EXPECT_THROW(scatter(room, {begin, begin + own}), Error) << "an input that is longer than all parts";
+    const auto in_place = [&] { scatter(x, {begin, begin + own}); };
+    if (plane.in_stream()) {
+      in_place();
+    } else {
+      EXPECT_THROW(in_place(), Error) << "staged, nothing is scattered into its input";
+    }
+    const std::vector<double> got = values(room.slice({begin, begin + own}));
+    for (int64_t i = 0; i < own; ++i)
+      EXPECT_EQ(got[static_cast<size_t>(i)], plane.in_stream() ? sum_of_ranks(begin + i) : value(plane.rank(), begin + i)) << i;
+  });
+}
+
+/// With nine ranks and more a part that arrives is that of several: at most eight are gathered.
+TEST_P(DevicePlanes, ParametersOfEveryRankArriveOnAll) {
+  ParamLayout layout;
+  for (const int64_t n : {40, 7, 333, 1, 128}) layout.add(cat("p", n), {n}, Decay::yes);
+  for (const Transport transport : transports()) {
+    const Planes planes(world_comm(), *backend_, transport, &world().watchdog());
+    for (const DType compute : {GetParam(), GetParam() == DType::f32 ? DType::bf16 : GetParam()}) {
+      ParamStore params(backend_->memory(), layout, compute);
+      const GradSync::Options options{.update = GradSync::Update::own_slice};
+      GradSync sync(planes.group(), *backend_, layout.count(), GetParam(), options);
+      for (int round = 0; round < 3; ++round) {
+        const auto updated = [&](int64_t i) { return value(round, i) + round; };
+        const Slice own = sync.own();
+        backend_->copy(made(own.count(), [&](int64_t i) { return updated(own.begin + i); }), params.masters().slice(own));
+        sync.share(params);
+        if (!sync.sharded()) params.refresh(*backend_);  // a world of one
+        for (const Param& p : layout.params()) {
+          const std::vector<double> masters = values(params.master(p)), rounded = values(params.compute(p));
+          for (int64_t i = 0; i < p.slice.count(); ++i) {
+            ASSERT_EQ(masters[static_cast<size_t>(i)], updated(p.slice.begin + i)) << p.name << ", round " << round << ", element " << i;
+            ASSERT_EQ(rounded[static_cast<size_t>(i)], updated(p.slice.begin + i)) << p.name << ", rounded";
+          }
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Numbers, DevicePlanes, testing::Values(DType::f32, DType::f64),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 

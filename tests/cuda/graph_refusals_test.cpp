@@ -164,6 +164,18 @@ TEST_F(CudaGraphs, WhatNoGraphMayDoEndsTheProcess) {
   doubles::hold(stream_.handle, false);
 }
 
+TEST_F(CudaGraphs, AnArgumentThatIsNoAddressLeadsToNoMemory) {
+  Numbers other;
+  Numbers &low = numbers_.at(0) < other.at(0) ? numbers_ : other, &high = &low == &other ? numbers_ : other;
+  begin();
+  for (const int64_t number : {-1, -8, 0, 1}) cuda::launch(append, 1, 32, 0, stream_.handle, low.at(0), number);
+  const cudaGraphExec_t executable = end();
+  high.free();
+  launch(executable);
+  wait();
+  EXPECT_EQ(low[0], -1 * 1000 - 8 * 100 + 1);
+}
+
 TEST_F(CudaGraphs, EveryCallFailsOnDemand) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
@@ -179,7 +191,9 @@ TEST_F(CudaGraphs, EveryCallFailsOnDemand) {
     EXPECT_EQ(call(), cudaSuccess) << function;
   };
   fails_and_then_works("cudaStreamBeginCapture", [&] { return cudaStreamBeginCapture(stream_.handle, cudaStreamCaptureModeRelaxed); });
-  fails_and_then_works("cudaStreamGetCaptureInfo", [&] { return cudaStreamIsCapturing(stream_.handle, &status); });
+  fails_and_then_works("cudaStreamIsCapturing", [&] { return cudaStreamIsCapturing(stream_.handle, &status); });
+  fails_and_then_works("cudaStreamGetCaptureInfo",
+                       [&] { return cudaStreamGetCaptureInfo(stream_.handle, &status, nullptr, nullptr, nullptr, nullptr, nullptr); });
   fails_once("cudaStreamEndCapture", [&] { return cudaStreamEndCapture(stream_.handle, &graph); });
   EXPECT_EQ(graph, nullptr) << "the capture is over, and gave nothing";
   begin();

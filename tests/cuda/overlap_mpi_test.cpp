@@ -114,7 +114,7 @@ class Rank {
   }
 
   Model model_;
-  const ModelTexts texts_ = make_texts({5, 3 + world().rank(), 4}, 20, Masks::on);
+  const ModelTexts texts_ = make_texts({5, 3 + world().rank() % 4, 4}, 20, Masks::on);
   Planes planes_;
   Buffer memory_;
   Tensor grads_;
@@ -260,11 +260,11 @@ TEST_P(CudaOverlap, ALayerWaitsForItsOwnParametersAndNoLaterOnes) {
     EXPECT_EQ(noted.next[i].behind, std::ssize(noted.pieces) + std::ssize(places) + 1) << "in the order of arrival";
     places.push_back(work_in(std::span(noted.next).first(i)));
   }
-  const int64_t arrivals = GetParam() == Update::own_slice ? world().size() : 0;
-  ASSERT_EQ(std::ssize(places), arrivals) << "the share of each rank arrives by itself";
+  const int64_t arrivals = GetParam() == Update::own_slice ? std::min<int64_t>(world().size(), 8) : 0;
+  ASSERT_EQ(std::ssize(places), arrivals) << "the share of each rank arrives by itself, of more than eight those of several together";
   if (arrivals == 0) return;
   EXPECT_TRUE(std::ranges::none_of(noted.share, [&](const Enqueued& e) { return streams.computing_waits(e); }));
-  EXPECT_GT(places.back(), work_in(noted.next) / world().size()) << "much is computed before the last one is asked for";
+  EXPECT_GT(places.back(), work_in(noted.next) / arrivals) << "much is computed before the last one is asked for";
 }
 
 TEST_P(CudaOverlap, TextsOfTheNextStepDoNotWaitForItsParameters) {

@@ -70,6 +70,13 @@ Capture* capture_of(cudaStream_t stream) {
   return found == state().captures.end() ? nullptr : &found->second;
 }
 
+cudaStreamCaptureStatus status_of(cudaStream_t stream) {
+  const Capture* const capture = capture_of(stream);
+  if (capture == nullptr) return cudaStreamCaptureStatusNone;
+  return capture->broken ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+}
+
+/// It takes nothing more. Returns what the call returns that broke it: `error`, if it is the first one.
 cudaError_t breaks(Capture& capture, cudaError_t error) {
   return said(std::exchange(capture.broken, true) ? cudaErrorStreamCaptureInvalidated : error);
 }
@@ -192,7 +199,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  return cudaStreamGetCaptureInfo(stream, status, nullptr, nullptr, nullptr, nullptr, nullptr);
+  if (const cudaError_t result = result_of("cudaStreamIsCapturing"); result != cudaSuccess) return result;
+  *status = status_of(stream);
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* number, cudaGraph_t* graph,
@@ -200,10 +209,7 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
   if (const cudaError_t result = result_of("cudaStreamGetCaptureInfo"); result != cudaSuccess) return result;
   if (graph != nullptr || nodes != nullptr || edges != nullptr || node_count != nullptr)
     fail("a question about what a capture has recorded, which is not used here");
-  const Capture* const capture = capture_of(stream);
-  *status = capture == nullptr ? cudaStreamCaptureStatusNone
-            : capture->broken  ? cudaStreamCaptureStatusInvalidated
-                               : cudaStreamCaptureStatusActive;
+  *status = status_of(stream);
   if (number != nullptr) *number = capture_in(stream);
   return cudaSuccess;
 }

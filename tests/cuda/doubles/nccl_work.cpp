@@ -84,9 +84,8 @@ void begin(const Call& c, const Ranks& ranks, UnderWay& w) {
   }
 }
 
-/// Reductions to every rank, of parts side by side, are a scatter of uneven parts: done by the MPI verb that has the same sums.
+/// Reductions to some ranks, or to one, of parts side by side, are a scatter of uneven parts: done by the MPI verb that has the same sums.
 bool is_scatter(const std::vector<Call>& calls) {
-  if (calls.size() < 2) return false;
   for (size_t i = 0; i < calls.size(); ++i) {
     const Call& c = calls[i];
     if (c.verb != Call::Verb::reduce || c.comm != calls[0].comm || (i > 0 && c.root <= calls[i - 1].root)) return false;

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -108,7 +109,8 @@ const void* block_with(const std::map<const std::byte*, size_t>& blocks, const v
   auto next = blocks.upper_bound(at);
   if (next == blocks.begin()) return nullptr;
   --next;
-  return at + size <= next->first + next->second ? next->first : nullptr;
+  const size_t before = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(next->first);  // p may be any number
+  return before <= next->second && size <= next->second - before ? next->first : nullptr;
 }
 
 bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) { return block_with(blocks, p, size) != nullptr; }
