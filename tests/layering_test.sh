@@ -47,7 +47,8 @@ room data/models 'files|text'
 room data/checkpoints 'files'
 room launch/console
 room launch/config 'console'
-room launch/inference 'console|config'
+room launch/evaluation
+room launch/inference 'console|config|evaluation'
 room launch/mining
 room launch/networks 'config|inference|mining'
 room launch/training 'console|config|mining|networks'
