@@ -54,7 +54,7 @@ room launch/networks 'config|inference|mining'
 room launch/training 'console|config|mining|networks'
 room launch/prediction 'config|networks|training'
 room launch/bench 'console|config|prediction'
-room launch/commands 'console|config|inference|networks|training'
+room launch/commands 'console|config|evaluation|inference|networks|training'
 complain 'every folder of data/ and launch/ is a room named here' \
   "$(find data launch -mindepth 1 -type d | while read -r d; do case " $rooms " in *" $d "*) ;; *) echo "$d" ;; esac; done)"
 complain 'data/ has no file outside its rooms, launch/ only main.cpp and command.h' \

@@ -33,9 +33,9 @@ double row_loss(std::span<double> scores, size_t target) {
 }
 
 /// The objective over weights [S,width] and then intercepts [S], all in one vector.
-class Objective {
+class PenalisedLoss {
  public:
-  Objective(const Rows& rows, std::vector<size_t> targets, int64_t scores, const LogisticSettings& settings)
+  PenalisedLoss(const Rows& rows, std::vector<size_t> targets, int64_t scores, const LogisticSettings& settings)
       : rows_(rows),
         targets_(std::move(targets)),
         s_(scores),
@@ -90,7 +90,7 @@ LogisticModel fit_logistic(const Rows& rows, std::span<const int64_t> labels, co
   for (const int64_t label : labels)
     targets.push_back(static_cast<size_t>(std::ranges::lower_bound(model.classes, label) - model.classes.begin()));
   const int64_t scores = model.classes.size() == 2 ? 1 : std::ssize(model.classes);
-  Objective objective(rows, std::move(targets), scores, settings);
+  PenalisedLoss objective(rows, std::move(targets), scores, settings);
   std::vector<double> x(static_cast<size_t>(scores * (rows.width + 1)));
   const LbfgsResult found = minimise([&](std::span<const double> at, std::span<double> gradient) { return objective(at, gradient); }, x,
                                      {.most_iterations = settings.most_iterations, .gradient_tolerance = settings.gradient_tolerance});
