@@ -4,90 +4,20 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <span>
 
 #include "data/files/durable.h"
-#include "data/records/jsonl.h"
+#include "data/records/field_rows.h"
 
 namespace lodestone {
 
 namespace {
 
-constexpr const char* all_fields_remedy = "give every row all of its fields";
-
-/// A label as a row gives it.
-struct Label {
-  std::string text;
-  bool integer = false;
-};
-
-/// The rows of a file as objects, asked for their fields by name.
-class RowReader {
- public:
-  explicit RowReader(const std::filesystem::path& file) : file_(file), lines_(LineReader::whole(file)) {}
-
-  bool next() {
-    used_.clear();
-    return lines_.next();
-  }
-  /// The field of the first of these names that the row has, or null.
-  const Field* find(std::span<const char* const> names) {
-    const Field* found = nullptr;
-    for (const Field& field : lines_.fields())
-      if (const auto name = std::ranges::find(names, field.name); name != names.end() && field.kind != Field::Kind::null) {
-        if (found != nullptr) refuse(cat("two fields for one part: ", found->name, " and ", field.name), "give one of them");
-        found = &field;
-        used_.insert(std::string(field.name));
-      }
-    return found;
-  }
-  /// The same; a row without one is refused.
-  const Field& get(std::span<const char* const> names) {
-    const Field* found = find(names);
-    if (found == nullptr) refuse(cat("a row without ", names[0]), all_fields_remedy);
-    return *found;
-  }
-  std::vector<std::string> texts(const Field& field) {
-    if (field.kind != Field::Kind::text && field.kind != Field::Kind::texts)
-      refuse(cat(field.name, " is neither a text nor a list of texts"), "correct the row");
-    return {field.texts.begin(), field.texts.end()};
-  }
-  std::vector<Label> labels(const Field& field) {
-    const bool numbers = field.kind == Field::Kind::number || field.kind == Field::Kind::numbers;
-    const bool texts = field.kind == Field::Kind::text || field.kind == Field::Kind::texts;
-    if (!texts && (!numbers || field.integers.size() != field.numbers.size()))
-      refuse(cat(field.name, " is neither an integer or text nor a list of such"), "correct the row");
-    std::vector<Label> labels;
-    for (const int64_t number : field.integers) labels.push_back({std::to_string(number), true});
-    if (texts)
-      for (const std::string_view text : field.texts) labels.push_back({std::string(text), false});
-    return labels;
-  }
-  /// Remembers the fields of this row that nobody asked for.
-  void note_ignored() {
-    for (const Field& field : lines_.fields())
-      if (!used_.contains(std::string(field.name))) ignored_.insert(std::string(field.name));
-  }
-  [[noreturn]] void refuse(const std::string& what, const char* remedy) const {
-    throw lines_.located(Error(ExitCode::data, "F30", what, remedy));
-  }
-  [[noreturn]] void refuse_all(const std::string& what, const char* remedy) const {
-    throw Error(ExitCode::data, "F32", what, remedy).at("file", file_.string());
-  }
-  const std::set<std::string>& ignored() const { return ignored_; }
-
- private:
-  std::filesystem::path file_;
-  JsonLines lines_;
-  std::set<std::string> used_, ignored_;
-};
-
 /// Labels of texts before they have numbers.
 struct NamedTexts {
   std::vector<std::string> texts;
-  std::vector<Label> labels;
+  std::vector<RowLabel> labels;
 
-  void add(std::vector<std::string> more_texts, std::vector<Label> more_labels) {
+  void add(std::vector<std::string> more_texts, std::vector<RowLabel> more_labels) {
     std::ranges::move(more_texts, std::back_inserter(texts));
     std::ranges::move(more_labels, std::back_inserter(labels));
   }
@@ -97,7 +27,7 @@ struct NamedTexts {
 class Numbers {
  public:
   void add(const NamedTexts& named) {
-    for (const Label& label : named.labels) {
+    for (const RowLabel& label : named.labels) {
       numbers_.emplace(label.text, 0);
       integers_ = integers_ && label.integer;
     }
@@ -112,7 +42,7 @@ class Numbers {
   }
   LabelledTexts number(NamedTexts&& named) const {
     LabelledTexts out{std::move(named.texts), {}};
-    for (const Label& label : named.labels) out.labels.push_back(numbers_.at(label.text));
+    for (const RowLabel& label : named.labels) out.labels.push_back(numbers_.at(label.text));
     return out;
   }
 
@@ -120,8 +50,6 @@ class Numbers {
   std::map<std::string, int64_t> numbers_;
   bool integers_ = true;
 };
-
-std::vector<std::string> listed(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
 
 /// The file of a split of a folder, plain or .gz.
 std::filesystem::path split_file(const std::filesystem::path& folder, const std::string& split) {
@@ -138,16 +66,16 @@ void read_splits(const std::filesystem::path& file, const std::string* own, std:
   constexpr const char* text[] = {"text"};
   constexpr const char* label[] = {"label"};
   constexpr const char* split[] = {"split"};
-  RowReader rows(file);
+  FieldRows rows(file);
   while (rows.next()) {
     std::vector<std::string> texts = rows.texts(rows.get(text));
-    std::vector<Label> labels = rows.labels(rows.get(label));
+    std::vector<RowLabel> labels = rows.labels(rows.get(label));
     if (texts.size() != 1 || labels.size() != 1) rows.refuse("a row of several texts or labels", "give each text a row");
     std::string name = own != nullptr ? *own : rows.texts(rows.get(split)).at(0);
     rows.note_ignored();
     splits[name].add(std::move(texts), std::move(labels));
   }
-  ignored.insert(rows.ignored().begin(), rows.ignored().end());
+  for (std::string& name : rows.ignored()) ignored.insert(std::move(name));
 }
 
 }  // namespace
@@ -157,13 +85,13 @@ LabelledPairs read_labelled_pairs(const std::filesystem::path& file) {
   constexpr const char* second[] = {"sentence2", "sent2"};
   constexpr const char* label[] = {"labels", "label"};
   LabelledPairs pairs;
-  RowReader rows(file);
+  FieldRows rows(file);
   while (rows.next()) {
     std::vector<std::string> one = rows.texts(rows.get(first)), other = rows.texts(rows.get(second));
-    const std::vector<Label> labels = rows.labels(rows.get(label));
+    const std::vector<RowLabel> labels = rows.labels(rows.get(label));
     if (one.size() != other.size() || one.size() != labels.size())
       rows.refuse(cat(one.size(), " and ", other.size(), " texts with ", labels.size(), " labels"), "give lists of one length");
-    for (const Label& given : labels) {
+    for (const RowLabel& given : labels) {
       if (given.text != "0" && given.text != "1")
         rows.refuse(cat("the label ", given.text, " of a pair"), "give 1 to pairs that belong together and 0 to others");
       pairs.labels.push_back(given.text == "1");
@@ -176,7 +104,7 @@ LabelledPairs read_labelled_pairs(const std::filesystem::path& file) {
   if (together == 0 || together == std::ssize(pairs.labels))
     rows.refuse_all(pairs.labels.empty() ? "no pairs" : cat("all ", pairs.labels.size(), " pairs have the label ", together > 0),
                     "give pairs with label 0 and pairs with label 1");
-  pairs.ignored = listed(rows.ignored());
+  pairs.ignored = rows.ignored();
   return pairs;
 }
 
@@ -203,7 +131,7 @@ ClassificationSet read_classification(const std::filesystem::path& path, const s
   set.labels = numbers.order();
   set.train = numbers.number(std::move(splits["train"]));
   set.test = numbers.number(std::move(splits[split]));
-  set.ignored = listed(ignored);
+  set.ignored.assign(ignored.begin(), ignored.end());
   if (std::ranges::count(set.train.labels, set.train.labels[0]) == std::ssize(set.train.labels))
     throw Error(ExitCode::data, "F32", cat("all labels of the split train are ", set.labels[static_cast<size_t>(set.train.labels[0])]),
                 "a classifier needs two labels")
@@ -216,10 +144,10 @@ ClusteringSets read_clustering(const std::filesystem::path& file) {
   constexpr const char* label[] = {"labels", "label"};
   std::vector<NamedTexts> sets;
   std::optional<bool> lists;
-  RowReader rows(file);
+  FieldRows rows(file);
   while (rows.next()) {
     const Field& texts = rows.get(sentences);
-    std::vector<Label> labels = rows.labels(rows.get(label));
+    std::vector<RowLabel> labels = rows.labels(rows.get(label));
     const bool list = texts.kind == Field::Kind::texts;
     std::vector<std::string> own = rows.texts(texts);
     if (own.size() != labels.size()) rows.refuse(cat(own.size(), " texts with ", labels.size(), " labels"), "give lists of one length");
@@ -237,7 +165,7 @@ ClusteringSets read_clustering(const std::filesystem::path& file) {
     numbers.order();
     out.sets.push_back(numbers.number(std::move(set)));
   }
-  out.ignored = listed(rows.ignored());
+  out.ignored = rows.ignored();
   return out;
 }
 

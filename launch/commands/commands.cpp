@@ -14,6 +14,7 @@ std::vector<Command> commands(StopSignals& stop) {
       {"pack", "turn JSONL, CSV, TSV or BEIR data into HDF5 shards of token ids", pack_usage, run_pack},
       {"eval", "evaluate a model on a BEIR folder, scored pairs, lists of candidates or labelled texts", eval_usage, run_eval, end, result},
       {"average", "average results over the data sets of a benchmark", average_usage, run_average, end, result},
+      {"score", "score the answers or log-probabilities of a language model", score_usage, run_score, end, result},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
       {"devices", "say where this machine could compute, and with which versions", devices_usage, run_devices, end, result},

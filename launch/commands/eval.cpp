@@ -37,6 +37,7 @@ Evaluates a model folder, alone or under mpirun: texts are embedded, searched an
   --split NAME           which judgements of a BEIR folder, or rows of --classification (test)
   --output FOLDER        writes FOLDER/TASK.json (MTEB's form) and FOLDER/TASK.trec (a TREC run), neither of which may exist
   --task NAME            what the result is called (the name of the folder or file)
+  --language CODE        of the texts, for what mteb selects by it: eng-Latn, cmn-Hans (und-Zyyy: undetermined)
   --query-prompt TEXT    put before every query; without it the model folder's prompt "query", else its default prompt
   --passage-prompt TEXT  put before every document; likewise "document", "passage" or "corpus"
   --top-k N              documents kept for each query, and lines of each in the run file: 10 or more (100)
@@ -87,7 +88,7 @@ void print(const TaskResult& result) {
 struct Target {
   World& world;
   std::filesystem::path folder;  // empty: nowhere
-  std::string model, task, split;
+  std::string model, task, split, language;
 
   void announce_ignored(std::span<const std::string> names) const {
     if (world.rank() == 0 && !names.empty()) std::puts(describe_ignored(names).c_str());
@@ -95,6 +96,7 @@ struct Target {
   void finish(TaskResult& result) const {
     result.task = task;
     result.split = split;
+    result.language = language;
     if (world.rank() != 0) return;
     print(result);
     if (!folder.empty()) write_result(folder, result, model);
@@ -224,7 +226,7 @@ void evaluate_reranker(const Target& target, const std::filesystem::path& data, 
 int run_eval(World& world, std::span<const std::string> arguments) {
   world.watchdog().set_limit(World::unequal_work_limit_s);
   std::vector<std::string> names = model_option_names();
-  names.insert(names.end(), {"--split", "--output", "--task", "--query-prompt", "--passage-prompt"});
+  names.insert(names.end(), {"--split", "--output", "--task", "--language", "--query-prompt", "--passage-prompt"});
   for (const Kind& kind : kinds()) {
     names.emplace_back(kind.option);
     names.insert(names.end(), kind.own.begin(), kind.own.end());
@@ -236,8 +238,12 @@ int run_eval(World& world, std::span<const std::string> arguments) {
   InputOptions input;
   read_input_options(options, input);
   const int64_t best = options.integer("--top-k", 100, main_rank);
-  const Target target{world, options.text("--output", ""), options.positional()[0], options.text("--task", task_name(data)),
-                      options.text("--split", "test")};
+  const Target target{world,
+                      options.text("--output", ""),
+                      options.positional()[0],
+                      options.text("--task", task_name(data)),
+                      options.text("--split", "test"),
+                      options.text("--language", TaskResult().language)};
   if (target.task.empty() || target.task.find('/') != std::string::npos)
     options.refuse(cat("--task names a file, which ", printable(target.task), " cannot"));
   if (world.rank() == 0 && !target.folder.empty()) {

@@ -234,7 +234,7 @@ void write_result(const std::filesystem::path& folder, const TaskResult& result,
   }
   add(scores, "main_score", result.score(result.main_score));
   scores["hf_subset"] = "default";
-  scores["languages"] = Json::array();
+  scores["languages"] = {result.language};  // mteb averages over languages: without one it has no score
   Json json;
   json["dataset_revision"] = "";
   json["task_name"] = result.task;

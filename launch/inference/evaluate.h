@@ -22,6 +22,7 @@ struct Prompts {
 /// Named scores of one task, in the order of printing.
 struct TaskResult {
   std::string task, split;
+  std::string language = "und-Zyyy";                   // of the texts, as MTEB codes it; this one: undetermined
   std::string main_score;                              // the name of one of `scores`
   std::vector<std::pair<std::string, double>> scores;  // "ndcg_at_10" -> 0.76
   std::string unit = "queries";                        // what was evaluated: "queries", "pairs", "lists", "texts", "sets"

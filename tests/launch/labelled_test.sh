@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# eval --pair-classification, --classification and --clustering, and average: docs/evaluate.md's commands, refusals, ranks.
+# eval --pair-classification, --classification and --clustering, average and score: docs/evaluate.md's commands, refusals, ranks.
 #   labelled_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
@@ -66,6 +66,25 @@ if [ "$(grep -c accuracy r1/intents-too.json)" -eq 11 ] && diff <(grep accuracy 
 then ok "are the same rows"; else bad "are the same rows"; fi
 expect "another seed" 0 "$lodestone" eval run/model --classification intents --seed 7 --threads 1 --output r1 --task seed
 if cmp -s <(grep accuracy r1/intents.json) <(grep accuracy r1/seed.json); then bad "draws other rows"; else ok "draws other rows"; fi
+
+expect "texts of a language" 0 "$lodestone" eval run/model --clustering sets.jsonl --language cmn-Hans --output r1 --task language
+if python3 -c 'import json; assert [json.load(open(f"r1/{t}.json"))["scores"]["test"][0]["languages"] for t in ("language", "sets")] == [["cmn-Hans"], ["und-Zyyy"]]'
+then ok "results name it, or an undetermined one"; else bad "results name it, or an undetermined one"; fi
+
+# ---- answers of a language model ---------------------------------------------------------------------------------------------------
+printf '%s\n' '{"prediction": "The Moon.", "answers": ["sun", "moon"], "id": 1}' '{"prediction": "a red cat", "answers": "old red dog"}' \
+  '{"log_probabilities": [-0.69314718056, -2.07944154168]}' > answers.jsonl
+expect "score answers" 0 "$lodestone" score answers.jsonl
+if diff - out.log <<'TXT'
+fields ignored: id
+2 answers
+  exact_match  0.50000
+  rouge_l      0.70000
+2 tokens
+  perplexity   4.00000
+TXT
+then ok "as worked by hand"; else bad "as worked by hand" out.log; fi
+refuses "rows without answers" 3 "a row without prediction and without log_probabilities" "$lodestone" score pairs.jsonl
 
 # ---- what is refused -------------------------------------------------------------------------------------------------------------
 expect "other fields" 0 "$lodestone" eval run/model --pair-classification pairs.jsonl
