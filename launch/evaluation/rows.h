@@ -22,7 +22,7 @@ template <class T>
 void require_finite_rows(std::span<const T> values, int64_t width, const char* what) {
   for (size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]))
-      throw Error(ExitCode::numerical, "F44", cat("an embedding of ", what, " holds ", values[i]),
+      throw Error(ExitCode::numerical, "F44", cat("an embedding of ", what, " is not finite"),
                   "the model has diverged; evaluate an earlier checkpoint")
           .at("row", static_cast<int64_t>(i) / width + 1);
 }

@@ -27,6 +27,8 @@ write("splits.jsonl", (t | {"split": "train" if i < 160 else "test"} for i, t in
 write("single.jsonl", (t | {"split": "train" if i < 160 else "test", "label": 3} for i, t in enumerate(texts)))
 write("sets.jsonl", ({"sentences": [t["text"] for t in part], "labels": [t["label"] for t in part]} for part in (texts[:100], texts[100:180])))
 PY
+printf '%s\n' '{"prediction": "The Moon.", "answers": ["sun", "moon"], "id": 1}' '{"prediction": "a red cat", "answers": "old red dog"}' \
+  '{"log_probabilities": [-0.69314718056, -2.07944154168]}' > answers.jsonl
 expect "pack" 0 "$lodestone" pack --tokenizer vocab --output corpus train.jsonl
 expect "train" 0 "$lodestone" train run.yaml data.heldout= train.steps=2 train.save_steps=0
 
@@ -36,7 +38,7 @@ while IFS= read -r line; do
   documented=$((documented + 1))
   expect "docs/evaluate.md: ${line%%  *}" 0 bash -c "lodestone() { '$lodestone' \"\$@\"; }; $line"
 done < <(sed -n '/^```sh$/,/^```$/p' "$2/docs/evaluate.md" | grep '^lodestone ')
-if [ "$documented" -eq 7 ]; then ok "seven commands are documented"; else bad "seven commands are documented ($documented)"; fi
+if [ "$documented" -eq 8 ]; then ok "eight commands are documented"; else bad "eight commands are documented ($documented)"; fi
 if grep -q '^pair_classification  *1 of  2 ' out.log && grep -q '^all data sets  *3 of 35 ' out.log && grep -q '^missing, .* T2Retrieval ' out.log
 then ok "averages say what is missing"; else bad "averages say what is missing" out.log; fi
 if python3 - <<'PY'
@@ -72,8 +74,6 @@ if python3 -c 'import json; assert [json.load(open(f"r1/{t}.json"))["scores"]["t
 then ok "results name it, or an undetermined one"; else bad "results name it, or an undetermined one"; fi
 
 # ---- answers of a language model ---------------------------------------------------------------------------------------------------
-printf '%s\n' '{"prediction": "The Moon.", "answers": ["sun", "moon"], "id": 1}' '{"prediction": "a red cat", "answers": "old red dog"}' \
-  '{"log_probabilities": [-0.69314718056, -2.07944154168]}' > answers.jsonl
 expect "score answers" 0 "$lodestone" score answers.jsonl
 if diff - out.log <<'TXT'
 fields ignored: id
@@ -91,6 +91,22 @@ expect "other fields" 0 "$lodestone" eval run/model --pair-classification pairs.
 if grep -qx 'fields ignored: idx' out.log; then ok "other fields are named"; else bad "other fields are named" out.log; fi
 refuses "pairs of one label" 3 "all 40 pairs have the label 1" "$lodestone" eval run/model --pair-classification one.jsonl
 refuses "pairs of one cosine" 6 "the cosine of all 4 pairs is" "$lodestone" eval run/model --pair-classification same.jsonl
+cp -r run/model damaged
+python3 - <<'PY'
+import json, struct
+words = open("vocab/vocab.txt").read().split()
+word = json.loads(open("pairs.jsonl").readlines()[6])["sentence1"].split()[0]
+first = next(i for i, line in enumerate(open("pairs.jsonl")) if word in json.loads(line)["sentence1"].split())
+data = bytearray(open("damaged/model.safetensors", "rb").read())
+size = struct.unpack("<Q", data[:8])[0]
+table = next(t for name, t in json.loads(data[8:8 + size]).items() if name.endswith("word_embeddings.weight"))
+width = table["shape"][1]
+at = 8 + size + table["data_offsets"][0] + words.index(word) * width * 4
+data[at:at + 4 * width] = struct.pack("<f", 3e38) * width   # finite, but their sum is not
+open("damaged/model.safetensors", "wb").write(data)
+open("row.txt", "w").write(f"an embedding of sentences 1 is not finite; row={first + 1}")
+PY
+refuses "an embedding that is not finite" 6 "$(cat row.txt)" "$lodestone" eval damaged --pair-classification pairs.jsonl
 refuses "classes of one label" 3 "all labels of the split train are 3" "$lodestone" eval run/model --classification single.jsonl
 refuses "a split that is not there" 3 "no dev.jsonl" "$lodestone" eval run/model --classification intents --split dev
 refuses "rows of another task" 3 "a row without sentences" "$lodestone" eval run/model --clustering pairs.jsonl
