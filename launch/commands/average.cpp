@@ -3,7 +3,9 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <optional>
 
+#include "data/files/durable.h"
 #include "data/files/strict_json.h"
 #include "launch/command.h"
 #include "launch/config/options.h"
@@ -24,6 +26,41 @@ of a data set is the mean of the main scores of its subsets. Other files are pas
 )";
 
 namespace {
+
+constexpr size_t most_bytes = size_t{64} << 20;  // of a result
+
+/// JSON as Python writes it, with null for its numbers that are none: NaN, Infinity, -Infinity.
+std::string without_nan(std::string_view text) {
+  std::string out;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    bool replaced = false;
+    for (const std::string_view word : {"NaN", "Infinity", "-Infinity"})
+      if (!in_string && text.substr(i).starts_with(word)) {
+        out += "null";
+        i += word.size() - 1;
+        replaced = true;
+        break;
+      }
+    if (!replaced) out += text[i];
+  }
+  return out;
+}
+
+/// A file as a result: its data set and scores by split; none where it is something else.
+std::optional<std::pair<std::string, Json>> read_result(const std::filesystem::path& file) {
+  Json json;
+  try {
+    json = parse_strict_json(without_nan(read_text_file(file, most_bytes, ExitCode::data)), ExitCode::data, "F30");
+  } catch (Error& error) {
+    throw error.at("file", file.string());
+  }
+  if (!json.is_object() || !json.contains("task_name") || !json["task_name"].is_string()) return {};
+  if (!json.contains("scores") || !json["scores"].is_object()) return {};
+  return std::pair{json["task_name"].get<std::string>(), json["scores"]};
+}
 
 /// The mean main score of a result's subsets; NaN where it has none in this split.
 double main_score(const Json& scores, const std::string& split) {
@@ -50,11 +87,10 @@ std::map<std::string, double> read_scores(const std::filesystem::path& folder, c
   std::ranges::sort(files);
   std::map<std::string, double> scores;
   for (const std::filesystem::path& file : files) {
-    const Json json = read_json_object(file);
-    const auto parts = json.find("scores");
-    if (parts == json.end() || !parts->is_object() || !json.contains("task_name")) continue;  // model_meta.json and others
-    const std::string task = json_string(json, "task_name", "", file);
-    const double score = main_score(*parts, split);
+    const auto result = read_result(file);
+    if (!result) continue;  // model_meta.json and others
+    const auto& [task, by_split] = *result;
+    const double score = main_score(by_split, split);
     if (std::isnan(score)) {
       std::printf("%s: no main score%s\n", printable(file.string()).c_str(), split.empty() ? "; name one --split" : " in this split");
     } else if (!scores.emplace(task, score).second) {

@@ -52,6 +52,13 @@ std::vector<float> embed_all(Communicator& comm, LoadedModel& model, std::span<c
   return all;
 }
 
+/// Throws Error (usage, F12) on all ranks where their labels differ. Collective.
+template <class Label>
+void require_same_labels(Communicator& comm, const std::vector<Label>& labels) {
+  const std::string_view bytes(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(Label));
+  require_same_texts(comm, std::span(&bytes, 1), "labels");
+}
+
 std::span<const float> row(const std::vector<float>& vectors, int64_t i, int64_t width) {
   return std::span(vectors).subspan(static_cast<size_t>(i * width), static_cast<size_t>(width));
 }
@@ -120,6 +127,7 @@ double deviation(std::span<const double> values) {
 TaskResult evaluate_pair_classification(Communicator& comm, LoadedModel& model, const LabelledPairs& pairs, const std::string& prompt) {
   const double start_s = now_s();
   const int64_t n = std::ssize(pairs.labels), width = model.embedder().embedding();
+  require_same_labels(comm, pairs.labels);
   const std::vector<float> first = embed_all(comm, model, pairs.first, prompt, "sentences 1");
   const std::vector<float> second = embed_all(comm, model, pairs.second, prompt, "sentences 2");
   std::vector<double> cosine, dot, manhattan, euclidean;
@@ -164,6 +172,8 @@ TaskResult evaluate_classification(Communicator& comm, LoadedModel& model, const
                                    const ClassificationOptions& options, const std::string& prompt) {
   const double start_s = now_s();
   const int64_t width = model.embedder().embedding();
+  require_same_labels(comm, set.train.labels);
+  require_same_labels(comm, set.test.labels);
   const auto samples = few_shot_samples(set.train.labels, options.samples_per_label, options.experiments, options.seed);
   std::vector<int64_t> used;  // rows of any sample
   for (const auto& sample : samples) used.insert(used.end(), sample.begin(), sample.end());
@@ -212,6 +222,7 @@ TaskResult evaluate_clustering(Communicator& comm, LoadedModel& model, const Clu
   const RankRows mine = rank_rows(n, comm.rank(), comm.size());
   std::vector<std::vector<float>> vectors;  // of this rank's sets
   for (int64_t i = 0; i < n; ++i) {
+    require_same_labels(comm, sets.sets[static_cast<size_t>(i)].labels);
     std::vector<float> of_set = embed_all(comm, model, sets.sets[static_cast<size_t>(i)].texts, prompt, "sentences");
     if (i >= mine.begin && i < mine.end) vectors.push_back(std::move(of_set));
   }

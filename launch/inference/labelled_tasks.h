@@ -9,8 +9,9 @@
 
 namespace lodestone {
 
-// Every rank calls these, and every rank has the result. Texts are embedded in blocks that are the same for any number of ranks, so that no
-// bit depends on it. All throw Error (numerical, F44) with the row of an embedding that is not finite.
+// Every rank calls these, with the same data (else Error (usage, F12) on all), and every rank has the result. Texts are embedded in blocks
+// that are the same for any number of ranks, so that no bit depends on it. All throw Error (numerical, F44) with the row of an embedding
+// that is not finite.
 
 /// Of cosine, dot product, Manhattan and Euclidean distance, and the folder's similarity: best accuracy and F1, precision and recall
 /// there, average precision (binary_scores.h), and the largest of each; thresholds too. Main score: max_ap. Throws Error (numerical, F44)

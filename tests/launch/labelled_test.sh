@@ -114,6 +114,16 @@ refuses "two tasks" 2 "give one of --beir" "$lodestone" eval run/model --cluster
 refuses "an option of another task" 2 "--experiments is for --classification" "$lodestone" eval run/model --clustering sets.jsonl --experiments 3
 refuses "a seed of two tasks" 2 "--seed is for --classification and --clustering" "$lodestone" eval run/model --pairs scored.jsonl --seed 3
 refuses "no experiments" 2 "--experiments is 0" "$lodestone" eval run/model --classification intents --experiments 0
+mkdir other
+printf '%s' '{"task_name": "STS12", "mteb_version": "2.26.24", "scores": {"test": [{"main_score": 0.5, "ap": NaN, "hf_subset": "NaN \" \\"}]}}' > other/a.json
+printf '%s' '{"task_name": "STS13", "scores": {"test": [{"main_score": 0.25}, {"main_score": 0.75}], "dev": [{"main_score": -Infinity}]}}' > other/b.json
+printf '%s' '{"name": "a model"}' > other/model_meta.json
+expect "averages of what mteb wrote" 0 "$lodestone" average other --benchmark mteb_english
+if grep -q '^other/b.json: no main score; name one --split' out.log && grep -q '^sts  *1 of 10  *50.00$' out.log; then ok "of one split"; else bad "of one split" out.log; fi
+expect "averages of a split" 0 "$lodestone" average other --benchmark mteb_english --split test
+if grep -q '^sts  *2 of 10  *50.00$' out.log; then ok "are over the means of subsets"; else bad "are over the means of subsets" out.log; fi
+echo '{"task_name": ' > other/c.json
+refuses "averages of what is no JSON" 3 "file=other/c.json" "$lodestone" average other --benchmark mteb_english
 refuses "averages of nothing" 3 "no result of a data set of this benchmark" "$lodestone" average r1 --benchmark mteb_english
 refuses "averages of no folder" 2 "cannot read the folder" "$lodestone" average nowhere --benchmark c_mteb
 refuses "averages of no benchmark" 2 "give --benchmark" "$lodestone" average results

@@ -90,13 +90,15 @@ def encode(binary, model, folder, texts):
     return Vectors(dict(zip(texts, np.load(folder / "texts.npy"))))
 
 
-def of_mteb(name, dataset, model):
+def of_mteb(folder, name, dataset, model):
     task = mteb.get_task(name)
     task.dataset, task.data_loaded = dataset, True
     common = {"hf_split": "test", "hf_subset": "default", "encode_kwargs": {"batch_size": 64}, "timer": TimingStack()}
     data = dataset if name.endswith("Classification") else dataset["test"]
     scores = task._evaluate_subset(model, data, **common)
     task._add_main_score(scores)
+    written = TaskResult.from_task_results(task, {"test": {"default": scores}}, evaluation_time=1)
+    written.to_disk(folder / f"{name}.json")
     return scores
 
 
@@ -135,21 +137,23 @@ def main():
         texts += [r["text"] for parts in splits.values() for rows in parts for r in rows]
         vectors = encode(binary, model, folder, texts)
 
+        theirs_folder = folder / "mteb"
+        theirs_folder.mkdir()
         name = "TwitterSemEval2015"
         ours = of_lodestone(binary, model, folder, "--pair-classification", "pairs.jsonl", name)
-        theirs = of_mteb(name, DatasetDict(test=Dataset.from_list(pairs)), vectors)
+        theirs = of_mteb(theirs_folder, name, DatasetDict(test=Dataset.from_list(pairs)), vectors)
         compare(name, ours, theirs, [k for k in theirs if k != "main_score"], 1e-4)
         assert abs(ours["main_score"] - theirs["main_score"]) <= 1e-4
         for name, (train, test) in splits.items():
             ours = of_lodestone(binary, model, folder, "--classification", name, name)
-            theirs = of_mteb(name, DatasetDict(train=Dataset.from_list(train), test=Dataset.from_list(test)), vectors)
+            theirs = of_mteb(theirs_folder, name, DatasetDict(train=Dataset.from_list(train), test=Dataset.from_list(test)), vectors)
             keys = [k for k, v in theirs.items() if k in ours and isinstance(v, float) and not np.isnan(v)]
             compare(name, ours, theirs, keys, 0.002)
             each = max(abs(a["accuracy"] - b["accuracy"]) for a, b in zip(ours["scores_per_experiment"], theirs["scores_per_experiment"]))
             print(f"{name}: the largest difference of one experiment's accuracy is {each:.2g}")
         name = "TwentyNewsgroupsClustering"
         ours = of_lodestone(binary, model, folder, "--clustering", "sets.jsonl", name)
-        theirs = of_mteb(name, DatasetDict(test=Dataset.from_list(sets)), vectors)
+        theirs = of_mteb(theirs_folder, name, DatasetDict(test=Dataset.from_list(sets)), vectors)
 
         def on_f64(one, seed):
             x = np.stack([vectors.vectors[t] for t in one["sentences"]]).astype(np.float64)
@@ -160,6 +164,11 @@ def main():
         print(f"{name}: V-measures {np.round(ours['v_measures'], 4)}, the largest difference to scikit-learn on f64 is {exact:.2g};\n"
               f"  mteb on f32 {np.round(theirs['v_measures'], 4)}, scikit-learn with seed 43 {np.round([on_f64(s, 43) for s in sets], 4)}")
         assert exact <= 1e-12
+        scores = [TaskResult.from_disk(file).get_score() for file in theirs_folder.glob("*.json")]
+        table = subprocess.run([binary, "average", "mteb", "--benchmark", "mteb_english"], cwd=folder, check=True, capture_output=True, text=True).stdout
+        average = next(line for line in table.splitlines() if line.startswith("all data sets")).split()[-1]
+        print(f"average of mteb's own files: {average}, by mteb {100 * np.mean(scores):.4f}")
+        assert len(scores) == 4 and abs(float(average) - 100 * np.mean(scores)) <= 0.0051  # two digits, of scores rounded to six
     print("evaluators agree")
 
 

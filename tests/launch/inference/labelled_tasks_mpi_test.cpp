@@ -111,6 +111,21 @@ TEST(LabelledTasks, PairsThatAllHaveOneCosineAreRefused) {
   EXPECT_THROW(evaluate_pair_classification(world_comm(), rig.model, pairs, ""), Error);
 }
 
+TEST(LabelledTasks, RanksThatHaveOtherLabelsAreRefused) {
+  if (world_comm().size() == 1) return;
+  Rig rig;
+  LabelledPairs pairs = pairs_of(9);
+  if (world_comm().rank() == 1) pairs.labels[4] ^= 1;
+  EXPECT_THROW(evaluate_pair_classification(world_comm(), rig.model, pairs, ""), Error);
+  ClassificationSet set{texts_of(20, 2), texts_of(20, 2), {"a", "b"}};
+  if (world_comm().rank() == 1) set.test.labels[4] ^= 1;
+  EXPECT_THROW(evaluate_classification(world_comm(), rig.model, set, {}, ""), Error);
+  ClusteringSets sets;
+  sets.sets = {texts_of(20, 2)};
+  if (world_comm().rank() == 1) sets.sets[0].labels[4] ^= 1;
+  EXPECT_THROW(evaluate_clustering(world_comm(), rig.model, sets, {}, ""), Error);
+}
+
 TEST(LabelledTasks, ResultsHaveTheListsThatMtebWrites) {
   if (world_comm().rank() != 0) return;
   const TempDir out;
