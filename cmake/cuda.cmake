@@ -6,7 +6,7 @@ option(LODESTONE_CUDA "Build the CUDA backend (needs nvcc, cuBLAS)" OFF)
 option(LODESTONE_MACHINE_CODE "Test the machine code of the CUDA backend, where nvcc is there" OFF)
 
 set(CUDA_SOURCES)
-foreach(name IN ITEMS attention_plans cuda_backend cuda_call cuda_memory facts host_wait plugin products staging upload_stream)
+foreach(name IN ITEMS attention_plans cuda_backend cuda_call cuda_memory facts graphs host_wait plugin products staging upload_stream)
   list(APPEND CUDA_SOURCES ${CMAKE_SOURCE_DIR}/core/cuda/${name}.cpp)
 endforeach()
 set(CUDA_KERNELS)

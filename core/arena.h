@@ -84,6 +84,8 @@ class Arena {
   };
   [[nodiscard]] Tag taking_for(Use use) { return Tag(*this, use); }
 
+  /// Where the next tensor will lie.
+  const std::byte* next() const { return device_.base + device_.used; }
   /// How many scopes are open.
   int depth() const { return depth_; }
 

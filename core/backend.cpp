@@ -26,6 +26,8 @@ void Backend::linear_gradients(ConstTensor dy, ConstTensor x, Tensor d_weight, T
   if (!d_bias.empty()) column_sums(dy, d_bias);
 }
 
+void Backend::replay(const ReplayName&, const std::function<void()>& operations) { operations(); }
+
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) { return make_backend(options, best_instruction_set()); }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options, InstructionSet set) {
@@ -36,11 +38,11 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options, Instruction
     case BackendKind::reference:
       return std::make_unique<ReferenceBackend>();
     case BackendKind::debug:
-      return std::make_unique<DebugBackend>(cpu());
+      return std::make_unique<DebugBackend>(cpu(), options.launches);
     case BackendKind::debug_reference:
-      return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>());
+      return std::make_unique<DebugBackend>(std::make_unique<ReferenceBackend>(), options.launches);
     case BackendKind::cuda:
-      return cuda_library().make_backend(options.gpu, options.attention);
+      return cuda_library().make_backend({options.gpu, options.attention, options.launches});
   }
   throw_internal(__FILE__, __LINE__, "kind", "no such backend");
 }

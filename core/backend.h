@@ -1,6 +1,7 @@
 // The instruction set: every operation on tensors that training needs, in one page per theme.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/device_texts.h"
 #include "core/group_losses.h"
 #include "core/pooling.h"
+#include "core/replay.h"
 #include "core/rng.h"
 #include "core/tensor.h"
 
@@ -76,6 +78,8 @@ class Backend {
   virtual bool wants_token_places() const { return false; }
   /// Whether linear() reads biases best in the dtype of y: wide ones it would round at every call.
   virtual bool wants_rounded_biases() const { return false; }
+  /// Whether replay() may enqueue without being told again: then it pays to fill batches up to few shapes.
+  virtual bool replays() const { return false; }
   /// A model of the memory that it holds beside arenas and buffers, which starts with what it holds now. Unless a backend says otherwise,
   /// that is none.
   virtual std::unique_ptr<ScratchModel> scratch_model() const;
@@ -99,6 +103,9 @@ class Backend {
   /// Returns when all that stands before the event is done.
   virtual void wait_for(Event event) = 0;
   virtual const Transfers& transfers() const = 0;
+  /// operations(), or what it enqueued in a call of the same name. It enqueues operations of this backend and nothing else: it brings
+  /// nothing between memories, waits for nothing and records no event, and what it takes from an arena it has given back when it returns.
+  virtual void replay(const ReplayName& name, const std::function<void()>& operations);
 
   // ---- products -----------------------------------------------------------------------------------------------
   /// y = x weight^T + bias.   x [S,K], weight [M,K], bias [M] wide or empty, y [S,M].
@@ -271,6 +278,7 @@ struct BackendOptions {
   int threads = 1;                                         // of the kinds that have any
   int gpu = 0;                                             // which of those that this process sees
   AttentionChoice attention = AttentionChoice::automatic;  // of the kind cuda
+  Launches launches = Launches::single;                    // of the kinds cuda and debug
 };
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);

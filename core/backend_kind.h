@@ -54,6 +54,12 @@ constexpr std::string_view name_of(AttentionChoice value) {
   return {};
 }
 
+/// How a GPU is given what is computed again and again (Backend::replay).
+enum class Launches : uint8_t {
+  single,  // operation by operation
+  graphs,  // as CUDA graphs: what was enqueued before is launched whole
+};
+
 /// What computes there. Throws Error (usage) when this build has nothing that does, saying what is missing.
 BackendKind backend_for(DeviceChoice device);
 

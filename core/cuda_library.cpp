@@ -35,9 +35,9 @@ CudaFacts CudaLibrary::facts() const {
   return facts;
 }
 
-std::unique_ptr<Backend> CudaLibrary::make_backend(int gpu, AttentionChoice attention) const {
+std::unique_ptr<Backend> CudaLibrary::make_backend(const CudaOptions& options) const {
   require_gpu();
-  return std::unique_ptr<Backend>(make_(gpu, attention));
+  return std::unique_ptr<Backend>(make_(options));
 }
 
 const CudaLibrary& cuda_library() {

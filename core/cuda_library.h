@@ -24,6 +24,13 @@ struct CudaFacts {
   std::vector<GpuProperties> gpus;
 };
 
+/// Which GPU of this process, and how it is used.
+struct CudaOptions {
+  int gpu = 0;
+  AttentionChoice attention = AttentionChoice::automatic;
+  Launches launches = Launches::single;
+};
+
 /// liblodestone_cuda.so, opened once. It lies beside the program or in ../lib/lodestone, or where LD_LIBRARY_PATH says.
 class CudaLibrary {
  public:
@@ -39,9 +46,9 @@ class CudaLibrary {
   int gpus() const { return gpus_; }
   /// Throws Error (usage) as require_gpu(), (resource) where the runtime fails.
   CudaFacts facts() const;
-  /// Of GPU number `gpu` of this process. Throws Error (usage) as require_gpu(), or where cuDNN is chosen and missing, (resource) where the
+  /// Throws Error (usage) as require_gpu(), or where cuDNN is chosen and missing, (resource) where the
   /// GPU fails.
-  std::unique_ptr<Backend> make_backend(int gpu, AttentionChoice attention) const;
+  std::unique_ptr<Backend> make_backend(const CudaOptions& options) const;
 
  private:
   friend const CudaLibrary& cuda_library();
@@ -49,7 +56,7 @@ class CudaLibrary {
 
   std::string why_not_;
   int gpus_ = 0;
-  Backend* (*make_)(int gpu, AttentionChoice attention) = nullptr;
+  Backend* (*make_)(const CudaOptions& options) = nullptr;
   void (*facts_)(CudaFacts& facts) = nullptr;
 };
 

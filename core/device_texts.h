@@ -6,7 +6,8 @@
 
 namespace lodestone {
 
-/// B texts of S tokens. What is known of them without asking the device stands beside the tensors.
+/// B texts of S tokens. What is known of them without asking the device stands beside the tensors. Of filled texts (core/step_texts.h) the
+/// last ones only fill up: nobody reads their vectors.
 struct DeviceTexts {
   ConstTensor ids;      // [S] i32
   ConstTensor offsets;  // [B+1] i64: text b is ids[offsets[b] .. offsets[b+1])
@@ -14,10 +15,14 @@ struct DeviceTexts {
   ConstTensor second;   // [B] i64, as TokenBatch::second; empty: every token has type 0
   // [S] i32 each, where the backend asks for them: the text that a token belongs to, and its place there.
   ConstTensor text_of, place;
-  int64_t shortest = 0, longest = 0;  // tokens of a text
+  int64_t shortest = 0, longest = 0;  // tokens of a text; of filled texts the shortest of those that are not there to fill up
   int64_t ids_end = 0;                // every id is below it
+  int64_t given = -1;                 // of filled texts: how many are not there to fill up. -1: they are not filled
 
   int64_t texts() const { return offsets.empty() ? 0 : offsets.count() - 1; }
+  bool filled() const { return given >= 0; }
+  /// Those whose vectors somebody wants: the first ones.
+  int64_t given_texts() const { return filled() ? given : texts(); }
   int64_t tokens() const { return ids.count(); }
   /// The same texts with other ids [S] in their places, which are below `end`.
   DeviceTexts with_ids(ConstTensor other, int64_t end) const {

@@ -68,6 +68,8 @@ class ParamStore {
   /// elements before `end` is taken that have not arrived: it orders what is enqueued from then on behind them, refreshes them, and returns
   /// how many have arrived by then, `end` at least. It must be valid until all have.
   void expect(std::function<int64_t(int64_t end)> bring);
+  /// Whether all are there.
+  bool complete() const { return arrived_ == layout_.count(); }
 
  private:
   void need(Slice slice) const {

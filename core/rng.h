@@ -61,7 +61,7 @@ class Key {
 /// What a text is in its row: part of the name of its dropout masks, so that a query and its positive never share one.
 enum class Role : uint8_t { query = 0, positive = 1, negative = 2, text = 3 };
 
-/// The 64-bit name of one text of a batch, from which all its dropout masks derive.
+/// The 64-bit name of one text of a batch, from which, with the step (core/step_texts.h), all its dropout masks derive.
 ///   row: global row id; role; k: which negative (0 otherwise); slot: place of the row in the global batch.
 constexpr uint64_t text_key(uint64_t row, Role role, uint64_t k, uint64_t slot) {
   return Key(row).with(static_cast<uint64_t>(role)).with(k).with(slot).value();

@@ -53,6 +53,20 @@ def steps(part, shapes, precision, quick):
                             f"of the largest product {percent(found['share_of_large_product'])}; GPU waits for the host {percent(found['device_idle_share'])}", **found)
 
 
+def graphs(part, quick):
+    """Chunks so small that the host is slower than the GPU, launched one by one and as CUDA graphs."""
+    for model, tokens in (("minilm", 1024), ("minilm", 4096), ("bert-base", 1024), ("bert-base", 4096)):
+        name = f"CUDA graphs, {model}, chunks of {tokens} tokens"
+        if quick:
+            part.report.add(name, "not run", LEFT_OUT)
+            continue
+        found = [part.bench(name, "--model", model, "--lengths", "real", "--pairs", 256, "--ceiling-edge", 8192, "--chunk-tokens", tokens, "--keep-mb", 32768, "--cuda-graphs", asked)
+                 for asked in ("false", "true")]
+        if all(found):
+            single, whole = found
+            part.report.add(name, "passed", f"{whole['tokens_per_s']:.0f} tokens/s, {whole['tokens_per_s'] / single['tokens_per_s']:.3f} times as many as launch by launch", single=single, graphs=whole)
+
+
 def operations(part, quick):
     """Attention by own kernels and by cuDNN, the optimizer beside copies, tiles of the loss beside products."""
     found = part.bench("operations", "--operations", *((16, "--pairs", 64, "--steps", 1, "--ceiling-edge", 32) if quick else (8192, "--model", "bert-base", "--pairs", 19200)))
@@ -101,6 +115,6 @@ def ceilings(part, quick):
 def bench(report, quick):
     """Parts in the order of their worth, and the seconds that each may take. They are more than the 570 that there are: the last one has what is left, or is not run."""
     for what, limit_s in ((lambda part: steps(part, QUICK if quick else STEPS, "bf16", quick), 200), (lambda part: operations(part, quick), 100), (lambda part: peers(part, quick), 190),
-                          (lambda part: ceilings(part, quick), 40), (lambda part: steps(part, QUICK if quick else IN_F32, "f32", quick), 200)):
+                          (lambda part: ceilings(part, quick), 40), (lambda part: graphs(part, quick), 60), (lambda part: steps(part, QUICK if quick else IN_F32, "f32", quick), 200)):
         with report.item("bench"):
             what(Part(report, limit_s))

@@ -1,5 +1,6 @@
 #include "losses/embedding_objective.h"
 
+#include "core/step_texts.h"
 #include "losses/candidates.h"
 
 namespace lodestone {
@@ -26,8 +27,9 @@ LossResult EmbeddingObjective::accumulate(Exec ex, const Batch& batch, double we
   const auto scope = ex.arena.scope();
   chunks_.assign(batch.tokens(), options_.chunk_tokens);
   const int64_t texts = batch.tokens().texts(), width = embedding(), count = chunks_.count();
+  const FillLimits limits{.tokens = options_.chunk_tokens, .longest = encoder_.config().encoder.longest_text()};
   texts_.clear();
-  for (int64_t c = 0; c < count; ++c) texts_.push_back(upload_texts(ex.backend, ex.arena, chunks_.tokens(c)));
+  for (int64_t c = 0; c < count; ++c) texts_.push_back(upload_step_texts(ex, chunks_.tokens(c), limits));
   const auto of_chunk = [&](int64_t c) -> const DeviceTexts& { return texts_[static_cast<size_t>(c)]; };
   const ConstTensor order = ex.backend.upload(view(chunks_.order()), ex.arena);
   const int64_t kept = first_kept(ex);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/step_texts.h"
+
 namespace lodestone {
 
 void MaskedChunk::assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens,
@@ -48,8 +50,10 @@ Targets MaskedChunk::Chosen::upload(Backend& backend, Arena& arena) const {
   return {backend.upload(view(std::span(places)), arena), backend.upload(view(std::span(labels)), arena)};
 }
 
-DeviceMaskedTexts MaskedChunk::upload(Backend& backend, Arena& arena) const {
-  DeviceMaskedTexts chunk{.tokens = upload_texts(backend, arena, tokens_),
+DeviceMaskedTexts MaskedChunk::upload(const Exec& ex) const {
+  Backend& backend = ex.backend;
+  Arena& arena = ex.arena;
+  DeviceMaskedTexts chunk{.tokens = upload_texts(backend, arena, in_step(ex, tokens_)),
                           .of_encoder = encoder_.upload(backend, arena),
                           .of_decoder = decoder_.upload(backend, arena)};
   const auto [least, most] = std::minmax_element(decoder_ids_.begin(), decoder_ids_.end());

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/exec.h"
 #include "core/nn/mlm_decoder.h"
 
 namespace lodestone {
@@ -29,7 +30,7 @@ class MaskedChunk {
   /// masks are `masked`. A view of `tokens` is kept.
   void assign(const MaskedTexts& masked, std::span<const int64_t> offsets, const TokenBatch& tokens, std::span<const int64_t> texts);
   /// What assign() was given, until the innermost scope of the arena ends; until then it is not to be called again.
-  DeviceMaskedTexts upload(Backend& backend, Arena& arena) const;
+  DeviceMaskedTexts upload(const Exec& ex) const;
 
  private:
   struct Chosen {

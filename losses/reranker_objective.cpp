@@ -1,5 +1,7 @@
 #include "losses/reranker_objective.h"
 
+#include "core/step_texts.h"
+
 namespace lodestone {
 
 namespace {
@@ -48,11 +50,12 @@ void RerankerObjective::loss(Exec& ex, const Chunk& chunk, const Batch& batch, d
 LossResult RerankerObjective::accumulate(Exec ex, const Batch& batch, double weight, Tensor grads, Tensor share, const GradHook& ready) {
   check_batch(batch);
   const GradHook not_yet;
+  const FillLimits limits{.tokens = options_.chunk_tokens, .longest = reranker_.config().encoder.longest_text()};
   for (int64_t query = 0; query < batch.queries;) {
     const auto scope = ex.arena.scope();
     const Chunk chunk = chunk_at(batch, query);
-    const DeviceTexts texts = upload_texts(ex.backend, ex.arena, chunk.tokens);
-    const Shape shape{texts.texts()};
+    const DeviceTexts texts = upload_step_texts(ex, chunk.tokens, limits);
+    const Shape shape{texts.given_texts()};
     const Tensor scores = ex.arena.tensor(ex.wide(), shape), d_scores = ex.arena.tensor(ex.wide(), shape);
     const RerankerSaved saved = reranker_.forward_saved(ex, texts, scores);
     loss(ex, chunk, batch, weight, scores, d_scores, share);

@@ -61,7 +61,7 @@ LossResult RetroMaeObjective::accumulate(Exec ex, const Batch& batch, double wei
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     open_chunk(batch, c);
-    train_chunk(ex, chunk_.upload(ex.backend, ex.arena), per_target, weight, grads, shares, c + 1 == chunks_.count() ? ready : not_yet);
+    train_chunk(ex, chunk_.upload(ex), per_target, weight, grads, shares, c + 1 == chunks_.count() ? ready : not_yet);
   }
   if (chunks_.count() == 0) train_chunk(ex, {}, per_target, weight, grads, shares, ready);  // reports its slices all the same
   add_total(ex, shares, weight, share);
@@ -130,7 +130,7 @@ void RetroMaeObjective::evaluate_both(Exec ex, const Batch& batch, Tensor shares
   for (int64_t c = 0; c < chunks_.count(); ++c) {
     const auto scope = ex.arena.scope();
     open_chunk(batch, c);
-    evaluate_chunk(ex, chunk_.upload(ex.backend, ex.arena), per_target, shares);
+    evaluate_chunk(ex, chunk_.upload(ex), per_target, shares);
   }
 }
 

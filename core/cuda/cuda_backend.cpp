@@ -7,6 +7,7 @@
 #include "core/cuda/cuda_call.h"
 #include "core/cuda/device/sum_parts.h"
 #include "core/cuda/facts.h"
+#include "core/cuda/graphs.h"
 #include "core/cuda/products.h"
 
 namespace lodestone {
@@ -31,13 +32,14 @@ void need_device(const char* verb, ConstTensor x) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device, AttentionChoice attention)
+CudaBackend::CudaBackend(int device, AttentionChoice attention, Launches launches)
     : device_(chosen(device)),
       uploads_(stream_.handle, wait_),
       memory_(uploads_),
       staging_(stream_.handle, wait_),
       products_(std::make_unique<cuda::Products>(stream_.handle, memory_)),
-      plans_(std::make_unique<cuda::AttentionPlans>(attention)) {}
+      plans_(std::make_unique<cuda::AttentionPlans>(attention)),
+      graphs_(launches == Launches::graphs ? std::make_unique<cuda::Graphs>(stream_.handle) : nullptr) {}
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.handle);
@@ -49,12 +51,13 @@ std::string CudaBackend::description() const {
   check(cudaGetDeviceProperties(&properties, device_), "cudaGetDeviceProperties");
   return cat(properties.name, ", GPU ", device_, " of ", cuda::count_gpus(), " at ", cuda::bus_of(device_), ", ",
              properties.totalGlobalMem / 1'000'000'000, " GB, driver ", cuda::driver_version(), ", CUDA ", cuda::runtime_version(),
-             ", cuBLASLt ", cuda::cublaslt_version(), ", ", plans_->description());
+             ", cuBLASLt ", cuda::cublaslt_version(), ", ", plans_->description(), graphs_ ? cat(", ", graphs_->description()) : "");
 }
 
 std::byte* CudaBackend::scratch(size_t size_bytes) {
   if (size_bytes <= scratch_bytes_) return scratch_;
   if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);  // waits for what still uses it
+  if (graphs_) graphs_->forget();
   scratch_ = nullptr;
   scratch_bytes_ = 0;
   scratch_ = memory_.reserve(size_bytes);
@@ -141,6 +144,13 @@ void CudaBackend::synchronize() {
   uploads_.join();
   check_work(wait_.for_stream(stream_.handle));
   staging_.finish(enqueued_);
+}
+
+void CudaBackend::replay(const ReplayName& name, const std::function<void()>& operations) {
+  if (!graphs_) return operations();
+  stream();  // what was uploaded arrives before: a graph waits for nothing
+  note("operations of a graph", {});
+  graphs_->run(name, operations);
 }
 
 Event CudaBackend::record() {

@@ -18,6 +18,7 @@ namespace lodestone {
 
 namespace cuda {
 class AttentionPlans;  // core/cuda/attention_plans.h
+class Graphs;          // core/cuda/graphs.h
 class Products;        // core/cuda/products.h
 }  // namespace cuda
 
@@ -28,13 +29,14 @@ class CudaBackend final : public Backend {
  public:
   /// On device number `device` of this process. Throws Error (usage) where there is none, or where `attention` is cudnn and there is no
   /// cuDNN, (resource) where the device fails.
-  explicit CudaBackend(int device, AttentionChoice attention = AttentionChoice::automatic);
+  explicit CudaBackend(int device, AttentionChoice attention = AttentionChoice::automatic, Launches launches = Launches::single);
   ~CudaBackend() override;
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
   /// "NVIDIA H200, GPU 1 of 4 at 0000:1b:00.0, 141 GB, driver 13.0, CUDA 13.0, cuBLASLt 13.1, attention by cuDNN
   /// 9.19.0 in bf16 without dropout, 24 executions so far": GPUs are numbered from 0, and of executions of cuDNN there may be none yet.
+  /// With CUDA graphs what became of them follows.
   std::string description() const override;
   int threads() const override { return 1; }
   Memory& memory() override { return memory_; }
@@ -42,6 +44,7 @@ class CudaBackend final : public Backend {
   int64_t row_bucket() const override { return 64; }
   bool wants_token_places() const override { return true; }
   bool wants_rounded_biases() const override { return true; }
+  bool replays() const override { return graphs_ != nullptr; }
 
   ConstTensor upload(ConstTensor host, Arena& arena) override;
   void upload(ConstTensor host, Tensor to) override;
@@ -53,6 +56,7 @@ class CudaBackend final : public Backend {
   Event record() override;
   void wait_for(Event event) override;
   const Transfers& transfers() const override { return transfers_; }
+  void replay(const ReplayName& name, const std::function<void()>& operations) override;
 
   /// The stream, for an operation of this name, here or in comm/nccl, which finds what was uploaded. operand: the one that says most of its
   /// size.
@@ -167,6 +171,7 @@ class CudaBackend final : public Backend {
   cuda::Staging staging_;
   std::unique_ptr<cuda::Products> products_;
   std::unique_ptr<cuda::AttentionPlans> plans_;
+  std::unique_ptr<cuda::Graphs> graphs_;  // null: operation by operation
   std::byte* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
   int64_t enqueued_ = 0;                   // operations and copies

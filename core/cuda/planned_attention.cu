@@ -8,6 +8,7 @@
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/device/launch.h"
 #include "core/cuda/device/values.h"
+#include "core/cuda/graphs.h"
 
 namespace lodestone {
 
@@ -81,6 +82,7 @@ bool CudaBackend::planned_attention(const DeviceTexts& texts, ConstTensor qkv, i
   const bool begun = dropped > 0 && (back || planned->executed);
   std::byte* const work = begun ? scratch(of_places + workspace_bytes) : scratch_or_null(of_places + workspace_bytes);
   if (work == nullptr) {
+    if (graphs_) graphs_->forget();  // some may execute the plan
     plans_->give_back(bucket, cat("the GPU has no memory for ", workspace_bytes >> 20, " MiB of workspace"));
     return false;
   }

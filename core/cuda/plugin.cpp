@@ -23,8 +23,8 @@ int lodestone_cuda_gpus(std::string& reason) {
 
 void lodestone_cuda_facts(lodestone::CudaFacts& facts) { facts = lodestone::cuda::facts(); }
 
-lodestone::Backend* lodestone_cuda_make_backend(int gpu, lodestone::AttentionChoice attention) {
-  return new lodestone::CudaBackend(gpu, attention);
+lodestone::Backend* lodestone_cuda_make_backend(const lodestone::CudaOptions& options) {
+  return new lodestone::CudaBackend(options.gpu, options.attention, options.launches);
 }
 
 }  // extern "C"

@@ -83,7 +83,8 @@ struct DebugBackend::Copy {
   }
 };
 
-DebugBackend::DebugBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)), report_(memory_, history_) {
+DebugBackend::DebugBackend(std::unique_ptr<Backend> inner, Launches launches)
+    : inner_(std::move(inner)), launches_(launches), report_(memory_, history_) {
   LODE_CHECK(inner_->device() == Device::cpu, "a debug backend computes by one of the CPU, not by ", inner_->description());
   memory_.observe(this);
 }
@@ -136,6 +137,7 @@ void DebugBackend::enqueue_download(ConstTensor x, Tensor host, const Arena* are
 }
 
 void DebugBackend::enqueue_copy(const Call& call, Copy copy, const Arena* arena) {
+  need_no_stretch(call.name());
   transfers_.copied_bytes += static_cast<int64_t>(copy.size_bytes);
   const auto shared = std::make_shared<Copy>(std::move(copy));
   shared->operation = history_.enqueued();
@@ -161,12 +163,44 @@ void DebugBackend::enqueue(const Call& call, std::function<void()> run) {
   history_.enqueue(call.name(), call.tensors());
 }
 
+void DebugBackend::replay(const ReplayName& name, const std::function<void()>& operations) {
+  if (!replays()) return operations();
+  need_no_stretch("replay");
+  std::vector<CallTrace> calls;
+  stretch_ = &calls;
+  try {
+    operations();
+  } catch (...) {
+    stretch_ = nullptr;
+    throw;
+  }
+  stretch_ = nullptr;
+  const auto [found, is_new] = stretches_.try_emplace(name, calls);
+  if (is_new) return;
+  const auto& before = found->second;
+  LODE_CHECK(calls.size() == before.size(), "a stretch of ", calls.size(), " operations had ", before.size(), " under the same name");
+  for (size_t i = 0; i < calls.size(); ++i)
+    LODE_CHECK(calls[i] == before[i], "operation ", i, " of a stretch, ", calls[i].operation, ", was ", before[i].operation,
+               " with other operands or values under the same name");
+}
+
+void DebugBackend::need_no_stretch(const char* verb) const {
+  LODE_CHECK(stretch_ == nullptr, verb, " in a stretch that may be replayed, which operations alone belong to");
+}
+
+Event DebugBackend::record() {
+  need_no_stretch("record");
+  return {history_.enqueued()};
+}
+
 void DebugBackend::synchronize() {
+  need_no_stretch("synchronize");
   ++transfers_.waits;
   run_until(history_.enqueued());
 }
 
 void DebugBackend::wait_for(Event event) {
+  need_no_stretch("wait_for");
   LODE_CHECK(event.number <= history_.enqueued(), "waiting for operation ", event.number, " of ", history_.enqueued());
   ++transfers_.waits;
   run_until(event.number);

@@ -4,11 +4,13 @@
 #include <concepts>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <tuple>
 #include <vector>
 
 #include "core/backend.h"
+#include "core/debug/call_trace.h"
 #include "core/debug/fault_report.h"
 
 namespace lodestone {
@@ -22,6 +24,9 @@ namespace lodestone {
 /// - what an arena gives out is NaN until something is written there, and again from the end of its scope on;
 /// - an operand that lies outside of the memory of this backend is refused when the operation is called: Error (internal);
 /// - texts whose tokens lack text_of or place are refused likewise; what these say is compared with the offsets when the operation runs;
+/// - with Launches::graphs it fills texts up as a GPU with graphs does, and a stretch that comes again under its name is compared, call by
+///   call, with what it was: where a graph would have enqueued something else, or is asked for more than operations, replay() throws Error
+///   (internal);
 /// - an access of the host to that memory is a fault, reported by FaultReport.
 /// Shapes and dtypes are checked by the inner backend, so their errors come out of synchronize() or wait_for(); what is enqueued behind an
 /// operation that fails is dropped. Every operation allocates on the host. One thread may call it, and that thread must destroy it; what
@@ -29,7 +34,7 @@ namespace lodestone {
 class DebugBackend : public Backend, private DebugMemory::Observer {
  public:
   /// `inner` computes in host memory and is done when a call returns. Throws Error (resource, "F14") as DebugMemory does.
-  explicit DebugBackend(std::unique_ptr<Backend> inner);
+  explicit DebugBackend(std::unique_ptr<Backend> inner, Launches launches = Launches::single);
   ~DebugBackend() override;
   DebugBackend(const DebugBackend&) = delete;
   DebugBackend& operator=(const DebugBackend&) = delete;
@@ -40,15 +45,17 @@ class DebugBackend : public Backend, private DebugMemory::Observer {
   Device device() const override { return Device::debug; }
   int64_t row_bucket() const override { return inner_->row_bucket(); }
   bool wants_token_places() const override { return true; }
+  bool replays() const override { return launches_ == Launches::graphs; }
 
   ConstTensor upload(ConstTensor host, Arena& arena) override;
   void upload(ConstTensor host, Tensor to) override;
   ConstTensor download(ConstTensor x, Arena& arena) override;
   void download(ConstTensor x, Tensor host) override;
   void synchronize() override;
-  Event record() override { return {history_.enqueued()}; }
+  Event record() override;
   void wait_for(Event event) override;
   const Transfers& transfers() const override { return transfers_; }
+  void replay(const ReplayName& name, const std::function<void()>& operations) override;
 
   void linear(ConstTensor x, ConstTensor weight, ConstTensor bias, Tensor y) override;
   void gemm(Op op_a, ConstTensor a, Op op_b, ConstTensor b, double alpha, double beta, Tensor c) override;
@@ -151,6 +158,7 @@ class DebugBackend : public Backend, private DebugMemory::Observer {
   void enqueue(const char* name, void (Backend::*operation)(Params...), const Args&... args) {
     Call call(memory_, name);
     (call.argument(args), ...);
+    if (stretch_ != nullptr) stretch_->push_back(trace_of(name, args...));
     enqueue(call, [this, operation, kept = std::tuple<std::decay_t<Params>...>(args...)] {
       std::apply([&](const auto&... x) { (inner_.get()->*operation)(open(x)...); }, kept);
     });
@@ -160,6 +168,7 @@ class DebugBackend : public Backend, private DebugMemory::Observer {
   void enqueue_download(ConstTensor x, Tensor host, const Arena* arena);
   /// `arena`: of the scope in which it was called, or null.
   void enqueue_copy(const Call& call, Copy copy, const Arena* arena);
+  void need_no_stretch(const char* verb) const;
   /// Runs what stands before operation `end`.
   void run_until(int64_t end);
 
@@ -177,6 +186,9 @@ class DebugBackend : public Backend, private DebugMemory::Observer {
   DebugMemory memory_;
   History history_;
   const std::unique_ptr<Backend> inner_;
+  const Launches launches_;
+  std::map<ReplayName, std::vector<CallTrace>> stretches_;  // what came under each name
+  std::vector<CallTrace>* stretch_ = nullptr;               // the one that is enqueued now
   Transfers transfers_;
   std::deque<Operation> queue_;                // operations [history_.done(), history_.enqueued())
   std::vector<std::shared_ptr<Copy>> scoped_;  // copies called within a scope of an arena, until they have run or it has ended

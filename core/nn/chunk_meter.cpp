@@ -14,7 +14,7 @@ size_t ChunkMeter::saved_bytes(const Exec& ex, const Encoder& encoder, const Dev
   }
   Exec dry = dry_->exec(ex);
   const auto scope = dry.arena.scope();
-  const Tensor emb = dry.arena.tensor(dry.wide(), {texts.texts(), encoder.config().embedding()});
+  const Tensor emb = dry.arena.tensor(dry.wide(), {texts.given_texts(), encoder.config().embedding()});
   const size_t before = dry.arena.used_bytes();
   encoder.forward_saved(dry, texts, emb);
   return dry.arena.used_bytes() - before;

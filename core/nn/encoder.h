@@ -37,9 +37,12 @@ class Encoder {
 
   const EmbedderConfig& config() const { return config_; }
 
-  /// emb [B,E] (wide dtype, un-normalised) = head(pool(blocks(embed(tokens)))). ex.key names the step for dropout; dropout is off
-  /// when texts.keys is empty. Throws Error (internal) on a text that is empty or longer than the position table, and on ids
-  /// outside the vocabulary. No text at all is allowed.
+  // What a pass enqueues is a stretch that the backend may replay (Backend::replay), but where parameters are yet to arrive; where somebody
+  // waits for slices of the gradient, each of them is one.
+
+  /// emb [B,E] (wide dtype, un-normalised) = head(pool(blocks(embed(tokens)))), of filled texts only those that were given. ex.key names
+  /// masks of dropout beside the texts' keys; dropout is off when texts.keys is empty. Throws Error (internal) on a text that is empty or
+  /// longer than the position table, and on ids outside the vocabulary. No text at all is allowed.
   void forward(Exec& ex, const DeviceTexts& texts, Tensor emb) const;
   /// The same values; activations stay in ex.arena until the caller's scope ends, and the result can be given to backward once.
   EncoderSaved* forward_saved(Exec& ex, const DeviceTexts& texts, Tensor emb) const;
@@ -56,6 +59,22 @@ class Encoder {
                        const std::function<void(Slice)>& ready) const;
 
  private:
+  enum class Pass : uint8_t { forward, forward_saved, forward_tokens, backward, backward_tokens, backward_head, backward_part };
+  struct Stretch {
+    Pass pass{};
+    size_t part = 0;  // of a backward pass: each block from the last to the first, then the embeddings
+  };
+
+  void check(const DeviceTexts& texts) const;
+  EncoderSaved* take_tokens(Exec& ex, const DeviceTexts& texts) const;
+  void run_tokens(Exec& ex, const DeviceTexts& texts, const EncoderSaved& saved) const;
+  void backward_part(Exec& ex, size_t part, const DeviceTexts& texts, const EncoderSaved* saved, const Activation& d, Tensor grads) const;
+  /// operations(), or what it enqueued before for the same texts and operands.
+  template <class Operations>
+  void replay(Exec& ex, Stretch stretch, const DeviceTexts& texts, std::initializer_list<ConstTensor> operands,
+              const Operations& operations) const;
+
+  const uint64_t number_;  // of this encoder in the process: two that come to lie at one address are not one
   EmbedderConfig config_;
   const ParamStore& params_;
   Checkpointing checkpointing_;

@@ -39,7 +39,7 @@ class MlmDecoder {
   };
   Saved take(Exec& ex, int64_t rows) const;
 
-  /// y [S,H] from sentence [B,H] (wide dtype); fills saved. ex.key names the step for dropout.
+  /// y [S,H] from sentence [B,H] (wide dtype); fills saved. ex.key names masks of dropout beside the texts' keys.
   void forward(Exec& ex, const ParamStore& params, const DecoderTexts& texts, ConstTensor sentence, const Saved& saved,
                const Activation& y) const;
   /// d_sentence = dL/d sentence; gradients of the parameters, the embeddings' among them, are added into grads; dy is overwritten.

@@ -36,8 +36,17 @@ double scores_of(const DeviceTexts& texts, int64_t rows_of_a_tile) {
 
 }  // namespace
 
-CountingBackend::CountingBackend()
-    : NullBackend({.description = "counting", .row_bucket = 64, .wants_token_places = true, .wants_rounded_biases = true}) {}
+CountingBackend::CountingBackend(Launches launches)
+    : NullBackend({.description = "counting", .row_bucket = 64, .wants_token_places = true, .wants_rounded_biases = true}),
+      launches_(launches) {}
+
+void CountingBackend::replay(const ReplayName&, const std::function<void()>& operations) {
+  if (!replays()) return operations();
+  work_.push_back({.kind = WorkKind::graphs, .launches = 1});
+  const size_t begin = work_.size();
+  operations();
+  for (size_t i = begin; i < work_.size(); ++i) work_[i].in_graph = true;
+}
 
 void CountingBackend::elements(WorkKind kind, int64_t count, double flops_each, double bytes, int64_t launches) {
   if (count == 0) return;

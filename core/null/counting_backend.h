@@ -24,12 +24,16 @@ namespace lodestone {
 /// Uploads stay readable on the host, since attention's FLOPs depend on how long each text is; they take from the arena what a copy takes.
 class CountingBackend final : public NullBackend {
  public:
-  CountingBackend();
+  /// With Launches::graphs every stretch is a graph that was recorded before: a step of a run that has met its shapes.
+  explicit CountingBackend(Launches launches = Launches::single);
 
   /// In the order in which it was asked for.
   std::span<const Work> work() const { return work_; }
   /// What somebody else asks of the GPU, a communicator for example.
   void note(const Work& work) { work_.push_back(work); }
+
+  bool replays() const override { return launches_ == Launches::graphs; }
+  void replay(const ReplayName& name, const std::function<void()>& operations) override;
 
   ConstTensor upload(ConstTensor host, Arena& arena) override;
   void upload(ConstTensor host, Tensor to) override;
@@ -124,6 +128,7 @@ class CountingBackend final : public NullBackend {
   /// Rows of ctx [S,H]; `operands` is the bytes of operands and results.
   void attend(const DeviceTexts& texts, ConstTensor ctx, int64_t heads, const Dropout& dropout, Pass pass, double operands);
 
+  const Launches launches_;
   std::vector<Work> work_;
 };
 

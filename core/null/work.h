@@ -19,6 +19,7 @@ enum class WorkKind : uint8_t {
   scores,       // what losses do beside products
   update,       // AdamW, the norm of the gradient
   copies,       // casts, fills, copies, rows
+  graphs,       // a CUDA graph is launched; what is in it follows
   exchanges,    // between ranks, in a stream of their own
   uploads,      // from the host, likewise
   waits,        // the host waits until all is computed
@@ -45,6 +46,8 @@ constexpr std::string_view name_of(WorkKind value) {
       return "update";
     case WorkKind::copies:
       return "copies";
+    case WorkKind::graphs:
+      return "graphs";
     case WorkKind::exchanges:
       return "exchanges";
     case WorkKind::uploads:
@@ -63,8 +66,9 @@ struct Work {
   DType dtype = DType::f32;  // of what is multiplied: it decides which units do that. Attention off tensor cores counts as f32
   double product_flops = 0;  // of matrix products, which tensor cores can do
   double other_flops = 0;
-  double bytes = 0;      // read and written in device memory, at least; of an exchange those that this rank sends, of an upload its own
-  int64_t launches = 0;  // kernels, products, fills and copies that the host starts
+  double bytes = 0;       // read and written in device memory, at least; of an exchange those that this rank sends, of an upload its own
+  int64_t launches = 0;   // kernels, products, fills and copies
+  bool in_graph = false;  // that the host does not start one by one
 };
 
 }  // namespace lodestone

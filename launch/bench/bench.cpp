@@ -42,14 +42,14 @@ std::string bench_usage() {
   return cat(
       "usage: lodestone bench [--model minilm|bert-base|bert-large] [--lengths dense|real|short|N] [--precision bf16|f32] [--device NAME]\n"
       "                       [--threads N] [--loss NAME] [--group N] [--pairs N] [--steps N] [--chunk-tokens N] [--keep-mb N]\n"
-      "                       [--dropout 0.1|0] [--ceiling-edge N]\n"
+      "                       [--dropout 0.1|0] [--ceiling-edge N] [--cuda-graphs true|false]\n"
       "       lodestone bench --memory N [the same options]\n"
       "       lodestone bench --losses N [the same options]\n"
       "       lodestone bench --ceilings N [--device NAME] [--threads N]\n"
       "       lodestone bench --operations N [--model M] [--precision P] [--device NAME] [--threads N] [--pairs N] [--steps N] "
       "[--ceiling-edge N]\n"
       "       lodestone bench --model-gpu NAME [--ranks W] [--json] [the options of a step]\n"
-      "       lodestone bench --model-gpu NAME [--ranks W] [--json] CONFIG.yaml [MORE.yaml ...] [key.path=value ...]\n"
+      "       lodestone bench --model-gpu NAME [--ranks W] [--json] [--cuda-graphs true] CONFIG.yaml [MORE.yaml ...] [key.path=value ...]\n"
       "       mpirun -np 2 lodestone bench [...]\n"
       "       mpirun -np 2 lodestone bench --all-reduce\n\n"
       "Times whole training steps (encoder, loss, gradient sum over ranks, AdamW) on random texts with random weights,\n"
@@ -63,6 +63,8 @@ std::string bench_usage() {
       "  --lengths dense   128 tokens a text; real: queries of 5 to 20, passages of 16 to 128; short: 4 to 8; a number: so many\n"
       "  --group N         passages per query; default: the number behind the loss\n"
       "  --dropout 0.1|0   of hidden states and attention; default: 0.1. With 0 cuDNN computes attention where it is there\n"
+      "  --cuda-graphs B   true: chunks are filled up to few shapes, and what a GPU is told for each is launched whole when it comes "
+      "again\n"
       "  --ceiling-edge N  a product of two random N x N matrices before and after the steps, and the share of it that they make, unless\n"
       "                    the two differ by more than 5 %; beside it, the part of a step in which a GPU waits for the host. Default: "
       "8192\n"
@@ -140,7 +142,8 @@ nlohmann::ordered_json setting(const BenchOptions& o, const BenchStep& bench, co
           {"threads", bench.cores().threads},
           {"chunk_tokens", o.chunk_tokens},
           {"keep_mb", o.keep_mb},
-          {"dropout", o.dropout}};
+          {"dropout", o.dropout},
+          {"cuda_graphs", o.launches == Launches::graphs}};
 }
 
 /// How many of these texts of all ranks have how many tokens, in rising order: "5:31 6:30".

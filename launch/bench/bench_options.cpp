@@ -19,8 +19,8 @@ bool is_length(const std::string& text) {
 }  // namespace
 
 std::span<const std::string> step_option_names() {
-  static const std::array<std::string, 9> names{"--model", "--lengths",      "--precision", "--loss",   "--group",
-                                                "--pairs", "--chunk-tokens", "--keep-mb",   "--dropout"};
+  static const std::array<std::string, 10> names{"--model", "--lengths",      "--precision", "--loss",    "--group",
+                                                 "--pairs", "--chunk-tokens", "--keep-mb",   "--dropout", "--cuda-graphs"};
   return names;
 }
 
@@ -40,6 +40,7 @@ BenchOptions read_step_options(const Options& given) {
     one_of("--dropout", dropout, {"0.1", "0"});
     o.dropout = dropout == "0" ? 0 : o.dropout;
   }
+  o.launches = read_launches(given);
   o.loss = given.text("--loss", o.loss);
   const BenchLoss& loss = bench_loss(o.loss);
   o.group = given.integer("--group", loss.group, 1);
@@ -48,6 +49,12 @@ BenchOptions read_step_options(const Options& given) {
   o.keep_mb = given.integer("--keep-mb", o.keep_mb, 0);
   if (needs_scores(loss.config(1)) && o.group != 1) given.refuse(cat(loss.name, " takes pairs: --group 1"));
   return o;
+}
+
+Launches read_launches(const Options& given) {
+  const std::string graphs = given.text("--cuda-graphs", "false");
+  if (graphs != "true" && graphs != "false") given.refuse(cat("--cuda-graphs is true or false, not '", graphs, "'"));
+  return graphs == "true" ? Launches::graphs : Launches::single;
 }
 
 EmbedderConfig bench_config(const BenchOptions& options) {

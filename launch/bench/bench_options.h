@@ -22,7 +22,8 @@ struct BenchOptions {
   int64_t threads = 0;  // of each rank; 0: the cores that it may use
   int64_t pairs = 32;   // N: of the global batch
   int64_t steps = 5, chunk_tokens = 1024, keep_mb = 4096;
-  double dropout = 0.1;      // of hidden states and attention
+  double dropout = 0.1;  // of hidden states and attention
+  Launches launches = Launches::single;
   int64_t ceiling_edge = 0;  // of the matrices whose product is the ceiling; 0: none
 };
 
@@ -30,6 +31,9 @@ struct BenchOptions {
 std::span<const std::string> step_option_names();
 /// The step that they say; the rest as it is. Throws Error (usage).
 BenchOptions read_step_options(const Options& given);
+
+/// What --cuda-graphs says. Throws Error (usage).
+Launches read_launches(const Options& given);
 
 DType compute_dtype(const BenchOptions& options);
 /// The model, with its dropout.

@@ -36,9 +36,10 @@ Asked predict_asked(std::span<const std::string> arguments) {
     return {gpu, {predict_bench(options, gpu, ranks)}};
   }
   for (const std::string& name : step_option_names())
-    if (given.has(name)) given.refuse(cat(name, " is not for a configuration: give key.path=value"));
+    if (name != "--cuda-graphs" && given.has(name)) given.refuse(cat(name, " is not for a configuration: give key.path=value"));
   const ConfigArguments files = split_config_arguments(given.positional(), "bench");
-  const RunConfig config = read_run_config(files.files, files.overrides);
+  RunConfig config = read_run_config(files.files, files.overrides);
+  config.cuda_graphs = config.cuda_graphs || read_launches(given) == Launches::graphs;  // the key is refused where there is no GPU
   const int64_t published = std::max<int64_t>(1, config.published.devices);
   return {gpu, predict_recipe(config, gpu, static_cast<int>(given.integer("--ranks", published, 1, most_ranks)))};
 }
@@ -47,22 +48,23 @@ Asked predict_asked(std::span<const std::string> arguments) {
 
 PredictedStep predict_bench(const BenchOptions& o, const GpuCeilings& gpu, int ranks) {
   const EmbedderConfig model = bench_config(o);
-  CountedStep counted(compute_dtype(o), ranks);
+  CountedStep counted(compute_dtype(o), ranks, o.launches);
   ParamStore params(counted.backend().memory(), embedder_layout(model), compute_dtype(o));
   const Encoder encoder(model, params);
   const std::unique_ptr<Loss> loss = make_loss(bench_loss(o.loss).config(model.embedding()), model.embedding());
   EmbeddingObjective objective(encoder, *loss, counted.ranks(), objective_options(o));
   const Batch all = bench_batch(o.lengths, o.pairs, o.group, {});
   counted.run(objective, bench_batch(o.lengths, o.pairs, o.group, {.rank = 0, .ranks = ranks}), 1, params, false);
-  return {{.name = cat(o.model, ", texts ", o.lengths, ", ", o.precision, ", ", o.loss),
-           .ranks = ranks,
-           .rows = o.pairs,
-           .tokens = static_cast<double>(all.ids.size()),
-           .flops = encoder_flops(model.encoder, all.tokens()),
-           .memory_bytes = counted.memory_bytes(),
-           .chunk_tokens = o.chunk_tokens},
-          predict(counted.work(), gpu, ranks),
-          gpu};
+  return {
+      {.name = cat(o.model, ", texts ", o.lengths, ", ", o.precision, ", ", o.loss, o.launches == Launches::graphs ? ", CUDA graphs" : ""),
+       .ranks = ranks,
+       .rows = o.pairs,
+       .tokens = static_cast<double>(all.ids.size()),
+       .flops = encoder_flops(model.encoder, all.tokens()),
+       .memory_bytes = counted.memory_bytes(),
+       .chunk_tokens = o.chunk_tokens},
+      predict(counted.work(), gpu, ranks),
+      gpu};
 }
 
 Json prediction_beside(const BenchOptions& options, int ranks, const std::string& backend_description, double measured_s) {

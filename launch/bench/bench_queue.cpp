@@ -8,7 +8,7 @@ void BenchStep::enqueue_gradients(const Batch& batch) {
   backend_->fill_zero(grads_);
   results_.begin();
   sync_.begin(grads_);
-  objective_.accumulate(ex_.with(ex_.key.with(steps_)), batch, 1, grads_, results_.share(0), sync_.hook());
+  objective_.accumulate(ex_.at(Key(steps_)), batch, 1, grads_, results_.share(0), sync_.hook());
 }
 
 QueuedStep BenchStep::queued(const Batch& batch, int64_t products) {

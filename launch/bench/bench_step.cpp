@@ -66,8 +66,9 @@ BenchStep::BenchStep(World& world, const BenchOptions& options)
       options_(options),
       config_(bench_config(options)),
       cores_(choose_threads(world, options.threads)),
-      backend_(make_backend({.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend)},
-                            common_instruction_set(world.comm(), best_instruction_set()))),
+      backend_(make_backend(
+          {.kind = options.backend, .threads = cores_.threads, .gpu = gpu_of_rank(world, options.backend), .launches = options.launches},
+          common_instruction_set(world.comm(), best_instruction_set()))),
       planes_(world.comm(), *backend_, Transport::automatic, &world.watchdog()),
       compute_(compute_dtype(options)),
       params_(random_params(config_, compute_, *backend_)),

@@ -18,6 +18,9 @@ void read_device(Section& root, RunConfig& c) {
   read_enum(root, "attention", c.attention, Resume::may_change);
   if (c.attention == AttentionChoice::cudnn && c.backend == BackendKind::cpu)
     root.refuse("attention", "cuDNN computes on GPUs, and this run computes on the CPU", "give device: cuda, or leave attention out");
+  root.read("cuda_graphs", c.cuda_graphs, Resume::may_change);
+  if (c.cuda_graphs && c.backend == BackendKind::cpu)
+    root.refuse("cuda_graphs", "CUDA graphs are of GPUs, and this run computes on the CPU", "give device: cuda, or leave cuda_graphs out");
   read_enum(root, "comm", c.transport, Resume::may_change);
   if (c.transport == Transport::nccl && c.backend == BackendKind::cpu)
     root.refuse("comm", "NCCL moves what lies on GPUs, and this run computes on the CPU", "give device: cuda, or leave comm out");

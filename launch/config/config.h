@@ -163,6 +163,7 @@ struct RunConfig {
   DeviceChoice device = DeviceChoice::automatic;
   BackendKind backend = BackendKind::cpu;                  // what computes there
   AttentionChoice attention = AttentionChoice::automatic;  // on a GPU
+  bool cuda_graphs = false;                                // chunks that come again are launched whole
   Transport transport = Transport::automatic;              // comm: between devices
   ModelConfig model;
   ObjectiveConfig objective;

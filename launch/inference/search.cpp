@@ -1,9 +1,13 @@
 #include "launch/inference/search.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
-#include "comm/rows.h"
+#include "comm/gather_values.h"
+#include "data/plan/plan.h"
+#include "launch/inference/scan.h"
 
 namespace lodestone {
 
@@ -14,31 +18,41 @@ constexpr int64_t query_tile = 256, document_tile = 4096;
 /// The order of results: higher score, then lower precedence.
 struct Better {
   std::span<const int64_t> precedence;
+  int64_t place(int64_t document) const { return precedence.empty() ? document : precedence[static_cast<size_t>(document)]; }
   bool operator()(const Found& a, const Found& b) const {
-    if (a.score != b.score) return a.score > b.score;
-    return precedence[static_cast<size_t>(a.document)] < precedence[static_cast<size_t>(b.document)];
+    return a.score != b.score ? a.score > b.score : place(a.document) < place(b.document);
   }
 };
 
-/// Keeps the `best` of all that is offered, the worst of them on top of the heap.
-void offer(std::vector<Found>& heap, size_t best, const Found& found, const Better& better) {
-  if (heap.size() == best) {
-    if (!better(found, heap.front())) return;
-    std::pop_heap(heap.begin(), heap.end(), better);
-    heap.pop_back();
+std::span<const float> row(std::span<const float> rows, int64_t embedding, int64_t i) {
+  return rows.subspan(static_cast<size_t>(i * embedding), static_cast<size_t>(embedding));
+}
+
+/// The largest norm of rows [.,E]. Throws Error (numerical, "F44") where one is not finite; `what` and `first` name it.
+double largest_norm(std::span<const float> rows, int64_t embedding, const char* what, int64_t first) {
+  double largest = 0;
+  for (int64_t i = 0; i * embedding < std::ssize(rows); ++i) {
+    const double norm = exact_norm(row(rows, embedding, i));
+    if (!std::isfinite(norm))
+      throw Error(ExitCode::numerical, "F44", cat("the vector of ", what, " ", first + i, " is not finite"),
+                  "the model has diverged; take an earlier checkpoint");
+    largest = std::max(largest, norm);
   }
-  heap.push_back(found);
-  std::push_heap(heap.begin(), heap.end(), better);
+  return largest;
 }
 
-/// Rows [.,E] where operations can read them.
-ConstTensor uploaded_rows(Exec& ex, std::span<const float> rows, int64_t embedding) {
-  return ex.backend.upload(view(rows), ex.arena).reshape({static_cast<int64_t>(rows.size()) / embedding, embedding});
+/// Rows [.,E] where products read them, in the dtype in which they are scanned.
+ConstTensor scanned_rows(Exec& ex, std::span<const float> rows, int64_t embedding, DType scanned) {
+  const Shape shape{static_cast<int64_t>(rows.size()) / embedding, embedding};
+  if (scanned == DType::f32) return ex.backend.upload(view(rows), ex.arena).reshape(shape);
+  const Tensor rounded = ex.arena.tensor(scanned, shape);
+  const auto scope = ex.arena.scope();
+  ex.backend.cast(ex.backend.upload(view(rows), ex.arena).reshape(shape), rounded);
+  return rounded;
 }
 
-/// The best of this rank's documents [.,E] for each query [.,E] of a tile, unordered; left_out as in SearchInput, of the tile.
-void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, std::span<const int64_t> left_out, ConstTensor documents,
-                  const Better& better, std::vector<std::vector<Found>>& heaps) {
+/// Offers the scores of this rank's documents [.,E] for the queries [.,E] of a tile, of which the first is number `first_query`.
+void scan_share(Exec& ex, const SearchInput& in, ConstTensor queries, int64_t first_query, ConstTensor documents, Scan& scan) {
   for (int64_t begin = 0; begin < documents.dim(0); begin += document_tile) {
     const auto scope = ex.arena.scope();
     const int64_t columns = std::min(document_tile, documents.dim(0) - begin);
@@ -47,65 +61,98 @@ void search_share(Exec& ex, const SearchInput& in, ConstTensor queries, std::spa
     const std::span<const float> values = fetch<float>(ex.backend, ex.arena, scores);
 #pragma omp parallel for schedule(static) num_threads(ex.backend.threads())
     for (int64_t q = 0; q < queries.dim(0); ++q) {
-      const int64_t skipped = left_out.empty() ? -1 : left_out[static_cast<size_t>(q)];
-      for (int64_t c = 0; c < columns; ++c) {
-        const int64_t document = in.first_document + begin + c;
-        if (document == skipped) continue;
-        offer(heaps[static_cast<size_t>(q)], static_cast<size_t>(in.best), {document, values[static_cast<size_t>(q * columns + c)]},
-              better);
-      }
+      const int64_t left_out = in.left_out.empty() ? -1 : in.left_out[static_cast<size_t>(first_query + q)] - in.first_document;
+      scan.offer(static_cast<size_t>(q), row(values, columns, q), begin, left_out);
     }
   }
 }
 
-/// What all ranks found for a tile of queries: [W,Q,best], document -1 where a rank has fewer.
-struct Gathered {
-  std::span<const int64_t> documents;
-  std::span<const float> scores;
-};
+/// The best of what was kept for query number `query`, by exact scores, best first.
+std::vector<Found> rescored(const SearchInput& in, int64_t query, std::span<const Scan::Candidate> candidates, const Better& better) {
+  std::vector<Found> found;
+  found.reserve(candidates.size());
+  for (const Scan::Candidate& c : candidates) {
+    const double exact = exact_dot(row(in.queries, in.embedding, query), row(in.documents, in.embedding, c.document));
+    found.push_back(
+        {in.first_document + c.document, in.compared == Compared::as_f32 ? static_cast<double>(static_cast<float>(exact)) : exact});
+  }
+  const auto end = found.begin() + std::min<std::ptrdiff_t>(std::ssize(found), in.best);
+  std::partial_sort(found.begin(), end, found.end(), better);
+  found.erase(end, found.end());
+  return found;
+}
 
-Gathered gather(Exec& ex, Communicator& comm, int64_t best, std::span<const std::vector<Found>> heaps) {
-  const auto count = static_cast<int64_t>(heaps.size()) * best;
-  const std::span<int64_t> documents = ex.arena.array<int64_t>(count), counts = ex.arena.array<int64_t>(comm.size());
-  const std::span<float> scores = ex.arena.array<float>(count);
-  std::ranges::fill(documents, int64_t{-1});
-  std::ranges::fill(scores, 0.0f);
-  for (size_t q = 0; q < heaps.size(); ++q)
-    for (size_t j = 0; j < heaps[q].size(); ++j) {
-      documents[q * static_cast<size_t>(best) + j] = heaps[q][j].document;
-      scores[q * static_cast<size_t>(best) + j] = heaps[q][j].score;
-    }
-  std::ranges::fill(counts, count);
-  return {gather_in_arena<int64_t>(ex.arena, comm, documents, counts), gather_in_arena<float>(ex.arena, comm, scores, counts)};
+/// What all ranks found for a tile of queries, for those of `mine` among them: the best of all.
+void merge(Communicator& comm, std::span<const std::vector<Found>> own, int64_t first_query, RankRows mine, int64_t best,
+           const Better& better, std::vector<std::vector<Found>>& results) {
+  std::vector<int32_t> counts;
+  std::vector<Found> flat;
+  for (const std::vector<Found>& found : own) {
+    counts.push_back(static_cast<int32_t>(found.size()));
+    flat.insert(flat.end(), found.begin(), found.end());
+  }
+  const std::vector<int32_t> all_counts = gather_values(comm, std::span<const int32_t>(counts));
+  const std::vector<Found> all = gather_values(comm, std::span<const Found>(flat));
+  std::vector<std::vector<Found>> merged(own.size());
+  size_t at = 0;
+  for (size_t i = 0; i < all_counts.size(); ++i) {
+    const size_t q = i % own.size(), count = static_cast<size_t>(all_counts[i]);
+    if (const int64_t query = first_query + static_cast<int64_t>(q); query >= mine.begin && query < mine.end)
+      merged[q].insert(merged[q].end(), all.begin() + static_cast<std::ptrdiff_t>(at),
+                       all.begin() + static_cast<std::ptrdiff_t>(at + count));
+    at += count;
+  }
+  for (size_t q = 0; q < merged.size(); ++q) {
+    if (const int64_t query = first_query + static_cast<int64_t>(q); query < mine.begin || query >= mine.end) continue;
+    std::sort(merged[q].begin(), merged[q].end(), better);
+    merged[q].resize(std::min(merged[q].size(), static_cast<size_t>(best)));
+    results.push_back(std::move(merged[q]));
+  }
 }
 
 }  // namespace
 
-std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const SearchInput& in) {
+std::vector<std::vector<Found>> search_own(Exec ex, Communicator& comm, const SearchInput& in) {
   const Better better{in.precedence};
+  const int64_t count = static_cast<int64_t>(in.queries.size()) / in.embedding;
+  const RankRows mine = rank_rows(count, comm.rank(), comm.size());
+  largest_norm(in.queries, in.embedding, "query", 0);
+  const double error = score_error(in.scanned, in.embedding) * largest_norm(in.documents, in.embedding, "document", in.first_document);
+  const double underflow = static_cast<double>(in.embedding) * std::numeric_limits<float>::min();  // of each product, where it is flushed
   const auto whole = ex.arena.scope();
-  const ConstTensor queries = uploaded_rows(ex, in.queries, in.embedding), documents = uploaded_rows(ex, in.documents, in.embedding);
+  const ConstTensor queries = scanned_rows(ex, in.queries, in.embedding, in.scanned),
+                    documents = scanned_rows(ex, in.documents, in.embedding, in.scanned);
   std::vector<std::vector<Found>> results;
-  for (int64_t begin = 0; begin < queries.dim(0); begin += query_tile) {
-    const auto scope = ex.arena.scope();
-    const int64_t rows = std::min(query_tile, queries.dim(0) - begin);
-    std::vector<std::vector<Found>> heaps(static_cast<size_t>(rows));
-    const std::span<const int64_t> left_out =
-        in.left_out.empty() ? in.left_out : in.left_out.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
-    search_share(ex, in, queries.rows(begin, begin + rows), left_out, documents, better, heaps);
-    const Gathered all = gather(ex, comm, in.best, heaps);
-    if (comm.rank() != 0) continue;
-    for (int64_t q = 0; q < rows; ++q) {
-      std::vector<Found> merged;
-      for (int64_t r = 0; r < comm.size(); ++r)
-        for (int64_t j = 0; j < in.best; ++j) {
-          const auto at = static_cast<size_t>((r * rows + q) * in.best + j);
-          if (all.documents[at] >= 0) merged.push_back({all.documents[at], all.scores[at]});
-        }
-      std::sort(merged.begin(), merged.end(), better);
-      merged.resize(std::min(merged.size(), static_cast<size_t>(in.best)));
-      results.push_back(std::move(merged));
-    }
+  for (int64_t begin = 0; begin < count; begin += query_tile) {
+    const int64_t rows = std::min(query_tile, count - begin);
+    std::vector<double> errors;
+    for (int64_t q = begin; q < begin + rows; ++q) errors.push_back(error * exact_norm(row(in.queries, in.embedding, q)) + underflow);
+    Scan scan(in.best, errors);
+    scan_share(ex, in, queries.rows(begin, begin + rows), begin, documents, scan);
+    std::vector<std::vector<Found>> own(static_cast<size_t>(rows));
+#pragma omp parallel for schedule(dynamic, 8) num_threads(ex.backend.threads())
+    for (int64_t q = 0; q < rows; ++q)
+      own[static_cast<size_t>(q)] = rescored(in, begin + q, scan.candidates(static_cast<size_t>(q)), better);
+    merge(comm, own, begin, mine, in.best, better, results);
+  }
+  return results;
+}
+
+std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const SearchInput& in) {
+  std::vector<int32_t> counts;
+  std::vector<Found> flat;
+  for (const std::vector<Found>& found : search_own(ex, comm, in)) {
+    counts.push_back(static_cast<int32_t>(found.size()));
+    flat.insert(flat.end(), found.begin(), found.end());
+  }
+  const std::vector<int32_t> all_counts = gather_values(comm, std::span<const int32_t>(counts));
+  const std::vector<Found> all = gather_values(comm, std::span<const Found>(flat));
+  std::vector<std::vector<Found>> results;
+  if (comm.rank() != 0) return results;
+  auto next = all.begin();
+  for (const int32_t found : all_counts) {
+    results.emplace_back(next, next + found);
+    next += found;
   }
   return results;
 }

@@ -6,8 +6,8 @@
 
 namespace lodestone {
 
-CountedStep::CountedStep(DType compute, int ranks, size_t step_memory_bytes)
-    : ranks_(backend_, ranks), arena_(backend_.memory(), step_memory_bytes), ex_{backend_, arena_, Key(1), compute} {}
+CountedStep::CountedStep(DType compute, int ranks, Launches launches, size_t step_memory_bytes)
+    : backend_(launches), ranks_(backend_, ranks), arena_(backend_.memory(), step_memory_bytes), ex_{backend_, arena_, Key(1), compute} {}
 
 void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, ParamStore& params, bool zero) {
   const int64_t count = params.layout().count();
@@ -24,7 +24,7 @@ void CountedStep::run(Objective& objective, const Batch& batch, int64_t parts, P
   sync.begin(grads);
   results.begin();
   for (int64_t part = 0; part < parts; ++part)
-    objective.accumulate(ex_.with(ex_.key.with(static_cast<uint64_t>(part))), batch, 1, grads, results.share(part),
+    objective.accumulate(ex_.at(Key(static_cast<uint64_t>(part))), batch, 1, grads, results.share(part),
                          part + 1 == parts ? sync.hook() : GradHook{});
   sync.finish(grads);
   backend_.sum_squares(grads.slice(sync.own()), results.squares());

@@ -14,7 +14,7 @@ namespace lodestone {
 /// The first of `ranks` ranks, alone, in the compute dtype `compute`. run() throws Error (resource, "F14") where step memory is used up.
 class CountedStep {
  public:
-  CountedStep(DType compute, int ranks, size_t step_memory_bytes = Arena::default_reserve_bytes);
+  CountedStep(DType compute, int ranks, Launches launches, size_t step_memory_bytes = Arena::default_reserve_bytes);
   CountedStep(const CountedStep&) = delete;
   CountedStep& operator=(const CountedStep&) = delete;
 

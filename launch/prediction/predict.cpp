@@ -41,7 +41,7 @@ class Replay {
 
   void add(const Work& work) {
     PredictedWork& kind = prediction_.kinds[static_cast<size_t>(work.kind)];
-    kind += {1, work.launches, work.product_flops, work.other_flops, work.bytes};
+    kind += {1, work.in_graph ? 0 : work.launches, work.product_flops, work.other_flops, work.bytes};
     switch (work.kind) {
       case WorkKind::waits:
         at_.host_s = std::max(at_.host_s, at_.device_s);
@@ -50,10 +50,13 @@ class Replay {
         idle_until(at_.exchanges_s, prediction_.kinds[static_cast<size_t>(WorkKind::exchanges)], Bound::exchanges);
         return;
       case WorkKind::uploads:
-        launch(1);
+        host_takes(launch_s);
+        return;
+      case WorkKind::graphs:
+        host_takes(graph_launch_s);
         return;
       case WorkKind::exchanges:
-        launch(work.launches);
+        host_takes(static_cast<double>(work.launches) * launch_s);
         at_.exchanges_s = std::max({at_.exchanges_s, at_.device_s, at_.host_s}) + exchange_s + work.bytes / sent_per_s_;
         return;
       case WorkKind::products:
@@ -78,8 +81,7 @@ class Replay {
   }
 
  private:
-  void launch(int64_t launches) {
-    const double taken_s = static_cast<double>(launches) * launch_s;
+  void host_takes(double taken_s) {
     at_.host_s += taken_s;
     prediction_.host_s += taken_s;
   }
@@ -91,7 +93,7 @@ class Replay {
   }
 
   void compute(const Work& work, PredictedWork& kind) {
-    launch(work.launches);
+    if (!work.in_graph) host_takes(static_cast<double>(work.launches) * launch_s);
     idle_until(at_.host_s, kind, Bound::launches);
     const double products_s = work.product_flops == 0 ? 0 : work.product_flops / product_rate(work, gpu_);
     const double other_s = work.other_flops / (work.dtype == DType::f64 ? gpu_.f64 : gpu_.f32), bytes_s = work.bytes / gpu_.bytes_per_s;

@@ -18,7 +18,10 @@ namespace lodestone {
 inline constexpr double attention_share = 0.5;
 /// What driver and libraries take on the host for a launch, a product's heuristics cached.
 inline constexpr double launch_s = 2.5e-6;
-/// From the end of a kernel to the beginning of the next one in its stream: it drains, the other fills.
+/// The same for a CUDA graph of some hundred kernels.
+inline constexpr double graph_launch_s = 10e-6;
+/// From the end of a kernel to the beginning of the next one in its stream: it drains, the other fills. In a graph too, where it may be
+/// less.
 inline constexpr double gap_s = 1e-6;
 /// Of an exchange, however small, between ranks.
 inline constexpr double exchange_s = 20e-6;
@@ -76,9 +79,9 @@ struct Prediction {
 
 /// A roofline for each operation, in the order of the work. An operation takes the longest of its products' FLOPs, its other FLOPs and its
 /// bytes, each by its ceiling, and a gap for each launch; it begins when the one before it has ended and the host has launched it, and what
-/// the device waits counts as launches. The host takes launch_s a launch or upload, runs ahead, and waits where the work says so. Exchanges
-/// go on beside, one after the other, from when what was asked for before them is done; what the device then waits for them counts as
-/// exchanges. `ranks` decides whether they go by the link or by the network.
+/// the device waits counts as launches. The host takes launch_s a launch or upload that is in no graph, runs ahead, and waits where the
+/// work says so. Exchanges go on beside, one after the other, from when what was asked for before them is done; what the device then waits
+/// for them counts as exchanges. `ranks` decides whether they go by the link or by the network.
 ///
 /// Left out: waves of blocks that do not fill the device, products' sizes (a product of few columns reaches no ceiling even where FLOPs
 /// bound it), hits in the L2 cache, clocks that fall under load, uploads' own time. All but the cache make a step slower.

@@ -83,7 +83,8 @@ size_t settle(RunConfig& c, const GpuCeilings& gpu, int ranks) {
 }
 
 PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const GpuCeilings& gpu, size_t room_bytes) {
-  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), room_bytes);
+  CountedStep counted(c.train.precision, static_cast<int>(share.all_ranks), c.cuda_graphs ? Launches::graphs : Launches::single,
+                      room_bytes);
   const CountingGroup team(counted.backend(), static_cast<int>(share.team));
   const std::unique_ptr<Network> network = open_network(c, Weights::shapes, counted.backend());
   const std::unique_ptr<Loss> loss = trains_vectors(c.objective.kind) ? make_loss(share.task.loss, network->embedding()) : nullptr;
@@ -93,7 +94,7 @@ PredictedStep predict_task(const RunConfig& c, const TaskShare& share, const Gpu
   const double own_part = static_cast<double>(share.batch.queries) / static_cast<double>(share.task.global_batch);
   const EncoderConfig& e = network->encoder_config();
   return {{.name = cat(share.task.name, ", ", e.layers, " layers of ", e.hidden, ", ", name_of(c.train.precision),
-                       ", every text as long as it may be"),
+                       ", every text as long as it may be", c.cuda_graphs ? ", CUDA graphs" : ""),
            .ranks = static_cast<int>(share.training),
            .rows = share.task.global_batch * share.batches,
            .tokens = share.tokens_per_step,

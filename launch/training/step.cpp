@@ -52,7 +52,7 @@ void TrainingStep::accumulate(int64_t step) {
     if (!mine(part)) continue;
     Task& task = *run.work.tasks[static_cast<size_t>(part.task)];
     const Batch& batch = run.loader.take(step, part.task);
-    const Exec ex = run.ex.with(run.ex.key.with(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
+    const Exec ex = run.ex.at(Key(static_cast<uint64_t>(step)).with(static_cast<uint64_t>(i)));
     const GradHook ready = &part == &*last ? run.sync.hook() : GradHook{};
     const auto place = static_cast<int64_t>(i);
     const LossResult result = naming_fitting_chunk(run, task, batch, [&] {

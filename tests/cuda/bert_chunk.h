@@ -11,8 +11,9 @@ namespace lodestone::test {
 /// computed.
 class BertChunk {
  public:
-  BertChunk(int64_t layers, int64_t texts)
-      : config_(base(layers)),
+  BertChunk(int64_t layers, int64_t texts, Launches launches = Launches::single)
+      : backend_(0, AttentionChoice::own, launches),  // whatever cuDNN lies where the program looks
+        config_(base(layers)),
         arena_(backend_.memory(), size_t{16} << 30),
         params_(backend_.memory(), embedder_layout(config_), DType::bf16),
         encoder_(config_, params_),
@@ -41,7 +42,7 @@ class BertChunk {
     return c;
   }
 
-  CudaBackend backend_{0, AttentionChoice::own};  // whatever cuDNN lies where the program looks
+  CudaBackend backend_;
   EmbedderConfig config_;
   Arena arena_;
   ParamStore params_;

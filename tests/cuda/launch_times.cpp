@@ -32,8 +32,8 @@ double floor_milliseconds(int64_t layers, double tokens) {
 
 void report(int repeats) {
   doubles::set_execution(doubles::Execution::dropped);
-  std::printf("%8s %10s %10s %12s %12s %16s %16s\n", "tokens", "launches", "uploads", "bytes", "host ms", "host us/launch",
-              "H200 floor ms");
+  std::printf("%8s %10s %10s %12s %12s %16s %18s %16s\n", "tokens", "launches", "uploads", "bytes", "host ms", "host us/launch",
+              "with graphs ms", "H200 floor ms");
   for (const int64_t texts : {8, 32, 64, 128}) {
     constexpr int64_t layers = 12;
     BertChunk chunk(layers, texts);
@@ -43,9 +43,11 @@ void report(int repeats) {
     const doubles::Counts counts = doubles::counts();
     const double ms = milliseconds_of(chunk, repeats);
     const auto launches = static_cast<double>(counts.launches());
-    std::printf("%8ld %10ld %10ld %12ld %12.3f %16.3f %16.3f\n", static_cast<long>(texts * 128), static_cast<long>(counts.launches()),
-                static_cast<long>(counts.uploads), static_cast<long>(counts.uploaded_bytes), ms, 1e3 * ms / launches,
-                floor_milliseconds(layers, static_cast<double>(texts * 128)));
+    BertChunk graphs(layers, texts, Launches::graphs);
+    for (int i = 0; i < 2; ++i) graphs.run();  // enqueued, recorded
+    std::printf("%8ld %10ld %10ld %12ld %12.3f %16.3f %18.3f %16.3f\n", static_cast<long>(texts * 128),
+                static_cast<long>(counts.launches()), static_cast<long>(counts.uploads), static_cast<long>(counts.uploaded_bytes), ms,
+                1e3 * ms / launches, milliseconds_of(graphs, repeats), floor_milliseconds(layers, static_cast<double>(texts * 128)));
   }
 }
 

@@ -49,9 +49,9 @@ TEST_F(CudaLaunches, AChunkUploadsItsTextsOnceAndNothingElse) {
   }
 }
 
-/// Gradients of some pairs in several chunks, of which one is kept and the others are computed twice, by a loss with its default settings.
-/// `begin` is called when all memory is taken.
-void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t head, const std::function<void()>& begin) {
+/// Gradients of some pairs in several chunks, of which one is kept and the others are computed twice, by a loss with its default settings;
+/// `steps` times. `begin` is called before the last time.
+void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t head, int64_t steps, const std::function<void()>& begin) {
   EmbedderConfig config;
   config.encoder = {.vocab = 30000, .hidden = 2 * head, .layers = 2, .heads = 2, .feed_forward = 100};
   Arena arena(backend.memory(), size_t{1} << 30);
@@ -64,23 +64,28 @@ void accumulate(Backend& backend, const BenchLoss& known, DType compute, int64_t
   const Buffer memory(backend.memory(), static_cast<size_t>(params.layout().count()) * sizeof(float));
   const Exec ex{backend, arena, Key(1), compute};
   const Tensor share = arena.tensor(DType::f64, {1}), grads = memory.tensor(DType::f32, {params.layout().count()});
-  begin();
-  objective.accumulate(ex, bench_batch("real", 5, known.group, {}), 1, grads, share, {});
+  for (int64_t step = 0; step < steps; ++step) {
+    if (step + 1 == steps) begin();
+    objective.accumulate(ex.at(Key(static_cast<uint64_t>(step))), bench_batch("real", 5, known.group, {}), 1, grads, share, {});
+  }
 }
 
-void expect_counted(const BenchLoss& loss, DType compute, int64_t head) {
-  CudaBackend real(0, AttentionChoice::own);
-  accumulate(real, loss, compute, head, [] { doubles::counts() = {}; });
+void expect_counted(const BenchLoss& loss, DType compute, int64_t head, Launches how) {
+  CudaBackend real(0, AttentionChoice::own, how);
+  accumulate(real, loss, compute, head, 3, [] { doubles::counts() = {}; });  // with graphs: enqueued, recorded, launched
   const doubles::Counts asked = doubles::counts();
-  CountingBackend counting;
-  accumulate(counting, loss, compute, head, [] {});
-  int64_t launches = 0, uploads = 0;
+  CountingBackend counting(how);
+  accumulate(counting, loss, compute, head, 1, [] {});
+  int64_t launches = 0, uploads = 0, nodes = 0;
   for (const Work& work : counting.work()) {
-    launches += work.launches;
+    (work.in_graph ? nodes : launches) += work.launches;
     uploads += work.kind == WorkKind::uploads;
   }
   EXPECT_EQ(launches, asked.launches()) << loss.name << ' ' << name_of(compute) << ", heads of " << head;
   EXPECT_EQ(uploads, asked.uploads) << loss.name << ' ' << name_of(compute);
+  EXPECT_EQ(nodes > 0, how == Launches::graphs);
+  EXPECT_EQ(asked.graph_launches > 0, how == Launches::graphs);
+  EXPECT_EQ(asked.nodes, 0) << "nothing is recorded any more";
   EXPECT_EQ(counting.row_bucket(), real.row_bucket());
   EXPECT_EQ(counting.wants_token_places(), real.wants_token_places());
   EXPECT_EQ(counting.wants_rounded_biases(), real.wants_rounded_biases());
@@ -89,8 +94,24 @@ void expect_counted(const BenchLoss& loss, DType compute, int64_t head) {
 /// What the model of a step (docs/step_model.md) takes launches to be, and the real backend makes.
 TEST_F(CudaLaunches, AreCountedWithoutAGpuAsTheyAre) {
   for (const BenchLoss& loss : bench_losses())
-    for (const DType compute : {DType::bf16, DType::f32}) expect_counted(loss, compute, 32);
-  for (const int64_t head : {16, 64, 128}) expect_counted(bench_loss("info_nce"), DType::bf16, head);
+    for (const DType compute : {DType::bf16, DType::f32}) expect_counted(loss, compute, 32, Launches::single);
+  for (const int64_t head : {16, 64, 128}) expect_counted(bench_loss("info_nce"), DType::bf16, head, Launches::single);
+}
+
+TEST_F(CudaLaunches, WithGraphsAreCountedWithoutAGpuAsTheyAre) {
+  for (const DType compute : {DType::bf16, DType::f32}) expect_counted(bench_loss("info_nce"), compute, 32, Launches::graphs);
+  expect_counted(bench_loss("cbb"), DType::bf16, 64, Launches::graphs);
+}
+
+// docs/cuda.md has the number.
+TEST_F(CudaLaunches, OfAChunkWithGraphsAreTwo) {
+  BertChunk chunk(12, 8, Launches::graphs);
+  for (int i = 0; i < 2; ++i) chunk.run();
+  doubles::counts() = {};
+  chunk.run();
+  EXPECT_EQ(doubles::counts().launches(), 2) << "forward and backward";
+  EXPECT_EQ(doubles::counts().graph_launches, 2);
+  EXPECT_EQ(doubles::counts().uploads, 5);
 }
 
 TEST_F(CudaLaunches, DoNotDependOnHowLargeAChunkIs) { EXPECT_EQ(of_chunk(2, 1).launches(), of_chunk(2, 64).launches()); }

@@ -64,7 +64,7 @@ class JointRun {
     for (const StepPart& part : parts) {
       if (!takes(place_.team, part) || (mistake == Mistake::takes_one_group && part.group != place_.team.group)) continue;
       const double of_ranks = mistake == Mistake::counts_ranks ? static_cast<double>(place_.team.ranks) / world_.size() : 1;
-      const Exec ex = run_.ex.with(Key(5).with(static_cast<uint64_t>(part.draw)).with(static_cast<uint64_t>(part.task)));
+      const Exec ex = run_.ex.at(Key(5).with(static_cast<uint64_t>(part.draw)).with(static_cast<uint64_t>(part.task)));
       Objective& objective = part.task == 0 ? static_cast<Objective&>(run_.objective) : sts_;
       shares[static_cast<size_t>(part.task)] += accumulate(objective, ex, batch_of(part, team()), part.weight * of_ranks, run_.grads, {});
     }

@@ -83,7 +83,7 @@ struct MinedTraining {
       toy.backend->fill_zero(toy.grads);
       sync.begin(toy.grads);
       const auto scope = toy.arena.scope();
-      const LossResult result = toy.objective.accumulate(toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, scale.value(),
+      const LossResult result = toy.objective.accumulate(toy.ex.at(Key(5).with(static_cast<uint64_t>(step))), batch, scale.value(),
                                                          toy.grads, zero_total(toy.ex), sync.hook());
       sync.finish(toy.grads);
       const ScaledGradient g = scaled_gradient(test::gradient_norm(sync, toy.comm, *toy.backend, toy.grads), scale.value(), 1, 1);

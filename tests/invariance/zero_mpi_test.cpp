@@ -41,7 +41,7 @@ struct Training {
     const Batch batch = test::toy_batch(step, rows, 3, toy.comm.rank(), toy.comm.size());
     toy.backend->fill_zero(toy.grads);
     sync.begin(toy.grads);
-    accumulate(toy.objective, toy.ex.with(Key(5).with(static_cast<uint64_t>(step))), batch, 1, toy.grads, sync.hook());
+    accumulate(toy.objective, toy.ex.at(Key(5).with(static_cast<uint64_t>(step))), batch, 1, toy.grads, sync.hook());
     sync.finish(toy.grads);
     clear_frozen(*toy.backend, frozen, toy.grads);
     norm = gradient_norm(sync, toy.comm, *toy.backend, toy.grads);

@@ -21,11 +21,17 @@ expect "on the CPU with steps that are a hundredth larger" 0 train larger optim.
 expect "on a GPU" 0 on_gpu train gpu-1
 if grep -q "f32; emulated GPU, GPU 0 of 1 at 0000:01:00.0, .* cuBLASLt " out.log; then ok "it is named"; else bad "it is named" out.log; fi
 for ranks in 2 3 4; do expect "on $ranks ranks that share it" 0 on_gpu on_ranks $ranks gpu-$ranks; done
+expect "with CUDA graphs" 0 on_gpu train graphs cuda_graphs=true
+if grep -q "CUDA graphs: 0 recorded, 0 launched so far" out.log; then ok "the start-up line says so"; else bad "the start-up line says so" out.log; fi
+expect "with CUDA graphs on 2 ranks" 0 on_gpu on_ranks 2 graphs-2 cuda_graphs=true
+refuses "CUDA graphs on the CPU" 2 "CUDA graphs are of GPUs, and this run computes on the CPU" train none cuda_graphs=true
 mkdir cut && cp -r gpu-1/checkpoint-5 gpu-1/config.yaml cut/
 expect "and resumed" 0 on_gpu train cut
 same "the weights are those of a run without a stop, bit for bit" gpu-1/model/model.safetensors cut/model/model.safetensors
 
 # Streams that run when somebody waits, and in a drawn order: nothing may depend on when.
+LODESTONE_DOUBLE_EXECUTION=shuffled:5 expect "with CUDA graphs, streams shuffled" 0 on_gpu on_ranks 2 graphs-shuffled cuda_graphs=true
+same "streams shuffled, CUDA graphs: the same weights, bit for bit" graphs-2/model/model.safetensors graphs-shuffled/model/model.safetensors
 for order in late shuffled:3; do
   LODESTONE_DOUBLE_EXECUTION=$order expect "on 2 ranks, streams $order" 0 on_gpu on_ranks 2 "$order"
   same "streams $order: the same weights, bit for bit" gpu-2/model/model.safetensors "$order/model/model.safetensors"
@@ -41,7 +47,7 @@ def losses(run): return [r["loss"] for r in map(json.loads, open(f"{run}/metrics
 host, larger = losses("host"), losses("larger")
 assert len(host) == 10 and host[-1] < host[0], host
 farthest = 0
-for run in ("gpu-1", "gpu-2", "gpu-3", "gpu-4", "late", "shuffled:3"):
+for run in ("gpu-1", "gpu-2", "gpu-3", "gpu-4", "graphs", "graphs-2", "late", "shuffled:3"):
     for exact, beside, got in zip(host, larger, losses(run), strict=True):
         condition = max(1, abs(beside - exact) / exact / 0.01)
         allowed = 2**-24 * 512**0.5 * 8 * condition
@@ -124,6 +130,24 @@ got = {name: (four[name] - two[name]) / 2 for name in expected}
 assert got == expected, got
 PY
 then ok "a step's launches, copies and waits"; else bad "a step's launches, copies and waits"; fi
+
+# With graphs the same step, once its shapes have come twice: the chunk's forward pass, and backward the head, each layer and the embeddings, since sums over ranks may begin between them.
+counted() { LODESTONE_DOUBLE_COUNTS=counts-graphs-$1 on_gpu train "graphs-counted-$1" "train.steps=$1" cuda_graphs=true train.chunk_tokens=2048 train.precision=bf16 train.save_steps=100 train.replica_check_every=0 data.query_max_len=5 data.passage_max_len=8; }
+expect "four steps, counted, with graphs" 0 counted 4
+expect "six steps, counted, with graphs" 0 counted 6
+if python3 - <<'PY'
+import json
+four, six, plain2, plain4 = (json.load(open(f"counts-{n}")) for n in ("graphs-4", "graphs-6", 2, 4))
+layers = 2
+step = {name: (six[name] - four[name]) / 2 for name in six}
+plain = {name: (plain4[name] - plain2[name]) / 2 for name in plain4}
+assert step["graph_launches"] == 3 + layers, step  # forward, and backward the head, each layer and the embeddings
+assert step["products"] == 3, step
+launches = lambda c: c["kernels"] + c["products"] + c["fills"] + c["device_copies"] + c["graph_launches"]
+print(f"a step has {launches(step):.0f} launches; {launches(plain):.0f} without graphs")
+assert launches(step) < launches(plain) / 2, (launches(step), launches(plain))
+PY
+then ok "a step's launches with graphs"; else bad "a step's launches with graphs" counts-graphs-6; fi
 
 printf 'one text\nanother\nand one more\n' > texts.txt
 encode() { "$lodestone" encode gpu-1/model --input texts.txt --output "$1.npy" --device "$2"; }

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "core/null/dry_run.h"
+#include "core/step_texts.h"
 #include "launch/console/allocations.h"
 #include "tests/support/arena_peak.h"
 #include "tests/support/gradcheck.h"
@@ -119,7 +120,7 @@ TEST(RetroMaeObjective, B3_WithoutTheDecodersLossItIsPlainMlm) {
   const int64_t R = std::ssize(places), S = batch.tokens().tokens(), H = 16;
   const Tensor grads = run.arena.tensor(DType::f64, {std::ssize(ours)}), total = zero_total(ex);
   run.backend->fill_zero(grads);
-  const DeviceTexts tokens = upload_texts(*run.backend, run.arena, batch.tokens());
+  const DeviceTexts tokens = upload_texts(*run.backend, run.arena, in_step(ex, batch.tokens()));
   const ConstTensor rows = run.backend->upload(view(std::span(places)), run.arena),
                     ids = run.backend->upload(view(std::span(labels)), run.arena);
   EncoderSaved* saved = run.encoder.forward_tokens(ex, tokens);

@@ -20,6 +20,14 @@ inline std::string_view device_asked_for() {
   return as;
 }
 
+/// What LODESTONE_TEST_LAUNCHES asks for: "graphs", or nothing. Throws as device_asked_for() does.
+inline Launches launches_asked_for() {
+  const char* const as = std::getenv("LODESTONE_TEST_LAUNCHES");
+  if (as == nullptr) return Launches::single;
+  LODE_CHECK(std::string_view(as) == "graphs", "LODESTONE_TEST_LAUNCHES is '", as, "', tests know 'graphs' only");
+  return Launches::graphs;
+}
+
 /// How many backends of a device any_backend() has made in this process: support/device_listener.h fails a test on a device that made none.
 inline int64_t& device_backends_made() {
   static int64_t count = 0;
@@ -27,15 +35,16 @@ inline int64_t& device_backends_made() {
 }
 
 /// `kind` ("reference" or "cpu"); with LODESTONE_TEST_BACKEND=debug in the environment the debug backend over it, with =cuda that of CUDA,
-/// with its own kernels.
+/// with its own kernels; with LODESTONE_TEST_LAUNCHES=graphs these two with graphs.
 inline std::unique_ptr<Backend> any_backend(const std::string& kind) {
   const bool reference = kind == "reference";
   LODE_CHECK(reference || kind == "cpu", "tests run on reference or cpu, not on ", kind);
   const std::string_view device = device_asked_for();
   if (device.empty()) return make_backend({.kind = reference ? BackendKind::reference : BackendKind::cpu});
   ++device_backends_made();
-  if (device == "cuda") return make_backend({.kind = BackendKind::cuda, .attention = AttentionChoice::own});
-  return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug});
+  if (device == "cuda")
+    return make_backend({.kind = BackendKind::cuda, .attention = AttentionChoice::own, .launches = launches_asked_for()});
+  return make_backend({.kind = reference ? BackendKind::debug_reference : BackendKind::debug, .launches = launches_asked_for()});
 }
 
 /// What x [.] of any float dtype holds, in double.

@@ -43,7 +43,7 @@ class ToyStep {
  public:
   virtual ~ToyStep() = default;
 
-  Exec at_step(int64_t step) const { return ex.with(Key(5).with("dropout").with(static_cast<uint64_t>(step))); }
+  Exec at_step(int64_t step) const { return ex.at(Key(5).with("dropout").with(static_cast<uint64_t>(step))); }
   /// Gradient of one step summed over ranks, in grads; returns the global loss.
   double gradient(int64_t step, const Batch& batch) {
     backend->fill_zero(grads);

@@ -10,7 +10,7 @@ namespace lodestone::doubles {
 struct AttentionDouble {
   int64_t asked = 0, refused = 0;  // plans
   int64_t alive = 0;               // plans that are not released
-  int64_t executed = 0;            // plans, when they are enqueued
+  int64_t executed = 0;            // plans, when they are enqueued; none that a graph runs
   std::string refuses{};           // a bucket whose description has this; empty: none. LODESTONE_DOUBLE_CUDNN_REFUSES says it too
   std::string why_not{};           // it does not open; empty: it does
   bool plans_fail = false;         // not refused: as where there is no memory

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 
@@ -177,7 +178,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   if (result_of("cublasLtMatmul") != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   const auto epilogue = attribute<uint32_t>(desc, CUBLASLT_MATMUL_DESC_EPILOGUE);
   if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogues_refused == Refusal::by_product) return CUBLAS_STATUS_INVALID_VALUE;
-  ++counts().products;
+  if (counted(stream, counts().products) != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   if (dropping()) return CUBLAS_STATUS_SUCCESS;
   uint32_t alignments[4] = {};
   std::memcpy(alignments, algo, sizeof alignments);

@@ -13,7 +13,7 @@
 #include "core/cuda/attention_plans.h"
 #include "core/rng.h"
 #include "tests/cuda/doubles/attention.h"
-#include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 
@@ -234,11 +234,10 @@ bool lodestone_cudnn_execute(AttentionPlan& plan, cudaStream_t stream, const Att
   for (const int64_t* const drawn : {operands.seed, operands.seed_offset})
     if (plan.bucket.dropout > 0) need_aligned(drawn, 16);
   if (plan.workspace_bytes > 0) need_aligned(workspace, 256);
-  if (attention_double().fails) {
+  if (attention_double().fails || counted(stream, attention_double().executed) != cudaSuccess) {
     reason = "CUDNN_STATUS_EXECUTION_FAILED";
     return false;
   }
-  ++attention_double().executed;
   if (dropping()) return true;
   enqueue(stream, [run = Attention(plan, operands, workspace)] { run.run(); });
   return true;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/nccl_work.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
@@ -48,6 +49,7 @@ ncclResult_t enqueue_calls(std::vector<Call> calls) {
   if (calls.empty()) return ncclSuccess;
   ncclComm& comm = *calls[0].comm;
   const cudaStream_t stream = calls[0].stream;
+  if (captures(stream)) fail("a verb in a stream that captures, which is not used here");
   if (comm.looks > 0 || comm.failed != ncclSuccess) return ncclInvalidUsage;
   if (failure.rank >= 0 && state().verbs++ >= failure.verb) {
     int rank = 0;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/streams.h"
 
 namespace lodestone::doubles {
@@ -70,7 +71,10 @@ void report(const Counts& c) {
                                                  {"host_waits", c.host_waits},
                                                  {"questions", c.questions},
                                                  {"verbs", c.verbs},
-                                                 {"verb_bytes", c.verb_bytes}};
+                                                 {"verb_bytes", c.verb_bytes},
+                                                 {"nodes", c.nodes},
+                                                 {"graphs", c.graphs},
+                                                 {"graph_launches", c.graph_launches}};
   for (const auto& [what, count] : all)
     std::fprintf(file, "%s\"%s\": %lld", what == all[0].first ? "{" : ", ", what, static_cast<long long>(count));
   std::fprintf(file, "}\n");
@@ -97,14 +101,16 @@ State& state() {
   return s;
 }
 
-/// Whether [p, p + size) lies in one of the blocks.
-bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) {
+/// The one of the blocks in which [p, p + size) lies. Null: in none.
+const void* block_with(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) {
   const auto* const at = static_cast<const std::byte*>(p);
   auto next = blocks.upper_bound(at);
-  if (next == blocks.begin()) return false;
+  if (next == blocks.begin()) return nullptr;
   --next;
-  return at + size <= next->first + next->second;
+  return at + size <= next->first + next->second ? next->first : nullptr;
 }
+
+bool holds(const std::map<const std::byte*, size_t>& blocks, const void* p, size_t size) { return block_with(blocks, p, size) != nullptr; }
 
 /// Where a block lies: at the end of whole pages, and behind these lie some that nobody may touch.
 struct Pages {
@@ -128,26 +134,19 @@ std::byte* make(std::map<const std::byte*, size_t>& blocks, size_t size) {
   return p;
 }
 
-void count_copy(cudaMemcpyKind kind, int64_t size) {
+cudaError_t count_copy(cudaMemcpyKind kind, int64_t size, cudaStream_t stream) {
   Counts& c = state().counts;
-  switch (kind) {
-    case cudaMemcpyHostToDevice:
-      ++c.uploads;
-      c.uploaded_bytes += size;
-      return;
-    case cudaMemcpyDeviceToHost:
-      ++c.downloads;
-      c.downloaded_bytes += size;
-      return;
-    default:
-      ++c.device_copies;
-  }
+  const bool up = kind == cudaMemcpyHostToDevice, down = kind == cudaMemcpyDeviceToHost;
+  const cudaError_t result = counted(stream, up ? c.uploads : down ? c.downloads : c.device_copies);
+  if ((up || down) && !captures(stream)) (up ? c.uploaded_bytes : c.downloaded_bytes) += size;
+  return result;
 }
 
 void give_back(std::map<const std::byte*, size_t>& blocks, void* p, const char* what) {
   const auto found = blocks.find(static_cast<const std::byte*>(p));
   if (found == blocks.end()) fail(what);
   const Pages pages(found->second);
+  block_freed(p);
   if (!state().keeps_memory) munmap(static_cast<std::byte*>(p) - pages.before, pages.all());
   blocks.erase(found);
 }
@@ -180,6 +179,11 @@ cudaError_t result_of(const char* function) {
 void keep_memory() { state().keeps_memory = true; }
 
 bool is_device_memory(const void* p, size_t size) { return holds(state().device, p, size); }
+
+const void* block_of(const void* p) {
+  const void* const block = block_with(state().device, p, 1);
+  return block != nullptr ? block : block_with(state().pinned, p, 1);
+}
 
 size_t device_bytes() { return state().device_bytes; }
 
@@ -257,6 +261,7 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 
 cudaError_t cudaMalloc(void** p, size_t size) {
   if (const cudaError_t result = result_of("cudaMalloc"); result != cudaSuccess) return result;
+  if (const cudaError_t result = beside_captures(Allowed::where_relaxed); result != cudaSuccess) return result;
   if (size > machine().memory_bytes - device_bytes()) return said(cudaErrorMemoryAllocation);
   *p = make(state().device, size);
   if (*p == nullptr) return said(cudaErrorMemoryAllocation);
@@ -266,7 +271,7 @@ cudaError_t cudaMalloc(void** p, size_t size) {
 
 cudaError_t cudaFree(void* p) {
   if (p == nullptr) return cudaSuccess;
-  cudaDeviceSynchronize();
+  if (const cudaError_t result = cudaDeviceSynchronize(); result != cudaSuccess) return result;
   const auto found = state().device.find(static_cast<const std::byte*>(p));
   if (found != state().device.end()) state().device_bytes -= found->second;
   give_back(state().device, p, "cudaFree of memory that cudaMalloc did not give");
@@ -275,12 +280,13 @@ cudaError_t cudaFree(void* p) {
 
 cudaError_t cudaMallocHost(void** p, size_t size) {
   if (const cudaError_t result = result_of("cudaMallocHost"); result != cudaSuccess) return result;
+  if (const cudaError_t result = beside_captures(Allowed::where_relaxed); result != cudaSuccess) return result;
   *p = make(state().pinned, size);
   return *p == nullptr ? said(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void* p) {
-  cudaDeviceSynchronize();
+  if (const cudaError_t result = cudaDeviceSynchronize(); result != cudaSuccess) return result;
   give_back(state().pinned, p, "cudaFreeHost of memory that cudaMallocHost did not give");
   return cudaSuccess;
 }
@@ -292,7 +298,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
                                                                           : std::tie(state().device, state().device);
   if (!holds(to_blocks, to, size)) fail("a copy to memory that is not of its kind, or is too short (host memory must be pinned)");
   if (!holds(from_blocks, from, size)) fail("a copy from memory that is not of its kind, or is too short (host memory must be pinned)");
-  count_copy(kind, static_cast<int64_t>(size));
+  if (const cudaError_t result = count_copy(kind, static_cast<int64_t>(size), stream); result != cudaSuccess) return result;
   enqueue(stream, [to, from, size] { std::memmove(to, from, size); });
   return cudaSuccess;
 }
@@ -300,7 +306,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
 cudaError_t cudaMemsetAsync(void* p, int value, size_t size, cudaStream_t stream) {
   if (const cudaError_t result = result_of("cudaMemsetAsync"); result != cudaSuccess) return result;
   if (!holds(state().device, p, size)) fail("a fill of memory that is no device's, or too short");
-  ++counts().fills;
+  if (const cudaError_t result = counted(stream, counts().fills); result != cudaSuccess) return result;
   enqueue(stream, [p, value, size] { std::memset(p, value, size); });
   return cudaSuccess;
 }
@@ -322,6 +328,16 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureMerge:
+      return "cudaErrorStreamCaptureMerge";
+    case cudaErrorStreamCaptureIsolation:
+      return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent:
+      return "cudaErrorCapturedEvent";
     default:
       return "an error of the double";
   }

@@ -30,6 +30,8 @@ cudaError_t result_of(const char* function);
 void keep_memory();
 /// Whether [p, p + size) lies in memory that cudaMalloc gave.
 bool is_device_memory(const void* p, size_t size);
+/// The block of device memory, or of the host's that is pinned, in which p lies. Null: in none.
+const void* block_of(const void* p);
 /// Bytes of device memory that are taken.
 size_t device_bytes();
 

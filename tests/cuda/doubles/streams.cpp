@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/runtime.h"
 
 namespace lodestone::doubles {
@@ -24,6 +25,7 @@ struct Stream;
 struct Event {
   int64_t recorded = 0, done = 0;  // how often
   int64_t behind = 0;              // how much work of its stream, when it was recorded last
+  uint64_t capture = 0;            // in which it was recorded last; 0: in none
   Stream* stream = nullptr;        // where it was recorded last
 };
 
@@ -202,10 +204,15 @@ void set_execution(Execution execution, uint64_t seed) {
   state().draw = seed;
 }
 
-void enqueue(cudaStream_t stream, std::function<void()> work) {
+void enqueue(cudaStream_t stream, std::function<void()> work, std::span<const std::byte> bytes) {
+  if (!captures(stream)) return enqueue_pieces(stream, {std::move(work)});
+  if (!dropping()) record(stream, std::move(work), bytes);
+}
+
+void enqueue_pieces(cudaStream_t stream, const std::vector<std::function<void()>>& pieces) {
   note({.kind = Enqueued::Kind::work, .stream = stream_of(stream).number});
   ++stream_of(stream).work;
-  enqueue_item(stream_of(stream), {.work = std::move(work)});
+  for (const auto& piece : pieces) enqueue_item(stream_of(stream), {.work = piece});
 }
 
 void enqueue_shared(cudaStream_t stream, std::function<bool()> step) {
@@ -223,6 +230,8 @@ void note_enqueued() {
 const std::vector<Enqueued>& enqueued() { return state().noted; }
 
 void hold(cudaStream_t stream, bool held) { stream_of(stream).held = held; }
+
+bool is_held(cudaStream_t stream) { return stream_of(stream).held; }
 
 bool dropping() { return state().execution == Execution::dropped; }
 
@@ -263,14 +272,15 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) { re
 
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   Stream& stream = stream_of(handle);
-  const int64_t end = stream.enqueued;
-  run_until(stream, [&] { return stream.done >= end; });
+  drop_capture(handle);
+  wait_for_stream(stream);
   std::erase_if(state().streams, [&](const auto& s) { return s.get() == &stream; });
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (const cudaError_t result = result_of("cudaStreamSynchronize"); result != cudaSuccess) return result;
+  if (const cudaError_t result = question_to(handle); result != cudaSuccess) return result;
   ++counts().host_waits;
   wait_for_stream(stream_of(handle));
   return cudaSuccess;
@@ -278,6 +288,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
   if (const cudaError_t result = result_of("cudaStreamQuery"); result != cudaSuccess) return result;
+  if (const cudaError_t result = question_to(handle); result != cudaSuccess) return result;
   Stream& stream = stream_of(handle);
   return over(stream, stream.done >= stream.enqueued);
 }
@@ -286,6 +297,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   if (const cudaError_t result = result_of("cudaStreamWaitEvent"); result != cudaSuccess) return result;
   ++counts().stream_waits;
   const std::shared_ptr<Event>& e = event_of(event);
+  if (const auto result = wait_beside_captures(handle, e->capture); result.has_value()) return *result;
   const int64_t number = state().waits++;
   if (e->done < e->recorded) state().open.push_back(number);
   note({.kind = Enqueued::Kind::wait,
@@ -298,6 +310,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t result = beside_captures(Allowed::never); result != cudaSuccess) return result;
   const auto may_run = [](const auto& stream) { return stream->may_run(); };
   for (run_all(); std::any_of(state().streams.begin(), state().streams.end(), may_run); run_all()) sched_yield();
   return cudaSuccess;
@@ -317,8 +330,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t result = result_of("cudaEventRecord"); result != cudaSuccess) return result;
+  if (const cudaError_t result = goes_on(stream); result != cudaSuccess) return result;
   ++counts().event_records;
-  if (dropping()) return cudaSuccess;
+  event_of(event)->capture = capture_in(stream);
+  if (dropping() || captures(stream)) return cudaSuccess;
   if (stream_of(stream).held) fail("an event in a stream in which a library has yet to enqueue what was asked for before");
   const std::shared_ptr<Event> e = event_of(event);
   const int64_t count = ++e->recorded;
@@ -335,13 +350,15 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (const cudaError_t result = result_of("cudaEventQuery"); result != cudaSuccess) return result;
   const std::shared_ptr<Event>& e = event_of(event);
+  if (const cudaError_t result = question_to_event(e->capture); result != cudaSuccess) return result;
   return e->stream == nullptr ? cudaSuccess : over(*e->stream, e->done >= e->recorded);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t result = result_of("cudaEventSynchronize"); result != cudaSuccess) return result;
-  ++counts().host_waits;
   const std::shared_ptr<Event> e = event_of(event);
+  if (const cudaError_t result = question_to_event(e->capture); result != cudaSuccess) return result;
+  ++counts().host_waits;
   const int64_t count = e->recorded;
   if (e->done >= count) return cudaSuccess;
   run_until(*e->stream, [&] { return e->done >= count; });

@@ -3,8 +3,10 @@
 
 #include <driver_types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 namespace lodestone::doubles {
@@ -22,11 +24,20 @@ enum class Execution : uint8_t {
 /// From here on. What is enqueued is run first. Before the first call it is as LODESTONE_DOUBLE_EXECUTION says ("late",
 /// "oldest_first", "newest_first", "shuffled:SEED"), or at once.
 void set_execution(Execution execution, uint64_t seed = 1);
-void enqueue(cudaStream_t stream, std::function<void()> work);
+/// Where the stream captures `work` is recorded (graphs.h). `bytes`: those of what it holds.
+void enqueue(cudaStream_t stream, std::function<void()> work, std::span<const std::byte> bytes);
+/// `work` holds what it needs by value.
+template <class Work>
+void enqueue(cudaStream_t stream, const Work& work) {
+  enqueue(stream, work, std::as_bytes(std::span(&work, 1)));
+}
+/// One piece of work that others may run between the parts of.
+void enqueue_pieces(cudaStream_t stream, const std::vector<std::function<void()>>& pieces);
 /// Work that others have a part in: called again and again from when its turn comes until it returns true.
 void enqueue_shared(cudaStream_t stream, std::function<bool()> step);
 /// Whether something is yet to be enqueued in the stream by a library: an event may not be recorded there meanwhile.
 void hold(cudaStream_t stream, bool held);
+bool is_held(cudaStream_t stream);
 /// Whether what is enqueued is dropped. Who would only copy its operands asks first.
 bool dropping();
 /// The n-th event (from 0, beginning here) that any stream is told to wait for is forgotten. -1: none. For negative controls.

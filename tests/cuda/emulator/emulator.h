@@ -12,6 +12,7 @@
 
 #include "core/cuda/cuda_call.h"
 #include "tests/cuda/doubles/counts.h"
+#include "tests/cuda/doubles/graphs.h"
 #include "tests/cuda/doubles/runtime.h"
 #include "tests/cuda/doubles/streams.h"
 #include "tests/cuda/emulator/fibers.h"
@@ -43,7 +44,7 @@ namespace lodestone::cuda {
 template <class... P, class... A>
 void start(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, const A&... arguments) {
   check(doubles::result_of("cudaLaunchKernelExC"), "the launch of a kernel");
-  ++doubles::counts().kernels;
+  check(doubles::counted(stream, doubles::counts().kernels), "the launch of a kernel");
   if (doubles::dropping()) return;
   doubles::enqueue(stream, [=, values = std::tuple<P...>(static_cast<P>(arguments)...)] {
     emulator::run_grid(grid, block, shared_bytes, [&] { std::apply(kernel, values); });
