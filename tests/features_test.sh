@@ -28,7 +28,7 @@ done < <(grep -oE '`[^`]+`' "$table" | tr -d '\`' | sort -u)
 [ "$named" -gt 150 ] || complain "$table: only $named names of tests were found"
 
 # Every feature has a line, once, with a test or the words "not done".
-ids=$(echo X{1..11} C{1..11} C13 B{1..11} B13 B14 B15 B16 L1 L2 L{4..8} L12 G{1..8})
+ids=$(echo X{1..12} C{1..11} C13 B{1..11} B13 B14 B15 B16 L1 L2 L{4..8} L11 L12 G{1..8})
 for id in $ids; do
   line=$(grep -E "^\| $id \|" "$table" || true)
   if [ "$(grep -c . <<< "$line")" -ne 1 ]; then complain "$table has not one line for $id"

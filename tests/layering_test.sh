@@ -48,14 +48,15 @@ room data/models 'files|text'
 room data/checkpoints 'files'
 room launch/console
 room launch/config 'console'
-room launch/inference 'console|config'
+room launch/evaluation
+room launch/inference 'console|config|evaluation'
 room launch/weights 'config|inference'
 room launch/mining
 room launch/networks 'config|inference|mining'
 room launch/training 'console|config|mining|networks'
 room launch/prediction 'config|networks|training'
 room launch/bench 'console|config|prediction'
-room launch/commands 'console|config|inference|weights|networks|training'
+room launch/commands 'console|config|evaluation|inference|weights|networks|training'
 complain 'every folder of data/ and launch/ is a room named here' \
   "$(find data launch -mindepth 1 -type d | while read -r d; do case " $rooms " in *" $d "*) ;; *) echo "$d" ;; esac; done)"
 complain 'data/ has no file outside its rooms, launch/ only main.cpp and command.h' \

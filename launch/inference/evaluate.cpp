@@ -221,21 +221,27 @@ void require_run_ids(const BeirSet& set) {
 }
 
 void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name) {
-  nlohmann::ordered_json scores;
-  const auto add = [&](const std::string& name, double value) {
-    scores[name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
-  };
-  for (const auto& [name, value] : result.scores) add(name, value);
-  add("main_score", result.score(result.main_score));
+  using Json = nlohmann::ordered_json;
+  const auto add = [](Json& json, const std::string& name, double value) { json[name] = std::isfinite(value) ? Json(value) : Json(); };
+  Json scores;
+  for (const auto& [name, value] : result.scores) add(scores, name, value);
+  for (const auto& [name, value] : result.details) add(scores, name, value);
+  for (const auto& [name, values] : result.lists) scores[name] = values;
+  for (const auto& experiment : result.experiments) {
+    Json one;
+    for (const auto& [name, value] : experiment) add(one, name, value);
+    scores["scores_per_experiment"].push_back(one);
+  }
+  add(scores, "main_score", result.score(result.main_score));
   scores["hf_subset"] = "default";
-  scores["languages"] = nlohmann::ordered_json::array();
-  nlohmann::ordered_json json;
+  scores["languages"] = {result.language};  // mteb averages over languages: without one it has no score
+  Json json;
   json["dataset_revision"] = "";
   json["task_name"] = result.task;
-  json["mteb_version"] = "";
+  json["mteb_version"] = nullptr;  // none evaluated it
   json["evaluation_time"] = result.seconds;
   json["kg_co2_emissions"] = nullptr;
-  json["scores"][result.split] = nlohmann::ordered_json::array({scores});
+  json["scores"][result.split] = Json::array({scores});
   json["lodestone"] = {{"version", version}, {"model", model_name}, {result.unit, result.count}, {"documents", result.documents}};
   make_folder(folder);
   require_new_result(folder, result.task);

@@ -18,11 +18,16 @@ namespace lodestone {
 /// Named scores of one task, in the order of printing.
 struct TaskResult {
   std::string task, split;
+  std::string language = "und-Zyyy";                   // of the texts, as MTEB codes it; this one: undetermined
   std::string main_score;                              // the name of one of `scores`
   std::vector<std::pair<std::string, double>> scores;  // "ndcg_at_10" -> 0.76
-  std::string unit = "queries";                        // what was evaluated: "queries", "pairs", "lists"
+  std::string unit = "queries";                        // what was evaluated: "queries", "pairs", "lists", "texts", "sets"
   int64_t count = 0, documents = 0;                    // how many of them, and of documents
   double seconds = 0;
+  // For the file alone: further scores, lists by name, and the scores of each experiment whose means `scores` are.
+  std::vector<std::pair<std::string, double>> details = {};
+  std::vector<std::pair<std::string, std::vector<double>>> lists = {};
+  std::vector<std::vector<std::pair<std::string, double>>> experiments = {};
   double score(const std::string& name) const;
 };
 
@@ -59,7 +64,7 @@ std::vector<float> embed_share(Communicator& comm, LoadedModel& model, std::span
 void require_new_result(const std::filesystem::path& folder, const std::string& task);
 /// Throws Error (data, F30) when an id is empty or holds white space: it would not stay one column of a run.
 void require_run_ids(const BeirSet& set);
-/// FOLDER/TASK.json in the form MTEB writes. Refuses as require_new_result does.
+/// FOLDER/TASK.json in the form that MTEB writes and reads; a score that is not finite is null. Refuses as require_new_result does.
 void write_result(const std::filesystem::path& folder, const TaskResult& result, const std::string& model_name);
 /// FOLDER/TASK.trec: "query Q0 document rank score lodestone" per hit.
 void write_run(const std::filesystem::path& folder, const Retrieval& retrieval, const BeirSet& set);

@@ -123,8 +123,11 @@ TaskResult evaluate_candidates(Communicator& comm, const CandidateSet& set, cons
     int64_t ranks;
   };
   constexpr int64_t whole_list = int64_t{1} << 40;
-  const Measure measures[] = {
-      {"map", average_precision_at, whole_list}, {"mrr_at_10", reciprocal_rank_at, 10}, {"ndcg_at_10", ndcg_at, 10}};
+  const Measure measures[] = {{"map", average_precision_at, whole_list},
+                              {"mrr_at_10", reciprocal_rank_at, 10},
+                              {"ndcg_at_3", ndcg_at, 3},
+                              {"ndcg_at_5", ndcg_at, 5},
+                              {"ndcg_at_10", ndcg_at, 10}};
   const size_t kinds = std::size(measures);
   std::vector<double> own;  // of this rank's lists, one behind the other
   int64_t candidates = 0;

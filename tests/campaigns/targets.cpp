@@ -6,7 +6,9 @@
 #include "data/cleaning/dedup.h"
 #include "data/cleaning/rules.h"
 #include "data/files/strict_json.h"
+#include "data/records/answers.h"
 #include "data/records/beir.h"
+#include "data/records/labelled.h"
 #include "launch/config/config.h"
 #include "launch/inference/embedder.h"
 #include "launch/inference/scorer.h"
@@ -134,6 +136,55 @@ Target beir(const fs::path& folder) {
           }};
 }
 
+std::string text_of(const LabelledTexts& labelled) {
+  std::string all;
+  for (size_t i = 0; i < labelled.texts.size(); ++i) all += cat(labelled.texts[i], '=', labelled.labels[i], '\n');
+  return all;
+}
+
+/// What `eval` and `score` read beside BEIR folders and records.
+std::vector<Target> labelled(const fs::path& folder) {
+  std::string pairs, classes, sets, answers;
+  for (int i = 0; i < 8; ++i) {
+    pairs += cat(R"({"sentence1": "red )", i, R"(", "sentence2": "stone \u00e9", "label": )", i % 2, "}\n");
+    classes += cat(R"({"text": "river )", i, R"(", "label": )", i % 3, R"(, "split": ")", i % 4 < 2 ? "train" : "test", "\"}\n");
+    sets += cat(R"({"sentences": ["cat )", i, R"(", "dog"], "labels": ["a", )", i % 2 == 0 ? R"("b")" : R"("a")", "]}\n");
+    answers += cat(R"({"prediction": "The Moon )", i, R"(.", "answers": ["moon", "sun"], "log_probabilities": [-0.)", i, ", -2.5e0]}\n");
+  }
+  const fs::path of_pairs = write_text(folder / "pairs.jsonl", pairs), of_classes = write_text(folder / "classes.jsonl", classes),
+                 of_sets = write_text(folder / "sets.jsonl", sets), of_answers = write_text(folder / "answers.jsonl", answers);
+  return {{"labelled pairs",
+           {of_pairs},
+           Proof::none,
+           [of_pairs] {
+             const LabelledPairs read = read_labelled_pairs(of_pairs);
+             std::string all;
+             for (size_t i = 0; i < read.first.size(); ++i) all += cat(read.first[i], read.second[i], int{read.labels[i]});
+             return all;
+           }},
+          {"classes",
+           {of_classes},
+           Proof::none,
+           [of_classes] {
+             const ClassificationSet read = read_classification(of_classes, "test");
+             return text_of(read.train) + text_of(read.test);
+           }},
+          {"sets",
+           {of_sets},
+           Proof::none,
+           [of_sets] {
+             std::string all;
+             for (const LabelledTexts& set : read_clustering(of_sets).sets) all += text_of(set);
+             return all;
+           }},
+          {"answers", {of_answers}, Proof::none, [of_answers] {
+             const GeneratedAnswers read = read_answers(of_answers);
+             std::string all = cat(read.log_probability, ' ', read.tokens);
+             for (const std::string& text : read.predictions) all += text;
+             return all;
+           }}};
+}
+
 Target corpus(const fs::path& folder) {
   pack_files(folder / "corpus", {write_text(folder / "rows.jsonl", json_lines())});
   return {"corpus", files_below(folder / "corpus"), Proof::all, [path = folder / "corpus"] { return content(Corpus::open(path)); }};
@@ -253,6 +304,7 @@ std::vector<Target> make_targets(const fs::path& folder) {
   targets.push_back(records(room("records"), "pairs.tsv", table('\t')));
   targets.push_back(cleaning(room("cleaning")));
   targets.push_back(beir(room("beir")));
+  for (Target& target : labelled(room("labelled"))) targets.push_back(std::move(target));
   targets.push_back(vocabulary(room("vocabulary")));
   targets.push_back(embedder(room("embedder"), "embedder folder", Class::as_written));
   targets.push_back(reranker(room("scorer"), "reranker folder", Class::as_written));

@@ -155,7 +155,7 @@ expect "with named columns" 0 "$lodestone" eval run/model --pairs bare.csv --col
 refuses "a header that names other columns" 2 "the first line may be a header (premise, hypothesis, label)" "$lodestone" eval run/model --pairs headed.csv --columns sentence1,sentence2,score
 expect "a header passed over" 0 "$lodestone" eval run/model --pairs headed.csv --columns sentence1,sentence2,score --header yes
 if grep -q ': 3 pairs,' out.log; then ok "it is no pair"; else bad "it is no pair" out.log; fi
-refuses "columns of a BEIR folder" 2 "--columns is for the files of --pairs and --rerank" "$lodestone" eval run/model --beir beir --columns a,b
+refuses "columns of a BEIR folder" 2 "--columns is for --pairs and --rerank" "$lodestone" eval run/model --beir beir --columns a,b
 sed 's/^{/{"note": 1, "other_2": "b", /' pairs.jsonl > noted.jsonl
 expect "pairs with other fields" 0 "$lodestone" eval run/model --pairs noted.jsonl
 if grep -qx 'fields ignored: note other_2' out.log; then ok "they are named"; else bad "they are named" out.log; fi

@@ -24,6 +24,14 @@ TEST(Metrics, NdcgOfAHandWorkedGradedRanking) {
   EXPECT_NEAR(ndcg_at({ranked, judged}, 2), (3 / std::log2(3.0)) / (3 + 2 / std::log2(3.0)), 1e-15);
 }
 
+TEST(Metrics, NdcgAtThreeAndFiveOfHandWorkedBinaryRankings) {
+  // Four relevant documents: the ideal has as many as the cut allows, min(4, k).
+  const vector<double> ranked{0, 1, 0, 1, 1}, judged{1, 1, 1, 1, 0};
+  const double third = 1 / std::log2(3.0), fifth = 1 / std::log2(5.0), sixth = 1 / std::log2(6.0);
+  EXPECT_NEAR(ndcg_at({ranked, judged}, 3), third / (1 + third + 0.5), 1e-15);
+  EXPECT_NEAR(ndcg_at({ranked, judged}, 5), (third + fifth + sixth) / (1 + third + 0.5 + fifth), 1e-15);
+}
+
 TEST(Metrics, ReciprocalRankCountsTheFirstRelevantDocumentWithinTheCut) {
   const vector<double> ranked{0, 0, 1, 1}, judged{1, 1};
   EXPECT_NEAR(reciprocal_rank_at({ranked, judged}, 10), 1.0 / 3, 1e-15);

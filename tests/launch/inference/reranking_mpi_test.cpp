@@ -43,6 +43,8 @@ TEST(EvaluateCandidates, AreTheMetricsOfEachList) {
   EXPECT_NEAR(result.score("mrr_at_10"), (1.0 / 2 + 1.0 / 3) / 2, 1e-15);
   const double first = (1 / std::log2(3) + 1 / std::log2(5)) / (1 + 1 / std::log2(3)), second = 1 / std::log2(4);
   EXPECT_NEAR(result.score("ndcg_at_10"), (first + second) / 2, 1e-15);
+  EXPECT_NEAR(result.score("ndcg_at_5"), (first + second) / 2, 1e-15);
+  EXPECT_NEAR(result.score("ndcg_at_3"), (1 / std::log2(3) / (1 + 1 / std::log2(3)) + second) / 2, 1e-15);
   EXPECT_EQ(result.main_score, "map");
   EXPECT_EQ(result.count, 2);
   EXPECT_EQ(result.documents, 7);
