@@ -53,8 +53,8 @@ Bands bands_for(double threshold) {
 }
 
 uint64_t band_hash(const Signature& signature, Bands bands, int band) {
-  const auto values = std::span(signature).subspan(static_cast<size_t>(band * bands.values), static_cast<size_t>(bands.values));
-  return checksum(std::as_bytes(values));
+  const auto values = static_cast<size_t>(bands.values);
+  return checksum(std::as_bytes(std::span(signature).subspan(static_cast<size_t>(band) * values, values)));
 }
 
 }  // namespace lodestone

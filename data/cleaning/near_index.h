@@ -61,7 +61,7 @@ class NearIndex {
   HostMemory memory_;
   std::vector<Table> tables_;  // one a band; behind the memory that they lie in
   ShingleFile shingles_;
-  Signature signature_;
+  Signature signature_{};
   std::vector<uint32_t> tags_, found_;
   std::vector<uint64_t> other_;
   int64_t bytes_ = 0, full_buckets_ = 0;

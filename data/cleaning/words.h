@@ -18,7 +18,7 @@ namespace lodestone {
 /// without blanks. The view is valid during the call.
 template <class Visit>
 void for_each_word(const Letters& letters, std::string_view text, std::string& word, const Visit& visit) {
-  std::array<char, 4> bytes;
+  std::array<char, 4> bytes{};
   word.clear();
   const auto end_word = [&] {
     if (!word.empty()) visit(std::string_view(word));

@@ -29,7 +29,7 @@ TEST(MinHash, CatchesPairsAsOftenAsTheFormulaSays) {
     double threshold;
     int size, both;  // of two_sets
   };
-  // Jaccard indices 0.8, 0.6, 1/3 of long and short sets, for the bands of three thresholds.
+  // Jaccard indices 0.8, 0.6, 1/3 and 17/19 of long and short sets, for the bands of three thresholds.
   for (const Case c :
        {Case{0.8, 90, 80}, {0.8, 80, 60}, {0.8, 80, 40}, {0.8, 18, 16}, {0.5, 80, 40}, {0.9, 90, 80}, {0.9, 18, 16}, {0.9, 36, 34}}) {
     const Bands bands = bands_for(c.threshold);
@@ -37,7 +37,7 @@ TEST(MinHash, CatchesPairsAsOftenAsTheFormulaSays) {
     constexpr int pairs = 4000;
     int caught = 0;
     for (int i = 0; i < pairs; ++i) {
-      const auto [a, b] = two_sets(static_cast<uint64_t>(i * 1000 + c.both), c.size, c.both);
+      const auto [a, b] = two_sets(static_cast<uint64_t>(i) * 1000 + static_cast<uint64_t>(c.both), c.size, c.both);
       EXPECT_DOUBLE_EQ(jaccard_index(a, b), jaccard);
       Signature of_a, of_b;
       sign(a, of_a);
@@ -70,8 +70,8 @@ TEST(NearIndex, DropsPlantedPairsFromTheThresholdOnAndNothingBelow) {
   int found = 0;
   constexpr int pairs = 2000;
   for (int i = 0; i < pairs; ++i) {
-    const auto [a, at_threshold] = two_sets(static_cast<uint64_t>(i), 90, 80);     // 0.8
-    const auto [c, below] = two_sets(static_cast<uint64_t>(pairs + i), 900, 799);  // 0.798
+    const auto [a, at_threshold] = two_sets(static_cast<uint64_t>(i), 90, 80);               // 0.8
+    const auto [c, below] = two_sets(uint64_t{pairs} + static_cast<uint64_t>(i), 900, 799);  // 0.798
     EXPECT_FALSE(index.find_or_keep(a).has_value());
     const int64_t number = index.kept() - 1;
     EXPECT_FALSE(index.find_or_keep(c).has_value());
