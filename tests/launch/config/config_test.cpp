@@ -43,7 +43,8 @@ TEST(Config, WhatMayChangeWhenARunGoesOnIsSaidKeyByKey) {
   for (const ConfigKey& key : c.keys)
     if (key.resume == Resume::may_change) may_change += key.path + ' ';
   EXPECT_EQ(may_change,
-            "device attention cuda_graphs comm model.max_seq_length model.gradient_checkpointing train.output_dir train.threads train.chunk_tokens "
+            "device attention cuda_graphs comm model.max_seq_length model.gradient_checkpointing train.output_dir train.threads "
+            "train.chunk_tokens "
             "train.step_memory_mb train.keep_activations_mb train.logging_steps train.save_steps train.save_total_limit "
             "train.eval_steps train.eval_rows train.metric train.replica_check_every train.timeout_s data.heldout tasks.a.data.heldout "
             "tasks.a.ranks schedule.layout "
