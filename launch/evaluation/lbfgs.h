@@ -23,8 +23,9 @@ struct LbfgsResult {
   bool converged = false;  // false: most_iterations came first, or no step lowered the value any more
 };
 
-/// Minimises from x [n] on, in place. Two-loop recursion and a line search that meets the strong Wolfe conditions (Nocedal and Wright,
-/// Numerical Optimization, algorithms 7.4, 3.5 and 3.6).
+/// Minimises from x [n] on, in place, by the two-loop recursion (Nocedal and Wright, Numerical Optimization, algorithm 7.4) and
+/// search_line. The steps are those of L-BFGS-B without bounds, as scipy has it, up to rounding: where both stop early they stop at one
+/// place.
 LbfgsResult minimise(const SmoothFunction& function, std::span<double> x, const LbfgsSettings& settings);
 
 }  // namespace lodestone

@@ -3,7 +3,7 @@
 
 Run:  tests/parity/evaluators_parity.py BINARY [MODEL_FOLDER]
 Without a folder a tiny model is trained on made-up words. Compared: pair classification within 1e-4 (mteb's similarities are f32),
-accuracy and F1 of classification within 0.2 points, V-measures with scikit-learn's k-means on f64 within 1e-12. Of mteb's k-means
+accuracy and F1 of classification within 0.2 points (a near tie may fall otherwise in f32), V-measures with scikit-learn's k-means on f64 within 1e-12. Of mteb's k-means
 on f32, and of another seed's, it prints how far they are away.
 """
 import json
