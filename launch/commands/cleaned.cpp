@@ -81,20 +81,20 @@ std::string table_line(const std::string& name, int64_t rows, int64_t of) {
 }  // namespace
 
 std::vector<std::string> cleaning_option_names() {
-  return {"--out", "--dropped", "--report", "--fields", "--source-field", "--on-bad-row"};
+  return {"--output", "--dropped", "--report", "--fields", "--source-field", "--on-bad-row"};
 }
 
 Cleaning::Cleaning(const World& world, const Options& given, std::string command, std::span<const std::string> arguments)
     : command_(std::move(command)),
       arguments_(arguments.begin(), arguments.end()),
       inputs_(given.positional().begin(), given.positional().end()),
-      out_(given.text("--out", "")),
+      out_(given.text("--output", "")),
       report_(given.text("--report", "")),
       source_field_(given.text("--source-field", "")),
       allowed_bad_rows_(allowed_bad_rows(given)),
       start_s_(now_s()) {
   if (world.size() > 1) given.refuse("it works in one process: start it without mpirun");
-  if (out_.empty()) given.refuse("--out is missing");
+  if (out_.empty()) given.refuse("--output is missing");
   for (const fs::path& input : inputs_) require_json_lines(input);
   const fs::path dropped = given.text("--dropped", "");
   require_apart({out_, dropped, report_}, inputs_);

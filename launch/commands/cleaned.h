@@ -14,7 +14,7 @@
 
 namespace lodestone {
 
-/// --out, --dropped, --report, --fields, --source-field and --on-bad-row, for the list of a command's options.
+/// --output, --dropped, --report, --fields, --source-field and --on-bad-row, for the list of a command's options.
 std::vector<std::string> cleaning_option_names();
 /// What they say, one a line, for its usage text.
 extern const char* const cleaning_options_help;

@@ -16,7 +16,7 @@ namespace lodestone {
 namespace fs = std::filesystem;
 
 const char* const dedup_usage =
-    R"(usage: lodestone dedup FILE.jsonl[.gz]... --out OUT.jsonl[.gz]|FOLDER [options]
+    R"(usage: lodestone dedup FILE.jsonl[.gz]... --output OUT.jsonl[.gz]|FOLDER [options]
 
 Copies each row once, byte for byte and in order: the first one stays, across all files. Rows are the same when query and positives are;
 negatives and scores may differ. OUT.jsonl has the rows of all files, a FOLDER a file for each.
@@ -43,7 +43,7 @@ class DedupOutput {
     for (const fs::path& input : inputs)
       if (!names.insert(input.filename()).second)
         throw Error(ExitCode::usage, "usage", "two inputs have this name, and the output is a folder",
-                    "rename one, or give --out OUT.jsonl")
+                    "rename one, or give --output OUT.jsonl")
             .at("file", input.string());
     folder_.emplace(out, Temporary::Kind::folder);
     for (const fs::path& input : inputs) files_.emplace_back(folder_->path() / input.filename());
@@ -70,7 +70,7 @@ std::optional<NearSettings> near_settings(const Options& given) {
   NearSettings near;
   near.threshold = given.number("--near", near.threshold, 0.3, 1);
   near.words = static_cast<int>(given.integer("--shingle", near.words, 1, 64));
-  const fs::path out = given.text("--out", "");
+  const fs::path out = given.text("--output", "");
   near.folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
   return near;
 }

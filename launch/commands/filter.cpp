@@ -8,7 +8,7 @@
 namespace lodestone {
 
 const char* const filter_usage =
-    R"(usage: lodestone filter IN.jsonl[.gz] --out OUT.jsonl[.gz] [options]
+    R"(usage: lodestone filter IN.jsonl[.gz] --output OUT.jsonl[.gz] [options]
 
 Copies the rows that no rule drops, byte for byte and in their order. A row is counted for the first rule that drops it: rules are asked
 in the order of this list, which is that of Conan-embedding's pipeline. A rule on texts holds for each text of a row.

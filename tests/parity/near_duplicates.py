@@ -95,7 +95,7 @@ def of_program(program, texts, threshold, length):
         folder = pathlib.Path(folder)
         (folder / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         subprocess.run([program, "dedup", folder / "in.jsonl", "--same", "words", "--near", str(threshold), "--shingle", str(length),
-                        "--out", folder / "out.jsonl", "--dropped", folder / "dropped.jsonl"], check=True, stdout=subprocess.DEVNULL)
+                        "--output", folder / "out.jsonl", "--dropped", folder / "dropped.jsonl"], check=True, stdout=subprocess.DEVNULL)
         letters = ["."] * len(texts)
         for line in (folder / "dropped.jsonl").read_text().splitlines():
             row = json.loads(line)

@@ -53,7 +53,7 @@ def write_rows(path, texts, size):
 def run(program, arguments, folder):
     """Gives processor seconds and the report."""
     report = os.path.join(folder, "report.json")
-    process = subprocess.Popen([program, *arguments, "--out", os.path.join(folder, "out.jsonl"), "--report", report], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([program, *arguments, "--output", os.path.join(folder, "out.jsonl"), "--report", report], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0, f"{arguments} ended with {status}"
     counts = json.loads(pathlib.Path(report).read_text())
