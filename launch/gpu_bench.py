@@ -60,7 +60,7 @@ def graphs(part, quick):
         if quick:
             part.report.add(name, "not run", LEFT_OUT)
             continue
-        found = [part.bench(name, "--model", model, "--lengths", "real", "--pairs", 256, "--ceiling-edge", 8192, "--chunk-tokens", tokens, "--keep-mb", 32768, "--cuda-graphs", asked)
+        found = [part.bench(name, "--model", model, "--lengths", "real", "--pairs", 512, "--ceiling-edge", 8192, "--chunk-tokens", tokens, "--keep-mb", 65536, "--cuda-graphs", asked)
                  for asked in ("false", "true")]
         if all(found):
             single, whole = found

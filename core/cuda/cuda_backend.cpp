@@ -70,6 +70,7 @@ std::byte* CudaBackend::scratch_or_null(size_t size_bytes) {
     return scratch(size_bytes);
   } catch (const Error& error) {
     if (error.code() != "F14") throw;
+    if (graphs_) graphs_->begin_anew();
     return nullptr;
   }
 }

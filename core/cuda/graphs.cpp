@@ -103,7 +103,13 @@ cudaGraphExec_t Graphs::record(const std::function<void()>& operations) {
 }
 
 bool Graphs::has_room() {
-  if (graphs_ >= most_graphs) destroy_graphs(came_ - long_ago);
+  if (graphs_ < most_graphs) return true;
+  if (came_ < look_again_) return false;
+  destroy_graphs(came_ - long_ago);
+  int64_t oldest = came_;
+  for (const auto& [name, stretch] : known_)
+    if (stretch.graph != nullptr) oldest = std::min(oldest, stretch.used);
+  look_again_ = oldest + long_ago + 1;
   return graphs_ < most_graphs;
 }
 
@@ -122,6 +128,11 @@ void Graphs::destroy_graphs(int64_t not_used_since) {
 void Graphs::forget() {
   LODE_CHECK(!recording_, "graphs are forgotten while one is recorded: an operation asks for more memory than it did before");
   destroy_graphs(came_ + 1);
+}
+
+void Graphs::begin_anew() {
+  forget();
+  known_.clear();
 }
 
 std::string Graphs::description() const {

@@ -30,6 +30,8 @@ class Graphs {
   /// All graphs, since memory or plans that they use are gone; they are recorded anew when they come again. Waits for the stream. Not while
   /// one is recorded: Error (internal).
   void forget();
+  /// All names too, since memory that stretches took when they came first is lost: they come first once more.
+  void begin_anew();
 
   /// "CUDA graphs: 12 recorded, 480 launched so far, 40 stretches operation by operation", and what CUDA does not record.
   std::string description() const;
@@ -50,6 +52,7 @@ class Graphs {
   cudaStream_t stream_;
   const HostWait& wait_;
   std::map<ReplayName, Stretch> known_;
+  int64_t look_again_ = 0;  // by came_: before then no graph makes place
   int64_t graphs_ = 0, came_ = 0, recorded_ = 0, launched_ = 0, refused_ = 0;
   std::string refusal_;  // the last one
   bool recording_ = false;

@@ -116,8 +116,13 @@ std::vector<std::vector<Found>> search_own(Exec ex, Communicator& comm, const Se
   const Better better{in.precedence};
   const int64_t count = static_cast<int64_t>(in.queries.size()) / in.embedding;
   const RankRows mine = rank_rows(count, comm.rank(), comm.size());
-  largest_norm(in.queries, in.embedding, "query", 0);
-  const double error = score_error(in.scanned, in.embedding) * largest_norm(in.documents, in.embedding, "document", in.first_document);
+  const double longest_query = largest_norm(in.queries, in.embedding, "query", 0),
+               longest_document = largest_norm(in.documents, in.embedding, "document", in.first_document);
+  if (2 * longest_query * longest_document > std::numeric_limits<float>::max())
+    throw Error(ExitCode::numerical, "F44",
+                cat("vectors of norms ", longest_query, " and ", longest_document, " have no dot product in f32"),
+                "the model has diverged; take an earlier checkpoint");
+  const double error = score_error(in.scanned, in.embedding) * longest_document;
   const double underflow = static_cast<double>(in.embedding) * std::numeric_limits<float>::min();  // of each product, where it is flushed
   const auto whole = ex.arena.scope();
   const ConstTensor queries = scanned_rows(ex, in.queries, in.embedding, in.scanned),
@@ -127,7 +132,13 @@ std::vector<std::vector<Found>> search_own(Exec ex, Communicator& comm, const Se
     const int64_t rows = std::min(query_tile, count - begin);
     std::vector<double> errors;
     for (int64_t q = begin; q < begin + rows; ++q) errors.push_back(error * exact_norm(row(in.queries, in.embedding, q)) + underflow);
-    Scan scan(in.best, errors);
+    Scan scan(in.best, errors, [&](size_t q, std::vector<Scan::Candidate>& kept) {
+      const std::vector<Found> found = rescored(in, begin + static_cast<int64_t>(q), kept, better);
+      std::erase_if(kept, [&](const Scan::Candidate& c) {
+        return std::ranges::find(found, in.first_document + c.document, &Found::document) == found.end();
+      });
+      return found.back().score;
+    });
     scan_share(ex, in, queries.rows(begin, begin + rows), begin, documents, scan);
     std::vector<std::vector<Found>> own(static_cast<size_t>(rows));
 #pragma omp parallel for schedule(dynamic, 8) num_threads(ex.backend.threads())

@@ -35,7 +35,7 @@ def exact_lists(documents, queries, best):
     wide = documents.astype(np.float64)
     for query in queries.astype(np.float64):
         scores = wide @ query
-        near = np.argpartition(-scores, best + 50)[: best + 50]
+        near = np.flatnonzero(scores >= np.partition(scores, -best)[-best])
         lists.append(near[np.lexsort((near, -scores[near]))][:best])
     return np.array(lists)
 
