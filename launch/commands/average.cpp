@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <variant>
 
 #include "data/files/durable.h"
 #include "data/files/strict_json.h"
@@ -19,10 +20,10 @@ const char* const average_usage =
 
 Prints the averages that leaderboards and papers print, times 100: over all data sets of a benchmark, and over those of each type.
 Reads FOLDER/*.json as `lodestone eval --output` and the mteb package write them, whose task_name is a data set of the benchmark; the score
-of a data set is the mean of the main scores of its subsets. Other files are passed over.
+of a data set in several languages is that of its English or Chinese subset. Other files are passed over.
 
   --benchmark NAME  c_mteb: the 35 data sets of C-MTEB; mteb_english: the 56 of MTEB's first version
-  --split NAME      of the results; a result that lacks it is named (the only split that a result has)
+  --split NAME      of results that have several; others count by the one they have
 )";
 
 namespace {
@@ -62,21 +63,47 @@ std::optional<std::pair<std::string, Json>> read_result(const std::filesystem::p
   return std::pair{json["task_name"].get<std::string>(), json["scores"]};
 }
 
-/// The mean main score of a result's subsets; NaN where it has none in this split.
-double main_score(const Json& scores, const std::string& split) {
-  const auto found = !split.empty() ? scores.find(split) : scores.size() == 1 ? scores.begin() : scores.end();
-  if (found == scores.end() || !found->is_array() || found->empty()) return std::nan("");
+/// Names of the subsets that count of a data set in several languages: those of English or of Chinese.
+bool counts(Benchmark benchmark, const std::string& subset) {
+  const auto is_one_of = [&](std::initializer_list<const char*> names) { return std::ranges::find(names, subset) != names.end(); };
+  return benchmark == Benchmark::c_mteb ? is_one_of({"zh", "zh-CN", "cmn-hans"}) : is_one_of({"en", "en-en", "eng"});
+}
+
+/// The main score of the subset that the benchmark counts, which is the only one or the one of its language; or why there is none. Of
+/// several splits the one named.
+std::variant<double, std::string> main_score(const Json& scores, const std::string& split, Benchmark benchmark) {
+  const auto found = scores.size() == 1 ? scores.begin() : scores.find(split);
+  if (found == scores.end())
+    return split.empty() ? std::string("it has several splits; name one with --split") : "it has several splits, and none is " + split;
+  if (!found->is_array() || found->empty()) return "no scores";
+  const Json* chosen = found->size() == 1 ? &(*found)[0] : nullptr;
+  if (chosen == nullptr)
+    for (const Json& subset : *found) {
+      if (!subset.is_object() || !subset.contains("hf_subset") || !subset["hf_subset"].is_string()) continue;
+      if (!counts(benchmark, subset["hf_subset"].get<std::string>())) continue;
+      if (chosen != nullptr) return "it has several subsets that the benchmark may mean; keep one";
+      chosen = &subset;
+    }
+  if (chosen == nullptr) return "it has several subsets, and none of the benchmark's language";
+  if (!chosen->is_object() || !chosen->contains("main_score") || !(*chosen)["main_score"].is_number()) return "no main score";
+  return (*chosen)["main_score"].get<double>();
+}
+
+/// mteb writes a result for each of twelve forums that make one data set of its English benchmark.
+void add_forums(std::map<std::string, double>& scores) {
+  constexpr const char* forums[] = {"Android",     "English", "Gaming", "Gis",  "Mathematica", "Physics",
+                                    "Programmers", "Stats",   "Tex",    "Unix", "Webmasters",  "Wordpress"};
   double sum = 0;
-  for (const Json& subset : *found) {
-    const auto score = subset.is_object() ? subset.find("main_score") : subset.end();
-    if (!subset.is_object() || score == subset.end() || !score->is_number()) return std::nan("");
-    sum += score->get<double>();
+  for (const char* const forum : forums) {
+    const auto found = scores.find(cat("CQADupstack", forum, "Retrieval"));
+    if (found == scores.end()) return;
+    sum += found->second;
   }
-  return sum / static_cast<double>(found->size());
+  scores.emplace("CQADupstackRetrieval", sum / static_cast<double>(std::size(forums)));
 }
 
 /// The scores by data set of all results of a folder, in the order of file names. Says which results have none.
-std::map<std::string, double> read_scores(const std::filesystem::path& folder, const std::string& split) {
+std::map<std::string, double> read_scores(const std::filesystem::path& folder, const std::string& split, Benchmark benchmark) {
   std::vector<std::filesystem::path> files;
   std::error_code failure;
   for (std::filesystem::directory_iterator at(folder, failure), end; !failure && at != end; at.increment(failure))
@@ -90,13 +117,14 @@ std::map<std::string, double> read_scores(const std::filesystem::path& folder, c
     const auto result = read_result(file);
     if (!result) continue;  // model_meta.json and others
     const auto& [task, by_split] = *result;
-    const double score = main_score(by_split, split);
-    if (std::isnan(score)) {
-      std::printf("%s: no main score%s\n", printable(file.string()).c_str(), split.empty() ? "; name one --split" : " in this split");
-    } else if (!scores.emplace(task, score).second) {
+    const auto score = main_score(by_split, split, benchmark);
+    if (const auto* const why_not = std::get_if<std::string>(&score)) {
+      std::printf("%s is left out: %s\n", printable(file.string()).c_str(), why_not->c_str());
+    } else if (!scores.emplace(task, std::get<double>(score)).second) {
       throw Error(ExitCode::data, "F30", cat("two results of ", printable(task)), "keep one of them").at("file", file.string());
     }
   }
+  add_forums(scores);
   return scores;
 }
 
@@ -109,7 +137,7 @@ int run_average(World& world, std::span<const std::string> arguments) {
   if (!options.has("--benchmark")) options.refuse("give --benchmark c_mteb or mteb_english");
   const auto benchmark = options.choice("--benchmark", Benchmark::c_mteb);
   if (world.rank() != 0) return 0;
-  const BenchmarkAverages found = averages(benchmark, read_scores(options.positional()[0], options.text("--split", "")));
+  const BenchmarkAverages found = averages(benchmark, read_scores(options.positional()[0], options.text("--split", ""), benchmark));
   const auto all = std::ssize(tasks_of(benchmark)), missing = std::ssize(found.missing);
   if (missing == all)
     throw Error(ExitCode::data, "F32", "no result of a data set of this benchmark", "name results as the mteb package names its tasks")

@@ -49,6 +49,9 @@ fs::path whole_path(const fs::path& path) {
   return failure ? path : whole;
 }
 
+/// "unique" of "unique/".
+fs::path without_slash(const fs::path& path) { return path.has_filename() || path.empty() ? path : path.parent_path(); }
+
 /// Two outputs, or an output and an input, must not be one file.
 void require_apart(std::vector<fs::path> outputs, const std::vector<fs::path>& inputs) {
   std::erase_if(outputs, [](const fs::path& path) { return path.empty(); });
@@ -88,7 +91,7 @@ Cleaning::Cleaning(const World& world, const Options& given, std::string command
     : command_(std::move(command)),
       arguments_(arguments.begin(), arguments.end()),
       inputs_(given.positional().begin(), given.positional().end()),
-      out_(given.text("--output", "")),
+      out_(without_slash(given.text("--output", ""))),
       report_(given.text("--report", "")),
       source_field_(given.text("--source-field", "")),
       allowed_bad_rows_(allowed_bad_rows(given)),
@@ -98,6 +101,7 @@ Cleaning::Cleaning(const World& world, const Options& given, std::string command
   for (const fs::path& input : inputs_) require_json_lines(input);
   const fs::path dropped = given.text("--dropped", "");
   require_apart({out_, dropped, report_}, inputs_);
+  if (!report_.empty()) check_writable(report_.has_parent_path() ? report_.parent_path() : fs::path("."));
   if (!dropped.empty()) dropped_.emplace(dropped);
 }
 

@@ -16,7 +16,7 @@ std::vector<Command> commands(StopSignals& stop) {
       {"dedup", "drop rows of JSON lines that came before, exactly or nearly", dedup_usage, run_dedup},
       {"eval", "evaluate a model on a BEIR folder, scored pairs, lists of candidates or labelled texts", eval_usage, run_eval, end, result},
       {"average", "average results over the data sets of a benchmark", average_usage, run_average, end, result},
-      {"score", "score the answers or log-probabilities of a language model", score_usage, run_score, end, result},
+      {"grade", "grade the answers or log-probabilities of a language model", grade_usage, run_grade, end, result},
       {"encode", "write the embeddings of a text file", encode_usage, run_encode},
       {"export", "write a checkpoint, or another model folder, as a verified model folder", export_usage, run_export},
       {"merge", "mix the weights of several models, or of a run's checkpoints, into one model folder", merge_usage, run_merge},

@@ -62,7 +62,7 @@ class DedupOutput {
   std::vector<LineWriter> files_;
 };
 
-std::optional<NearSettings> near_settings(const Options& given) {
+std::optional<NearSettings> near_settings(const Options& given, const Cleaning& cleaning) {
   if (!given.has("--near")) {
     if (given.has("--shingle")) given.refuse("--shingle is for --near");
     return std::nullopt;
@@ -70,7 +70,7 @@ std::optional<NearSettings> near_settings(const Options& given) {
   NearSettings near;
   near.threshold = given.number("--near", near.threshold, 0.3, 1);
   near.words = static_cast<int>(given.integer("--shingle", near.words, 1, 64));
-  const fs::path out = given.text("--output", "");
+  const fs::path& out = cleaning.out();
   near.folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
   return near;
 }
@@ -111,9 +111,9 @@ int run_dedup(World& world, std::span<const std::string> arguments) {
   names.insert(names.end(), {"--same", "--near", "--shingle"});
   const Options given(arguments, "dedup", names);
   if (given.positional().empty()) given.refuse("no input is given");
-  const std::optional<NearSettings> near = near_settings(given);
   const Sameness sameness = given.choice("--same", Sameness::spaces);
   Cleaning cleaning(world, given, "dedup", arguments);
+  const std::optional<NearSettings> near = near_settings(given, cleaning);
   DedupOutput output(cleaning.out(), cleaning.inputs());
   Deduplicator dedup(TextFields(given.list("--fields")), sameness, near);
   std::vector<std::string> reasons{std::string(Deduplicator::duplicate)};
@@ -122,8 +122,8 @@ int run_dedup(World& world, std::span<const std::string> arguments) {
   Tally tally(std::move(reasons));
   cleaning.run([&](std::span<const Field> fields) { return dedup.judge(fields); }, tally,
                [&](size_t i) -> LineWriter& { return output.of_input(i); });
-  cleaning.finish_side_files(tally, report_of(dedup, near));
   output.publish();
+  cleaning.finish_side_files(tally, report_of(dedup, near));
   cleaning.print_summary(tally);
   print_state(dedup, near);
   return static_cast<int>(ExitCode::finished);

@@ -161,8 +161,8 @@ int run_filter(World& world, std::span<const std::string> arguments) {
         return RowVerdict{rules.judge(fields), {}};
       },
       tally, [&](size_t) -> LineWriter& { return kept; });
-  cleaning.finish_side_files(tally, OrderedJson::object());
   kept.publish();
+  cleaning.finish_side_files(tally, OrderedJson::object());
   cleaning.print_summary(tally);
   return static_cast<int>(ExitCode::finished);
 }

@@ -107,9 +107,14 @@ void refuse_strangers(const Options& options) {
     for (const std::string& name : HeldOutData::option_names())
       if (options.has(name)) options.refuse(cat(name, " is for --soup greedy"));
   if (!options.has("--output")) options.refuse("--output is missing");
-  if (path_exists(options.text("--output", "")))
+}
+
+/// That the folder can be made, before hours go into what stands in it.
+void require_place(const std::filesystem::path& output) {
+  if (path_exists(output))
     throw Error(ExitCode::usage, "exists", "the output folder exists already", "choose another name or remove it")
-        .at("file", options.text("--output", ""));
+        .at("file", output.string());
+  check_writable(output.parent_path());
 }
 
 std::vector<FoundWeights> find_all(const Options& options, std::vector<std::string>& messages) {
@@ -167,6 +172,7 @@ ScoreWeights score_with(World& world, const Options& options, const HeldOutData&
   const auto score_by = [&](auto model, Prompts prompts) -> ScoreWeights {
     return [&world, &data, &mixture, model, prompts](const std::vector<double>& weights) {
       model->set_weights(fill_with(mixture, weights));
+      model->require_same_on(world.comm());
       return data.of(world.comm(), *model, prompts);
     };
   };
@@ -257,6 +263,7 @@ int run_merge(World& world, std::span<const std::string> arguments) {
     names.insert(names.end(), more.begin(), more.end());
   const Options options(arguments, "merge", names);
   refuse_strangers(options);
+  if (world.rank() == 0) require_place(folder_name(options.text("--output", "")));
   if (options.has("--weights") && !options.has("--checkpoints"))
     require_count(options, read_weights(options).size(), options.positional().size());
   std::vector<std::string> messages;

@@ -220,6 +220,9 @@ TaskResult evaluate_clustering(Communicator& comm, LoadedModel& model, const Clu
   const double start_s = now_s();
   const int64_t n = std::ssize(sets.sets), width = model.embedder().embedding();
   const RankRows mine = rank_rows(n, comm.rank(), comm.size());
+  std::vector<int64_t> sizes;
+  for (const LabelledTexts& set : sets.sets) sizes.push_back(std::ssize(set.texts));
+  require_same_labels(comm, sizes);         // or ranks would meet in different sets
   std::vector<std::vector<float>> vectors;  // of this rank's sets
   for (int64_t i = 0; i < n; ++i) {
     require_same_labels(comm, sets.sets[static_cast<size_t>(i)].labels);

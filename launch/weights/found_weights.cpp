@@ -16,7 +16,7 @@ constexpr const char* manifest = "manifest.json";
 void require_source(const FoundWeights& weights) {
   if (!path_exists(weights.source / "config.json"))
     throw Error(ExitCode::checkpoint, "missing", "the starting model's files are not beside the checkpoint",
-                "give them with --source MODEL_FOLDER")
+                "put the starting model folder there as 'source', or export the checkpoint with --source MODEL_FOLDER first")
         .at("file", weights.source.string());
 }
 
@@ -43,7 +43,7 @@ FoundWeights find_weights(const fs::path& named, const fs::path& source, std::ve
     w = of_checkpoint(std::move(*found), or_given(input / "source"));
   } else {
     throw Error(ExitCode::checkpoint, "missing", "this is neither a checkpoint, nor a run folder with checkpoints, nor a model folder",
-                "give RUN/checkpoint-N or RUN")
+                "give RUN/checkpoint-N, RUN or a model folder")
         .at("file", named.string());
   }
   require_source(w);

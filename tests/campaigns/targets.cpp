@@ -142,7 +142,7 @@ std::string text_of(const LabelledTexts& labelled) {
   return all;
 }
 
-/// What `eval` and `score` read beside BEIR folders and records.
+/// What `eval` and `grade` read beside BEIR folders and records.
 std::vector<Target> labelled(const fs::path& folder) {
   std::string pairs, classes, sets, answers;
   for (int i = 0; i < 8; ++i) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# eval --pair-classification, --classification and --clustering, average and score: docs/evaluate.md's commands, refusals, ranks.
+# eval --pair-classification, --classification and --clustering, average and grade: docs/evaluate.md's commands, refusals, ranks.
 #   labelled_test.sh BINARY SOURCE_DIR
 set -uo pipefail
 lodestone=$1
@@ -74,7 +74,7 @@ if python3 -c 'import json; assert [json.load(open(f"r1/{t}.json"))["scores"]["t
 then ok "results name it, or an undetermined one"; else bad "results name it, or an undetermined one"; fi
 
 # ---- answers of a language model ---------------------------------------------------------------------------------------------------
-expect "score answers" 0 "$lodestone" score answers.jsonl
+expect "score answers" 0 "$lodestone" grade answers.jsonl
 if diff - out.log <<'TXT'
 fields ignored: id
 2 answers
@@ -84,7 +84,7 @@ fields ignored: id
   perplexity   4.00000
 TXT
 then ok "as worked by hand"; else bad "as worked by hand" out.log; fi
-refuses "rows without answers" 3 "a row without prediction and without log_probabilities" "$lodestone" score pairs.jsonl
+refuses "rows without answers" 3 "a row without prediction and without log_probabilities" "$lodestone" grade pairs.jsonl
 
 # ---- what is refused -------------------------------------------------------------------------------------------------------------
 expect "other fields" 0 "$lodestone" eval run/model --pair-classification pairs.jsonl
@@ -116,12 +116,18 @@ refuses "a seed of two tasks" 2 "--seed is for --classification and --clustering
 refuses "no experiments" 2 "--experiments is 0" "$lodestone" eval run/model --classification intents --experiments 0
 mkdir other
 printf '%s' '{"task_name": "STS12", "mteb_version": "2.26.24", "scores": {"test": [{"main_score": 0.5, "ap": NaN, "hf_subset": "NaN \" \\"}]}}' > other/a.json
-printf '%s' '{"task_name": "STS13", "scores": {"test": [{"main_score": 0.25}, {"main_score": 0.75}], "dev": [{"main_score": -Infinity}]}}' > other/b.json
+printf '%s' '{"task_name": "STS13", "scores": {"test": [{"main_score": 0.25, "hf_subset": "de"}, {"main_score": 0.75, "hf_subset": "en"}], "dev": [{"main_score": -Infinity}]}}' > other/b.json
 printf '%s' '{"name": "a model"}' > other/model_meta.json
 expect "averages of what mteb wrote" 0 "$lodestone" average other --benchmark mteb_english
-if grep -q '^other/b.json: no main score; name one --split' out.log && grep -q '^sts  *1 of 10  *50.00$' out.log; then ok "of one split"; else bad "of one split" out.log; fi
+if grep -q '^other/b.json is left out: it has several splits; name one with --split' out.log && grep -q '^sts  *1 of 10  *50.00$' out.log; then ok "of one split"; else bad "of one split" out.log; fi
 expect "averages of a split" 0 "$lodestone" average other --benchmark mteb_english --split test
-if grep -q '^sts  *2 of 10  *50.00$' out.log; then ok "are over the means of subsets"; else bad "are over the means of subsets" out.log; fi
+if grep -q '^sts  *2 of 10  *62.50$' out.log; then ok "have the English subset of several"; else bad "have the English subset of several" out.log; fi
+expect "averages of the other language" 0 "$lodestone" average results --benchmark c_mteb
+for forum in Android English Gaming Gis Mathematica Physics Programmers Stats Tex Unix Webmasters Wordpress; do
+  printf '{"task_name": "CQADupstack%sRetrieval", "scores": {"test": [{"main_score": 0.%s, "hf_subset": "default"}]}}' $forum ${#forum} > other/$forum.json
+done
+expect "averages with forums" 0 "$lodestone" average other --benchmark mteb_english --split test
+if grep -q '^retrieval  *1 of 15  *45.17$' out.log; then ok "twelve forums are one data set"; else bad "twelve forums are one data set" out.log; fi
 echo '{"task_name": ' > other/c.json
 refuses "averages of what is no JSON" 3 "file=other/c.json" "$lodestone" average other --benchmark mteb_english
 refuses "averages of nothing" 3 "no result of a data set of this benchmark" "$lodestone" average r1 --benchmark mteb_english

@@ -124,6 +124,9 @@ TEST(LabelledTasks, RanksThatHaveOtherLabelsAreRefused) {
   sets.sets = {texts_of(20, 2)};
   if (world_comm().rank() == 1) sets.sets[0].labels[4] ^= 1;
   EXPECT_THROW(evaluate_clustering(world_comm(), rig.model, sets, {}, ""), Error);
+  sets.sets = {texts_of(20, 2)};
+  if (world_comm().rank() == 1) sets.sets.push_back(texts_of(20, 2));  // a set more, which no other rank would meet
+  EXPECT_THROW(evaluate_clustering(world_comm(), rig.model, sets, {}, ""), Error);
 }
 
 TEST(LabelledTasks, ResultsHaveTheListsThatMtebWrites) {

@@ -1,4 +1,4 @@
-// lodestone score: how good the answers and log-probabilities of a language model are.
+// lodestone grade: how good the answers and log-probabilities of a language model are.
 #include <cstdio>
 
 #include "data/records/answers.h"
@@ -9,18 +9,18 @@
 
 namespace lodestone {
 
-const char* const score_usage =
-    R"(usage: lodestone score FILE
+const char* const grade_usage =
+    R"(usage: lodestone grade FILE
 
-Scores what a language model wrote, or how likely it found the right text: JSON lines, each with one of these or both.
+Grades what a language model wrote, or how likely it found the right text: JSON lines, each with one of these or both.
 
   prediction, answers   what was written, and what is right (a text or a list, of which the best counts): exact match and ROUGE-L's
                         F-measure, both of texts as SQuAD normalises them (case, punctuation, articles, blanks)
   log_probabilities     natural logarithms of the tokens' probabilities: perplexity over all rows
 )";
 
-int run_score(World& world, std::span<const std::string> arguments) {
-  const Options options(arguments, "score", {});
+int run_grade(World& world, std::span<const std::string> arguments) {
+  const Options options(arguments, "grade", {});
   if (options.positional().size() != 1) options.refuse("give one file");
   if (world.rank() != 0) return 0;
   const GeneratedAnswers answers = read_answers(options.positional()[0]);
