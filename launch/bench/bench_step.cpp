@@ -167,7 +167,7 @@ size_t BenchStep::step_bytes(const Batch& batch) {
   const auto alone = make_null_comm(world_.rank(), world_.size());
   EmbeddingObjective same = objective(*alone);
   const Tensor share = dry.arena().tensor(DType::f64, {1});
-  same.accumulate(dry.exec(ex_), batch, 1, grads_, share, {});
+  same.accumulate(dry.exec(ex_.at(Key(1))), batch, 1, grads_, share, {});
   return dry.arena().peak_bytes();
 }
 

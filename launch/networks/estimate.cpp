@@ -119,7 +119,7 @@ MemoryEstimate estimate_memory(const Exec& ex, int64_t parameters, Batch batch, 
   DryRun dry(ex.backend);
   const Buffer memory(dry.backend().memory(), count * wide);
   const Tensor grads = memory.tensor(ex.wide(), {parameters});
-  objective->accumulate(dry.exec(ex), batch, 1, grads, dry.arena().tensor(DType::f64, {1}), {});
+  objective->accumulate(dry.exec(ex.at(Key(1))), batch, 1, grads, dry.arena().tensor(DType::f64, {1}), {});
   MemoryEstimate m;
   m.parameters = count * wide + (ex.compute == DType::bf16 ? count * size_of(DType::bf16) : 0);
   m.gradients = count * wide;

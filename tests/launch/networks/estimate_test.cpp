@@ -80,7 +80,7 @@ TEST(Estimate, LengthsOfAHugeBatchComeFromAPartOfIt) {
 /// What one accumulation takes of the arena.
 size_t taken_by(Objective& objective, const Exec& ex, const Batch& batch, Tensor grads) {
   const auto scope = ex.arena.scope();
-  return test::peak_of(ex, [&](Exec e) { objective.accumulate(e, batch, 1, grads, zero_total(e), {}); });
+  return test::peak_of(ex, [&](Exec e) { objective.accumulate(e.at(Key(1)), batch, 1, grads, zero_total(e), {}); });
 }
 
 /// What it is estimated to take.
