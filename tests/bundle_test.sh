@@ -32,7 +32,7 @@ expect "check: nothing fails, and what --quick leaves out was not run" 3 $check 
 judge "nothing else was left out" "{n for n in i if i[n]['state'] != 'passed'} == {'operations and encoder in other precisions, and the other losses', 'a rank on each GPU, by NCCL', $no_nccl *('compute-sanitizer ' + t for t in ('memcheck', 'racecheck', 'synccheck'))}"
 judge "each operation is an entry" "len(i['operations against the reference']['tests']) > 15 and not r['passed']"
 expect "bench: nothing fails, and PyTorch was not run" 3 $check bench --quick --report report.json
-judge "nothing else was left out, with the reason" "[n for n in i if i[n]['state'] != 'passed'] == ['beside PyTorch'] and i['beside PyTorch']['what']"
+judge "nothing else was left out, with the reason" "[n for n in i if i[n]['state'] != 'passed'] == ['beside PyTorch', 'CUDA graphs'] and all(i[n]['what'] for n in ('beside PyTorch', 'CUDA graphs'))"
 judge "steps in both precisions beside the same run's largest products" "[n for n in i if n.startswith('step of minilm')] == ['step of minilm, short, 2 pairs, ' + p for p in ('bf16', 'f32')] and all(i[n]['large_product']['edge'] == 32 and i[n]['share_of_large_product'] and i[n]['device_idle_share'] for n in i if n.startswith('step')) and len(i['ceilings']['products']) == 2"
 judge "attention by own kernels and by cuDNN, the optimizer, a tile of the loss" "all(i[f'attention, 1 texts of 16 tokens, heads of {d}']['cudnn']['tflops'] > 0 for d in (32, 64)) and i['optimizer']['share_of_copy'] > 0 and 'loss, a tile of 64 x 64 scores' in i"
 
