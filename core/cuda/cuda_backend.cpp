@@ -60,7 +60,12 @@ std::byte* CudaBackend::scratch(size_t size_bytes) {
   if (scratch_ != nullptr) memory_.release(scratch_, scratch_bytes_);  // waits for what still uses it
   scratch_ = nullptr;
   scratch_bytes_ = 0;
-  scratch_ = memory_.reserve(size_bytes);
+  try {
+    scratch_ = memory_.reserve(size_bytes);
+  } catch (const Error&) {
+    if (graphs_) graphs_->begin_anew();
+    throw;
+  }
   scratch_bytes_ = size_bytes;
   return scratch_;
 }
@@ -70,7 +75,6 @@ std::byte* CudaBackend::scratch_or_null(size_t size_bytes) {
     return scratch(size_bytes);
   } catch (const Error& error) {
     if (error.code() != "F14") throw;
-    if (graphs_) graphs_->begin_anew();
     return nullptr;
   }
 }

@@ -24,8 +24,8 @@ using Values = std::vector<double>;
 
 class Chunks {
  public:
-  explicit Chunks(Launches launches, Checkpointing checkpointing = Checkpointing::none)
-      : backend_(0, AttentionChoice::own, launches),
+  explicit Chunks(Launches launches, Checkpointing checkpointing = Checkpointing::none, AttentionChoice attention = AttentionChoice::own)
+      : backend_(0, attention, launches),
         arena_(backend_.memory(), size_t{256} << 20),
         params_(backend_.memory(), embedder_layout(small_bert()), DType::bf16),
         encoder_(small_bert(), params_, checkpointing),
@@ -90,6 +90,41 @@ TEST(CudaReplay, GivesTheBitsThatSingleLaunchesGiveForOtherTextsAndSteps) {
     EXPECT_NE(graphs.backend().description().find("recorded"), std::string::npos) << graphs.backend().description();
     EXPECT_EQ(single.backend().description().find("CUDA graphs"), std::string::npos);
   }
+}
+
+// With dropout of its own, which it draws from what is uploaded, and without.
+TEST(CudaReplay, GivesTheBitsOfSingleLaunchesByCudnnToo) {
+  for (const bool drops : {true, false}) {
+    const auto all = [&](Launches launches) {
+      Chunks run(launches, Checkpointing::none, AttentionChoice::cudnn);
+      std::vector<Values> values;
+      for (ModelTexts texts : chunks()) {
+        if (!drops) texts.keys.clear();
+        values.push_back(run.run(texts, values.size() + 1));
+      }
+      EXPECT_NE(run.backend().description().find("executions so far"), std::string::npos) << run.backend().description();
+      return values;
+    };
+    const std::vector<Values> single = all(Launches::single);
+    doubles::counts() = {};
+    EXPECT_EQ(all(Launches::graphs), single) << drops;
+    EXPECT_GT(doubles::counts().graph_launches, 5);
+  }
+}
+
+// A plan's workspace that the GPU has no more: the run goes on, and what was recorded is enqueued anew before it is recorded again.
+TEST(CudaReplay, MemoryThatIsLostBetweenTwoComingsEndsNoRun) {
+  const ModelTexts texts = make_texts({5, 9, 12}, 40, Masks::on), more = make_texts({40, 41, 42}, 40, Masks::on);
+  Chunks single(Launches::single), graphs(Launches::graphs);
+  graphs.run(texts, 1);
+  graphs.run(texts, 2);
+  doubles::fail_call("cudaMalloc", 0, cudaErrorMemoryAllocation);
+  try {
+    graphs.run(more, 3);  // which wants more scratch
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "F14");
+  }
+  for (uint64_t step = 4; step < 7; ++step) EXPECT_EQ(graphs.run(texts, step), single.run(texts, step)) << step;
 }
 
 TEST(CudaReplay, RecordsAPassThatComesAgainAndThenLaunchesItWhole) {
