@@ -85,7 +85,7 @@ kill_often() {
   stop
   newest=$(newest_of "$run")
   start "$run-whole" "$ranks" "$@" train.save_total_limit=100000
-  wait_until 120 test -e "$run-whole/checkpoint-$((newest / 3 * 3 + 3))"
+  wait_until 300 test -e "$run-whole/checkpoint-$((newest / 3 * 3 + 3))"
   stop
   newest=$((newest / 3 * 3))
   local killed whole

@@ -53,7 +53,8 @@ records = steps("overflow")
 assert len(records) == 40 and records[0]["loss_scale"] == float(f"{2.0 ** 140:.9g}")
 skipped = [r["grad_norm"] is None for r in records]
 first = skipped.index(False)
-assert 10 < first < 30 and all(skipped[:first]) and not any(skipped[first + 5:]), skipped   # gradients may still grow
+assert 10 < first < 30 and all(skipped[:first]), skipped
+assert sum(skipped[first:]) <= 3, skipped   # gradients may still grow, though not tenfold
 for before, after in zip(records, records[1:]):
     expected = before["loss_scale"] / 2 if before["grad_norm"] is None else before["loss_scale"]
     assert abs(after["loss_scale"] / expected - 1) < 1e-7, (before, after)
