@@ -12,6 +12,7 @@
 #include "core/cuda/cuda_backend.h"
 #include "core/optim/adamw.h"
 #include "core/optim/freeze.h"
+#include "core/step_texts.h"
 #include "tests/cuda/doubles/counts.h"
 #include "tests/cuda/doubles/streams.h"
 #include "tests/support/mpi_world.h"
@@ -97,7 +98,9 @@ class Trainer {
   void backward(bool any, bool overflows) {
     const auto scope = model_.arena.scope();
     if (!any) return model_.encoder.backward(model_.ex, {}, nullptr, model_.arena.tensor(DType::f32, {0, 8}), grads_, sync_.hook());
-    const DeviceTexts texts = model_.on_device(make_texts({5, 1 + world().rank() % 6, 4}, 20, Masks::on));
+    const ModelTexts given = make_texts({5, 1 + world().rank() % 6, 4}, 20, Masks::on);
+    const DeviceTexts texts =  // filled up, as graphs take them
+        upload_filled_texts(model_.ex, given.tokens(), {.tokens = 64, .longest = model_.config.encoder.longest_text()});
     const Tensor emb = model_.arena.tensor(DType::f32, {3, 8});
     EncoderSaved* const saved = model_.encoder.forward_saved(model_.ex, texts, emb);
     if (overflows)
