@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/round_up.h"
+
 namespace lodestone {
 
 namespace {
-
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /// A multiple of a sixteenth to an eighth of n, and of `least`, which is a power of two.
 int64_t round_up_to_few(int64_t n, int64_t least) {

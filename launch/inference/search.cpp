@@ -82,17 +82,26 @@ std::vector<Found> rescored(const SearchInput& in, int64_t query, std::span<cons
   return found;
 }
 
-/// What all ranks found for a tile of queries, for those of `mine` among them: the best of all.
-void merge(Communicator& comm, std::span<const std::vector<Found>> own, int64_t first_query, RankRows mine, int64_t best,
-           const Better& better, std::vector<std::vector<Found>>& results) {
+/// Lists of all ranks, one behind the other, and how long each is.
+struct GatheredLists {
+  std::vector<int32_t> counts;
+  std::vector<Found> all;
+};
+
+GatheredLists gather_lists(Communicator& comm, std::span<const std::vector<Found>> own) {
   std::vector<int32_t> counts;
   std::vector<Found> flat;
   for (const std::vector<Found>& found : own) {
     counts.push_back(static_cast<int32_t>(found.size()));
     flat.insert(flat.end(), found.begin(), found.end());
   }
-  const std::vector<int32_t> all_counts = gather_values(comm, std::span<const int32_t>(counts));
-  const std::vector<Found> all = gather_values(comm, std::span<const Found>(flat));
+  return {gather_values(comm, std::span<const int32_t>(counts)), gather_values(comm, std::span<const Found>(flat))};
+}
+
+/// What all ranks found for a tile of queries, for those of `mine` among them: the best of all.
+void merge(Communicator& comm, std::span<const std::vector<Found>> own, int64_t first_query, RankRows mine, int64_t best,
+           const Better& better, std::vector<std::vector<Found>>& results) {
+  const auto [all_counts, all] = gather_lists(comm, own);
   std::vector<std::vector<Found>> merged(own.size());
   size_t at = 0;
   for (size_t i = 0; i < all_counts.size(); ++i) {
@@ -150,14 +159,7 @@ std::vector<std::vector<Found>> search_own(Exec ex, Communicator& comm, const Se
 }
 
 std::vector<std::vector<Found>> search(Exec ex, Communicator& comm, const SearchInput& in) {
-  std::vector<int32_t> counts;
-  std::vector<Found> flat;
-  for (const std::vector<Found>& found : search_own(ex, comm, in)) {
-    counts.push_back(static_cast<int32_t>(found.size()));
-    flat.insert(flat.end(), found.begin(), found.end());
-  }
-  const std::vector<int32_t> all_counts = gather_values(comm, std::span<const int32_t>(counts));
-  const std::vector<Found> all = gather_values(comm, std::span<const Found>(flat));
+  const auto [all_counts, all] = gather_lists(comm, search_own(ex, comm, in));
   std::vector<std::vector<Found>> results;
   if (comm.rank() != 0) return results;
   auto next = all.begin();
